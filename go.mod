@@ -1,0 +1,3 @@
+module github.com/seed70bc5565/websocket
+
+go 1.25.0
