@@ -1,0 +1,347 @@
+package websocket
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// utf8Variants are all the implementations of validUTF8 that this build can run. unicode/utf8 is their naive twin.
+var utf8Variants = []struct {
+	name  string
+	valid func(p []byte) bool
+}{
+	{"default", validUTF8},
+}
+
+// canBegin is the naive twin of utf8Validator.write: it reports whether some valid text begins with p. It tries every code
+// point that p could be cut inside of.
+func canBegin(p []byte) bool {
+	for len(p) > 0 {
+		_, n := utf8.DecodeRune(p)
+		if n == 1 && p[0] >= utf8.RuneSelf {
+			break
+		}
+		p = p[n:]
+	}
+	return len(p) == 0 || truncated[string(p)]
+}
+
+// truncated holds every proper prefix of the encoding of every code point that has more than one byte.
+var truncated = func() map[string]bool {
+	m := map[string]bool{}
+	for r := rune(0x80); r <= utf8.MaxRune; r++ {
+		s := string(r)
+		if r < 0xd800 || 0xdfff < r {
+			for i := 1; i < len(s); i++ {
+				m[s[:i]] = true
+			}
+		}
+	}
+	return m
+}()
+
+// RFC 3629, sections 3 and 4: what is refused, and at which byte.
+var invalidUTF8 = []struct {
+	name string
+	text string
+	at   int // index of the first byte that no valid text has here; -1: only the end is missing
+}{
+	{"continuation byte first", "\x80", 0},
+	{"last continuation byte first", "\xbf", 0},
+	{"C0 begins nothing", "\xc0\x80", 0},
+	{"C1 begins nothing", "\xc1\xbf", 0},
+	{"F5 begins nothing", "\xf5\x80\x80\x80", 0},
+	{"F8 begins nothing", "\xf8\x88\x80\x80\x80", 0},
+	{"FE", "\xfe", 0},
+	{"FF", "\xff", 0},
+	{"two bytes, the second ASCII", "\xc3A", 1},
+	{"two bytes, the second a lead", "\xc3\xc3", 1},
+	{"overlong in three bytes", "\xe0\x9f\xbf", 1},
+	{"first surrogate", "\xed\xa0\x80", 1},
+	{"last surrogate", "\xed\xbf\xbf", 1},
+	{"three bytes, the second ASCII", "\xe4A\xb8", 1},
+	{"three bytes, the third ASCII", "\xe4\xb8A", 2},
+	{"three bytes, the third a lead", "\xe4\xb8\xe4", 2},
+	{"overlong in four bytes", "\xf0\x8f\xbf\xbf", 1},
+	{"past U+10FFFF", "\xf4\x90\x80\x80", 1},
+	{"four bytes, the third ASCII", "\xf0\x9f\x98", -1},
+	{"four bytes, the fourth ASCII", "\xf0\x9f\x98A", 3},
+	{"a byte too many", "é\x80", 2},
+	{"two bytes cut off", "\xc3", -1},
+	{"three bytes cut off after one", "\xe4", -1},
+	{"three bytes cut off after two", "\xe4\xb8", -1},
+	{"four bytes cut off after one", "\xf4", -1},
+	{"four bytes cut off after two", "\xf4\x8f", -1},
+	{"four bytes cut off after three", "\xf4\x8f\xbf", -1},
+}
+
+var validTexts = []string{
+	"",
+	"Hello",
+	"\x00\x7f",
+	"\u0080\u07ff",
+	"\u0800\ud7ff\ue000\uffff",
+	"\U00010000\U0010ffff",
+	"\ufeff", // section 8.1 forbids no byte order mark
+	"κόσμε",
+	"Hello-µ@ßöäüàá-UTF-8!!",
+	"日本語のテキスト",
+	"😀😁",
+}
+
+// paddings stand in front of and behind the texts of the tables, so that each one also meets the fast paths at every alignment.
+var paddings = []string{"a", "é", "語", "😀"}
+
+// forEachPadded calls f with text alone and between runs of each padding.
+func forEachPadded(text string, f func(padded string, before int)) {
+	f(text, 0)
+	for _, pad := range paddings {
+		for shift := range 33 {
+			before := strings.Repeat("x", shift) + strings.Repeat(pad, 40)
+			f(before+text, len(before))
+			f(before+text+strings.Repeat(pad, 40), len(before))
+		}
+	}
+}
+
+func TestUTF8Valid(t *testing.T) {
+	for _, text := range validTexts {
+		forEachPadded(text, func(padded string, _ int) {
+			for _, v := range utf8Variants {
+				if !v.valid([]byte(padded)) {
+					t.Fatalf("%s: %q refused", v.name, padded)
+				}
+			}
+			var v utf8Validator
+			if !v.write([]byte(padded)) || !v.end() {
+				t.Fatalf("write refused %q", padded)
+			}
+		})
+	}
+}
+
+func TestUTF8Invalid(t *testing.T) {
+	for _, tt := range invalidUTF8 {
+		t.Run(tt.name, func(t *testing.T) {
+			forEachPadded(tt.text, func(padded string, before int) {
+				for _, v := range utf8Variants {
+					if v.valid([]byte(padded)) {
+						t.Fatalf("%s: %q accepted", v.name, padded)
+					}
+				}
+				var v utf8Validator
+				if v.write([]byte(padded)) && v.end() {
+					t.Fatalf("write and end accepted %q", padded)
+				}
+
+				// What was refused must have been refused at the first byte that is wrong, and not sooner.
+				at := before + tt.at
+				if tt.at < 0 {
+					at = before + len(tt.text)
+				}
+				v = utf8Validator{}
+				if !v.write([]byte(padded[:at])) {
+					t.Fatalf("write refused %q, which can begin a text", padded[:at])
+				}
+				if tt.at >= 0 {
+					if v.write([]byte(padded[at : at+1])) {
+						t.Fatalf("write accepted byte %d of %q", at, padded)
+					}
+					v = utf8Validator{}
+					if v.write([]byte(padded[:at+1])) {
+						t.Fatalf("write accepted %q", padded[:at+1])
+					}
+				} else if v.end() {
+					t.Fatalf("end accepted %q", padded[:at])
+				}
+			})
+		})
+	}
+}
+
+func TestUTF8ErrorSticks(t *testing.T) {
+	for _, text := range []string{"\xff", "语\xffabcdefghijklmnopqrstuvwxyz", "\xed\xa0", "\xc3A", strings.Repeat("語", 100) + "\x80"} {
+		var v utf8Validator
+		if v.write([]byte(text)) {
+			t.Errorf("write accepted %q", text)
+		}
+		if v.write(nil) || v.write([]byte("a")) || v.write([]byte("\x80")) || v.write(bytes.Repeat([]byte("a"), 100)) {
+			t.Errorf("after %q write accepts again", text)
+		}
+		if v.end() {
+			t.Errorf("end accepted %q", text)
+		}
+		if !v.write([]byte("a")) || !v.end() {
+			t.Errorf("end did not reset v after %q", text)
+		}
+	}
+}
+
+func TestUTF8EndResets(t *testing.T) {
+	var v utf8Validator
+	if !v.write([]byte("\xe4\xb8")) || v.end() {
+		t.Error("the first two bytes of three: want write true, end false")
+	}
+	if v.write([]byte("\xad")) {
+		t.Error("a continuation byte was accepted after end")
+	}
+}
+
+// Every text of up to four bytes whose bytes are at the edges of the ranges of RFC 3629, section 4.
+func TestUTF8EveryEdge(t *testing.T) {
+	edges := []byte("\x00\x41\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xff")
+	var p [4]byte
+	var check func(n int)
+	check = func(n int) {
+		compareUTF8(t, p[:n], 1)
+		if n < len(p) {
+			for _, b := range edges {
+				p[n] = b
+				check(n + 1)
+			}
+		}
+	}
+	check(0)
+}
+
+// compareUTF8 compares everything in utf8.go with the naive twins; the pieces have up to piece bytes.
+func compareUTF8(t *testing.T, p []byte, piece int) {
+	t.Helper()
+	want := utf8.Valid(p)
+	for _, v := range utf8Variants {
+		if got := v.valid(p); got != want {
+			t.Fatalf("%s(% x) = %t, want %t", v.name, p, got, want)
+		}
+	}
+
+	var v utf8Validator
+	ok := v.write(p)
+	if wantOK := canBegin(p); ok != wantOK {
+		t.Fatalf("write(% x) = %t, want %t", p, ok, wantOK)
+	}
+	if got := v.end(); got != want {
+		t.Fatalf("write(% x), end() = %t, want %t", p, got, want)
+	}
+
+	ok = true
+	for i, n := 0, piece; ok && i < len(p); i += n {
+		n = min(n, len(p)-i)
+		ok = v.write(p[i : i+n])
+		if wantOK := canBegin(p[:i+n]); ok != wantOK {
+			t.Fatalf("after % x in pieces of %d: write = %t, want %t", p[:i+n], piece, ok, wantOK)
+		}
+	}
+	if got := v.end(); ok && got != want || !ok && got {
+		t.Fatalf("% x in pieces of %d: end = %t, want %t", p, piece, got, want)
+	}
+}
+
+// A text may arrive cut anywhere; a frame need not end at the end of a code point (section 5.6).
+func TestUTF8InPieces(t *testing.T) {
+	mixed := "a£語😀" + strings.Repeat("日本語", 15) + "äöü" + strings.Repeat("plain text ", 5) + strings.Repeat("😀", 9)
+	for _, text := range append([]string{mixed, mixed + "\xff", mixed + "\xed\xa0\x80" + mixed}, validTexts...) {
+		for piece := 1; piece < 70; piece++ {
+			compareUTF8(t, []byte(text), piece)
+		}
+		for cut := range len(text) {
+			compareUTF8(t, []byte(text[:cut]), 7)
+		}
+	}
+}
+
+// One wrong bit anywhere in a long text is found.
+func TestUTF8EveryBit(t *testing.T) {
+	for _, pad := range append(paddings, "aé語😀", "日本 ", "naïve ") {
+		text := []byte(strings.Repeat(pad, 160/len(pad)))
+		for i := range text {
+			for bit := range 8 {
+				text[i] ^= 1 << bit
+				compareUTF8(t, text, 64)
+				text[i] ^= 1 << bit
+			}
+		}
+	}
+}
+
+func FuzzUTF8(f *testing.F) {
+	for _, text := range validTexts {
+		f.Add([]byte(text), uint8(3))
+		f.Add([]byte(strings.Repeat("語", 30)+text), uint8(33))
+	}
+	for _, tt := range invalidUTF8 {
+		f.Add([]byte(tt.text), uint8(1))
+		f.Add([]byte(strings.Repeat("語", 30)+tt.text+strings.Repeat("é", 30)), uint8(64))
+	}
+	f.Fuzz(func(t *testing.T, p []byte, piece uint8) {
+		compareUTF8(t, p, max(int(piece), 1))
+		// Most of what a fuzzer makes is invalid early: the same behind and in front of valid text.
+		for _, pad := range paddings {
+			run := strings.Repeat(pad, 24)
+			compareUTF8(t, []byte(run+string(p)+run), max(int(piece), 1))
+		}
+	})
+}
+
+// utf8Texts are the kinds of text to be measured.
+var utf8Texts = []struct{ name, unit string }{
+	{"ASCII", "The quick brown fox jumps over the lazy dog. "},
+	{"German", "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich. "},
+	{"Greek", "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία. "},
+	{"CJK", "天地玄黃宇宙洪荒日月盈昃辰宿列張寒來暑往秋收冬藏"},
+	{"CJKMixed", "今日は、Go 1.25 で書いた WebSocket を使う。"},
+	{"Emoji", "😀😁😂🤣😃😄😅😆"},
+}
+
+func BenchmarkUTF8(b *testing.B) {
+	for _, text := range utf8Texts {
+		for _, n := range []int{8, 24, 48, 128, 1024, 65536} {
+			p := []byte(strings.Repeat(text.unit, n/len(text.unit)+1))[:n]
+			for len(p) > 0 && !utf8.Valid(p) {
+				p = p[:len(p)-1]
+			}
+			run := func(name string, valid func(p []byte) bool) {
+				b.Run(fmt.Sprintf("%s/%d/%s", text.name, n, name), func(b *testing.B) {
+					b.SetBytes(int64(len(p)))
+					for b.Loop() {
+						if !valid(p) {
+							b.Fatal("refused")
+						}
+					}
+				})
+			}
+			run("unicode/utf8", utf8.Valid)
+			for _, v := range utf8Variants {
+				run(v.name, v.valid)
+			}
+			var v utf8Validator
+			run("stream", func(p []byte) bool { return v.write(p) && v.end() })
+		}
+	}
+}
+
+// The cost of a piece, over pieces that do not end at code points.
+func BenchmarkUTF8Pieces(b *testing.B) {
+	p := []byte(strings.Repeat(utf8Texts[3].unit, 65536/len(utf8Texts[3].unit)))
+	for _, piece := range []int{16, 100, 1000, 4096, 65536} {
+		b.Run(strconv.Itoa(piece), func(b *testing.B) {
+			b.SetBytes(int64(len(p)))
+			var v utf8Validator
+			for b.Loop() {
+				for rest := p; len(rest) > 0; {
+					n := min(piece, len(rest))
+					if !v.write(rest[:n]) {
+						b.Fatal("refused")
+					}
+					rest = rest[n:]
+				}
+				if !v.end() {
+					b.Fatal("refused")
+				}
+			}
+		})
+	}
+}
