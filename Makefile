@@ -1,0 +1,82 @@
+# Every check that CI runs is a target here; `make` alone lists them.
+# Needed: Go and a POSIX system with bash. Only `browser` needs more: node, npm and a Chromium.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+# staticcheck is run by version, so that the root go.mod stays without a require line.
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# How long each fuzz target runs: a duration, or a count of inputs such as 50000x.
+FUZZTIME ?= 10s
+# The same in ci: a count, so that a slow machine does the same work as a fast one.
+CI_FUZZTIME ?= 20000x
+# Which benchmarks `bench` runs, as a regular expression.
+BENCH ?= .
+CHROMIUM ?= /usr/bin/chromium
+
+CROSS := linux/arm64 linux/s390x darwin/arm64 windows/amd64 freebsd/amd64 js/wasm
+
+.PHONY: help
+help: ## list the targets
+	@echo "Targets:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS='|' read -r target text; do printf '  %-14s %s\n' "$$target" "$$text"; done
+
+.PHONY: test
+test: ## go test ./... (offline, no tools but Go)
+	go test ./...
+
+.PHONY: check
+check: fmt vet staticcheck race ## gofmt, go vet, staticcheck, and the tests under the race detector
+
+.PHONY: fmt
+fmt: ## fail with the list of files that gofmt would change
+	@files=$$(find . -name '*.go' -not -path '*/node_modules/*' -not -path '*/.venv/*' -print0 | xargs -0 gofmt -l); \
+	if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
+	@echo "gofmt: nothing to change"
+
+.PHONY: vet
+vet: ## go vet
+	go vet ./...
+
+.PHONY: staticcheck
+staticcheck: ## staticcheck, at the pinned version
+	go run $(STATICCHECK) ./...
+
+.PHONY: race
+race: ## the tests under the race detector, in random order
+	go test -race -shuffle=on ./...
+
+.PHONY: cross
+cross: ## build and vet for other systems, and test as a 32-bit program
+	@for p in $(CROSS); do \
+		printf 'build and vet %s\n' "$$p"; \
+		export CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/}; \
+		go build ./...; go vet ./...; \
+	done
+	GOARCH=386 CGO_ENABLED=0 go test ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s) each
+	@for pkg in $$(go list ./...); do \
+		list=$$(go test -list '^Fuzz' "$$pkg"); \
+		for target in $$(grep '^Fuzz' <<<"$$list" || true); do \
+			printf '%s %s\n' "$$pkg" "$$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## the benchmarks of this module; BENCH=regexp chooses
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+# The stages of ci, in order: what fails fast comes first.
+CI_STAGES := check cross fuzz
+
+.PHONY: ci
+ci: ## what .ci/run does after go test ./...
+	@for stage in $(CI_STAGES); do \
+		printf '\n== %s  make %s\n' "$$(date +%T)" "$$stage"; \
+		$(MAKE) --no-print-directory "$$stage" FUZZTIME=$(CI_FUZZTIME); \
+	done
+	@printf '\n== %s  make ci: all stages passed\n' "$$(date +%T)"
