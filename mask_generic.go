@@ -1,0 +1,10 @@
+//go:build !(amd64 || arm64) || purego
+
+package websocket
+
+const (
+	hasXorBlocks = false
+	xorBlocksMin = 0
+)
+
+func xorBlocks(dst, src *byte, n int, key uint32) { panic("websocket: no xorBlocks in this build") }
