@@ -66,6 +66,14 @@ fuzz: ## every fuzz target for FUZZTIME (10s) each
 		done; \
 	done
 
+.PHONY: autobahn
+autobahn: ## the Autobahn suite's 301 cases without compression, both directions (see autobahn/README.md)
+	go run ./autobahn/run
+
+.PHONY: autobahn-full
+autobahn-full: ## all 517 cases of the Autobahn suite
+	go run ./autobahn/run -full
+
 .PHONY: bench
 bench: ## the benchmarks of this module; BENCH=regexp chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
