@@ -3,10 +3,11 @@ package websocket
 import (
 	"context"
 	"errors"
-	"io"
-	"iter"
+	"fmt"
 	"net"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,12 +15,13 @@ import (
 type MessageType int
 
 const (
-	// MessageText is a message of UTF-8 text.
+	// MessageText is a message of UTF-8 text, such as JSON.
 	MessageText MessageType = 1
 	// MessageBinary is a message of arbitrary bytes.
 	MessageBinary MessageType = 2
 )
 
+// String returns "MessageText" or "MessageBinary", or MessageType(n) for a type that does not exist.
 func (t MessageType) String() string {
 	switch t {
 	case MessageText:
@@ -30,13 +32,30 @@ func (t MessageType) String() string {
 	return "MessageType(" + strconv.Itoa(int(t)) + ")"
 }
 
-// Message is a message that [Conn.Messages] lends.
-type Message struct {
-	Type MessageType
-	Data []byte
+// opcode returns the opcode of t's messages.
+func (t MessageType) opcode() (opcode, error) {
+	switch t {
+	case MessageText:
+		return opText, nil
+	case MessageBinary:
+		return opBinary, nil
+	}
+	return 0, fmt.Errorf("websocket: no such message type: %d", int(t))
 }
 
-// connConfig is what a finished opening handshake hands to newConn. Zero values mean the documented defaults.
+// Defaults of the options, and bounds without an option.
+const (
+	defaultReadLimit        = 1 << 20
+	defaultWriteBufferLimit = 64 << 10
+	defaultCloseTimeout     = 5 * time.Second
+
+	// lingerTimeout bounds what an endpoint still does for a connection that is over, so that the peer gets to see why:
+	// after a failure it waits for the peer to end TCP, and a client does so after any closing handshake (section 7.1.1).
+	lingerTimeout = time.Second
+)
+
+// connConfig is what a finished opening handshake hands to newConn. Zero values mean the documented defaults,
+// negative ones no limit.
 type connConfig struct {
 	// transport is owned by the Conn from here on. All its deadlines are clear.
 	transport net.Conn
@@ -53,51 +72,220 @@ type connConfig struct {
 	onPong           func(ctx context.Context, payload []byte)
 }
 
-// A Conn is a WebSocket connection.
+// A Conn is a WebSocket connection, as [Accept], [Handler] and [Dial] make it.
+//
+// All methods may be called concurrently. Any number of goroutines may write; readers take turns.
+// Control frames (pings, pongs, the close frame) are handled by whoever reads: keep reading, or call [Conn.CloseRead].
+//
+// No goroutine runs for a Conn that nobody calls. The first permanent error of a direction sticks: each later
+// call returns it.
 type Conn struct {
-	cfg connConfig
+	conn         net.Conn // immutable
+	client       bool     // immutable
+	skipUTF8     bool     // immutable
+	subprotocol  string   // immutable
+	closeTimeout time.Duration
+	onPing       func(ctx context.Context, payload []byte) bool // immutable
+	onPong       func(ctx context.Context, payload []byte)      // immutable
+
+	r     receiver
+	w     sender
+	life  lifetime
+	pings pingList
+
+	closeRead struct {
+		once sync.Once
+		ctx  context.Context
+	}
 }
 
-func newConn(cfg connConfig) *Conn { return &Conn{cfg: cfg} }
+// newConn starts a connection after its opening handshake.
+func newConn(cfg connConfig) *Conn {
+	c := &Conn{
+		conn:         cfg.transport,
+		client:       cfg.client,
+		skipUTF8:     cfg.skipUTF8,
+		subprotocol:  cfg.subprotocol,
+		closeTimeout: orDefault(cfg.closeTimeout, defaultCloseTimeout),
+		onPing:       cfg.onPing,
+		onPong:       cfg.onPong,
+	}
+	c.life.done = make(chan struct{})
+	raw := newRawConn(c)
+	c.r.init(raw, cfg)
+	c.w.init(c, raw, cfg)
+	return c
+}
 
-var errTODO = errors.New("not implemented")
+// orDefault applies an option's rule: zero is the default. A negative one stays so.
+func orDefault[T int | int64 | time.Duration](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+// Subprotocol returns the subprotocol that the opening handshake agreed on, or "" (RFC 6455, section 1.9).
+func (c *Conn) Subprotocol() string { return c.subprotocol }
+
+// LocalAddr returns the transport's local address.
+func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
+
+// RemoteAddr returns the transport's remote address: that of a proxy, if there is one between.
+func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
+
+// SetReadLimit sets the most bytes that a message may have, from the next frame on. A longer one ends the
+// connection with StatusMessageTooBig, before its payload is read, and the read fails with [ErrMessageTooBig].
+// The default is 1 MiB; negative: no limit.
+func (c *Conn) SetReadLimit(n int64) { c.r.limit.Store(n) }
+
+// SetDeadline sets the read and the write deadline.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline sets when reads fail with an error that matches [os.ErrDeadlineExceeded], those in progress too. Nothing is lost by it: with a later
+// deadline the next read goes on. The zero time means never. A deadline costs less than a context of its own for each call.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	return apiError("set read deadline", c.r.watch.setDeadline(t))
+}
+
+// SetWriteDeadline sets when writes fail with an error that matches [os.ErrDeadlineExceeded], those in progress too. One that is cut inside a frame
+// ends the connection, and so does the deadline passing while earlier messages still wait to be written.
+// The zero time means never.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	err := c.w.watch.setDeadline(t)
+	c.w.mu.Lock()
+	c.w.wake() // writers that wait look at the deadline again
+	c.w.mu.Unlock()
+	return apiError("set write deadline", err)
+}
+
+// apiError wraps err for the caller of op.
+func apiError(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("websocket: %s: %w", op, err)
+}
+
+// interrupted returns what a call is told whose ctx ended, or whose deadline passed (err): why the connection is over, if it
+// is, for that may be why ctx ended.
+func (c *Conn) interrupted(op string, ctx context.Context, err error) error {
+	if cause := c.life.reason(); cause != nil {
+		return cause
+	}
+	if ctxErr := ctx.Err(); ctxErr != nil {
+		err = ctxErr
+	}
+	return apiError(op, err)
+}
+
+// lifetime is how a connection comes to its end.
+type lifetime struct {
+	done   chan struct{} // closed when the transport is
+	isOver atomic.Bool   // cause is set
+
+	mu    sync.Mutex // guards what follows; never held across I/O or a wait
+	state closeState
+	local bool  // this side began the closing: Close or CloseNow was called
+	cause error // why the connection is over, as reads and writes return it; the first one sticks
+	onEnd func()
+	broke error       // what ended the transport, when that was not the closing handshake
+	grace *time.Timer // see Conn.writeBroke
+}
 
 // onEnd arranges that f runs, once, when the connection has ended (the transport is closed).
 // It must be called before the Conn is handed to anybody.
-func (c *Conn) onEnd(f func()) {}
+func (c *Conn) onEnd(f func()) { c.life.onEnd = f }
 
-func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) { return 0, nil, errTODO }
-func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
-	return 0, nil, errTODO
+// over makes err the reason why the connection is over, if there is none yet, and returns the one that is.
+func (l *lifetime) over(err error) (cause error, first bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cause != nil {
+		return l.cause, false
+	}
+	l.cause = err
+	l.isOver.Store(err != nil)
+	return err, true
 }
-func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) { return 0, nil, errTODO }
-func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
-	return func(yield func(Message, error) bool) { yield(Message{}, errTODO) }
+
+// reason returns why the connection is over, or nil.
+func (l *lifetime) reason() error {
+	if !l.isOver.Load() {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cause
 }
-func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error { return errTODO }
-func (c *Conn) Writer(ctx context.Context, typ MessageType) (io.WriteCloser, error) {
-	return nil, errTODO
+
+// move notes a step of the closing and returns the new state.
+func (l *lifetime) move(e closeEvent) closeState {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state = l.state.after(e)
+	return l.state
 }
-func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error { return errTODO }
-func (c *Conn) Ping(ctx context.Context) error                             { return errTODO }
-func (c *Conn) Close(code StatusCode, reason string) error                 { return errTODO }
-func (c *Conn) CloseNow() error                                            { return errTODO }
-func (c *Conn) CloseRead(ctx context.Context) context.Context              { return ctx }
-func (c *Conn) SetReadLimit(n int64)                                       {}
-func (c *Conn) Subprotocol() string                                        { return c.cfg.subprotocol }
-func (c *Conn) LocalAddr() net.Addr                                        { return c.cfg.transport.LocalAddr() }
-func (c *Conn) RemoteAddr() net.Addr                                       { return c.cfg.transport.RemoteAddr() }
-func (c *Conn) SetDeadline(t time.Time) error                              { return errTODO }
-func (c *Conn) SetReadDeadline(t time.Time) error                          { return errTODO }
-func (c *Conn) SetWriteDeadline(t time.Time) error                         { return errTODO }
 
-// NetConn returns c as a net.Conn.
-func NetConn(ctx context.Context, c *Conn, typ MessageType) net.Conn { return nil }
+// begin marks the closing as this side's, unless the connection is over already or being closed.
+func (l *lifetime) begin() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.local || l.cause != nil {
+		return false
+	}
+	l.local = true
+	l.cause = errClosed
+	l.isOver.Store(true)
+	return true
+}
 
-// A PreparedMessage is a message encoded once, to be sent to many connections.
-type PreparedMessage struct{}
+// end closes the transport, the first time that it is called; cause is why, if there is no earlier reason. Everything that waits for the
+// connection returns. It reports whether this call ended it.
+func (c *Conn) end(cause error) bool {
+	l := &c.life
+	cause, _ = l.over(cause)
+	l.mu.Lock()
+	if l.state == stateEnded || l.state == stateBroken {
+		l.mu.Unlock()
+		return false
+	}
+	l.state = l.state.after(transportClosed)
+	onEnd := l.onEnd
+	l.onEnd = nil
+	if l.grace != nil {
+		l.grace.Stop()
+	}
+	l.mu.Unlock()
 
-// NewPreparedMessage encodes a message.
-func NewPreparedMessage(typ MessageType, data []byte) (*PreparedMessage, error) {
-	return nil, errTODO
+	c.conn.Close()
+	c.r.watch.end()
+	c.w.watch.end()
+	c.w.stop(cause)
+	if c.r.turn.tryLock() { // else the reader in progress does it
+		c.r.release()
+		c.r.turn.unlock()
+	}
+	close(l.done)
+	if onEnd != nil {
+		onEnd()
+	}
+	return true
+}
+
+// writeBroke is told of an error of the transport's that ended the writing half, and returns what its writer is to be told. The peer may have said
+// why, in a close frame that is still to be read: the reading half gets the time for it that Close would take, no more.
+func (c *Conn) writeBroke(err error) error {
+	l := &c.life
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == stateEnded || l.state == stateBroken {
+		return l.cause
+	}
+	if l.grace == nil {
+		l.grace = time.AfterFunc(max(c.closeTimeout, 0), func() { c.end(err) })
+	}
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 )
 
 // ErrMessageTooBig is wrapped by the error of a read that met a message longer than the
@@ -20,7 +21,10 @@ type CloseError struct {
 }
 
 func (e CloseError) Error() string {
-	return fmt.Sprintf("status = %v and reason = %q", e.Code, e.Reason)
+	if e.Reason == "" {
+		return fmt.Sprintf("closed by the peer: %d %v", int(e.Code), e.Code)
+	}
+	return fmt.Sprintf("closed by the peer: %d %v: %q", int(e.Code), e.Code, e.Reason)
 }
 
 // Is reports whether target is io.EOF and e tells of an orderly end.
@@ -54,10 +58,47 @@ type protocolError struct {
 
 func (e protocolError) Error() string { return e.reason }
 
-// What a peer can do wrong. The texts are also the reasons of the close frames sent.
+// What a peer can do wrong. The texts are also the reasons of the close frames that tell it so.
 var (
 	errLengthNotMinimal  = protocolError{StatusProtocolError, "payload length is not in its shortest form"}
 	errLengthTooLarge    = protocolError{StatusProtocolError, "payload length of 2^63 or more"}
+	errReservedBits      = protocolError{StatusProtocolError, "reserved bit set"}
+	errMaskedByServer    = protocolError{StatusProtocolError, "masked frame from a server"}
+	errUnmaskedByClient  = protocolError{StatusProtocolError, "unmasked frame from a client"}
+	errControlFragmented = protocolError{StatusProtocolError, "fragmented control frame"}
+	errControlTooLong    = protocolError{StatusProtocolError, "control frame of more than 125 bytes"}
+	errNothingToContinue = protocolError{StatusProtocolError, "continuation frame, but no message to continue"}
+	errMessageUnfinished = protocolError{StatusProtocolError, "new message before the last one was finished"}
+	errTextUTF8          = protocolError{StatusInvalidFramePayloadData, "text is not UTF-8"}
 	errClosePayloadShort = protocolError{StatusProtocolError, "close frame with a payload of one byte"}
 	errCloseReasonUTF8   = protocolError{StatusInvalidFramePayloadData, "close reason is not UTF-8"}
+)
+
+// errMessageTooBig is ErrMessageTooBig with the close code that tells the peer so.
+var errMessageTooBig = tooBigError{}
+
+type tooBigError struct{}
+
+func (tooBigError) Error() string { return ErrMessageTooBig.Error() }
+func (tooBigError) Unwrap() error { return ErrMessageTooBig }
+
+// closeCode returns the code and the reason of the close frame that tells the peer of err, an error that recvHalf or a
+// codec returned. ok is false if err is none of the peer's making.
+func closeCode(err error) (code StatusCode, reason string, ok bool) {
+	switch e := err.(type) {
+	case protocolError:
+		return e.code, e.reason, true
+	case tooBigError:
+		return StatusMessageTooBig, e.Error(), true
+	}
+	return 0, "", false
+}
+
+// Errors of this side's own making.
+var (
+	errCloseSent   = errors.New("the close frame is already sent")
+	errClosed      = fmt.Errorf("websocket: the connection is closed: %w", net.ErrClosed)
+	errAbruptEnd   = fmt.Errorf("the connection ended without a close frame: %w", io.ErrUnexpectedEOF)
+	errMidMessage  = fmt.Errorf("the connection ended inside a message: %w", io.ErrUnexpectedEOF)
+	errStaleReader = errors.New("the reader's message was left for a later one")
 )

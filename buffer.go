@@ -1,0 +1,110 @@
+package websocket
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"net"
+	"sync"
+)
+
+// This file is the only one with pools. Every pool keeps pieces of one fixed size, so that none can
+// keep more than it was made for; a buffer longer than the largest piece is left to the collector.
+// Pooled memory never crosses the API, except where Messages lends it for one step.
+
+// The sizes of pooled buffers.
+const (
+	bufSmall  = 4 << 10   // what a quiet connection reads and writes with
+	bufMedium = 32 << 10  // one read of a busy connection
+	bufLarge  = 128 << 10 // messages in the making, and masked chunks
+	bufHuge   = 1 << 20
+)
+
+var (
+	poolSmall  = sync.Pool{New: func() any { return new([bufSmall]byte) }}
+	poolMedium = sync.Pool{New: func() any { return new([bufMedium]byte) }}
+	poolLarge  = sync.Pool{New: func() any { return new([bufLarge]byte) }}
+	poolHuge   = sync.Pool{New: func() any { return new([bufHuge]byte) }}
+)
+
+// getBuf returns a buffer of at least n bytes, all of its capacity in use. What it holds is left from earlier use.
+func getBuf(n int) []byte {
+	switch {
+	case n <= bufSmall:
+		return poolSmall.Get().(*[bufSmall]byte)[:]
+	case n <= bufMedium:
+		return poolMedium.Get().(*[bufMedium]byte)[:]
+	case n <= bufLarge:
+		return poolLarge.Get().(*[bufLarge]byte)[:]
+	case n <= bufHuge:
+		return poolHuge.Get().(*[bufHuge]byte)[:]
+	}
+	return make([]byte, n)
+}
+
+// putBuf gives back a buffer that getBuf returned, in its whole capacity. Nobody may use it afterwards.
+// nil, and a buffer of another size, are left alone.
+func putBuf(b []byte) {
+	b = b[:cap(b)]
+	switch len(b) {
+	case bufSmall:
+		poolSmall.Put((*[bufSmall]byte)(b))
+	case bufMedium:
+		poolMedium.Put((*[bufMedium]byte)(b))
+	case bufLarge:
+		poolLarge.Put((*[bufLarge]byte)(b))
+	case bufHuge:
+		poolHuge.Put((*[bufHuge]byte)(b))
+	}
+}
+
+// growBuf returns a pooled buffer of at least n bytes that begins with the content of b, which it gives back.
+// The length of the result is that of b.
+func growBuf(b []byte, n int) []byte {
+	next := getBuf(n)
+	next = next[:copy(next, b)]
+	putBuf(b)
+	return next
+}
+
+// A gatherVec is the argument of one writev: net.Buffers wants a slice that outlives the call.
+type gatherVec struct {
+	parts [2][]byte
+	bufs  net.Buffers
+}
+
+var vecPool = sync.Pool{New: func() any { return new(gatherVec) }}
+
+// writeVec writes a and b with one system call where w can do so.
+func writeVec(w net.Conn, a, b []byte) (int64, error) {
+	v := vecPool.Get().(*gatherVec)
+	v.parts = [2][]byte{a, b}
+	v.bufs = v.parts[:]
+	n, err := v.bufs.WriteTo(w)
+	v.parts, v.bufs = [2][]byte{}, nil
+	vecPool.Put(v)
+	return n, err
+}
+
+// keyBlock holds masking keys that were read from crypto/rand together: a quarter of the
+// cost of reading each by itself.
+type keyBlock struct {
+	left  int
+	bytes [512]byte
+}
+
+var keyPool = sync.Pool{New: func() any { return new(keyBlock) }}
+
+// newMaskingKey returns a fresh masking key that no peer can foresee (RFC 6455, section 5.3).
+func newMaskingKey() uint32 {
+	k := keyPool.Get().(*keyBlock)
+	if k.left == 0 {
+		rand.Read(k.bytes[:]) // never fails: it ends the program instead
+		k.left = len(k.bytes)
+	}
+	k.left -= 4
+	key := k.bytes[k.left : k.left+4]
+	v := binary.LittleEndian.Uint32(key)
+	clear(key) // a key is used once
+	keyPool.Put(k)
+	return v
+}

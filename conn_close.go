@@ -1,0 +1,207 @@
+package websocket
+
+import (
+	"context"
+	"fmt"
+	"io"
+)
+
+// Close performs the closing handshake (RFC 6455, section 7.1.2): it sends a close frame with code and reason behind whatever was written
+// before, waits for the peer's, and ends the connection. Messages that arrive meanwhile are discarded. It takes no longer than the close timeout
+// (CloseTimeout in the options, 5 s by default), whatever the peer does.
+//
+// The error is nil if the peer answered. If it did not, the connection is closed all the same, and the error matches [context.DeadlineExceeded], or
+// [io.ErrUnexpectedEOF] if the peer ended the connection without an answer. If the connection was already closed, or is being closed, Close waits for its end and
+// returns an error that matches [net.ErrClosed].
+//
+// reason is at most 123 bytes of UTF-8. code is 1000 to 1003, 1007 to 1014 or 3000 to 4999; StatusNoStatusRcvd with an empty reason sends none. Anything
+// else is an error, and the connection is closed with StatusInternalError in its place.
+//
+// Close may be called from any goroutine, at any time, more than once.
+func (c *Conn) Close(code StatusCode, reason string) error {
+	payload, badArgument := appendClosePayload(nil, code, reason)
+	if badArgument != nil {
+		payload, _ = appendClosePayload(nil, StatusInternalError, "")
+	}
+	if !c.life.begin() {
+		<-c.life.done // whoever ends the connection does so in bounded time
+		return errClosed
+	}
+	ctx, cancel := c.closeContext(context.Background())
+	err := c.closeHandshake(ctx, payload)
+	c.end(nil)
+	cancel()
+	if badArgument != nil {
+		err = badArgument
+	}
+	return apiError("close", err)
+}
+
+// closeContext returns a context that ends after the close timeout.
+func (c *Conn) closeContext(parent context.Context) (context.Context, context.CancelFunc) {
+	if c.closeTimeout < 0 {
+		return context.WithCancel(parent)
+	}
+	return context.WithTimeout(parent, c.closeTimeout)
+}
+
+// closeHandshake sends the close frame and waits for the peer's.
+func (c *Conn) closeHandshake(ctx context.Context, payload []byte) error {
+	err := c.w.sendClose(ctx, payload)
+	if err == nil {
+		err = c.awaitClose(ctx)
+	}
+	answered, broke := c.life.outcome()
+	switch {
+	case answered:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("the peer did not answer within %v: %w", c.closeTimeout, ctx.Err())
+	case broke != nil:
+		return broke
+	}
+	return err
+}
+
+// awaitClose returns when the peer's close frame has come, or cannot come any more. It reads, unless somebody else does.
+func (c *Conn) awaitClose(ctx context.Context) error {
+	// A reader in progress meets the close frame itself, and ends the connection: it then gives back its turn.
+	if err := c.r.turn.lock(ctx); err != nil {
+		return err
+	}
+	defer c.r.turn.unlock()
+	for {
+		select {
+		case <-c.life.done:
+			return nil
+		default:
+		}
+		if err := c.discardMessage(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// outcome reports whether the closing handshake was completed, and if it was not, what broke it.
+func (l *lifetime) outcome() (answered bool, broke error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state == stateBoth || l.state == stateEnded, l.broke
+}
+
+// breaks notes what ended the transport in place of the closing handshake.
+func (l *lifetime) breaks(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.broke == nil {
+		l.broke = err
+	}
+}
+
+// CloseNow ends the connection without a closing handshake. What is gathered to be written gets one attempt that does not block.
+// The error is nil if this call ended the connection; if it had ended before, it matches [net.ErrClosed].
+//
+// CloseNow may be called from any goroutine, at any time, more than once; it also cuts short a Close in progress.
+// "defer c.CloseNow()" after a successful [Accept] or [Dial] makes sure that nothing is left behind.
+func (c *Conn) CloseNow() error {
+	if c.life.begin() {
+		c.w.tryFlush()
+	}
+	if !c.end(nil) {
+		return errClosed
+	}
+	return nil
+}
+
+// CloseRead is for connections on which no message is expected: it starts a goroutine that reads, so that pings are answered and the peer's close frame
+// is seen, until the connection ends. The context that it returns, a child of ctx, ends with the connection. A data message ends the connection
+// with StatusPolicyViolation, and so does the end of ctx without a handshake.
+//
+// After CloseRead no other reading method may be used. Later calls return the first one's context.
+func (c *Conn) CloseRead(ctx context.Context) context.Context {
+	c.closeRead.once.Do(func() {
+		child, cancel := context.WithCancel(ctx)
+		c.closeRead.ctx = child
+		go func() {
+			defer cancel()
+			_, _, err := c.Reader(child)
+			if err == nil {
+				c.Close(StatusPolicyViolation, "unexpected data message")
+			}
+			c.CloseNow()
+		}()
+	})
+	return c.closeRead.ctx
+}
+
+// peerClosed answers the peer's close frame and ends the connection (section 5.5.1). Its caller holds the reader's turn. It returns
+// what reads return from now on.
+func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
+	c.life.move(closeFrameReceived)
+	cause, first := c.life.over(fmt.Errorf("websocket: %w", ce))
+	ctx, cancel := c.closeContext(ctx)
+	defer cancel()
+	if first {
+		// "It SHOULD send the Close frame with the status code it received."
+		payload, _ := appendClosePayload(nil, ce.Code, "")
+		c.w.sendClose(ctx, payload)
+	}
+	if c.client {
+		// Section 7.1.1: the server ends TCP first; the client waits for it.
+		c.linger(ctx)
+	}
+	c.end(cause)
+	c.r.release()
+	return cause
+}
+
+// fail fails the connection (section 7.1.7) because of err, which the peer's frames earned: it sends the close frame that says so, ends the sending
+// direction of the transport, and gives the peer a moment to read it: closing a socket with unread input would reset the connection, and
+// the close frame could be lost. Its caller holds the reader's turn.
+func (c *Conn) fail(ctx context.Context, err error) error {
+	c.life.breaks(err)
+	cause, first := c.life.over(fmt.Errorf("websocket: %w", err))
+	if first {
+		code, reason, _ := closeCode(err)
+		payload, _ := appendClosePayload(nil, code, reason)
+		ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
+		defer cancel()
+		if c.w.sendClose(ctx, payload) == nil {
+			if half, ok := c.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+				c.linger(ctx)
+			}
+		}
+	}
+	c.end(cause)
+	c.r.release()
+	return cause
+}
+
+// linger reads and discards until the peer ends the transport, for lingerTimeout at most. Its caller holds the reader's turn.
+func (c *Conn) linger(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
+	defer cancel()
+	r := &c.r
+	r.watch.begin(ctx)
+	for {
+		r.r, r.w = 0, 0
+		if n, err := r.receive(c.conn); n == 0 || err != nil {
+			return
+		}
+	}
+}
+
+// ended is what a read returns for a transport that ended or broke.
+func (c *Conn) ended(err error) error {
+	if err == io.EOF {
+		err = errAbruptEnd
+		if c.r.opcode != opContinuation || c.r.w > c.r.r {
+			err = errMidMessage
+		}
+	}
+	c.life.breaks(err)
+	cause, _ := c.life.over(apiError("read", err))
+	c.end(cause)
+	c.r.release()
+	return cause
+}

@@ -1,0 +1,282 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// written says what the owner of the wire writes beside what has gathered, and what of it is its own.
+type written struct {
+	own        int    // where in the gathered bytes the caller's own frame begins; -1: no caller waits for this
+	control    bool   // that frame is a control frame
+	unfinished bool   // sendHalf.unfinished before that frame
+	rest       []byte // payload of that frame which was not gathered
+	key        uint32 // its masking key
+}
+
+// write writes what its caller took, and leaves the wire.
+func (w *sender) write(ctx context.Context, out []byte, job written) error {
+	w.watch.begin(ctx)
+	var n int
+	var err error
+	switch {
+	case job.rest == nil:
+		n, err = w.conn.Write(out)
+	case w.vectored && !w.half.client:
+		var n64 int64
+		n64, err = writeVec(w.conn, out, job.rest)
+		n = int(n64)
+	default:
+		n, out, err = w.writeChunks(out, job)
+	}
+	if err != nil {
+		return w.cut(ctx, out, n, job, err)
+	}
+	putBuf(out)
+	w.mu.Lock()
+	w.owned = false
+	w.leave()
+	w.mu.Unlock()
+	return nil
+}
+
+// writeChunks writes out and the rest of the frame that it ends with, through one buffer: masked if this endpoint is the client.
+// It returns the buffer in place of out.
+func (w *sender) writeChunks(out []byte, job written) (n int, buf []byte, err error) {
+	rest, key := job.rest, job.key
+	if size := min(len(out)+len(rest), bufLarge); size > cap(out) {
+		out = growBuf(out, size)
+	}
+	for {
+		at := len(out)
+		k := min(len(rest), cap(out)-at)
+		out = out[:at+k]
+		if w.half.client {
+			key = copyMask(out[at:], rest[:k], key)
+		} else {
+			copy(out[at:], rest[:k])
+		}
+		rest = rest[k:]
+		m, err := w.conn.Write(out)
+		n += m
+		if err != nil || len(rest) == 0 {
+			return n, out, err
+		}
+		out = out[:0]
+		if !w.half.client {
+			m, err = w.conn.Write(rest)
+			return n + m, out, err
+		}
+	}
+}
+
+// cut deals with a write that ended after n bytes with err.
+func (w *sender) cut(ctx context.Context, out []byte, n int, job written, err error) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		putBuf(out)
+		cause := apiError("write", err)
+		w.stop(cause)
+		return w.c.writeBroke(cause)
+	}
+	if ctxErr := ctx.Err(); ctxErr != nil {
+		err = ctxErr
+	}
+	if !w.fragile && n <= job.own && (job.control || !job.unfinished) {
+		// Nothing of the caller's frame is out: as if it had never been made. What others gave goes on.
+		w.mu.Lock()
+		if len(out) > job.own {
+			w.half.unfinished = job.unfinished
+		}
+		w.putBack(out[n:job.own])
+		w.mu.Unlock()
+		putBuf(out)
+		return w.c.interrupted("write", ctx, err)
+	}
+	putBuf(out)
+	cause := fmt.Errorf("websocket: write cut short inside a frame: %w", err)
+	w.stop(cause)
+	w.c.end(cause)
+	return cause
+}
+
+// stop ends the half: no more frames are taken, those that gathered are dropped, all who wait look again.
+func (w *sender) stop(cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = cause
+	}
+	putBuf(w.buf)
+	w.buf, w.late = nil, nil
+	w.wake()
+}
+
+// cork says whether replies may gather, because the reader has more whole frames in its buffer.
+func (w *sender) cork(on bool) {
+	if w.corked.Load() != on {
+		w.corked.Store(on)
+	}
+}
+
+// arm starts the flusher, unless it is on its way. The lock is held.
+func (w *sender) arm() {
+	w.pending.Store(true)
+	if w.armed {
+		return
+	}
+	w.armed = true
+	if w.flusher == nil {
+		w.flusher = w.flush
+	}
+	go w.flusher()
+}
+
+// flush writes what has gathered, until there is nothing left or somebody else owns the wire. It is the body of the flusher goroutine.
+func (w *sender) flush() {
+	w.mu.Lock()
+	for len(w.buf) > 0 && !w.owned && w.wanted == 0 {
+		out := w.take()
+		w.mu.Unlock()
+		w.write(context.Background(), out, written{own: -1}) // an error sticks
+		w.mu.Lock()
+	}
+	w.armed = false
+	w.mu.Unlock()
+}
+
+// flushSoon sees to it that what has gathered goes out, though its caller has no time for it.
+func (w *sender) flushSoon() {
+	w.mu.Lock()
+	if len(w.buf) > 0 && !w.owned && w.wanted == 0 {
+		w.arm()
+	}
+	w.mu.Unlock()
+}
+
+// flushForReader writes what has gathered, before the reader waits. It does not wait itself: a peer that does not read must
+// not keep us from reading.
+func (w *sender) flushForReader() {
+	if !w.pending.Load() {
+		return
+	}
+	w.mu.Lock()
+	w.pending.Store(false)
+	if len(w.buf) == 0 || w.owned || w.wanted > 0 {
+		w.mu.Unlock()
+		return
+	}
+	if w.raw == nil {
+		w.arm()
+		w.mu.Unlock()
+		return
+	}
+	w.flushRaw()
+	w.mu.Unlock()
+}
+
+// flushRaw writes what the socket takes at once of what has gathered, and leaves the rest to the flusher. The lock is held, but
+// not during the attempt; nobody owns the wire.
+func (w *sender) flushRaw() {
+	out := w.take()
+	w.mu.Unlock()
+	n := w.raw.tryWrite(out)
+	w.mu.Lock()
+	w.putBack(out[n:])
+	putBuf(out)
+}
+
+// tryFlush makes one attempt, which does not block, to write what has gathered. The connection ends after it.
+func (w *sender) tryFlush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.buf) == 0 || w.owned {
+		return
+	}
+	if w.raw != nil {
+		w.flushRaw()
+		return
+	}
+	out := w.take()
+	w.mu.Unlock()
+	// As near as this transport comes to an attempt that does not block.
+	w.conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+	w.conn.Write(out)
+	putBuf(out)
+	w.mu.Lock()
+	w.owned = false
+}
+
+// appendPong appends a pong to the gather buffer. The lock is held.
+func (w *sender) appendPong(payload []byte) {
+	w.appendControl(opPong, payload)
+	w.pending.Store(true)
+}
+
+// appendControl appends a control frame to the gather buffer. The lock is held.
+func (w *sender) appendControl(op opcode, payload []byte) error {
+	var key uint32
+	if w.half.client {
+		key = newMaskingKey()
+	}
+	h, err := w.half.header(op, true, 0, len(payload), key)
+	if err == nil {
+		w.appendFrame(h, payload)
+	}
+	return err
+}
+
+// gatherPong answers a ping (section 5.5.3). While there is room every ping is answered, in order; after that only the latest: "MAY
+// elect to send a Pong frame for only the most recently processed Ping frame".
+func (w *sender) gatherPong(payload []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return
+	}
+	bound := w.limit
+	if bound < 0 {
+		bound = defaultWriteBufferLimit
+	}
+	if w.late == nil && len(w.buf)+maxControlFrame <= bound {
+		w.appendPong(payload)
+		return
+	}
+	w.late = append(w.late[:0], payload...)
+	if w.late == nil {
+		w.late = []byte{}
+	}
+}
+
+// sendClose sends the close frame, behind all that was written before, and takes no frame after it. A second one is not sent.
+func (w *sender) sendClose(ctx context.Context, payload []byte) error {
+	cause := w.c.life.reason() // there is one by now
+	w.mu.Lock()
+	if w.err != nil {
+		err := w.err
+		w.mu.Unlock()
+		return err
+	}
+	w.err = cause
+	w.late = nil
+	if err := w.appendControl(opClose, payload); err != nil {
+		w.mu.Unlock()
+		return err
+	}
+	w.c.life.move(closeFrameSent)
+	w.wake()
+	for w.owned {
+		if err := w.waitForWire(ctx); err != nil {
+			return err
+		}
+	}
+	if len(w.buf) == 0 { // somebody took it along
+		w.mu.Unlock()
+		return nil
+	}
+	out := w.take()
+	w.mu.Unlock()
+	return w.write(ctx, out, written{own: -1})
+}

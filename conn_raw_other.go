@@ -1,0 +1,12 @@
+//go:build !unix
+
+package websocket
+
+// A rawConn exists on Unix only; elsewhere there is none.
+type rawConn struct{}
+
+func newRawConn(*Conn) *rawConn { return nil }
+
+func (*rawConn) read([]byte) (int, error) { panic("unreachable") }
+
+func (*rawConn) tryWrite([]byte) int { panic("unreachable") }

@@ -1,0 +1,329 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+)
+
+// A receiver is the reading half of a Conn: it fetches bytes from the transport, takes frames off them, answers control frames,
+// and hands out the payload of data frames.
+//
+// Buffer invariants: buf[r:w] has come from the transport and is not parsed yet. buf is small[:] while little or nothing is there,
+// else a pooled buffer. An idle receiver holds no pooled buffer. All of a data frame's payload that has come is taken out of buf before the
+// next fetch, so that what stays in it across a wait is less than one frame header or one control frame.
+//
+// Nothing is lost when a read is cut short by its context or deadline: everything below is consistent between any two fetches, and the next
+// read goes on from there.
+type receiver struct {
+	turn  turn         // whoever holds it owns all that is not marked otherwise
+	raw   *rawConn     // immutable; nil if the transport has no descriptor to wait on
+	watch watch        // has its own lock
+	limit atomic.Int64 // most bytes a message may have
+
+	half  recvHalf
+	buf   []byte
+	r, w  int
+	small [16]byte
+	lent  atomic.Pointer[lease] // the step of Messages that still uses buf, or nil; see lease
+
+	// The message in progress. opcode is opContinuation when there is none.
+	opcode   opcode
+	byReader bool   // it is handed out by a messageReader: what is left of it is discarded
+	fin      bool   // the current frame is its last
+	validate bool   // it is text, to be checked
+	key      uint32 // masking key of the current frame, rotated for the next byte
+	remain   int64  // payload bytes of the current frame that are still to come
+	text     utf8Validator
+	partial  []byte // what a read that was cut short has collected of it
+	message  uint32 // counts the messages: tells a messageReader whether its own is still the one in progress
+
+	busy     bool // the last fetch filled a small buffer: take a larger one
+	ponged   bool // a pong was gathered since the last flush
+	lastSize int  // of the last message: what a buffer for the next may trust its header with
+}
+
+func (r *receiver) init(raw *rawConn, cfg connConfig) {
+	r.raw = raw
+	r.watch.conn = cfg.transport
+	r.limit.Store(orDefault(cfg.readLimit, defaultReadLimit))
+	r.half.client = cfg.client
+	r.buf = r.small[:]
+	if len(cfg.received) > 0 {
+		r.buf = getBuf(len(cfg.received))
+		r.w = copy(r.buf, cfg.received)
+	}
+}
+
+// nextFrame takes frames off the transport until it has the header of a data frame, and takes note of it in c.r.
+func (c *Conn) nextFrame(ctx context.Context) error {
+	r := &c.r
+	for {
+		h, n, err := parseHeader(r.buf[r.r:r.w])
+		if err != nil {
+			return c.fail(ctx, err)
+		}
+		if n == 0 {
+			if err := c.fill(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		// A control frame may be judged more than once, for its payload may have to be waited for: that changes nothing.
+		if err := r.half.judge(h, r.limit.Load()); err != nil {
+			return c.fail(ctx, err)
+		}
+		if !h.opcode.isControl() {
+			r.r += n
+			r.key, r.remain, r.fin = h.key, h.length, h.fin
+			if h.opcode != opContinuation {
+				r.opcode = h.opcode
+				r.byReader = false
+				r.validate = h.opcode == opText && !c.skipUTF8
+				r.text = utf8Validator{}
+			}
+			return nil
+		}
+		end := n + int(h.length)
+		for r.w-r.r < end {
+			if err := c.fill(ctx); err != nil {
+				return err
+			}
+		}
+		payload := r.buf[r.r+n : r.r+end]
+		if h.masked {
+			mask(payload, h.key)
+		}
+		r.r += end
+		if err := c.control(ctx, h.opcode, payload); err != nil {
+			return err
+		}
+	}
+}
+
+// control deals with a control frame (section 5.5). payload is in the read buffer.
+func (c *Conn) control(ctx context.Context, op opcode, payload []byte) error {
+	switch op {
+	case opPing:
+		if c.onPing == nil || c.onPing(ctx, payload) {
+			c.w.gatherPong(payload)
+			c.r.ponged = true
+		}
+	case opPong:
+		c.pings.pong(payload)
+		if c.onPong != nil {
+			c.onPong(ctx, payload)
+		}
+	case opClose:
+		ce, err := parseClosePayload(payload)
+		if err != nil {
+			return c.fail(ctx, err)
+		}
+		return c.peerClosed(ctx, ce)
+	}
+	return nil
+}
+
+// readPayload moves payload of the current frame, of which some must remain, to the start of p, unmasks and validates it. It returns as soon as it has some.
+func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
+	r := &c.r
+	if int64(len(p)) > r.remain {
+		p = p[:r.remain]
+	}
+	var n int
+	if r.r == r.w && len(p) >= bufSmall {
+		// Much to come and nothing here: straight to where it is wanted.
+		r.release()
+		var err error
+		if n, err = c.fetch(ctx, p); err != nil {
+			return 0, err
+		}
+		if !c.client {
+			r.key = mask(p[:n], r.key)
+		}
+	} else {
+		if r.r == r.w {
+			if err := c.fill(ctx); err != nil {
+				return 0, err
+			}
+		}
+		n = min(len(p), r.w-r.r)
+		if c.client {
+			copy(p[:n], r.buf[r.r:])
+		} else {
+			r.key = copyMask(p, r.buf[r.r:r.r+n], r.key)
+		}
+		r.r += n
+	}
+	r.remain -= int64(n)
+	// Section 8.1. As it streams in, so that a long message fails with its first bad byte.
+	if r.validate && !r.text.write(p[:n]) {
+		return 0, c.fail(ctx, errTextUTF8)
+	}
+	return n, nil
+}
+
+// endMessage ends the message whose last frame has been read to its end.
+func (c *Conn) endMessage(ctx context.Context) error {
+	r := &c.r
+	if r.validate && !r.text.end() {
+		return c.fail(ctx, errTextUTF8)
+	}
+	r.opcode = opContinuation
+	r.message++
+	return nil
+}
+
+// handOver is called when a message goes to the application, which may now do something else for any time. Pongs must not wait
+// for it, and no buffer may.
+func (c *Conn) handOver() {
+	r := &c.r
+	if r.ponged {
+		r.ponged = false
+		c.w.flushSoon()
+	}
+	if r.r == r.w {
+		c.w.cork(false)
+		if r.lent.Load() == nil {
+			r.release()
+		}
+		return
+	}
+	// While whole frames wait here, the replies to those before gather: the reader will flush them.
+	h, n, err := parseHeader(r.buf[r.r:r.w])
+	c.w.cork(err == nil && n > 0 && h.length <= int64(r.w-r.r-n))
+}
+
+// fill fetches more bytes behind those in the buffer.
+func (c *Conn) fill(ctx context.Context) error {
+	r := &c.r
+	r.detach()
+	if r.r == r.w {
+		r.r, r.w = 0, 0
+		if r.raw == nil {
+			// The transport can only wait inside a Read: with a few bytes of ours, not with a pooled buffer. Whatever
+			// else it has then waits in its own buffers, as in those of crypto/tls.
+			r.release()
+		}
+	} else {
+		r.unshrink()
+		if r.r > 0 && len(r.buf)-r.w < maxControlFrame {
+			r.w = copy(r.buf, r.buf[r.r:r.w])
+			r.r = 0
+		}
+	}
+	n, err := c.fetch(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if len(r.buf) > len(r.small) {
+		r.busy = r.w+n == len(r.buf) || r.busy && n >= bufSmall
+	}
+	r.w += n
+	return nil
+}
+
+// fetch waits for bytes from the transport and puts them into p; if p is nil, behind those in the buffer, without
+// counting them in. It returns at least one byte, or an error that is fit for the API.
+func (c *Conn) fetch(ctx context.Context, p []byte) (int, error) {
+	r := &c.r
+	// The reader is about to wait: what has gathered goes out now.
+	r.ponged = false
+	c.w.flushForReader()
+
+	r.watch.begin(ctx)
+	n, err := r.receiveInto(c.conn, p)
+	if n > 0 {
+		return n, nil
+	}
+	if err == nil {
+		err = io.EOF // a Read of nothing without an error
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// The connection lives on, unless somebody ended it meanwhile.
+		return 0, c.interrupted("read", ctx, err)
+	}
+	return 0, c.ended(err)
+}
+
+// receiveInto is fetch without its care for contexts and errors.
+func (r *receiver) receiveInto(conn net.Conn, p []byte) (int, error) {
+	if r.raw != nil {
+		return r.raw.read(p)
+	}
+	if p == nil {
+		p = r.buf[r.w:]
+	}
+	return conn.Read(p)
+}
+
+// receive fetches into the buffer, which holds nothing that is still wanted.
+func (r *receiver) receive(conn net.Conn) (int, error) {
+	r.detach()
+	if r.raw == nil {
+		r.unshrink()
+	}
+	return r.receiveInto(conn, nil)
+}
+
+// unshrink makes sure that buf is a pooled buffer.
+func (r *receiver) unshrink() {
+	if len(r.buf) > len(r.small) {
+		return
+	}
+	size := bufSmall
+	if r.busy {
+		size = bufMedium
+	}
+	b := getBuf(size)
+	r.w = copy(b, r.buf[r.r:r.w])
+	r.r = 0
+	r.buf = b
+}
+
+// shrink gives the pooled buffer back if what it holds fits the small one.
+func (r *receiver) shrink() {
+	if len(r.buf) == len(r.small) || r.w-r.r > len(r.small) {
+		return
+	}
+	b := r.buf
+	r.w = copy(r.small[:], b[r.r:r.w])
+	r.r = 0
+	r.buf = r.small[:]
+	putBuf(b)
+}
+
+// release gives the pooled buffer back, with all that is in it.
+func (r *receiver) release() {
+	r.detach()
+	if len(r.buf) > len(r.small) {
+		putBuf(r.buf)
+	}
+	r.buf = r.small[:]
+	r.r, r.w = 0, 0
+}
+
+// detach makes sure that no step of Messages shares buf: it is left to the step, and the receiver goes on with another.
+func (r *receiver) detach() {
+	l := r.lent.Load()
+	if l == nil {
+		return
+	}
+	old := r.buf
+	left := old[r.r:r.w]
+	next := r.small[:]
+	if len(left) > len(next) {
+		next = getBuf(len(left))
+	}
+	n := copy(next, left)
+	if !r.lent.CompareAndSwap(l, nil) {
+		if len(next) > len(r.small) {
+			putBuf(next) // the step has just ended
+		}
+		return
+	}
+	r.buf, r.r, r.w = next, 0, n
+}

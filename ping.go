@@ -1,0 +1,78 @@
+package websocket
+
+import (
+	"context"
+	"encoding/binary"
+	"sync"
+)
+
+// Ping sends a ping and waits for its pong (RFC 6455, section 5.5.2). Pongs are read by whoever reads: some goroutine must be reading
+// (see [Conn.CloseRead]), or Ping waits until ctx ends. Any number of goroutines may ping.
+func (c *Conn) Ping(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return c.interrupted("ping", ctx, nil)
+	}
+	id, pong := c.pings.add()
+	defer c.pings.drop(id)
+	var payload [8]byte
+	binary.BigEndian.PutUint64(payload[:], id)
+	if err := c.w.send(ctx, outgoing{op: opPing, fin: true, payload: payload[:]}); err != nil {
+		return err
+	}
+	select {
+	case <-pong:
+		return nil
+	case <-ctx.Done():
+		return c.interrupted("ping", ctx, nil)
+	case <-c.life.done:
+		return c.life.reason()
+	}
+}
+
+// A pingList knows the pings that wait for their pongs. Their payloads are numbers that grow.
+type pingList struct {
+	mu      sync.Mutex
+	last    uint64
+	waiting map[uint64]chan struct{}
+}
+
+func (l *pingList) add() (id uint64, pong <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last++
+	ch := make(chan struct{})
+	if l.waiting == nil {
+		l.waiting = make(map[uint64]chan struct{})
+	}
+	l.waiting[l.last] = ch
+	return l.last, ch
+}
+
+func (l *pingList) drop(id uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.waiting, id)
+	if len(l.waiting) == 0 {
+		l.waiting = nil
+	}
+}
+
+// pong takes note of a pong. It answers the ping whose payload it carries and all those before it: a peer may answer only the latest of
+// several pings (section 5.5.3). Unsolicited pongs are nothing.
+func (l *pingList) pong(payload []byte) {
+	if len(payload) != 8 {
+		return
+	}
+	id := binary.BigEndian.Uint64(payload)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.waiting[id]; !ok {
+		return
+	}
+	for i, ch := range l.waiting {
+		if i <= id {
+			close(ch)
+			delete(l.waiting, i)
+		}
+	}
+}

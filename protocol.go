@@ -1,0 +1,160 @@
+package websocket
+
+import (
+	"fmt"
+	"math"
+)
+
+// A recvHalf is the receiving side of the protocol: it judges the header of each frame that comes in, in the order in which they come.
+// It sees no payload. Its owner is whoever reads.
+type recvHalf struct {
+	client  bool // this endpoint is the client, so the peer is a server
+	deflate bool // permessage-deflate was negotiated: RSV1 marks a compressed message
+
+	message    opcode // opText or opBinary while a message is unfinished, else opContinuation
+	compressed bool   // the unfinished message is compressed
+	size       int64  // payload bytes that the headers of the message have declared so far
+}
+
+// judge says whether a frame with header h may come now, and takes note of it. limit is the most bytes
+// that a message may have; negative: any number.
+//
+// An error is a protocolError that names the close code, except errMessageTooBig.
+func (s *recvHalf) judge(h header, limit int64) error {
+	// Section 5.2: a bit that no negotiated extension gives a meaning must be 0. RFC 7692, section 6: RSV1 of the first frame
+	// of a message says that it is compressed; elsewhere it must be 0.
+	if h.rsv != 0 {
+		first := h.opcode == opText || h.opcode == opBinary
+		if h.rsv != rsv1Bit || !s.deflate || !first {
+			return errReservedBits
+		}
+	}
+	// Section 5.2: an unknown opcode fails the connection.
+	if !h.opcode.isKnown() {
+		return protocolError{StatusProtocolError, "frame with " + h.opcode.String()}
+	}
+	// Section 5.1: a client masks all frames, a server masks none.
+	if h.masked == s.client {
+		if s.client {
+			return errMaskedByServer
+		}
+		return errUnmaskedByClient
+	}
+
+	if h.opcode.isControl() {
+		// Section 5.5: at most 125 bytes, and not fragmented. It may stand between the fragments of a message.
+		if !h.fin {
+			return errControlFragmented
+		}
+		if h.length > maxControlPayload {
+			return errControlTooLong
+		}
+		return nil
+	}
+
+	// Section 5.4: the first fragment has the opcode of the message, those after it are continuations.
+	if h.opcode == opContinuation {
+		if s.message == opContinuation {
+			return errNothingToContinue
+		}
+	} else {
+		if s.message != opContinuation {
+			return errMessageUnfinished
+		}
+		s.message, s.size, s.compressed = h.opcode, 0, h.rsv&rsv1Bit != 0
+	}
+	if h.length > math.MaxInt64-s.size {
+		return errMessageTooBig
+	}
+	s.size += h.length
+	// What a compressed message inflates to is counted where it is inflated.
+	if limit >= 0 && s.size > limit && !s.compressed {
+		return errMessageTooBig
+	}
+	if h.fin {
+		s.message = opContinuation
+	}
+	return nil
+}
+
+// A sendHalf is the sending side of the protocol: it makes the headers of the frames that go out, so that what
+// recvHalf refuses in a peer's frames cannot stand in ours. Its owner is the holder of the write lock.
+type sendHalf struct {
+	client     bool // this endpoint is the client: it masks
+	unfinished bool // a message begun without FIN is not finished
+	closed     bool // the close frame has been made; nothing may follow it (section 5.5.1)
+}
+
+// header returns the header of the next frame: one that carries n bytes of payload of a frame of type op. For the second and
+// later fragments of a message op is its opcode too: header turns it into a continuation. key is used if this endpoint masks.
+func (s *sendHalf) header(op opcode, fin bool, rsv byte, n int, key uint32) (header, error) {
+	if s.closed {
+		return header{}, errCloseSent
+	}
+	h := header{fin: fin, rsv: rsv, opcode: op, length: int64(n)}
+	if s.client {
+		h.masked, h.key = true, key
+	}
+	if op.isControl() {
+		if n > maxControlPayload || !fin || rsv != 0 {
+			return header{}, fmt.Errorf("%v frame of %d bytes: a control frame has at most %d, and is not fragmented", op, n, maxControlPayload)
+		}
+		s.closed = op == opClose
+		return h, nil
+	}
+	if s.unfinished {
+		h.opcode, h.rsv = opContinuation, 0
+	}
+	s.unfinished = !fin
+	return h, nil
+}
+
+// closeState is how far the closing of a connection has come (section 7.1).
+type closeState uint8
+
+const (
+	stateOpen     closeState = iota
+	stateSent                // our close frame is made, the peer's has not come
+	stateReceived            // the peer's close frame has come, ours is not made
+	stateBoth                // the closing handshake is done
+	stateEnded               // the transport is closed, after the closing handshake
+	stateBroken              // the transport is closed, without it
+)
+
+// A closeEvent is what moves a closeState.
+type closeEvent uint8
+
+const (
+	closeFrameSent closeEvent = iota
+	closeFrameReceived
+	transportClosed
+)
+
+// after returns the state that follows s when e happens. It is the only place where the closing state moves.
+func (s closeState) after(e closeEvent) closeState {
+	switch e {
+	case closeFrameSent:
+		switch s {
+		case stateOpen:
+			return stateSent
+		case stateReceived:
+			return stateBoth
+		}
+	case closeFrameReceived:
+		switch s {
+		case stateOpen:
+			return stateReceived
+		case stateSent:
+			return stateBoth
+		}
+	case transportClosed:
+		switch s {
+		case stateBoth:
+			return stateEnded
+		case stateEnded:
+		default:
+			return stateBroken
+		}
+	}
+	return s
+}

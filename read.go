@@ -1,0 +1,246 @@
+package websocket
+
+import (
+	"context"
+	"io"
+)
+
+// Read reads one message. The slice is the caller's, and not nil even if the message is empty.
+//
+// When ctx ends first, or the read deadline passes, the error matches ctx.Err() or [os.ErrDeadlineExceeded], and nothing is lost: the connection lives on, and the
+// next read delivers the message, even if half of it had arrived. Any other error is permanent and tells why the connection is over: see the package
+// documentation.
+//
+// The message is at most as long as the read limit (see [Conn.SetReadLimit]). Its buffer grows as bytes arrive, whatever length the peer
+// declares. Text is valid UTF-8 (section 8.1), unless SkipUTF8Validation was set.
+func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
+	typ, data, err := c.readMessage(ctx, nil)
+	if err == nil && data == nil {
+		data = []byte{}
+	}
+	return typ, data, err
+}
+
+// ReadInto is [Conn.Read] into a buffer of the caller's: it appends the message to buf[:0] and returns the result, which shares buf's memory if the message fits
+// its capacity. Then it allocates nothing. With an error it returns buf[:0].
+func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
+	typ, data, err := c.readMessage(ctx, buf[:0])
+	if err != nil {
+		data = buf[:0]
+	}
+	return typ, data, err
+}
+
+// beginRead takes the reader's turn.
+func (c *Conn) beginRead(ctx context.Context) error {
+	if ctx.Err() != nil || c.r.turn.lock(ctx) != nil {
+		return c.interrupted("read", ctx, nil)
+	}
+	if err := c.life.reason(); err != nil {
+		c.r.turn.unlock()
+		return err
+	}
+	return nil
+}
+
+// nextMessage goes to the next message, or to the one that a read which was cut short has left. What is left of one that was begun with Reader is
+// discarded.
+func (c *Conn) nextMessage(ctx context.Context) error {
+	r := &c.r
+	if r.opcode != opContinuation && r.byReader {
+		if err := c.discardRest(ctx); err != nil {
+			return err
+		}
+	}
+	if r.opcode != opContinuation {
+		return nil
+	}
+	return c.nextFrame(ctx)
+}
+
+// discardRest discards what is left of the message in progress. It is validated all the same.
+func (c *Conn) discardRest(ctx context.Context) error {
+	r := &c.r
+	r.byReader = true // in case it is cut short
+	r.partial = nil
+	for {
+		for r.remain > 0 {
+			if r.r == r.w {
+				if err := c.fill(ctx); err != nil {
+					return err
+				}
+			}
+			// In place: the bytes are not wanted elsewhere.
+			n := int(min(int64(r.w-r.r), r.remain))
+			if _, err := c.readPayload(ctx, r.buf[r.r:r.r+n]); err != nil {
+				return err
+			}
+		}
+		if r.fin {
+			return c.endMessage(ctx)
+		}
+		if err := c.nextFrame(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// discardMessage reads a message and discards it. Its caller holds the reader's turn.
+func (c *Conn) discardMessage(ctx context.Context) error {
+	if c.r.opcode == opContinuation {
+		if err := c.nextFrame(ctx); err != nil {
+			return err
+		}
+	}
+	return c.discardRest(ctx)
+}
+
+// readMessage reads one message and appends it to dst, which is empty.
+func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return 0, nil, err
+	}
+	r := &c.r
+	err := c.nextMessage(ctx)
+	if err != nil {
+		r.turn.unlock()
+		return 0, nil, err
+	}
+	typ := MessageType(r.opcode)
+	dst = append(dst, r.partial...)
+	r.partial = nil
+	dst, err = c.collect(ctx, dst, false)
+	if err != nil {
+		c.keepPartial(dst)
+		r.turn.unlock()
+		return 0, nil, err
+	}
+	c.handOver()
+	r.turn.unlock()
+	return typ, dst, nil
+}
+
+// keepPartial keeps what a read that was cut short has got of its message, for the next one.
+func (c *Conn) keepPartial(b []byte) {
+	if c.life.reason() == nil {
+		c.r.partial = append([]byte(nil), b...)
+	}
+}
+
+// collect appends what is left of the message in progress to dst, which it grows as bytes arrive: from the pool, or as the caller's
+// own. When it fails, the result holds what it has got.
+func (c *Conn) collect(ctx context.Context, dst []byte, pooled bool) ([]byte, error) {
+	r := &c.r
+	for {
+		for r.remain > 0 {
+			if len(dst) == cap(dst) {
+				dst = r.grow(dst, pooled)
+			}
+			n, err := c.readPayload(ctx, dst[len(dst):cap(dst)])
+			if err != nil {
+				return dst, err
+			}
+			dst = dst[:len(dst)+n]
+		}
+		if r.fin {
+			break
+		}
+		if err := c.nextFrame(ctx); err != nil {
+			return dst, err
+		}
+	}
+	r.lastSize = len(dst)
+	return dst, c.endMessage(ctx)
+}
+
+// trustedSize is how much memory a frame header alone can make us take.
+const trustedSize = 16 << 10
+
+// grow makes room in dst for payload of the current frame: for all of it if it is here already, or no longer than the last message or
+// trustedSize; else for twice as much as has come.
+func (r *receiver) grow(dst []byte, pooled bool) []byte {
+	room := max(r.w-r.r, r.lastSize-len(dst), trustedSize, 2*len(dst))
+	if r.remain < int64(room) {
+		room = int(r.remain)
+	}
+	if pooled {
+		return growBuf(dst, len(dst)+room)
+	}
+	if dst == nil {
+		return make([]byte, 0, room)
+	}
+	return append(make([]byte, 0, len(dst)+room), dst...)
+}
+
+// Reader waits for a message and returns its type and a reader of its content, which streams: it returns bytes as they arrive, and [io.EOF]
+// at the end of the message. ctx bounds all of it.
+//
+// Text is validated as it streams: bytes are returned before the whole is known to be valid. An error of the reader's is one of the connection's, as with
+// [Conn.Read]; when the connection ends inside the message it matches [io.ErrUnexpectedEOF], never io.EOF.
+//
+// A message need not be read to its end: the next reading call discards the rest, and the old reader then returns an error.
+func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return 0, nil, err
+	}
+	defer c.r.turn.unlock()
+	if err := c.nextMessage(ctx); err != nil {
+		return 0, nil, err
+	}
+	r := &c.r
+	r.byReader = true
+	c.handOver()
+	return MessageType(r.opcode), &messageReader{c: c, ctx: ctx, message: r.message}, nil
+}
+
+// A messageReader reads one message.
+type messageReader struct {
+	c       *Conn
+	ctx     context.Context
+	message uint32 // receiver.message while it is in progress
+	err     error  // io.EOF at the end; sticks
+}
+
+func (m *messageReader) Read(p []byte) (int, error) {
+	if m.err != nil {
+		return 0, m.err
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	c := m.c
+	if err := c.beginRead(m.ctx); err != nil {
+		return 0, err
+	}
+	defer c.r.turn.unlock()
+	r := &c.r
+	if r.message != m.message || !r.byReader {
+		m.err = apiError("read", errStaleReader)
+		return 0, m.err
+	}
+	if len(r.partial) > 0 {
+		n := copy(p, r.partial)
+		if r.partial = r.partial[n:]; len(r.partial) == 0 {
+			r.partial = nil
+		}
+		return n, nil
+	}
+	for r.remain == 0 {
+		if r.fin {
+			if err := c.endMessage(m.ctx); err != nil {
+				return 0, err
+			}
+			m.err = io.EOF
+			c.handOver()
+			return 0, io.EOF
+		}
+		if err := c.nextFrame(m.ctx); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.readPayload(m.ctx, p)
+	if err == nil {
+		c.handOver()
+	}
+	return n, err
+}

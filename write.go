@@ -1,0 +1,168 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// Write sends one message, as one frame. p is the caller's again when Write returns. Text must be UTF-8; that is not checked.
+//
+// Any number of goroutines may write; each message goes out whole. When nobody else is writing the message has been passed to the operating system when
+// Write returns, except while a read has more messages at hand: then replies are gathered, and go out together as soon as
+// the reader or a goroutine of the library's own gets to it. When somebody else is writing, that writer takes a short message along. Where the
+// gathered bytes reach their bound (WriteBufferLimit in the options), Write waits.
+//
+// If ctx or the write deadline ends before the first byte of the message is out, nothing is sent and the connection lives on; the error matches ctx.Err() or
+// [os.ErrDeadlineExceeded]. A write that is cut short inside its frame ends the connection.
+// When the connection is over, the error is the reason why: see the package documentation.
+func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
+	op, err := typ.opcode()
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return c.interrupted("write", ctx, nil)
+	}
+	return c.w.send(ctx, outgoing{op: op, fin: true, payload: p})
+}
+
+// A PreparedMessage is a message that was encoded once, to be sent to any number of connections, by any number of goroutines.
+type PreparedMessage struct {
+	op   opcode
+	data []byte
+}
+
+// NewPreparedMessage prepares a message. It copies data.
+func NewPreparedMessage(typ MessageType, data []byte) (*PreparedMessage, error) {
+	op, err := typ.opcode()
+	if err != nil {
+		return nil, err
+	}
+	return &PreparedMessage{op: op, data: append([]byte(nil), data...)}, nil
+}
+
+// WritePrepared sends m as [Conn.Write] would.
+func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
+	if ctx.Err() != nil {
+		return c.interrupted("write", ctx, nil)
+	}
+	return c.w.send(ctx, outgoing{op: m.op, fin: true, payload: m.data})
+}
+
+// Writer returns a writer for one message, which ends with the writer's Close. It is sent in fragments as it grows, or in one frame if it is
+// short (RFC 6455, section 5.4). ctx bounds all of it.
+//
+// Other messages wait until the writer is closed; pings, pongs and the closing handshake do not. The writer must be closed, after an error too, and is for one
+// goroutine at a time. A message that ctx cuts short after its first fragment has been sent ends the connection.
+func (c *Conn) Writer(ctx context.Context, typ MessageType) (io.WriteCloser, error) {
+	op, err := typ.opcode()
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, c.interrupted("write", ctx, nil)
+	}
+	w := &c.w
+	w.mu.Lock()
+	for w.stream && w.err == nil {
+		if err := w.wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+	err = w.err
+	w.stream = err == nil
+	w.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return &messageWriter{c: c, ctx: ctx, op: op}, nil
+}
+
+// fragmentSize is the payload that a messageWriter gathers before it sends a fragment.
+const fragmentSize = bufSmall
+
+// A messageWriter sends one message as it is written.
+type messageWriter struct {
+	c     *Conn
+	ctx   context.Context
+	op    opcode
+	buf   []byte // pooled; what is not sent yet
+	begun bool   // a fragment has been sent
+	err   error
+}
+
+var errWriterClosed = errors.New("websocket: write: the message is closed")
+
+func (m *messageWriter) Write(p []byte) (int, error) {
+	if m.err != nil {
+		return 0, m.err
+	}
+	if m.ctx.Err() != nil {
+		return 0, m.fail(m.c.interrupted("write", m.ctx, nil))
+	}
+	total := len(p)
+	if m.buf == nil {
+		m.buf = getBuf(fragmentSize)[:0]
+	}
+	for len(p) > cap(m.buf)-len(m.buf) {
+		fragment := p
+		if len(m.buf) > 0 {
+			n := cap(m.buf) - len(m.buf)
+			m.buf = append(m.buf, p[:n]...)
+			p = p[n:]
+			fragment = m.buf
+		} else {
+			p = nil
+		}
+		if err := m.send(fragment, false); err != nil {
+			return 0, err
+		}
+		m.buf = m.buf[:0]
+	}
+	m.buf = append(m.buf, p...)
+	return total, nil
+}
+
+// Close sends the end of the message.
+func (m *messageWriter) Close() error {
+	if m.err == errWriterClosed {
+		return errWriterClosed
+	}
+	err := m.err
+	if err == nil {
+		if m.ctx.Err() != nil {
+			err = m.fail(m.c.interrupted("write", m.ctx, nil))
+		} else {
+			err = m.send(m.buf, true)
+		}
+	}
+	m.err = errWriterClosed
+	putBuf(m.buf)
+	m.buf = nil
+	w := &m.c.w
+	w.mu.Lock()
+	w.stream = false
+	w.wake()
+	w.mu.Unlock()
+	return err
+}
+
+func (m *messageWriter) send(p []byte, fin bool) error {
+	err := m.c.w.send(m.ctx, outgoing{op: m.op, fin: fin, stream: true, payload: p})
+	if err != nil {
+		return m.fail(err)
+	}
+	m.begun = true
+	return nil
+}
+
+// fail makes err stick. A message that has begun and cannot be finished leaves the connection without use.
+func (m *messageWriter) fail(err error) error {
+	m.err = err
+	if m.begun {
+		m.c.w.stop(err)
+		m.c.end(err)
+	}
+	return err
+}
