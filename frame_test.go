@@ -1,0 +1,75 @@
+package websocket
+
+import (
+	"bytes"
+	"testing"
+)
+
+// Section 5.2: "Payload length: 7 bits, 7+16 bits, or 7+64 bits ... the minimal number of bytes MUST be used to encode the length".
+func TestHeaderWireForm(t *testing.T) {
+	const key = 0x04030201 // 01 02 03 04 on the wire
+	tests := []struct {
+		name string
+		h    header
+		wire []byte
+	}{
+		{"empty text", header{fin: true, opcode: opText}, []byte{0x81, 0}},
+		{"first fragment", header{opcode: opBinary, length: 3}, []byte{0x02, 3}},
+		{"last fragment", header{fin: true, opcode: opContinuation, length: 125}, []byte{0x80, 125}},
+		{"16-bit length, shortest", header{fin: true, opcode: opText, length: 126}, []byte{0x81, 126, 0, 126}},
+		{"16-bit length, longest", header{fin: true, opcode: opText, length: 65535}, []byte{0x81, 126, 0xff, 0xff}},
+		{"64-bit length, shortest", header{fin: true, opcode: opText, length: 65536}, []byte{0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0}},
+		{"64-bit length, past 32 bits", header{fin: true, opcode: opText, length: 1 << 32}, []byte{0x81, 127, 0, 0, 0, 1, 0, 0, 0, 0}},
+		{"64-bit length, longest", header{fin: true, opcode: opText, length: 1<<63 - 1}, []byte{0x81, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
+		{"masked ping", header{fin: true, opcode: opPing, masked: true, key: key, length: 2}, []byte{0x89, 0x82, 1, 2, 3, 4}},
+		{"masked, 16-bit length", header{fin: true, opcode: opBinary, masked: true, key: key, length: 256}, []byte{0x82, 0xfe, 1, 0, 1, 2, 3, 4}},
+		{"masked, 64-bit length", header{opcode: opText, masked: true, key: key, length: 65536}, []byte{0x01, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4}},
+		{"RSV1", header{fin: true, rsv: rsv1Bit, opcode: opText}, []byte{0xc1, 0}},
+		{"RSV2", header{fin: true, rsv: rsv2Bit, opcode: opText}, []byte{0xa1, 0}},
+		{"RSV3", header{fin: true, rsv: rsv3Bit, opcode: opText}, []byte{0x91, 0}},
+		{"reserved opcode", header{fin: true, opcode: 15}, []byte{0x8f, 0}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := appendHeader([]byte{'x'}, tt.h); !bytes.Equal(got[1:], tt.wire) || got[0] != 'x' {
+				t.Errorf("appendHeader = % x, want % x behind what was there", got, tt.wire)
+			}
+			h, n, err := parseHeader(append(bytes.Clone(tt.wire), "payload"...))
+			if h != tt.h || n != len(tt.wire) || err != nil {
+				t.Errorf("parseHeader = %+v, %d, %v", h, n, err)
+			}
+			for i := range tt.wire {
+				if h, n, err := parseHeader(tt.wire[:i]); h != (header{}) || n != 0 || err != nil {
+					t.Errorf("of the first %d bytes: parseHeader = %+v, %d, %v, want a request for more", i, h, n, err)
+				}
+			}
+			if len(tt.wire) > maxHeaderSize {
+				t.Errorf("%d bytes: more than maxHeaderSize", len(tt.wire))
+			}
+		})
+	}
+}
+
+func TestHeaderRefused(t *testing.T) {
+	tests := []struct {
+		name string
+		wire []byte
+		want error
+	}{
+		{"125 in 16 bits", []byte{0x81, 126, 0, 125}, errLengthNotMinimal},
+		{"0 in 16 bits", []byte{0x81, 126, 0, 0}, errLengthNotMinimal},
+		{"65535 in 64 bits", []byte{0x81, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, errLengthNotMinimal},
+		{"0 in 64 bits", []byte{0x81, 127, 0, 0, 0, 0, 0, 0, 0, 0}, errLengthNotMinimal},
+		{"masked, 1 in 64 bits, key still to come", []byte{0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 1}, errLengthNotMinimal},
+		// "the most significant bit MUST be 0"
+		{"2^63", []byte{0x81, 127, 0x80, 0, 0, 0, 0, 0, 0, 0}, errLengthTooLarge},
+		{"2^64-1", []byte{0x81, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, errLengthTooLarge},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, _, err := parseHeader(tt.wire); err != tt.want {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
