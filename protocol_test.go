@@ -48,7 +48,7 @@ func TestRecvHalf(t *testing.T) {
 		{name: "RSV2", headers: []header{rsv(text, rsv2Bit)}, want: errReservedBits},
 		{name: "RSV3", headers: []header{rsv(text, rsv3Bit)}, want: errReservedBits},
 		{name: "RSV1 on a ping", headers: []header{rsv(ping, rsv1Bit)}, want: errReservedBits},
-		// RFC 7692, section 6: "MUST set RSV1 of the first frame ... An endpoint MUST NOT set it on control frames and non-first fragments".
+		// RFC 7692, section 6: RSV1 marks the first frame of a message, never a control frame nor a continuation.
 		{name: "compressed", deflate: true, headers: []header{rsv(text, rsv1Bit), rsv(first, rsv1Bit), more, last, text}},
 		{name: "compressed and RSV2", deflate: true, headers: []header{rsv(text, rsv1Bit|rsv2Bit)}, want: errReservedBits},
 		{name: "RSV1 on a continuation", deflate: true, headers: []header{rsv(first, rsv1Bit), rsv(last, rsv1Bit)}, want: errReservedBits},
