@@ -10,8 +10,9 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 10s
 # The same in ci: a count, so that a slow machine does the same work as a fast one.
 CI_FUZZTIME ?= 20000x
-# Which benchmarks `bench` runs, as a regular expression.
+# Which benchmarks `microbench` runs, as a regular expression, and the flags of `bench`.
 BENCH ?= .
+BENCHFLAGS ?=
 CHROMIUM ?= /usr/bin/chromium
 
 CROSS := linux/arm64 linux/s390x darwin/arm64 windows/amd64 freebsd/amd64 js/wasm
@@ -75,8 +76,13 @@ autobahn-full: ## all 517 cases of the Autobahn suite
 	go run ./autobahn/run -full
 
 .PHONY: bench
-bench: ## the benchmarks of this module; BENCH=regexp chooses
+bench: ## measure the server against other libraries, ten minutes; BENCHFLAGS=-quick for under one
+	cd benchmarks && go run ./cmd/wsbench $(BENCHFLAGS)
+
+.PHONY: microbench
+microbench: ## the benchmarks of single functions, in both modules; BENCH=regexp chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+	cd benchmarks && go test -run '^$$' -bench '$(BENCH)' -benchmem ./micro
 
 # The stages of ci, in order: what fails fast comes first.
 CI_STAGES := check cross fuzz

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"github.com/seed70bc5565/websocket/benchmarks/load"
+)
+
+const (
+	serverCPU = 0
+	loadCPU   = 1
+)
+
+// startPinned starts cmd on one CPU: a new process has the affinity of the thread that forks it.
+func startPinned(cmd *exec.Cmd, cpu int) error {
+	errs := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
+		set := [16]uint64{0: 1 << cpu}
+		_, _, e := syscall.RawSyscall(syscall.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(set), uintptr(unsafe.Pointer(&set)))
+		if e != 0 {
+			errs <- fmt.Errorf("sched_setaffinity: %w", e)
+			return
+		}
+		errs <- cmd.Start()
+	}()
+	return <-errs
+}
+
+// process is a child that takes lines and answers with lines.
+type process struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func start(cpu int, name string, args ...string) (*process, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := startPinned(cmd, cpu); err != nil {
+		return nil, err
+	}
+	return &process{cmd, in, bufio.NewReader(out)}, nil
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// stop ends the child: both kinds end with their input.
+func (p *process) stop() {
+	p.in.Close()
+	p.cmd.Wait()
+}
+
+type server struct {
+	*process
+	addr string
+}
+
+func startServer(bin string, args []string) (*server, error) {
+	p, err := start(serverCPU, bin, args...)
+	if err != nil {
+		return nil, err
+	}
+	line, err := p.out.ReadString('\n')
+	if err != nil {
+		p.stop()
+		return nil, fmt.Errorf("the server did not start: %w", err)
+	}
+	return &server{p, strings.TrimSpace(line)}, nil
+}
+
+// order has the server carry out one order.
+func (s *server) order(line string) error {
+	if _, err := fmt.Fprintln(s.in, line); err != nil {
+		return err
+	}
+	answer, err := s.out.ReadString('\n')
+	if err != nil {
+		return err
+	}
+	if answer != "done <nil>\n" {
+		return fmt.Errorf("order %q: %s", line, strings.TrimSpace(answer))
+	}
+	return nil
+}
+
+type loader struct{ *process }
+
+func startLoad(job load.Job) (*loader, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p, err := start(loadCPU, self, "load")
+	if err != nil {
+		return nil, err
+	}
+	if err := json.NewEncoder(p.in).Encode(job); err != nil {
+		p.stop()
+		return nil, err
+	}
+	return &loader{p}, nil
+}
+
+func (l *loader) result() (load.Result, error) {
+	var r load.Result
+	line, err := l.out.ReadBytes('\n')
+	if err != nil {
+		return r, fmt.Errorf("the load generator ended: %w", err)
+	}
+	if err := json.Unmarshal(line, &r); err != nil {
+		return r, err
+	}
+	if r.Err != "" {
+		return r, errors.New(r.Err)
+	}
+	return r, nil
+}
+
+// rss returns a process's resident memory in bytes.
+func rss(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
+		return 0, err
+	}
+	return resident * int64(os.Getpagesize()), nil
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"debug/buildinfo"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+type report struct {
+	config   *config
+	when     time.Time
+	took     time.Duration
+	figures  map[string]map[string][]float64 // by scenario and library, a figure for each round
+	failures map[string]map[string]string
+}
+
+func newReport(c *config) *report {
+	return &report{config: c, when: time.Now(), figures: map[string]map[string][]float64{}, failures: map[string]map[string]string{}}
+}
+
+func (r *report) add(s scenario, l library, figure float64) {
+	if r.figures[s.id] == nil {
+		r.figures[s.id] = map[string][]float64{}
+	}
+	r.figures[s.id][l.name] = append(r.figures[s.id][l.name], figure)
+}
+
+func (r *report) fail(s scenario, l library, err error) {
+	if r.failures[s.id] == nil {
+		r.failures[s.id] = map[string]string{}
+	}
+	r.failures[s.id][l.name] = err.Error()
+}
+
+// spread is the median and the range of some figures.
+type spread struct{ median, low, high float64 }
+
+func spreadOf(v []float64) spread {
+	v = slices.Sorted(slices.Values(v))
+	n := len(v)
+	if n == 0 {
+		return spread{}
+	}
+	return spread{(v[(n-1)/2] + v[n/2]) / 2, v[0], v[n-1]}
+}
+
+// complete returns the figures of a library that has one for every round.
+func (r *report) complete(s scenario, name string) []float64 {
+	if v := r.figures[s.id][name]; len(v) == r.config.rounds {
+		return v
+	}
+	return nil
+}
+
+// reference returns the best Go peer of a scenario.
+func (r *report) reference(s scenario) (best library, ok bool) {
+	var top float64
+	for _, l := range r.config.libraries {
+		v := r.complete(s, l.name)
+		if l.ours || l.floor || v == nil || s.utf8 && !l.validates {
+			continue
+		}
+		m := spreadOf(v).median
+		if !ok || s.memory && m < top || !s.memory && m > top {
+			best, top, ok = l, m, true
+		}
+	}
+	return best, ok
+}
+
+// ratio compares a library with the reference round by round. More than 1 is better than the reference.
+func (r *report) ratio(s scenario, name string) (spread, bool) {
+	ref, ok := r.reference(s)
+	v := r.complete(s, name)
+	if !ok || v == nil {
+		return spread{}, false
+	}
+	w := r.complete(s, ref.name)
+	q := make([]float64, len(v))
+	for i := range v {
+		if q[i] = v[i] / w[i]; s.memory {
+			q[i] = w[i] / v[i]
+		}
+	}
+	return spreadOf(q), true
+}
+
+func (r *report) write(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	md := r.markdown()
+	fmt.Print(md)
+	raw, err := json.MarshalIndent(r.figures, "", "\t")
+	if err != nil {
+		return err
+	}
+	for name, content := range map[string]string{"results.md": md, "results.json": string(raw) + "\n", "chart.svg": r.chart()} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *report) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %s\n\n", r.when.UTC().Format("2006-01-02"), machine())
+	fmt.Fprintf(&b, "`%s`: %d rounds of %v each, %v in all. Server on CPU 0, load on CPU 1, GOMAXPROCS=1. "+
+		"Ratios are to the best Go peer, taken round by round: median (range).\n\n",
+		command(), r.config.rounds, r.config.duration, r.took.Round(time.Second))
+	r.summary(&b)
+	for _, s := range r.config.scenarios {
+		r.table(&b, s)
+	}
+	fmt.Fprintf(&b, "\nPeers: %s.\n", strings.Join(r.versions(), ", "))
+	return b.String()
+}
+
+// summary has one line a scenario.
+func (r *report) summary(b *strings.Builder) {
+	b.WriteString("| scenario | best Go peer | this library | floor (rawtcp) |\n| --- | --- | --- | --- |\n")
+	for _, s := range r.config.scenarios {
+		best := "none"
+		if ref, ok := r.reference(s); ok {
+			best = fmt.Sprintf("%s, %s", ref.name, s.format(spreadOf(r.complete(s, ref.name)).median))
+		}
+		fmt.Fprintf(b, "| %s. %s | %s | %s | %s |\n", s.id, s.title, best, r.cell(s, "ours"), r.cell(s, "rawtcp"))
+	}
+}
+
+func (r *report) cell(s scenario, name string) string {
+	if f := r.failures[s.id][name]; f != "" {
+		return "failed"
+	}
+	v := r.complete(s, name)
+	if v == nil {
+		return ""
+	}
+	text := s.format(spreadOf(v).median)
+	if q, ok := r.ratio(s, name); ok {
+		text = fmt.Sprintf("**%s**, %s", times(q.median), text)
+	}
+	return text
+}
+
+func (r *report) table(b *strings.Builder, s scenario) {
+	fmt.Fprintf(b, "\n### %s. %s\n\n| server | %s | range | ratio |\n| --- | ---: | ---: | ---: |\n", s.id, s.title, s.unit)
+	unchecked := false
+	for _, l := range r.config.libraries {
+		if s.leaves(l) {
+			continue
+		}
+		label := l.label
+		if s.utf8 && !l.validates {
+			label += " *"
+			unchecked = true
+		}
+		if f := r.failures[s.id][l.name]; f != "" {
+			fmt.Fprintf(b, "| %s | failed: %s | | |\n", label, strings.ReplaceAll(f, "\n", " "))
+			continue
+		}
+		v := r.complete(s, l.name)
+		if v == nil {
+			continue
+		}
+		sp := spreadOf(v)
+		ratio := ""
+		if q, ok := r.ratio(s, l.name); ok {
+			ratio = fmt.Sprintf("%s (%s-%s)", times(q.median), times(q.low), times(q.high))
+		}
+		fmt.Fprintf(b, "| %s | %s | %s to %s | %s |\n", label, s.format(sp.median), s.format(sp.low), s.format(sp.high), ratio)
+	}
+	if unchecked {
+		b.WriteString("\n\\* does not validate UTF-8\n")
+	}
+}
+
+func times(q float64) string {
+	if q >= 9.95 {
+		return fmt.Sprintf("%.1f", q)
+	}
+	return fmt.Sprintf("%.2f", q)
+}
+
+func command() string {
+	return strings.Join(append([]string{"wsbench"}, os.Args[1:]...), " ")
+}
+
+func machine() string {
+	cpu := "unknown CPU"
+	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(info)) {
+			if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+				cpu = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return fmt.Sprintf("%s, %d CPUs, Linux %s, %s", cpu, runtime.NumCPU(), strings.TrimSpace(string(kernel)), runtime.Version())
+}
+
+// versions lists the modules that the servers were built from.
+func (r *report) versions() []string {
+	var all []string
+	for _, l := range r.config.libraries {
+		info, err := buildinfo.ReadFile(filepath.Join(r.config.bin, l.name))
+		if err != nil {
+			continue
+		}
+		for _, dep := range info.Deps {
+			if v := dep.Path + " " + dep.Version; dep.Replace == nil && !slices.Contains(all, v) {
+				all = append(all, v)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/seed70bc5565/websocket/benchmarks/load"
+)
+
+// A library is a server under test: a folder of servers.
+type library struct {
+	name  string
+	label string
+	ours  bool
+	floor bool // not a WebSocket library: what the machine allows
+	quick bool // part of a quick run
+	// blind and raw are for the load generator, see load.Job.
+	blind, raw bool
+	// validates says that the server checks text to be UTF-8 when it is asked to.
+	validates bool
+	args      func(scenario) []string
+}
+
+var libraries = []library{
+	{name: "ours", label: "this library", ours: true, quick: true, validates: true},
+	{name: "gorilla", label: "gorilla/websocket", quick: true},
+	{name: "coder", label: "coder/websocket", quick: true},
+	{name: "gobwas", label: "gobwas/ws", quick: true, validates: true, args: func(s scenario) []string {
+		if s.http {
+			return []string{"-http"}
+		}
+		return nil
+	}},
+	{name: "gws", label: "lxzan/gws", quick: true, validates: true},
+	{name: "xnet", label: "golang.org/x/net/websocket"},
+	{name: "rawtcp", label: "rawtcp (floor)", floor: true, quick: true, blind: true},
+	{name: "copyloop", label: "copy loop (floor)", floor: true, blind: true, raw: true},
+}
+
+// A scenario is a job for the load generator and what the servers must do for it.
+type scenario struct {
+	id     string
+	title  string
+	short  string // for the chart
+	job    load.Job
+	args   []string // for the servers
+	memory bool     // the figure is bytes per connection, and less is better
+	unit   string
+	http   bool // through net/http for everyone; the floors are left out
+	utf8   bool // the best peer is the best of those that validate
+	// without names the servers that cannot take part.
+	without []string
+}
+
+const (
+	messages = "messages per second of server CPU"
+	bytes    = "bytes of RSS per connection"
+)
+
+var scenarios = []scenario{
+	{id: "a", title: "ping-pong, 64 connections, 128 B", short: "ping-pong, 128 B", unit: messages,
+		job: load.Job{Kind: load.Echo, Conns: 64, Outstanding: 1, Size: 128}},
+	{id: "b", title: "pipelined, 64 connections with 32 messages outstanding, 128 B", short: "pipelined, 32 x 128 B", unit: messages,
+		job: load.Job{Kind: load.Echo, Conns: 64, Outstanding: 32, Size: 128}},
+	{id: "c", title: "16 KiB, 16 connections", short: "16 KiB messages", unit: messages,
+		job: load.Job{Kind: load.Echo, Conns: 16, Outstanding: 1, Size: 16 << 10}},
+	{id: "d", title: "1 MiB, 4 connections", short: "1 MiB messages", unit: messages,
+		job: load.Job{Kind: load.Echo, Conns: 4, Outstanding: 1, Size: 1 << 20}},
+	{id: "d2", title: "64 KiB of Chinese text, 16 connections, UTF-8 validated", short: "64 KiB of Chinese text, validated", unit: messages, utf8: true,
+		job: load.Job{Kind: load.Echo, Conns: 16, Outstanding: 1, Size: 64 << 10, Text: true}, args: []string{"-validate"}},
+	{id: "e", title: "idle connections, one echo of 128 B each", short: "memory of an idle connection", unit: bytes, memory: true,
+		job: load.Job{Kind: load.Idle, Size: 128}},
+	{id: "e-tls", title: "idle connections over TLS, one echo of 128 B each", short: "memory of an idle TLS connection", unit: bytes, memory: true,
+		job: load.Job{Kind: load.Idle, Size: 128, TLS: true}, args: []string{"-tls"},
+		without: []string{"gobwas", "xnet", "rawtcp", "copyloop"}},
+	{id: "f", title: "opening handshakes through net/http", short: "opening handshakes", unit: "handshakes per second of server CPU", http: true,
+		job: load.Job{Kind: load.Handshake, Conns: 16}},
+	{id: "g", title: "broadcast of 512 B to 1000 connections", short: "broadcast to 1000", unit: "deliveries per second of server CPU",
+		job:  load.Job{Kind: load.Receive, Conns: 1000, Size: 512, PerTrigger: 1000},
+		args: []string{"-task", "broadcast", "-size", "512"}, without: []string{"copyloop"}},
+	{id: "g8", title: "the same broadcast, 8 messages queued for each", short: "broadcast of 8 queued messages", unit: "deliveries per second of server CPU",
+		job:  load.Job{Kind: load.Receive, Conns: 1000, Size: 512, PerTrigger: 8000},
+		args: []string{"-task", "broadcast", "-size", "512", "-queued", "8"}, without: []string{"copyloop"}},
+	{id: "h", title: "64 goroutines write 128 B to one connection", short: "64 goroutines, one connection", unit: messages,
+		job:  load.Job{Kind: load.Receive, Conns: 1, Size: 128, PerTrigger: 64 * load.MessagesPerWriter},
+		args: []string{"-task", "writers", "-writers", "64", "-size", "128"}, without: []string{"copyloop"}},
+}
+
+// leaves reports whether l has no part in s.
+func (s scenario) leaves(l library) bool {
+	return slices.Contains(s.without, l.name) || s.http && l.floor
+}
+
+func (s scenario) format(figure float64) string {
+	if s.memory {
+		return fmt.Sprintf("%.1f KB", figure/1e3)
+	}
+	if figure >= 1e5 {
+		return fmt.Sprintf("%.0f k/s", figure/1e3)
+	}
+	return fmt.Sprintf("%.1f k/s", figure/1e3)
+}
+
+func scenarioIDs() string {
+	var ids []string
+	for _, s := range scenarios {
+		ids = append(ids, s.id)
+	}
+	return strings.Join(ids, ", ")
+}
+
+func libraryNames() string {
+	var names []string
+	for _, l := range libraries {
+		names = append(names, l.name)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,104 @@
+package load
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+)
+
+// appendMasked appends a final frame as a client sends it.
+func appendMasked(b []byte, opcode byte, payload []byte) []byte {
+	b = appendLength(append(b, 0x80|opcode), 0x80, len(payload))
+	var key [4]byte
+	rand.Read(key[:])
+	b = append(b, key[:]...)
+	start := len(b)
+	b = append(b, payload...)
+	for i := range payload {
+		b[start+i] ^= key[i&3]
+	}
+	return b
+}
+
+// serverHeader returns the header of a final frame as a server sends it.
+func serverHeader(opcode byte, n int) []byte {
+	return appendLength([]byte{0x80 | opcode}, 0, n)
+}
+
+func appendLength(b []byte, bit byte, n int) []byte {
+	switch {
+	case n < 126:
+		return append(b, bit|byte(n))
+	case n < 1<<16:
+		return binary.BigEndian.AppendUint16(append(b, bit|126), uint16(n))
+	}
+	return binary.BigEndian.AppendUint64(append(b, bit|127), uint64(n))
+}
+
+// A ring holds prebuilt frames of one length, each masked with a key of its own, so that any batch of up to a given count stands in one
+// piece, wherever it starts.
+type ring struct {
+	bytes []byte
+	frame int // bytes of a frame
+	count int // frames before the start comes again
+}
+
+func newRing(opcode byte, payload []byte, batch int) *ring {
+	r := &ring{count: max(batch, 1)}
+	if len(payload) < 1<<16 {
+		r.count = max(r.count, 16)
+	}
+	for range r.count {
+		r.bytes = appendMasked(r.bytes, opcode, payload)
+	}
+	r.frame = len(r.bytes) / r.count
+	r.bytes = append(r.bytes, r.bytes[:r.frame*min(batch, r.count)]...)
+	return r
+}
+
+// at returns up to n bytes that follow the first sent bytes of the endless sequence of frames.
+func (r *ring) at(sent int64, n int) []byte {
+	start := int(sent % int64(r.frame*r.count))
+	return r.bytes[start:min(start+n, len(r.bytes))]
+}
+
+// checker follows the frames that a server sends on one connection.
+type checker struct {
+	header  []byte // what each frame must start with
+	payload []byte // what each must hold
+	blind   bool   // whatever it holds
+	sample  int64  // contents of every sample-th frame are compared
+
+	pos  int // in the frame
+	done int64
+}
+
+// take consumes b and returns how many frames it completes, or -1 if b is not what it must be.
+func (c *checker) take(b []byte) int {
+	completed := 0
+	for len(b) > 0 {
+		if c.pos < len(c.header) {
+			n := min(len(c.header)-c.pos, len(b))
+			if string(b[:n]) != string(c.header[c.pos:c.pos+n]) {
+				return -1
+			}
+			c.pos += n
+			b = b[n:]
+			if c.pos < len(c.header) {
+				break
+			}
+		}
+		at := c.pos - len(c.header)
+		n := min(len(c.payload)-at, len(b))
+		if !c.blind && c.done%c.sample == 0 && string(b[:n]) != string(c.payload[at:at+n]) {
+			return -1
+		}
+		c.pos += n
+		b = b[n:]
+		if at+n == len(c.payload) {
+			c.pos = 0
+			c.done++
+			completed++
+		}
+	}
+	return completed
+}
