@@ -204,9 +204,13 @@ func (c *Conn) fill(ctx context.Context) error {
 	if r.r == r.w {
 		r.r, r.w = 0, 0
 		if r.raw == nil {
-			// The transport can only wait inside a Read: with a few bytes of ours, not with a pooled buffer. Whatever
-			// else it has then waits in its own buffers, as in those of crypto/tls.
-			r.release()
+			// The transport can only wait inside a Read. Between frames that is done with a few bytes of ours, not with a pooled
+			// buffer: whatever else has come then waits in the transport's own buffers, as in those of crypto/tls.
+			if r.remain > 0 {
+				r.unshrink()
+			} else {
+				r.release()
+			}
 		}
 	} else {
 		r.unshrink()
