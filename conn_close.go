@@ -138,7 +138,11 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 // what reads return from now on.
 func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
 	c.life.move(closeFrameReceived)
-	cause, first := c.life.over(fmt.Errorf("websocket: %w", ce))
+	var err error = ce
+	if c.r.opcode != opContinuation {
+		err = closedInside{ce}
+	}
+	cause, first := c.life.over(fmt.Errorf("websocket: %w", err))
 	ctx, cancel := c.closeContext(ctx)
 	defer cancel()
 	if first {

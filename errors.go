@@ -39,6 +39,22 @@ func (e CloseError) Is(target error) bool {
 	return false
 }
 
+// closedInside is a CloseError whose frame came before the message in progress was finished. It is no orderly end:
+// it matches io.ErrUnexpectedEOF in place of io.EOF.
+type closedInside struct{ ce CloseError }
+
+func (e closedInside) Error() string { return e.ce.Error() + ", inside a message" }
+
+func (e closedInside) Is(target error) bool { return target == io.ErrUnexpectedEOF }
+
+func (e closedInside) As(target any) bool {
+	ce, ok := target.(*CloseError)
+	if ok {
+		*ce = e.ce
+	}
+	return ok
+}
+
 // CloseStatus returns the code of the close frame that err tells of: that of the [CloseError] in
 // err's chain, or -1 if there is none.
 func CloseStatus(err error) StatusCode {

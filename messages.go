@@ -65,9 +65,9 @@ func (c *Conn) borrow(ctx context.Context, l *lease) (Message, error) {
 	if err := c.beginRead(ctx); err != nil {
 		return Message{}, err
 	}
+	defer c.r.turn.unlock()
 	r := &c.r
 	if err := c.nextMessage(ctx); err != nil {
-		r.turn.unlock()
 		return Message{}, err
 	}
 	m := Message{Type: MessageType(r.opcode)}
@@ -89,7 +89,6 @@ func (c *Conn) borrow(ctx context.Context, l *lease) (Message, error) {
 	if err == nil {
 		c.handOver()
 	}
-	r.turn.unlock()
 	return m, err
 }
 

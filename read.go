@@ -37,6 +37,7 @@ func (c *Conn) beginRead(ctx context.Context) error {
 		return c.interrupted("read", ctx, nil)
 	}
 	if err := c.life.reason(); err != nil {
+		c.r.release()
 		c.r.turn.unlock()
 		return err
 	}
@@ -100,23 +101,20 @@ func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte
 	if err := c.beginRead(ctx); err != nil {
 		return 0, nil, err
 	}
+	defer c.r.turn.unlock()
 	r := &c.r
-	err := c.nextMessage(ctx)
-	if err != nil {
-		r.turn.unlock()
+	if err := c.nextMessage(ctx); err != nil {
 		return 0, nil, err
 	}
 	typ := MessageType(r.opcode)
 	dst = append(dst, r.partial...)
 	r.partial = nil
-	dst, err = c.collect(ctx, dst, false)
+	dst, err := c.collect(ctx, dst, false)
 	if err != nil {
 		c.keepPartial(dst)
-		r.turn.unlock()
 		return 0, nil, err
 	}
 	c.handOver()
-	r.turn.unlock()
 	return typ, dst, nil
 }
 
