@@ -1,36 +1,255 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
 	"time"
 )
 
-// DialOptions are the options of [Dial]. The zero value, and a nil pointer, hold the defaults.
+// DialOptions are the options of [Dial]. A nil pointer and the zero value hold the defaults; a negative number switches a limit
+// off. The struct is only read.
 type DialOptions struct {
-	HTTPClient   *http.Client
-	HTTPHeader   http.Header
-	Host         string
+	// HTTPClient makes the request: its Transport sets proxies, TLS and the dialer, its Jar cookies, its Timeout bounds the
+	// handshake as a deadline of the context does, and redirects are followed. Default: [http.DefaultClient].
+	//
+	// Through an HTTP proxy, wss uses CONNECT and ws a plain request, which the proxy must know how to upgrade.
+	HTTPClient *http.Client
+
+	// HTTPHeader are more headers of the request, such as Authorization, Cookie, Origin or User-Agent. It is an error if one is malformed or belongs
+	// to the handshake: Upgrade, Connection, Host and those that begin with Sec-WebSocket-.
+	HTTPHeader http.Header
+
+	// Host is the Host header of the request. Default: the host of the URL.
+	Host string
+
+	// Subprotocols are the subprotocols to offer, in order of preference. The server may choose one ([Conn.Subprotocol]), or none.
 	Subprotocols []string
 
-	CompressionMode      CompressionMode
+	// CompressionMode says whether messages may be compressed. Default: CompressionDisabled.
+	CompressionMode CompressionMode
+	// CompressionThreshold is the size, in bytes, from which on messages are compressed.
 	CompressionThreshold int
 
+	// OnPingReceived is called with the payload of each ping, by the goroutine that reads from the connection. The ping is answered
+	// if it returns true. It must not block; payload is valid until it returns.
 	OnPingReceived func(ctx context.Context, payload []byte) bool
+	// OnPongReceived is called with the payload of each pong, as OnPingReceived is for a ping.
 	OnPongReceived func(ctx context.Context, payload []byte)
 
-	// ReadLimit is the most bytes a message may have. Default 1 MiB; negative: no limit.
+	// ReadLimit is the most bytes that a message may have, after decompression. Default: 1 MiB; negative: no limit. See [Conn.SetReadLimit].
 	ReadLimit int64
-	// WriteBufferLimit bounds the frames that wait to be written, in bytes. Default 64 KiB.
+	// WriteBufferLimit is how many bytes of frames may wait to be written before writers have to wait. Default: 64 KiB; negative: no limit.
 	WriteBufferLimit int
-	// CloseTimeout bounds Conn.Close. Default 5 s.
+	// CloseTimeout bounds [Conn.Close]. Default: 5 seconds; negative: no limit.
 	CloseTimeout time.Duration
-	// SkipUTF8Validation delivers text messages that are not UTF-8.
+	// SkipUTF8Validation delivers text messages without a check that they are UTF-8, which RFC 6455, section 8.1, demands.
 	SkipUTF8Validation bool
 }
 
-// Dial opens a WebSocket connection.
+// Dial opens a WebSocket connection to url, whose scheme is ws, wss, http or https (RFC 6455, sections 3 and 4.1).
+//
+// ctx bounds the handshake, redirects included, and nothing after it: an error that its end causes matches ctx.Err() with [errors.Is].
+//
+// The response is that of the server, and may be there with an error too: when the server refused, up to 1024 bytes of its
+// body can be read from resp.Body. It is never necessary to close resp.Body.
 func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Response, error) {
-	return nil, nil, errors.New("not implemented")
+	cfg, resp, err := dial(ctx, url, opts)
+	if err != nil {
+		return nil, resp, fmt.Errorf("websocket: dial: %w", err)
+	}
+	return newConn(cfg), resp, nil
+}
+
+const (
+	// refusalBodyLimit is how much of the body of a refusal is kept, in bytes.
+	refusalBodyLimit = 1024
+	// refusalBodyTimeout bounds the wait for it.
+	refusalBodyTimeout = 5 * time.Second
+)
+
+// dial does the client's opening handshake.
+func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *http.Response, error) {
+	if opts == nil {
+		opts = &DialOptions{}
+	}
+	u, err := parseURL(rawURL)
+	if err != nil {
+		return connConfig{}, nil, err
+	}
+	key := newKey()
+	offered := offerExtensions(opts)
+	header, err := requestHeader(opts, key, offered)
+	if err != nil {
+		return connConfig{}, nil, err
+	}
+	if ctx == nil {
+		return connConfig{}, nil, errors.New("the context is nil")
+	}
+	if err := ctx.Err(); err != nil {
+		return connConfig{}, nil, err
+	}
+
+	client := handshakeClient(opts.HTTPClient)
+	bound := boundHandshake(ctx, client.Timeout)
+	client.Timeout = 0 // it would wrap the body of the response
+	var traced connTrace
+	req := (&http.Request{
+		Method:     http.MethodGet,
+		URL:        u,
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     header,
+		Host:       opts.Host,
+	}).WithContext(httptrace.WithClientTrace(bound.ctx, &httptrace.ClientTrace{GotConn: traced.gotConn}))
+
+	resp, err := client.Do(req)
+	if err != nil {
+		if resp != nil { // a redirect that was not followed: its body is closed
+			resp.Body = http.NoBody
+		}
+		return connConfig{}, resp, bound.fail(err)
+	}
+	up, err := checkResponse(resp, opts, key, offered)
+	if err != nil {
+		keepBody(resp, bound.cancel)
+		return connConfig{}, resp, bound.fail(err)
+	}
+	body, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok {
+		resp.Body.Close()
+		err := fmt.Errorf("the HTTP client returned a body of type %T for a 101 response: it cannot be written", resp.Body)
+		resp.Body = http.NoBody
+		return connConfig{}, resp, bound.fail(err)
+	}
+	resp.Body = http.NoBody
+	conn, received := takeConn(body, traced.conn())
+	if err := bound.release(); err != nil {
+		conn.Close()
+		return connConfig{}, resp, err
+	}
+	return connConfig{
+		transport:        conn,
+		client:           true,
+		received:         received,
+		subprotocol:      up.subprotocol,
+		readLimit:        opts.ReadLimit,
+		writeBufferLimit: opts.WriteBufferLimit,
+		closeTimeout:     opts.CloseTimeout,
+		skipUTF8:         opts.SkipUTF8Validation,
+		onPing:           opts.OnPingReceived,
+		onPong:           opts.OnPongReceived,
+	}, resp, nil
+}
+
+// newKey returns a Sec-WebSocket-Key: "a randomly selected 16-byte value that has been base64-encoded" (section 4.1).
+func newKey() string {
+	var nonce [16]byte
+	rand.Read(nonce[:]) // never fails
+	return base64.StdEncoding.EncodeToString(nonce[:])
+}
+
+// handshakeClient returns a copy of the user's client that also follows redirects to ws and wss.
+func handshakeClient(user *http.Client) http.Client {
+	if user == nil {
+		user = http.DefaultClient
+	}
+	client := *user
+	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		fromWebSocketScheme(req.URL)
+		if user.CheckRedirect != nil {
+			return user.CheckRedirect(req, via)
+		}
+		if len(via) >= 10 { // as net/http does
+			return errors.New("stopped after 10 redirects")
+		}
+		return nil
+	}
+	return client
+}
+
+// keepBody closes the body of a response that failed the handshake, and keeps its first bytes. giveUp ends a read that takes too long.
+func keepBody(resp *http.Response, giveUp func(cause error)) {
+	var kept []byte
+	if resp.StatusCode != http.StatusSwitchingProtocols { // what follows a 101 has no end
+		timer := time.AfterFunc(refusalBodyTimeout, func() { giveUp(errors.New("the body of the response took too long")) })
+		kept, _ = io.ReadAll(io.LimitReader(resp.Body, refusalBodyLimit))
+		timer.Stop()
+	}
+	resp.Body.Close()
+	resp.Body = io.NopCloser(bytes.NewReader(kept))
+}
+
+// A handshakeBound is the context of a handshake: it ends with the caller's and with the timeout of the HTTP client, but only until
+// release. So nothing that kept it, such as the body of a response, ends with them later.
+type handshakeBound struct {
+	ctx    context.Context // of the request
+	cancel context.CancelCauseFunc
+	limit  context.Context // the caller's, with the timeout
+	unhook func() bool
+	stop   context.CancelFunc // frees the timer
+}
+
+func boundHandshake(ctx context.Context, timeout time.Duration) *handshakeBound {
+	b := &handshakeBound{limit: ctx, stop: func() {}}
+	if timeout > 0 {
+		b.limit, b.stop = context.WithTimeout(ctx, timeout)
+	}
+	inner, cancel := context.WithCancelCause(context.WithoutCancel(b.limit))
+	b.ctx, b.cancel = deadlineContext{inner, b.limit}, cancel
+	b.unhook = context.AfterFunc(b.limit, func() { cancel(context.Cause(b.limit)) })
+	return b
+}
+
+// release detaches the context. If it has ended before, that is the error.
+func (b *handshakeBound) release() error {
+	detached := b.unhook()
+	err := b.limit.Err()
+	b.stop()
+	if !detached && err != nil {
+		b.cancel(err)
+		return err
+	}
+	return nil
+}
+
+// fail ends the context, and returns err, or what it stands for if it came from the end of the context.
+func (b *handshakeBound) fail(err error) error {
+	ended := b.limit.Err()
+	b.unhook()
+	b.stop()
+	b.cancel(err)
+	if ended != nil && !errors.Is(err, ended) {
+		return fmt.Errorf("%w: %w", ended, err)
+	}
+	return err
+}
+
+// A deadlineContext shows the deadline of another context: dialers divide the time that is left.
+type deadlineContext struct {
+	context.Context
+	limit context.Context
+}
+
+func (c deadlineContext) Deadline() (time.Time, bool) { return c.limit.Deadline() }
+
+// A connTrace remembers the connection that the HTTP client got last: after redirects, it is the one that was upgraded.
+type connTrace struct{ last atomic.Pointer[net.Conn] }
+
+func (t *connTrace) gotConn(info httptrace.GotConnInfo) { t.last.Store(&info.Conn) }
+
+func (t *connTrace) conn() net.Conn {
+	if p := t.last.Load(); p != nil {
+		return *p
+	}
+	return nil
 }

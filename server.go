@@ -1,49 +1,209 @@
 package websocket
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"log"
+	"net"
 	"net/http"
+	"runtime"
 	"time"
 )
 
-// AcceptOptions are the options of [Accept] and [Handler]. The zero value, and a nil pointer, hold the defaults.
+// AcceptOptions are the options of [Accept] and [Handler]. A nil pointer and the zero value hold the defaults; a negative number switches a limit
+// off. The struct is only read.
 type AcceptOptions struct {
-	// Subprotocols the server speaks, in its order of preference.
+	// Subprotocols are the subprotocols that the server speaks, in its order of preference. The first that the client offers too is
+	// chosen; if there is none the connection is made without one, and [Conn.Subprotocol] returns "". Names are compared exactly.
 	Subprotocols []string
-	// InsecureSkipVerify accepts any origin.
+
+	// InsecureSkipVerify lets the pages of every origin connect. Any web site can then talk to the server with the cookies of those who
+	// visit it.
 	InsecureSkipVerify bool
-	// OriginPatterns are the hosts, beside the request's own, whose pages may connect.
+
+	// OriginPatterns are the hosts whose pages may connect, beside the host of the request itself. A pattern is matched, as [path.Match] does and without
+	// regard to case, with the host and port of the Origin header as they stand there ("*.example.com", "localhost:3000"), or, if the pattern has
+	// a "://", with the scheme too ("https://*.example.com"). The origin "null" matches nothing.
+	//
+	// A request without an Origin header does not come from a browser's page, and passes.
 	OriginPatterns []string
 
-	CompressionMode      CompressionMode
+	// CompressionMode says whether messages may be compressed. Default: CompressionDisabled.
+	CompressionMode CompressionMode
+	// CompressionThreshold is the size, in bytes, from which on messages are compressed.
 	CompressionThreshold int
 
+	// OnPingReceived is called with the payload of each ping, by the goroutine that reads from the connection. The ping is answered
+	// if it returns true. It must not block; payload is valid until it returns.
 	OnPingReceived func(ctx context.Context, payload []byte) bool
+	// OnPongReceived is called with the payload of each pong, as OnPingReceived is for a ping.
 	OnPongReceived func(ctx context.Context, payload []byte)
 
-	// ReadLimit is the most bytes a message may have. Default 1 MiB; negative: no limit.
+	// ReadLimit is the most bytes that a message may have, after decompression. Default: 1 MiB; negative: no limit. See [Conn.SetReadLimit].
 	ReadLimit int64
-	// WriteBufferLimit bounds the frames that wait to be written, in bytes. Default 64 KiB.
+	// WriteBufferLimit is how many bytes of frames may wait to be written before writers have to wait. Default: 64 KiB; negative: no limit.
 	WriteBufferLimit int
-	// CloseTimeout bounds Conn.Close. Default 5 s.
+	// CloseTimeout bounds [Conn.Close]. Default: 5 seconds; negative: no limit.
 	CloseTimeout time.Duration
-	// SkipUTF8Validation delivers text messages that are not UTF-8.
+	// SkipUTF8Validation delivers text messages without a check that they are UTF-8, which RFC 6455, section 8.1, demands.
 	SkipUTF8Validation bool
 }
 
-// Accept upgrades an HTTP request to a WebSocket connection.
+// Accept upgrades an HTTP request to a WebSocket connection (RFC 6455, section 4.2). Headers set on w before are sent with the response, but for
+// those that belong to the handshake.
+//
+// If the request is no valid handshake, or its origin is not allowed (see [AcceptOptions]), Accept responds with a status of 4xx or 5xx and one line of text,
+// and returns an error with the same text: the handler has only to return. The connection must be HTTP/1.1 and w must be an [http.Hijacker], or
+// wrap one as [http.ResponseController] expects.
+//
+// The connection does not end with the request's context, and the handler may return while it is in use. But as long as it has not returned, or if it stores w or r, the memory of
+// the HTTP connection stays in use: [Handler] avoids that.
 func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
-	return nil, errors.New("not implemented")
+	cfg, err := accept(w, r, opts)
+	if err != nil {
+		return nil, err
+	}
+	return newConn(cfg), nil
 }
 
-// A Server is the http.Handler that [Handler] returns.
-type Server struct{}
+// responseTimeout bounds the write of the handshake's response. It fits into the send buffer of any socket.
+const responseTimeout = 10 * time.Second
 
-// Handler returns an http.Handler that upgrades each request and runs serve for it on a goroutine of its own.
+// accept does the server's opening handshake.
+func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (connConfig, error) {
+	if opts == nil {
+		opts = &AcceptOptions{}
+	}
+	up, no := checkRequest(r, opts)
+	if no != nil {
+		return connConfig{}, sendRefusal(w, r, no)
+	}
+	conn, buffers, err := http.NewResponseController(w).Hijack()
+	switch {
+	case errors.Is(err, http.ErrNotSupported):
+		return connConfig{}, sendRefusal(w, r, refuse(http.StatusNotImplemented, "the connection cannot be taken over from the HTTP server (no http.Hijacker)"))
+	case errors.Is(err, http.ErrHijacked):
+		return connConfig{}, fmt.Errorf("websocket: %w", err) // there is nobody left to respond to
+	case err != nil:
+		_ = sendRefusal(w, r, refuse(http.StatusInternalServerError, "the connection could not be taken over from the HTTP server"))
+		return connConfig{}, fmt.Errorf("websocket: the connection could not be taken over from the HTTP server: %w", err)
+	}
+	cfg := connConfig{
+		transport:        conn,
+		received:         takeBuffered(buffers),
+		subprotocol:      up.subprotocol,
+		readLimit:        opts.ReadLimit,
+		writeBufferLimit: opts.WriteBufferLimit,
+		closeTimeout:     opts.CloseTimeout,
+		skipUTF8:         opts.SkipUTF8Validation,
+		onPing:           opts.OnPingReceived,
+		onPong:           opts.OnPongReceived,
+	}
+	if err := writeResponse(conn, appendResponse(availableBuffer(buffers), up, w.Header())); err != nil {
+		conn.Close()
+		return connConfig{}, fmt.Errorf("websocket: sending the handshake: %w", err)
+	}
+	return cfg, nil
+}
+
+// sendRefusal responds to a request that is not accepted, and returns the error of Accept.
+func sendRefusal(w http.ResponseWriter, r *http.Request, e *refusal) error {
+	e.setHeader(w.Header(), r.ProtoMajor < 2)
+	http.Error(w, e.reason, e.status)
+	return fmt.Errorf("websocket: %w", e)
+}
+
+// takeBuffered returns a copy of what the HTTP server has read behind the request, so that its reader is not kept.
+func takeBuffered(buffers *bufio.ReadWriter) []byte {
+	if buffers == nil || buffers.Reader == nil || buffers.Reader.Buffered() == 0 {
+		return nil
+	}
+	p, _ := buffers.Reader.Peek(buffers.Reader.Buffered()) // cannot fail
+	return append([]byte(nil), p...)
+}
+
+// availableBuffer returns memory for the response: that of the HTTP server's writer, which nobody uses any more.
+func availableBuffer(buffers *bufio.ReadWriter) []byte {
+	if buffers == nil || buffers.Writer == nil {
+		return nil
+	}
+	return buffers.Writer.AvailableBuffer()
+}
+
+// writeResponse sends the handshake, with one write. The deadlines that the HTTP server has set do not concern the connection: there are none
+// when it returns. A conn without deadlines is no reason to fail.
+func writeResponse(conn net.Conn, response []byte) error {
+	_ = conn.SetReadDeadline(time.Time{})
+	_ = conn.SetWriteDeadline(time.Now().Add(responseTimeout))
+	_, err := conn.Write(response)
+	_ = conn.SetWriteDeadline(time.Time{})
+	return err
+}
+
+// A Server is an [http.Handler] that upgrades every request it gets. It is made by [Handler].
+type Server struct {
+	serve func(c *Conn, r *http.Request)
+	opts  AcceptOptions
+}
+
+// Handler returns an [http.Handler] that upgrades every request as [Accept] does, and then calls serve on a goroutine of its own. A request that is
+// refused has been answered, and serve is not called.
+//
+// ServeHTTP returns at once, so that net/http can let its buffers, and the stack of the goroutine that read the request, go: an idle connection costs a fraction of
+// what it costs in a handler that calls Accept and stays.
+//
+// The context of r has the values of the request's context, but lives as long as the connection. The request is garbage when serve uses it no more. When serve returns, the connection
+// is closed with StatusNormalClosure if it is still open. A panic in serve closes it with StatusInternalError and is reported as net/http reports the panic of
+// a handler: with the ErrorLog of the http.Server, unless it is [http.ErrAbortHandler].
 func Handler(serve func(c *Conn, r *http.Request), opts *AcceptOptions) *Server {
-	return &Server{}
+	s := &Server{serve: serve}
+	if opts != nil {
+		s.opts = *opts
+	}
+	return s
 }
 
-// ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
+// ServeHTTP implements [http.Handler].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c, err := Accept(w, r, &s.opts)
+	if err != nil {
+		return // the client has been told
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	c.onEnd(cancel)
+	go s.serveConn(c, r.WithContext(ctx), cancel)
+}
+
+// serveConn is the goroutine of a connection. Nothing but the call of serve may keep r, and the frames stay small: this is the stack that
+// idle connections pay for.
+func (s *Server) serveConn(c *Conn, r *http.Request, cancel context.CancelFunc) {
+	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
+	defer finish(c, server, cancel)
+	s.serve(c, r)
+}
+
+// finish is deferred around serve.
+func finish(c *Conn, server *http.Server, cancel context.CancelFunc) {
+	defer cancel() // whatever Close does
+	code := StatusNormalClosure
+	if v := recover(); v != nil {
+		code = StatusInternalError
+		if v != http.ErrAbortHandler {
+			reportPanic(c, server, v)
+		}
+	}
+	_ = c.Close(code, "") // fails if serve has closed the connection: all the same
+}
+
+// reportPanic logs as net/http does for a handler.
+func reportPanic(c *Conn, server *http.Server, v any) {
+	stack := make([]byte, 64<<10)
+	stack = stack[:runtime.Stack(stack, false)]
+	logf := log.Printf
+	if server != nil && server.ErrorLog != nil {
+		logf = server.ErrorLog.Printf
+	}
+	logf("http: panic serving %v: %v\n%s", c.RemoteAddr(), v, stack)
+}

@@ -1,0 +1,264 @@
+package websocket
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// A bodyConn is a net.Conn over the body of a 101 response, for HTTP clients that do not give away the connection behind it. A body cannot be
+// interrupted, so that every read and write of it runs on a goroutine, which lives until the body returns. That is slower than a
+// connection: it is the fallback.
+type bodyConn struct {
+	body          io.ReadWriteCloser
+	local, remote net.Addr
+
+	closeOnce sync.Once
+	closeErr  error
+	closed    chan struct{}
+
+	readDeadline, writeDeadline deadline
+
+	// reading is held by the Read that owns the fields of this group.
+	reading chan struct{}
+	buf     []byte        // what reads of the body read into
+	unread  []byte        // the part of buf that is not delivered
+	readErr error         // sticks
+	pending bool          // a read of the body runs, and owns buf
+	result  chan ioResult // of that read
+	// staleTimeout says that the read that is pending may meet a deadline of the body that stands no more.
+	staleTimeout bool
+
+	// writing is held by the Write that owns the fields of this group. A Write that gives up while the body
+	// still writes leaves it broken.
+	writing chan struct{}
+	out     []byte
+	broken  error // sticks
+	written chan ioResult
+}
+
+type ioResult struct {
+	n   int
+	err error
+}
+
+const bodyBufferSize = 8 << 10
+
+func newBodyConn(body io.ReadWriteCloser, local, remote net.Addr) *bodyConn {
+	return &bodyConn{
+		body:    body,
+		local:   local,
+		remote:  remote,
+		closed:  make(chan struct{}),
+		reading: make(chan struct{}, 1),
+		result:  make(chan ioResult, 1),
+		writing: make(chan struct{}, 1),
+		written: make(chan ioResult, 1),
+	}
+}
+
+// acquire takes a semaphore, unless the connection is closed or the deadline has passed.
+func (c *bodyConn) acquire(sem chan struct{}, expired <-chan struct{}) error {
+	if err := c.ended(expired); err != nil {
+		return err
+	}
+	select {
+	case sem <- struct{}{}:
+		return nil
+	case <-c.closed:
+		return net.ErrClosed
+	case <-expired:
+		return os.ErrDeadlineExceeded
+	}
+}
+
+func (c *bodyConn) ended(expired <-chan struct{}) error {
+	select {
+	case <-c.closed:
+		return net.ErrClosed
+	default:
+	}
+	select {
+	case <-expired:
+		return os.ErrDeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// Read implements net.Conn. A Read that ends at its deadline loses nothing: what the body returns later is for the next.
+func (c *bodyConn) Read(p []byte) (int, error) {
+	expired := c.readDeadline.passed()
+	if err := c.acquire(c.reading, expired); err != nil {
+		return 0, err
+	}
+	defer func() { <-c.reading }()
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for len(c.unread) == 0 && c.readErr == nil {
+		if !c.pending {
+			if c.buf == nil {
+				c.buf = make([]byte, bodyBufferSize)
+			}
+			c.pending = true
+			go c.readBody(c.buf)
+		}
+		select {
+		case r := <-c.result:
+			c.pending = false
+			c.unread, c.readErr = c.buf[:r.n], r.err
+			if c.staleTimeout && errors.Is(r.err, os.ErrDeadlineExceeded) {
+				c.readErr = nil
+			}
+			c.staleTimeout = false
+		case <-c.closed:
+			return 0, net.ErrClosed
+		case <-expired:
+			return 0, os.ErrDeadlineExceeded
+		}
+	}
+	if len(c.unread) == 0 {
+		return 0, c.readErr
+	}
+	n := copy(p, c.unread)
+	c.unread = c.unread[n:]
+	return n, nil
+}
+
+// readBody reads at least a byte, or gives up on a body that returns nothing over and over.
+func (c *bodyConn) readBody(buf []byte) {
+	for range 100 {
+		if n, err := c.body.Read(buf); n > 0 || err != nil {
+			c.result <- ioResult{n, err}
+			return
+		}
+	}
+	c.result <- ioResult{0, io.ErrNoProgress}
+}
+
+// Write implements net.Conn. When it ends at its deadline, an unknown part of p is on its way: as with a tls.Conn, every later Write fails.
+func (c *bodyConn) Write(p []byte) (int, error) {
+	expired := c.writeDeadline.passed()
+	if err := c.acquire(c.writing, expired); err != nil {
+		return 0, err
+	}
+	defer func() { <-c.writing }()
+	if c.broken != nil {
+		return 0, c.broken
+	}
+	c.out = append(c.out[:0], p...) // p is the caller's again when Write returns
+	go c.writeBody(c.out)
+	select {
+	case r := <-c.written:
+		if r.err == nil && r.n < len(p) {
+			r.err = io.ErrShortWrite
+		}
+		if cap(c.out) > bodyBufferSize {
+			c.out = nil
+		}
+		c.broken = r.err
+		return r.n, r.err
+	case <-c.closed:
+		c.broken = net.ErrClosed
+	case <-expired:
+		c.broken = os.ErrDeadlineExceeded
+	}
+	return 0, c.broken
+}
+
+func (c *bodyConn) writeBody(p []byte) {
+	n, err := c.body.Write(p)
+	c.written <- ioResult{n, err}
+}
+
+// Close implements net.Conn. It closes the body, which must end its reads and writes.
+func (c *bodyConn) Close() error {
+	c.closeOnce.Do(func() {
+		close(c.closed)
+		c.closeErr = c.body.Close()
+		c.readDeadline.set(time.Time{})
+		c.writeDeadline.set(time.Time{})
+	})
+	return c.closeErr
+}
+
+func (c *bodyConn) LocalAddr() net.Addr  { return c.local }
+func (c *bodyConn) RemoteAddr() net.Addr { return c.remote }
+
+func (c *bodyConn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+func (c *bodyConn) SetReadDeadline(t time.Time) error  { return c.setDeadline(&c.readDeadline, t) }
+func (c *bodyConn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.writeDeadline, t) }
+
+func (c *bodyConn) setDeadline(d *deadline, t time.Time) error {
+	select {
+	case <-c.closed:
+		return net.ErrClosed
+	default:
+	}
+	d.set(t)
+	return nil
+}
+
+// A deadline closes a channel when a time that may be moved has come. The zero value has no time.
+type deadline struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	ch    chan struct{} // replaced only when it is closed, or about to be
+}
+
+// passed returns the channel, which stays the right one while the deadline is ahead, wherever it is moved.
+func (d *deadline) passed() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.channel()
+}
+
+func (d *deadline) channel() chan struct{} {
+	if d.ch == nil {
+		d.ch = make(chan struct{})
+	}
+	return d.ch
+}
+
+func (d *deadline) set(t time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil {
+		if !d.timer.Stop() {
+			d.ch = nil // the timer has it
+		}
+		d.timer = nil
+	}
+	if d.ch != nil {
+		select {
+		case <-d.ch:
+			d.ch = nil
+		default:
+		}
+	}
+	if t.IsZero() {
+		return
+	}
+	ch := d.channel()
+	if wait := time.Until(t); wait > 0 {
+		d.timer = time.AfterFunc(wait, func() { close(ch) })
+	} else {
+		close(ch)
+	}
+}
+
+// unknownAddr is the address of a connection that the HTTP client does not show.
+type unknownAddr struct{}
+
+func (unknownAddr) Network() string { return "websocket" }
+func (unknownAddr) String() string  { return "unknown" }

@@ -1,0 +1,369 @@
+package websocket
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+const (
+	// keySize is the length of a Sec-WebSocket-Key: 16 bytes in base64 (section 4.1).
+	keySize = 24
+	// acceptGUID is what the server appends to the key (section 1.3).
+	acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+)
+
+// The fields of the handshake, as net/http writes the keys of its maps.
+const (
+	fieldKey        = "Sec-Websocket-Key"
+	fieldAccept     = "Sec-Websocket-Accept"
+	fieldVersion    = "Sec-Websocket-Version"
+	fieldProtocol   = "Sec-Websocket-Protocol"
+	fieldExtensions = "Sec-Websocket-Extensions"
+)
+
+// appendAccept appends the Sec-WebSocket-Accept for key: the base64 of the SHA-1 of key and GUID (section 4.2.2).
+func appendAccept(dst []byte, key string) []byte {
+	in := append(make([]byte, 0, keySize+len(acceptGUID)), key...)
+	sum := sha1.Sum(append(in, acceptGUID...))
+	return base64.StdEncoding.AppendEncode(dst, sum[:])
+}
+
+// validKey reports whether s is the base64 of 16 bytes.
+func validKey(s string) bool {
+	if len(s) != keySize {
+		return false
+	}
+	var out [keySize/4*3 + 2]byte
+	n, err := base64.StdEncoding.Decode(out[:], []byte(s))
+	return err == nil && n == 16
+}
+
+// A refusal is why a server does not accept a request: the status of its response, and the text that both its body and the error of Accept hold.
+type refusal struct {
+	status int
+	reason string
+}
+
+func refuse(status int, format string, args ...any) *refusal {
+	return &refusal{status, fmt.Sprintf(format, args...)}
+}
+
+func (e *refusal) Error() string { return e.reason }
+
+// setHeader sets what the response needs beside its status and body. http1 is false where the connection has no header of its own (RFC 9113, section 8.2.2).
+func (e *refusal) setHeader(h http.Header, http1 bool) {
+	if http1 {
+		h["Connection"] = []string{"close"}
+	}
+	switch e.status {
+	case http.StatusMethodNotAllowed:
+		h["Allow"] = []string{http.MethodGet} // RFC 9110, section 15.5.6
+	case http.StatusUpgradeRequired:
+		h[fieldVersion] = []string{"13"} // section 4.4
+		if http1 {
+			// RFC 9110, sections 15.5.22 and 7.8: the response names the protocol, and who sends Upgrade names it in Connection.
+			h["Upgrade"] = []string{"websocket"}
+			h["Connection"] = []string{"close", "Upgrade"}
+		}
+	}
+}
+
+// An upgrade is what the two sides have agreed on.
+type upgrade struct {
+	key         string
+	subprotocol string
+	extensions  []extension
+}
+
+// checkRequest decides on the opening handshake of a client (section 4.2.1, and 4.2.2 up to its response).
+func checkRequest(r *http.Request, opts *AcceptOptions) (upgrade, *refusal) {
+	var up upgrade
+	if r.Method != http.MethodGet {
+		return up, refuse(http.StatusMethodNotAllowed, "the method of a WebSocket handshake is GET, not %s", quote(r.Method))
+	}
+	switch {
+	case len(r.Header["Upgrade"]) == 0:
+		return up, refuse(http.StatusUpgradeRequired, "this is not a WebSocket handshake: there is no Upgrade header")
+	case !hasToken(r.Header["Upgrade"], "websocket"):
+		return up, refuse(http.StatusUpgradeRequired, "the Upgrade header does not name websocket: %s", quote(strings.Join(r.Header["Upgrade"], ", ")))
+	case !hasToken(r.Header["Connection"], "upgrade"):
+		return up, refuse(http.StatusUpgradeRequired, "the Connection header does not name Upgrade: %s", quote(strings.Join(r.Header["Connection"], ", ")))
+	}
+	// A header that is missing or stands twice is no better than one with another version.
+	if v := r.Header[fieldVersion]; len(v) != 1 || trimSpace(v[0]) != "13" {
+		return up, refuse(http.StatusUpgradeRequired, "the Sec-WebSocket-Version must be 13, not %s", quote(strings.Join(v, ", ")))
+	}
+	switch {
+	case !r.ProtoAtLeast(1, 1):
+		return up, refuse(http.StatusBadRequest, "the handshake needs HTTP/1.1 or later, not %s", quote(r.Proto))
+	case r.Host == "":
+		return up, refuse(http.StatusBadRequest, "there is no Host header")
+	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
+		// Its bytes would be taken for frames.
+		return up, refuse(http.StatusBadRequest, "a handshake has no body")
+	}
+	switch keys := r.Header[fieldKey]; {
+	case len(keys) == 0:
+		return up, refuse(http.StatusBadRequest, "there is no Sec-WebSocket-Key header")
+	case len(keys) > 1:
+		return up, refuse(http.StatusBadRequest, "Sec-WebSocket-Key stands more than once") // section 11.3.1
+	default:
+		if up.key = trimSpace(keys[0]); !validKey(up.key) {
+			return up, refuse(http.StatusBadRequest, "the Sec-WebSocket-Key %s is not the base64 of 16 bytes", quote(up.key))
+		}
+	}
+	var subprotocols []string
+	if v, ok := r.Header[fieldProtocol]; ok {
+		var err error
+		if subprotocols, err = parseTokens(v); err != nil {
+			return up, refuse(http.StatusBadRequest, "invalid Sec-WebSocket-Protocol: %v", err)
+		}
+	}
+	if v, ok := r.Header[fieldExtensions]; ok {
+		offers, err := parseExtensions(v)
+		if err != nil {
+			return up, refuse(http.StatusBadRequest, "invalid Sec-WebSocket-Extensions: %v", err)
+		}
+		up.extensions = acceptExtensions(offers, opts)
+	}
+	if !opts.InsecureSkipVerify {
+		if err := checkOrigin(r.Header["Origin"], r.Host, opts.OriginPatterns); err != nil {
+			return up, refuse(http.StatusForbidden, "%v", err)
+		}
+	}
+	if err := checkSubprotocols(opts.Subprotocols); err != nil {
+		return up, refuse(http.StatusInternalServerError, "invalid AcceptOptions.Subprotocols: %v", err)
+	}
+	up.subprotocol = chooseSubprotocol(opts.Subprotocols, subprotocols)
+	return up, nil
+}
+
+// checkSubprotocols checks the names of an options struct (section 4.1): tokens, each once.
+func checkSubprotocols(names []string) error {
+	for _, name := range names {
+		if !isToken(name) {
+			return fmt.Errorf("%s is not a token", quote(name))
+		}
+	}
+	if d, ok := duplicate(names); ok {
+		return fmt.Errorf("%w: %s", errDuplicate, quote(d))
+	}
+	return nil
+}
+
+// chooseSubprotocol returns the first of the server's that the client offered, or "". Names are compared as they are: no RFC folds their case.
+func chooseSubprotocol(preferred, offered []string) string {
+	if len(offered) == 0 {
+		return ""
+	}
+	for _, p := range preferred {
+		for _, o := range offered {
+			if p == o {
+				return p
+			}
+		}
+	}
+	return ""
+}
+
+// acceptExtensions is the server's half of the negotiation (section 9.1): what it agrees to, to stand in its response as it is returned here. This version knows
+// no extension.
+func acceptExtensions(offers []extension, opts *AcceptOptions) []extension {
+	return nil
+}
+
+// offerExtensions is the client's half: what its request offers.
+func offerExtensions(opts *DialOptions) []extension {
+	return nil
+}
+
+// checkExtensions decides on what the server agreed to: "If the response includes a |Sec-WebSocket-Extensions| header field and this header field
+// indicates the use of an extension that was not present in the client's handshake, the client MUST fail the connection" (section 4.1).
+func checkExtensions(agreed, offered []extension) error {
+	for _, a := range agreed {
+		known := false
+		for _, o := range offered {
+			known = known || equalFold(a.name, o.name)
+		}
+		if !known {
+			return fmt.Errorf("the server uses the extension %s, which was not offered", quote(a.name))
+		}
+	}
+	return nil
+}
+
+// appendResponse appends the server's handshake (section 4.2.2). extra are fields of the application: those that would be malformed on the wire, and those that
+// say what the handshake itself says, are left out.
+func appendResponse(dst []byte, up upgrade, extra http.Header) []byte {
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	dst = appendAccept(dst, up.key)
+	dst = append(dst, "\r\n"...)
+	if up.subprotocol != "" {
+		dst = append(dst, "Sec-WebSocket-Protocol: "...)
+		dst = append(dst, up.subprotocol...)
+		dst = append(dst, "\r\n"...)
+	}
+	if len(up.extensions) > 0 {
+		dst = append(dst, "Sec-WebSocket-Extensions: "...)
+		dst = appendExtensions(dst, up.extensions)
+		dst = append(dst, "\r\n"...)
+	}
+	for name, values := range extra {
+		if !isToken(name) || isHandshakeField(name) || isFramingField(name) {
+			continue
+		}
+		for _, value := range values {
+			if !validFieldValue(value) {
+				continue
+			}
+			dst = append(dst, name...)
+			dst = append(dst, ": "...)
+			dst = append(dst, value...)
+			dst = append(dst, "\r\n"...)
+		}
+	}
+	return append(dst, "\r\n"...)
+}
+
+// isHandshakeField reports whether the header field belongs to the handshake, and so to this package.
+func isHandshakeField(name string) bool {
+	const prefix = "Sec-WebSocket-"
+	return equalFold(name, "Upgrade") || equalFold(name, "Connection") ||
+		len(name) >= len(prefix) && equalFold(name[:len(prefix)], prefix)
+}
+
+// isFramingField reports whether the header field says where an HTTP message ends. A 101 response has no content (RFC 9112, section 6.3).
+func isFramingField(name string) bool {
+	return equalFold(name, "Content-Length") || equalFold(name, "Transfer-Encoding") || equalFold(name, "Trailer")
+}
+
+// parseURL parses the URL of a server (section 3) into the one that net/http is asked for.
+func parseURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		// The text of a *url.Error holds the whole URL, and so its password.
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return nil, fmt.Errorf("invalid URL: %w", err)
+	}
+	if !fromWebSocketScheme(u) {
+		return nil, fmt.Errorf("the scheme of the URL is %s: it must be ws, wss, http or https", quote(u.Scheme))
+	}
+	if u.Hostname() == "" {
+		return nil, errors.New("the URL has no host")
+	}
+	// "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT be used on these URIs." (section 3)
+	if strings.Contains(raw, "#") {
+		return nil, errors.New("the URL has a fragment")
+	}
+	return u, nil
+}
+
+// fromWebSocketScheme turns the schemes ws and wss of u into those of HTTP. It reports whether u then has one of HTTP's.
+func fromWebSocketScheme(u *url.URL) bool {
+	switch u.Scheme {
+	case "ws":
+		u.Scheme = "http"
+	case "wss":
+		u.Scheme = "https"
+	case "http", "https":
+	default:
+		return false
+	}
+	return true
+}
+
+// requestHeader returns the header of the client's handshake (section 4.1): a copy of the user's, checked, and the handshake's own fields.
+func requestHeader(opts *DialOptions, key string, offered []extension) (http.Header, error) {
+	h := make(http.Header, len(opts.HTTPHeader)+6)
+	for name, values := range opts.HTTPHeader {
+		switch {
+		case !isToken(name):
+			return nil, fmt.Errorf("invalid name in HTTPHeader: %s", quote(name))
+		case equalFold(name, fieldProtocol):
+			return nil, errors.New("Sec-WebSocket-Protocol in HTTPHeader: it is set by DialOptions.Subprotocols")
+		case equalFold(name, "Host"):
+			return nil, errors.New("Host in HTTPHeader: it is set by DialOptions.Host")
+		case isHandshakeField(name):
+			return nil, fmt.Errorf("%s in HTTPHeader: it belongs to the handshake", name)
+		}
+		for _, value := range values {
+			if !validFieldValue(value) {
+				return nil, fmt.Errorf("invalid value of %s in HTTPHeader: it has a control character", name) // it may be a secret
+			}
+		}
+		h[name] = append([]string(nil), values...)
+	}
+	if !validHost(opts.Host) {
+		return nil, fmt.Errorf("invalid DialOptions.Host: %s", quote(opts.Host))
+	}
+	if err := checkSubprotocols(opts.Subprotocols); err != nil {
+		return nil, fmt.Errorf("invalid DialOptions.Subprotocols: %w", err)
+	}
+	h["Upgrade"] = []string{"websocket"}
+	h["Connection"] = []string{"Upgrade"}
+	h[fieldVersion] = []string{"13"}
+	h[fieldKey] = []string{key}
+	if len(opts.Subprotocols) > 0 {
+		h[fieldProtocol] = []string{strings.Join(opts.Subprotocols, ", ")}
+	}
+	if len(offered) > 0 {
+		h[fieldExtensions] = []string{string(appendExtensions(nil, offered))}
+	}
+	return h, nil
+}
+
+// validHost reports whether s may be the value of a Host field: no spaces, control characters, or characters that end a host within a URL. "" means the URL's.
+func validHost(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c == 0x7f || strings.IndexByte("\"#/<>?@\\^`{|}", c) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// checkResponse decides on the server's handshake (section 4.1, from "Once the client's opening handshake has been sent").
+func checkResponse(resp *http.Response, opts *DialOptions, key string, offered []extension) (upgrade, error) {
+	up := upgrade{key: key}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		return up, fmt.Errorf("the server answered with status %d %s, not 101", resp.StatusCode, http.StatusText(resp.StatusCode))
+	}
+	if v := resp.Header["Upgrade"]; len(v) != 1 || !equalFold(trimSpace(v[0]), "websocket") {
+		return up, fmt.Errorf("the Upgrade header of the response is not websocket: %s", quote(strings.Join(v, ", ")))
+	}
+	if v := resp.Header["Connection"]; !hasToken(v, "upgrade") {
+		return up, fmt.Errorf("the Connection header of the response does not name Upgrade: %s", quote(strings.Join(v, ", ")))
+	}
+	switch v := resp.Header[fieldAccept]; {
+	case len(v) == 0:
+		return up, errors.New("the response has no Sec-WebSocket-Accept header")
+	case len(v) > 1 || trimSpace(v[0]) != string(appendAccept(nil, key)):
+		return up, fmt.Errorf("the Sec-WebSocket-Accept header of the response is wrong: %s", quote(strings.Join(v, ", ")))
+	}
+	if v, ok := resp.Header[fieldExtensions]; ok {
+		var err error
+		if up.extensions, err = parseExtensions(v); err != nil {
+			return up, fmt.Errorf("invalid Sec-WebSocket-Extensions in the response: %w", err)
+		}
+		if err = checkExtensions(up.extensions, offered); err != nil {
+			return up, err
+		}
+	}
+	if v, ok := resp.Header[fieldProtocol]; ok {
+		if len(v) != 1 { // section 11.3.4
+			return up, errors.New("Sec-WebSocket-Protocol stands more than once in the response")
+		}
+		if up.subprotocol = chooseSubprotocol([]string{trimSpace(v[0])}, opts.Subprotocols); up.subprotocol == "" {
+			return up, fmt.Errorf("the server uses the subprotocol %s, which was not offered", quote(v[0]))
+		}
+	}
+	return up, nil
+}

@@ -1,0 +1,255 @@
+package websocket
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// The grammar of the header fields that the opening handshake reads. A field may stand on several lines, which together are one list
+// (RFC 9110, section 5.3); lists may have empty elements (RFC 2616, section 2.1, which RFC 6455 uses).
+
+// isTokenByte reports whether c may be in a token (RFC 2616, section 2.2).
+func isTokenByte(c byte) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return true
+	}
+	return strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+}
+
+func isToken(s string) bool { return s != "" && tokenLen(s) == len(s) }
+
+// tokenLen returns the length of the token that s begins with.
+func tokenLen(s string) int {
+	for i := range len(s) {
+		if !isTokenByte(s[i]) {
+			return i
+		}
+	}
+	return len(s)
+}
+
+// validFieldValue reports whether s may be sent as the value of a header field: no control characters but the tab
+// (RFC 9110, section 5.5).
+func validFieldValue(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func trimSpace(s string) string { return strings.Trim(s, " \t") }
+
+// equalFold is strings.EqualFold for ASCII. Unicode knows letters beyond ASCII that fold to ASCII ones: they must not match
+// in the name of a host.
+func equalFold(s, t string) bool {
+	if len(s) != len(t) {
+		return false
+	}
+	for i := range len(s) {
+		if lower(s[i]) != lower(t[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+// hasToken reports whether token, which is in lower case, is in the list of tokens, without regard to case.
+func hasToken(values []string, token string) bool {
+	for _, rest := range values {
+		for more := true; more; {
+			var element string
+			element, rest, more = strings.Cut(rest, ",")
+			if equalFold(trimSpace(element), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var (
+	errNoElement = errors.New("the list is empty")
+	errDuplicate = errors.New("an element stands more than once")
+)
+
+// parseTokens parses a list of tokens. Unlike the list rule itself it refuses duplicates: Sec-WebSocket-Protocol is the one field that
+// it is for, whose elements "MUST all be unique strings" (section 4.1).
+func parseTokens(values []string) ([]string, error) {
+	var tokens []string
+	for _, rest := range values {
+		for more := true; more; {
+			var element string
+			element, rest, more = strings.Cut(rest, ",")
+			switch element = trimSpace(element); {
+			case element == "": // the list rule lets an element be empty
+			case !isToken(element):
+				return nil, fmt.Errorf("%s is not a token", quote(element))
+			default:
+				tokens = append(tokens, element)
+			}
+		}
+	}
+	if len(tokens) == 0 {
+		return nil, errNoElement
+	}
+	if d, ok := duplicate(tokens); ok {
+		return nil, fmt.Errorf("%w: %s", errDuplicate, quote(d))
+	}
+	return tokens, nil
+}
+
+// duplicate returns an element of list that stands in it more than once.
+func duplicate(list []string) (string, bool) {
+	if len(list) < 8 {
+		for i, s := range list {
+			for _, t := range list[:i] {
+				if s == t {
+					return s, true
+				}
+			}
+		}
+		return "", false
+	}
+	seen := make(map[string]struct{}, len(list))
+	for _, s := range list {
+		if _, ok := seen[s]; ok {
+			return s, true
+		}
+		seen[s] = struct{}{}
+	}
+	return "", false
+}
+
+// An extension is an element of Sec-WebSocket-Extensions (section 9.1): offered by a client, or agreed to by a server.
+type extension struct {
+	name   string
+	params []extensionParam
+}
+
+// The value of a parameter is a token, or "" for one without a value.
+type extensionParam struct {
+	name, value string
+}
+
+// parseExtensions parses the lines of Sec-WebSocket-Extensions. What does not conform to the grammar fails the handshake (section 9.1).
+func parseExtensions(values []string) ([]extension, error) {
+	var list []extension
+	for _, s := range values {
+		for {
+			s = strings.TrimLeft(s, " \t,")
+			if s == "" {
+				break
+			}
+			ext, n, err := parseExtension(s)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, ext)
+			if s = s[n:]; s != "" && s[0] != ',' {
+				return nil, fmt.Errorf("a comma is expected at %s", quote(s))
+			}
+		}
+	}
+	if len(list) == 0 {
+		return nil, errNoElement
+	}
+	return list, nil
+}
+
+// parseExtension parses the extension at the begin of s, up to a comma or the end if it is well formed.
+func parseExtension(s string) (ext extension, n int, err error) {
+	rest := s
+	if ext.name, rest, err = cutToken(rest); err != nil {
+		return extension{}, 0, err
+	}
+	for strings.HasPrefix(rest, ";") {
+		var p extensionParam
+		if p.name, rest, err = cutToken(skipSpace(rest[1:])); err != nil {
+			return extension{}, 0, err
+		}
+		if strings.HasPrefix(rest, "=") {
+			rest = skipSpace(rest[1:])
+			if strings.HasPrefix(rest, `"`) {
+				p.value, rest, err = cutQuoted(rest)
+			} else {
+				p.value, rest, err = cutToken(rest)
+			}
+			if err != nil {
+				return extension{}, 0, err
+			}
+		}
+		ext.params = append(ext.params, p)
+	}
+	return ext, len(s) - len(rest), nil
+}
+
+// cutToken cuts a token, and the spaces behind it, off s.
+func cutToken(s string) (token, rest string, err error) {
+	n := tokenLen(s)
+	if n == 0 {
+		return "", "", fmt.Errorf("a token is expected at %s", quote(s))
+	}
+	return s[:n], skipSpace(s[n:]), nil
+}
+
+// cutQuoted cuts a quoted string, and the spaces behind it, off s. What it holds must be a token: "the value after
+// quoted-string unescaping MUST conform to the 'token' ABNF" (section 9.1).
+func cutQuoted(s string) (value, rest string, err error) {
+	var unescaped []byte
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			if !isToken(string(unescaped)) {
+				return "", "", fmt.Errorf("the quoted value %s is not a token", quote(string(unescaped)))
+			}
+			return string(unescaped), skipSpace(s[i+1:]), nil
+		case c == '\\' && i+1 < len(s):
+			i++
+			unescaped = append(unescaped, s[i])
+		default:
+			unescaped = append(unescaped, c)
+		}
+	}
+	return "", "", fmt.Errorf("the quoted string does not end: %s", quote(s))
+}
+
+func skipSpace(s string) string { return strings.TrimLeft(s, " \t") }
+
+// appendExtensions appends list as the value of one Sec-WebSocket-Extensions line.
+func appendExtensions(dst []byte, list []extension) []byte {
+	for i, ext := range list {
+		if i > 0 {
+			dst = append(dst, ", "...)
+		}
+		dst = append(dst, ext.name...)
+		for _, p := range ext.params {
+			dst = append(dst, "; "...)
+			dst = append(dst, p.name...)
+			if p.value != "" {
+				dst = append(dst, '=')
+				dst = append(dst, p.value...)
+			}
+		}
+	}
+	return dst
+}
+
+// quote makes what a peer sent fit for an error: on one line, and not long.
+func quote(s string) string {
+	const most = 64
+	if len(s) > most {
+		return fmt.Sprintf("%q...", s[:most])
+	}
+	return fmt.Sprintf("%q", s)
+}

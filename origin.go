@@ -1,0 +1,169 @@
+package websocket
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// An origin is the serialisation of an origin, taken apart (RFC 6454, section 6.2): scheme "://" host [ ":" port ].
+type origin struct {
+	scheme   string
+	hostport string // as it was written
+	host     string // "" only with a scheme whose pages have no host, such as file
+	port     int    // 0 if there was none
+}
+
+var errOrigin = errors.New("it is not scheme://host[:port]")
+
+// parseOrigin parses the value of an Origin field. It is stricter than a parser of URLs: an origin has no userinfo, path, query or fragment, so
+// that nothing else than the host can stand where the host is looked for. A lone slash behind it is let pass: clients that are not browsers send it.
+func parseOrigin(s string) (origin, error) {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok || !isScheme(scheme) {
+		return origin{}, errOrigin
+	}
+	o := origin{scheme: strings.ToLower(scheme), hostport: strings.TrimSuffix(rest, "/")}
+	if o.hostport == "" && defaultPort(o.scheme) == 0 {
+		return o, nil
+	}
+	if o.host, o.port, ok = splitHostPort(o.hostport); !ok {
+		return origin{}, errOrigin
+	}
+	return o, nil
+}
+
+// isScheme reports whether s is the scheme of a URL (RFC 3986, section 3.1).
+func isScheme(s string) bool {
+	for i := range len(s) {
+		switch c := lower(s[i]); {
+		case 'a' <= c && c <= 'z':
+		case i > 0 && ('0' <= c && c <= '9' || c == '+' || c == '-' || c == '.'):
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
+// splitHostPort splits host [ ":" port ]. A host is a name of unreserved ASCII characters, for browsers write others in punycode, or an IP address, in
+// brackets if it is version 6. The port is 0 if there is none.
+func splitHostPort(s string) (host string, port int, ok bool) {
+	n := 0
+	if strings.HasPrefix(s, "[") {
+		for n = 1; n < len(s) && isAddress6Byte(s[n]); n++ {
+		}
+		if n == 1 || n == len(s) || s[n] != ']' {
+			return "", 0, false
+		}
+		n++
+	} else {
+		for n < len(s) && isNameByte(s[n]) {
+			n++
+		}
+	}
+	host, rest := s[:n], s[n:]
+	if host == "" {
+		return "", 0, false
+	}
+	if rest == "" {
+		return host, 0, true
+	}
+	if rest[0] != ':' || len(rest) < 2 || rest[1] == '+' {
+		return "", 0, false
+	}
+	p, err := strconv.ParseUint(rest[1:], 10, 16)
+	if err != nil || p == 0 {
+		return "", 0, false
+	}
+	return host, int(p), true
+}
+
+func isNameByte(c byte) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return true
+	}
+	return c == '-' || c == '.' || c == '_' || c == '~'
+}
+
+func isAddress6Byte(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F' || c == ':' || c == '.'
+}
+
+// defaultPort returns the port that a URL of the scheme means when it has none; 0 if the scheme is not HTTP's.
+func defaultPort(scheme string) int {
+	switch scheme {
+	case "http":
+		return 80
+	case "https":
+		return 443
+	}
+	return 0
+}
+
+// matchesHost reports whether o is the origin of pages at host, the value of a Host field.
+//
+// The request's own scheme is not known: a proxy may have taken TLS off. It is taken to be the origin's. So a port that is not written
+// is the default one of the origin's scheme, on both sides, and https://example.com is not the origin of example.com:80.
+func (o origin) matchesHost(host string) bool {
+	port := defaultPort(o.scheme)
+	if port == 0 {
+		return false
+	}
+	h, p, ok := splitHostPort(host)
+	if !ok || !equalFold(o.host, h) {
+		return false
+	}
+	op := o.port
+	if op == 0 {
+		op = port
+	}
+	if p == 0 {
+		p = port
+	}
+	return op == p
+}
+
+// matchesPattern reports whether pattern, in the syntax of [path.Match], matches o's host and port as they were written, or its scheme, host and
+// port if there is a scheme in the pattern. Case does not matter.
+func (o origin) matchesPattern(pattern string) (bool, error) {
+	target := o.hostport
+	if strings.Contains(pattern, "://") {
+		target = o.scheme + "://" + target
+	}
+	ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(target))
+	if err != nil {
+		return false, fmt.Errorf("the origin pattern %q is invalid: %w", pattern, err)
+	}
+	return ok, nil
+}
+
+// checkOrigin decides whether a page may connect (RFC 6455, sections 4.2.2 and 10.2). values are the lines of Origin; clients that are not
+// browsers send none and pass.
+func checkOrigin(values []string, host string, patterns []string) error {
+	switch {
+	case len(values) == 0:
+		return nil
+	case len(values) > 1:
+		return errors.New("there are several Origin headers")
+	case values[0] == "null":
+		// What sandboxed and local pages send: it can be any of them.
+		return errors.New(`the origin "null" is not allowed`)
+	}
+	o, err := parseOrigin(values[0])
+	if err != nil {
+		return fmt.Errorf("the origin %s is invalid: %w", quote(values[0]), err)
+	}
+	if o.matchesHost(host) {
+		return nil
+	}
+	for _, pattern := range patterns {
+		if ok, err := o.matchesPattern(pattern); ok || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("the origin %s is not allowed for the host %s", quote(values[0]), quote(host))
+}
