@@ -551,11 +551,11 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// A header may have a megabyte. That it is read in linear time shows in that the test ends.
+// Headers may be long. That it is read in linear time shows in that the test ends.
 func TestAbsurdHeaders(t *testing.T) {
-	const n = 1 << 20
+	const n = 1 << 18
 	var distinct []string
-	for i := range 100_000 {
+	for i := range 30_000 {
 		distinct = append(distinct, fmt.Sprint(i))
 	}
 	for name, value := range map[string]string{

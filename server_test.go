@@ -1,0 +1,495 @@
+package websocket
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
+)
+
+func TestAcceptRefusals(t *testing.T) {
+	const lost = "Sec-WebSocket-"
+	tests := []struct {
+		name, line string // the line of a good request that begins with name is replaced
+		status     int
+		body       string
+	}{
+		{"GET", "POST /chat HTTP/1.1", 405, "is GET, not \"POST\""},
+		{"GET", "HEAD /chat HTTP/1.1", 405, "is GET, not \"HEAD\""},
+		{"GET", "CONNECT example.com:80 HTTP/1.1", 405, "is GET, not \"CONNECT\""},
+
+		{"Upgrade", "", 426, "there is no Upgrade header"},
+		{"Upgrade", "Upgrade: h2c", 426, `Upgrade header does not name websocket: "h2c"`},
+		{"Upgrade", "Upgrade: websockets", 426, "does not name websocket"},
+		{"Upgrade", "Upgrade: web, socket", 426, "does not name websocket"},
+		{"Upgrade", "Upgrade:", 426, "does not name websocket"},
+		{"Connection", "", 426, "Connection header does not name Upgrade"},
+		{"Connection", "Connection: keep-alive", 426, `does not name Upgrade: "keep-alive"`},
+		{"Connection", "Connection: notupgradeable", 426, "does not name Upgrade"},
+
+		{lost + "Version", "", 426, `Sec-WebSocket-Version must be 13, not ""`},
+		{lost + "Version", lost + "Version: 8", 426, `must be 13, not "8"`},
+		{lost + "Version", lost + "Version: 13, 8", 426, "must be 13"},
+		{lost + "Version", lost + "Version: 013", 426, "must be 13"},
+		{lost + "Version", lost + "Version: 13\nSec-WebSocket-Version: 8", 426, "must be 13"},
+		{lost + "Version", lost + "Version: 13\nSec-WebSocket-Version: 13", 426, "must be 13"}, // section 11.3.5
+
+		{"GET", "GET /chat HTTP/1.0", 400, `HTTP/1.1 or later, not "HTTP/1.0"`},
+		{"Host", "", 400, "no Host header"},
+		{"Content-Length", "Content-Length: 5", 400, "a handshake has no body"},
+		{"Transfer-Encoding", "Transfer-Encoding: chunked", 400, "a handshake has no body"},
+		{lost + "Key", "", 400, "no Sec-WebSocket-Key header"},
+		{lost + "Key", lost + "Key: " + wstest.SampleKey + "\n" + lost + "Key: " + wstest.SampleKey, 400, "Sec-WebSocket-Key stands more than once"},
+		{lost + "Key", lost + "Key:", 400, `Sec-WebSocket-Key "" is not the base64 of 16 bytes`},
+		{lost + "Key", lost + "Key: dGhlIHNhbXBsZSBub25jZQ", 400, "is not the base64 of 16 bytes"},             // no padding
+		{lost + "Key", lost + "Key: dGhlIHNhbXBsZSBub25jZTE=", 400, "is not the base64 of 16 bytes"},           // 17 bytes
+		{lost + "Key", lost + "Key: dGhlIHNhbXBsZSBub25j", 400, "is not the base64 of 16 bytes"},               // 15 bytes
+		{lost + "Key", lost + "Key: dGhlIHNhbXBsZSBub25jZTEx", 400, "is not the base64 of 16 bytes"},           // 18 bytes in 24 digits
+		{lost + "Key", lost + "Key: dGhlIHNhbXBsZSBub25!ZQ==", 400, "is not the base64 of 16 bytes"},           // a foreign digit
+		{lost + "Key", lost + "Key: dGhlIHNhbXBsZSBub25-ZQ==", 400, "is not the base64 of 16 bytes"},           // a digit of URLs
+		{lost + "Key", lost + "Key: " + strings.Repeat("A", 1000), 400, `A"... is not the base64 of 16 bytes`}, // errors are short
+		{lost + "Key", lost + "Key: " + wstest.SampleKey + ", " + wstest.SampleKey, 400, "is not the base64 of 16 bytes"},
+		{lost + "Protocol", lost + "Protocol: a b", 400, `invalid Sec-WebSocket-Protocol: "a b" is not a token`},
+		{lost + "Protocol", lost + "Protocol: a, a", 400, "invalid Sec-WebSocket-Protocol"},
+		{lost + "Protocol", lost + "Protocol: a\nSec-WebSocket-Protocol: a", 400, "invalid Sec-WebSocket-Protocol"},
+		{lost + "Extensions", lost + "Extensions: foo;", 400, "invalid Sec-WebSocket-Extensions: a token is expected"},
+
+		{"Origin", "Origin: https://evil.example", 403, `the origin "https://evil.example" is not allowed for the host "example.com"`},
+		{"Origin", "Origin: null", 403, `the origin "null" is not allowed`},
+		{"Origin", "Origin: <script>", 403, `the origin "<script>" is invalid`},
+		{"Origin", "Origin: http://example.com\nOrigin: http://example.com", 403, "several Origin headers"},
+
+		{"", "", 501, "no http.Hijacker"}, // a good request, but a recorder cannot be hijacked
+	}
+	for _, tt := range tests {
+		t.Run(tt.name+" as "+tt.line, func(t *testing.T) {
+			text := goodRequest
+			if tt.name != "" {
+				text = edit(text, tt.name, tt.line)
+			}
+			w := httptest.NewRecorder()
+			w.Header().Set("Content-Length", "1")
+			_, err := accept(w, request(t, text+"\n"), nil)
+			resp := w.Result()
+			body, _ := io.ReadAll(resp.Body)
+			if resp.StatusCode != tt.status || !strings.Contains(string(body), tt.body) {
+				t.Errorf("got %d %q, want %d with %q", resp.StatusCode, body, tt.status, tt.body)
+			}
+			if err == nil || err.Error()+"\n" != "websocket: "+string(body) {
+				t.Errorf("got the error %q, and the body %q", err, body)
+			}
+			if bytes.Count(body, []byte("\n")) != 1 {
+				t.Errorf("the body is not one line: %q", body)
+			}
+			want := http.Header{
+				"Connection":             {"close"},
+				"Content-Type":           {"text/plain; charset=utf-8"},
+				"X-Content-Type-Options": {"nosniff"},
+			}
+			switch tt.status {
+			case 405:
+				want["Allow"] = []string{"GET"}
+			case 426:
+				want["Upgrade"] = []string{"websocket"}
+				want["Connection"] = []string{"close", "Upgrade"}
+				want["Sec-Websocket-Version"] = []string{"13"}
+			}
+			if !reflect.DeepEqual(resp.Header, want) {
+				t.Errorf("got the header %v, want %v", resp.Header, want)
+			}
+		})
+	}
+}
+
+// Where an earlier check fails, what a later one would find does not matter.
+func TestAcceptOrder(t *testing.T) {
+	text := "POST / HTTP/1.0\nHost: \nUpgrade: x\nConnection: x\nSec-WebSocket-Version: 8\nOrigin: null\n"
+	for _, step := range []struct {
+		name, line string
+		status     int
+	}{
+		{"", "", 405},
+		{"POST", "GET / HTTP/1.0", 426},
+		{"Upgrade", "Upgrade: websocket", 426},
+		{"Connection", "Connection: upgrade", 426},
+		{"Sec-WebSocket-Version", "Sec-WebSocket-Version: 13", 400},
+		{"GET", "GET / HTTP/1.1", 400},
+		{"Host", "Host: example.com", 400},
+		{"Sec-WebSocket-Key", "Sec-WebSocket-Key: " + wstest.SampleKey, 403},
+		{"Origin", "Origin: http://example.com", 501},
+	} {
+		if step.name != "" {
+			text = edit(text, step.name, step.line)
+		}
+		w := httptest.NewRecorder()
+		if _, err := accept(w, request(t, text+"\n"), nil); err == nil || w.Code != step.status {
+			t.Errorf("after %q: got %d, %v, want %d", step.line, w.Code, err, step.status)
+		}
+	}
+}
+
+func TestAcceptHTTP2(t *testing.T) {
+	r := httptest.NewRequest("GET", "https://example.com/", nil)
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
+	w := httptest.NewRecorder()
+	if _, err := accept(w, r, nil); err == nil || w.Code != 426 {
+		t.Errorf("got %d, %v", w.Code, err)
+	}
+	// RFC 9113, section 8.2.2: no fields that are specific to a connection.
+	if w.Header()["Connection"] != nil || w.Header()["Upgrade"] != nil {
+		t.Errorf("got the header %v", w.Header())
+	}
+}
+
+// A hijacker is a ResponseWriter over one end of a pipe.
+type hijacker struct {
+	http.ResponseWriter
+	conn     net.Conn
+	buffered string // read behind the request
+	unread   string // in the writer, which is to be forgotten
+	err      error
+}
+
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if h.err != nil {
+		return nil, nil, h.err
+	}
+	br := bufio.NewReader(io.MultiReader(strings.NewReader(h.buffered), h.conn))
+	if h.buffered != "" {
+		br.Peek(1)
+	}
+	bw := bufio.NewWriter(h.conn)
+	bw.WriteString(h.unread)
+	return h.conn, bufio.NewReadWriter(br, bw), nil
+}
+
+type wrapper struct{ http.ResponseWriter }
+
+func (w wrapper) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func TestAcceptResponse(t *testing.T) {
+	near, far := netfake.Pipe(netfake.Options{})
+	defer far.Close()
+	h := &hijacker{ResponseWriter: httptest.NewRecorder(), conn: near, buffered: "frames", unread: "x"}
+	hdr := h.Header()
+	hdr["Set-Cookie"] = []string{"a=1", "b=2", "c=3\r\nX-Smuggled: 1", "d=4\x00"}
+	hdr["X-Own"] = []string{"yes"}
+	hdr["Date"] = nil
+	hdr["X-Bad\r\nX-Smuggled"] = []string{"1"}
+	hdr["X Space"] = []string{"1"}
+	hdr["Trailer:X"] = []string{"1"}
+	for _, name := range []string{"Upgrade", "Connection", "connection", "Sec-WebSocket-Accept", "Sec-Websocket-Protocol", "Sec-WebSocket-Extensions",
+		"Content-Length", "Transfer-Encoding", "content-length", "Trailer"} {
+		hdr[name] = []string{"smuggled"}
+	}
+	opts := &AcceptOptions{
+		Subprotocols:       []string{"v2", "v1"},
+		ReadLimit:          1,
+		WriteBufferLimit:   2,
+		CloseTimeout:       3,
+		SkipUTF8Validation: true,
+		OnPingReceived:     func(context.Context, []byte) bool { return true },
+		OnPongReceived:     func(context.Context, []byte) {},
+	}
+	before := *opts
+	r := request(t, edit(goodRequest, "Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol: v1, v2")+"\n")
+	near.SetDeadline(time.Unix(1, 0)) // as if a timeout of the HTTP server had been left behind
+	cfg, err := accept(wrapper{wrapper{h}}, r, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.transport != near || cfg.client || string(cfg.received) != "frames" || cfg.subprotocol != "v2" ||
+		cfg.readLimit != 1 || cfg.writeBufferLimit != 2 || cfg.closeTimeout != 3 || !cfg.skipUTF8 || cfg.onPing == nil || cfg.onPong == nil {
+		t.Errorf("got %+v", cfg)
+	}
+	if s := near.Stats(); s.Writes != 1 {
+		t.Errorf("the response took %d writes", s.Writes)
+	}
+	before.OnPingReceived, before.OnPongReceived, opts.OnPingReceived, opts.OnPongReceived = nil, nil, nil, nil
+	if !reflect.DeepEqual(before, *opts) {
+		t.Errorf("the caller's options have become %+v", *opts)
+	}
+	br := bufio.NewReader(far)
+	resp, err := http.ReadResponse(br, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := http.Header{
+		"Upgrade":                {"websocket"},
+		"Connection":             {"Upgrade"},
+		"Sec-Websocket-Accept":   {"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="},
+		"Sec-Websocket-Protocol": {"v2"},
+		"Set-Cookie":             {"a=1", "b=2"},
+		"X-Own":                  {"yes"},
+	}
+	if resp.StatusCode != 101 || !reflect.DeepEqual(resp.Header, want) || br.Buffered() > 0 {
+		t.Errorf("got %d %v and %d bytes more, want 101 %v", resp.StatusCode, resp.Header, br.Buffered(), want)
+	}
+	// No deadline is left.
+	for _, write := range []bool{false, true} {
+		if write {
+			_, err = near.Write([]byte("x"))
+		} else {
+			far.Write([]byte("x"))
+			_, err = near.Read(make([]byte, 1))
+		}
+		if err != nil {
+			t.Errorf("the connection after the handshake: %v", err)
+		}
+	}
+}
+
+func TestAcceptConnectionFails(t *testing.T) {
+	near, far := netfake.Pipe(netfake.Options{})
+	far.Close()
+	_, err := accept(&hijacker{ResponseWriter: httptest.NewRecorder(), conn: near}, request(t, goodRequest+"\n"), nil)
+	if !matches(err, "websocket: sending the handshake") {
+		t.Errorf("got the error %v", err)
+	}
+	if near.Stats().Closes == 0 {
+		t.Error("the connection was not closed")
+	}
+
+	w := httptest.NewRecorder()
+	secret := errors.New("the disk is full")
+	_, err = accept(&hijacker{ResponseWriter: w, err: secret}, request(t, goodRequest+"\n"), nil)
+	if !errors.Is(err, secret) || w.Code != 500 || strings.Contains(w.Body.String(), "disk") {
+		t.Errorf("a Hijack that fails: got %v, %d %q", err, w.Code, w.Body)
+	}
+
+	w = httptest.NewRecorder()
+	_, err = accept(&hijacker{ResponseWriter: w, err: http.ErrHijacked}, request(t, goodRequest+"\n"), nil)
+	if !errors.Is(err, http.ErrHijacked) || w.Body.Len() > 0 {
+		t.Errorf("a connection that is hijacked: got %v, %q", err, w.Body)
+	}
+}
+
+// rawServer serves handler and returns a connection to it.
+func rawServer(t *testing.T, handler http.HandlerFunc) net.Conn {
+	t.Helper()
+	s := httptest.NewServer(handler)
+	t.Cleanup(s.Close)
+	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	return conn
+}
+
+// Bytes that arrive in the same packet as the request, or behind it, are frames and not lost.
+func TestAcceptKeepsBytes(t *testing.T) {
+	for _, early := range []int{0, 1, 100, 3000} {
+		got := make(chan string, 1)
+		data := strings.Repeat("x", early) + "behind"
+		conn := rawServer(t, func(w http.ResponseWriter, r *http.Request) {
+			cfg, err := accept(w, r, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer cfg.transport.Close()
+			rest, _ := io.ReadAll(io.LimitReader(cfg.transport, int64(len(data)-len(cfg.received))))
+			got <- string(cfg.received) + string(rest)
+		})
+		io.WriteString(conn, wstest.Request("/", "example.com")+data[:early])
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != 101 {
+			t.Fatalf("got %v, %v", resp, err)
+		}
+		io.WriteString(conn, data[early:])
+		if s := <-got; s != data {
+			t.Errorf("%d bytes early: got %d of %d bytes", early, len(s), len(data))
+		}
+	}
+}
+
+// The timeouts of the HTTP server end with the handshake.
+func TestAcceptClearsTimeouts(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
+		rc.SetReadDeadline(time.Unix(1, 0))
+		rc.SetWriteDeadline(time.Unix(1, 0))
+		cfg, err := accept(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer cfg.transport.Close()
+		io.CopyN(cfg.transport, cfg.transport, 4)
+	}))
+	s.Config.ReadTimeout, s.Config.WriteTimeout = time.Minute, time.Minute
+	s.Start()
+	defer s.Close()
+	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	io.WriteString(conn, wstest.Request("/", "example.com"))
+	br := bufio.NewReader(conn)
+	if _, err := http.ReadResponse(br, nil); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(conn, "ping")
+	if got, err := io.ReadAll(br); string(got) != "ping" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// Refusals through net/http itself.
+func TestRefusalOverTCP(t *testing.T) {
+	result := make(chan error, 1)
+	for _, tt := range []struct {
+		request string
+		status  int
+	}{
+		{"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", 426},
+		{"PUT / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 2\r\n\r\nhi", 405},
+		{"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", 400}, // no Host: net/http refuses by itself
+		{wstest.Request("/", "example.com", "Origin: http://evil.com"), 403},
+	} {
+		conn := rawServer(t, func(w http.ResponseWriter, r *http.Request) {
+			_, err := accept(w, r, nil)
+			result <- err
+		})
+		io.WriteString(conn, tt.request)
+		br := bufio.NewReader(conn)
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if resp.StatusCode != tt.status || !resp.Close || err != nil {
+			t.Errorf("%q: got %d, close %v, %v, want %d", tt.request, resp.StatusCode, resp.Close, err, tt.status)
+		}
+		if _, err := br.ReadByte(); err != io.EOF {
+			t.Errorf("%q: the connection goes on: %v", tt.request, err)
+		}
+		if tt.status == 400 {
+			continue
+		}
+		if err := <-result; err == nil || err.Error()+"\n" != "websocket: "+string(body) {
+			t.Errorf("%q: got %q and the error %v", tt.request, body, err)
+		}
+	}
+}
+
+// A handler within http.TimeoutHandler cannot be hijacked: it says so.
+func TestAcceptWithoutHijacker(t *testing.T) {
+	s := httptest.NewServer(http.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		accept(w, r, nil)
+	}), time.Minute, "late"))
+	defer s.Close()
+	_, resp, err := Dial(t.Context(), s.URL, nil)
+	if resp == nil || resp.StatusCode != 501 || !matches(err, "status 501 Not Implemented, not 101") {
+		t.Errorf("got %v, %v", resp, err)
+	}
+}
+
+func TestHandlerPanic(t *testing.T) {
+	for _, tt := range []struct {
+		value any
+		want  string
+	}{
+		{"boom", ": boom\n"},
+		{fmt.Errorf("an error"), ": an error\n"},
+		{http.ErrAbortHandler, ""},
+		{nil, ""}, // no panic
+	} {
+		var out bytes.Buffer
+		done := make(chan struct{})
+		s := httptest.NewUnstartedServer(nil)
+		s.Config.ErrorLog = log.New(&out, "", 0)
+		h := Handler(func(c *Conn, r *http.Request) {
+			context.AfterFunc(r.Context(), func() { close(done) }) // after the report
+			if tt.value != nil {
+				panic(tt.value)
+			}
+		}, nil)
+		s.Config.Handler = h
+		s.Start()
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		wstest.NewPeer(t, conn, wstest.Client).ClientHandshake("/", "example.com")
+		addr := conn.LocalAddr().String()
+		conn.Close()
+		<-done
+		s.Close()
+		got := out.String()
+		if tt.want == "" && got != "" || tt.want != "" && !strings.HasPrefix(got, "http: panic serving "+addr+tt.want+"goroutine ") {
+			t.Errorf("panic(%v): the log is %.200q", tt.value, got)
+		}
+		if tt.want != "" && !strings.Contains(got, "TestHandlerPanic") {
+			t.Errorf("panic(%v): the place of the panic is not in the log: %s", tt.value, got)
+		}
+	}
+}
+
+func TestHandlerCopiesOptions(t *testing.T) {
+	opts := &AcceptOptions{Subprotocols: []string{"a"}, ReadLimit: 5}
+	s := Handler(func(*Conn, *http.Request) {}, opts)
+	opts.ReadLimit = 6
+	if s.opts.ReadLimit != 5 || !reflect.DeepEqual(s.opts.Subprotocols, []string{"a"}) {
+		t.Errorf("got %+v", s.opts)
+	}
+}
+
+// A refused request reaches nobody.
+func TestHandlerRefuses(t *testing.T) {
+	h := Handler(func(*Conn, *http.Request) { t.Error("serve was called") }, nil)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if w.Code != 426 {
+		t.Errorf("got %d", w.Code)
+	}
+}
+
+func BenchmarkAccept(b *testing.B) {
+	text := edit(goodRequest, "Origin", "Origin: http://example.com")
+	text = edit(text, "Sec-WebSocket-Extensions", "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits")
+	r := request(b, text+"\n")
+	conn := discardConn{}
+	rw := bufio.NewReadWriter(bufio.NewReader(strings.NewReader("")), bufio.NewWriter(io.Discard))
+	w := benchHijacker{http.Header{}, conn, rw}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := accept(w, r, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+type benchHijacker struct {
+	header http.Header
+	conn   net.Conn
+	rw     *bufio.ReadWriter
+}
+
+func (h benchHijacker) Header() http.Header                          { return h.header }
+func (h benchHijacker) Write(p []byte) (int, error)                  { return len(p), nil }
+func (h benchHijacker) WriteHeader(int)                              {}
+func (h benchHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.conn, h.rw, nil }
+
+type discardConn struct{ net.Conn }
+
+func (discardConn) Write(p []byte) (int, error)      { return len(p), nil }
+func (discardConn) SetReadDeadline(time.Time) error  { return nil }
+func (discardConn) SetWriteDeadline(time.Time) error { return nil }
