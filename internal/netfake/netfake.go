@@ -201,7 +201,8 @@ func (c *Conn) opError(op string, err error) error {
 // A half is one direction: bytes that one end has written and the other has not read.
 type half struct {
 	mu  sync.Mutex // held for a few instructions, never while waiting
-	buf []byte
+	buf []byte     // buf[off:] is written and not read yet
+	off int
 	max int
 
 	changed chan struct{} // closed at the next change; made by those who wait
@@ -229,9 +230,11 @@ func (h *half) read(p []byte) (int, error) {
 			return 0, nil
 		case passed(h.readDeadline):
 			return 0, os.ErrDeadlineExceeded
-		case len(h.buf) > 0:
-			n := copy(p, h.buf)
-			h.buf = h.buf[:copy(h.buf, h.buf[n:])]
+		case h.off < len(h.buf):
+			n := copy(p, h.buf[h.off:])
+			if h.off += n; h.off == len(h.buf) {
+				h.buf, h.off = h.buf[:0], 0
+			}
 			h.signal()
 			return n, nil
 		case h.writeClosed:
@@ -258,7 +261,10 @@ func (h *half) write(p []byte) (n int, err error) {
 		}
 		if err == nil && (mine || !h.writing) {
 			mine, h.writing = true, true
-			if k := min(len(p)-n, h.max-len(h.buf)); k > 0 {
+			if k := min(len(p)-n, h.max-(len(h.buf)-h.off)); k > 0 {
+				if len(h.buf)+k > max(h.max, cap(h.buf)) { // move what is left to the front, now and then
+					h.buf, h.off = h.buf[:copy(h.buf, h.buf[h.off:])], 0
+				}
 				h.buf = append(h.buf, p[n:n+k]...)
 				n += k
 				h.signal()
@@ -312,7 +318,7 @@ func (h *half) closeRead() (first bool) {
 	defer h.mu.Unlock()
 	first = !h.readClosed
 	h.readClosed = true
-	h.buf = nil
+	h.buf, h.off = nil, 0
 	h.signal()
 	return first
 }
@@ -328,7 +334,7 @@ func (h *half) closeWrite(gone bool) {
 func (h *half) reset(byWriter bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.buf = nil
+	h.buf, h.off = nil, 0
 	if byWriter {
 		h.isReset = true
 	} else {
@@ -346,7 +352,7 @@ func (h *half) isClosed() bool {
 func (h *half) buffered() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.buf)
+	return len(h.buf) - h.off
 }
 
 func (h *half) setReadDeadline(t time.Time) (open bool) {
