@@ -1,0 +1,256 @@
+package websocket
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// pureFiles hold the protocol. They know bytes and states: no connections, no goroutines, no clock.
+var pureFiles = map[string][]string{ // and the packages of pureForbidden that each may use all the same
+	"frame.go":     nil,
+	"protocol.go":  nil,
+	"utf8.go":      nil,
+	"mask.go":      nil,
+	"close.go":     nil,
+	"handshake.go": {"net/http", "net/url"},
+	"header.go":    nil,
+	"origin.go":    {"net/http", "net/url"},
+}
+
+var pureForbidden = []string{
+	"net", "net/http", "net/url", "net/http/httptrace", "net/textproto", "crypto/tls", "io", "bufio", "os", "syscall", "sync", "sync/atomic",
+	"context", "time", "runtime", "log", "log/slog", "reflect", "unsafe",
+}
+
+func parseFiles(t *testing.T, mode parser.Mode) (*token.FileSet, map[string]*ast.File) {
+	t.Helper()
+	names, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fset, files := token.NewFileSet(), map[string]*ast.File{}
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(fset, name, nil, mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = f
+	}
+	return fset, files
+}
+
+func imports(f *ast.File) []string {
+	var paths []string
+	for _, spec := range f.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value)
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+func TestPureFiles(t *testing.T) {
+	fset, files := parseFiles(t, 0)
+	for name, allowed := range pureFiles {
+		f := files[name]
+		if f == nil {
+			t.Errorf("%s is missing", name)
+			continue
+		}
+		for _, path := range imports(f) {
+			if slices.Contains(pureForbidden, path) && !slices.Contains(allowed, path) {
+				t.Errorf("%s imports %q", name, path)
+			}
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				t.Errorf("%v: starts a goroutine", fset.Position(n.Pos()))
+			case *ast.SendStmt, *ast.SelectStmt, *ast.ChanType:
+				t.Errorf("%v: uses a channel", fset.Position(n.Pos()))
+			}
+			return true
+		})
+	}
+}
+
+// The methods of a transport that move bytes, and those that only end it or set its deadlines.
+var (
+	moves    = []string{"Read", "Write", "ReadFrom", "WriteTo", "SyscallConn"}
+	controls = []string{"Close", "CloseRead", "CloseWrite", "SetDeadline", "SetReadDeadline", "SetWriteDeadline"}
+)
+
+// Only a few files use the transport: conn_read.go, conn_write.go, conn_flush.go and conn_raw_*.go move frames, conn.go ends it and
+// watch.go sets its deadlines. The opening handshake does what it must on its own before there is a Conn.
+func TestTransport(t *testing.T) {
+	fset, files := parseFiles(t, 0)
+	for name, f := range files {
+		switch name {
+		case "client.go", "server.go", "switched.go":
+			continue
+		}
+		frames := strings.HasPrefix(name, "conn_read") || strings.HasPrefix(name, "conn_write") || strings.HasPrefix(name, "conn_flush") ||
+			strings.HasPrefix(name, "conn_raw")
+		ast.Inspect(f, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			method, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			// A method of something called conn or transport, as in c.conn and cfg.transport.
+			switch on := lastName(method.X); {
+			case on != "conn" && on != "transport":
+			case slices.Contains(moves, method.Sel.Name) && !frames,
+				slices.Contains(controls, method.Sel.Name) && !frames && name != "conn.go" && name != "watch.go":
+				t.Errorf("%v: %s.%s does not belong here", fset.Position(n.Pos()), on, method.Sel.Name)
+			}
+			return true
+		})
+	}
+}
+
+func lastName(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		return e.Sel.Name
+	}
+	return ""
+}
+
+// Calls go downward: what lies below does not know what lies above.
+func TestLayers(t *testing.T) {
+	_, files := parseFiles(t, 0)
+	layers := [][]string{ // bottom first
+		{"errors.go", "frame.go", "close.go", "utf8.go", "mask.go", "header.go"},
+		{"protocol.go", "buffer.go"},
+		{"conn.go"}, // with all conn_*.go, and the files that no other layer names
+		{"client.go", "server.go", "switched.go"},
+	}
+	level := map[string]int{}
+	for name := range files {
+		level[name] = 2
+	}
+	for i, names := range layers {
+		for _, name := range names {
+			level[name] = i
+		}
+	}
+	level["handshake.go"], level["origin.go"] = 1, 1
+	for name := range files {
+		if strings.HasPrefix(name, "mask_") || strings.HasPrefix(name, "utf8_") {
+			level[name] = 0
+		}
+	}
+
+	declared := map[string]string{} // top-level functions, types, variables, constants -> file
+	for name, f := range files {
+		for _, decl := range f.Decls {
+			switch d := decl.(type) {
+			case *ast.FuncDecl:
+				if d.Recv == nil {
+					declared[d.Name.Name] = name
+				}
+			case *ast.GenDecl:
+				for _, spec := range d.Specs {
+					switch s := spec.(type) {
+					case *ast.TypeSpec:
+						declared[s.Name.Name] = name
+					case *ast.ValueSpec:
+						for _, id := range s.Names {
+							declared[id.Name] = name
+						}
+					}
+				}
+			}
+		}
+	}
+	for name, f := range files {
+		for _, id := range f.Unresolved { // names that are not the file's own: of the package, or of Go
+			if strings.HasSuffix(id.Name, "Options") {
+				continue // plain data: handshake.go reads what client.go and server.go declare
+			}
+			if where := declared[id.Name]; where != "" && level[where] > level[name] {
+				t.Errorf("%s uses %s, which is declared above it in %s", name, id.Name, where)
+			}
+		}
+	}
+}
+
+// Pools stand in one file, where their caps can be seen; goroutines are started where their end can be seen.
+func TestPools(t *testing.T) {
+	fset, files := parseFiles(t, 0)
+	for name, f := range files {
+		ast.Inspect(f, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok && lastName(s.X) == "sync" && s.Sel.Name == "Pool" && name != "buffer.go" {
+				t.Errorf("%v: a sync.Pool outside of buffer.go", fset.Position(n.Pos()))
+			}
+			return true
+		})
+	}
+}
+
+// The root module needs nothing but Go.
+func TestNoDependencies(t *testing.T) {
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(mod), "\n") {
+		switch word, _, _ := strings.Cut(strings.TrimSpace(line), " "); word {
+		case "require", "replace", "tool":
+			t.Errorf("go.mod: %q", line)
+		}
+	}
+	err = filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if path == "." {
+				return nil
+			}
+			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil {
+				return filepath.SkipDir // a module of its own
+			}
+			if strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, imp := range imports(f) {
+			const module = "github.com/seed70bc5565/websocket"
+			host, _, _ := strings.Cut(imp, "/")
+			if strings.Contains(host, ".") && imp != module && !strings.HasPrefix(imp, module+"/") {
+				t.Errorf("%s imports %q", path, imp)
+			}
+			if imp == "unsafe" && !strings.HasPrefix(path, "mask") {
+				t.Errorf("%s imports %q", path, imp)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
