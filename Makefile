@@ -85,7 +85,7 @@ microbench: ## the benchmarks of single functions, in both modules; BENCH=regexp
 	cd benchmarks && go test -run '^$$' -bench '$(BENCH)' -benchmem ./micro
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check cross fuzz
+CI_STAGES := check cross autobahn fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...

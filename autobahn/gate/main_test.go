@@ -17,9 +17,9 @@ func TestGate(t *testing.T) {
 		want []string // in what it prints
 	}{
 		{file: "green.json", exit: 0, want: []string{
-			"1        Framing  2      2   0              0      0        2         0              0",
-			"7        Closing  1      0   1              0      0        0         1              0",
-			"all               4      3   1              0      0        3         1              0",
+			"1        Framing  2      2   0              0      0        2         0              0      1.1.1: 2 ms\n",
+			"7        Closing  1      0   1              0      0        0         1              0      7.13.1: 2 ms\n",
+			"all               4      3   1              0      0        3         1              0      6.4.3: 1234 ms\n",
 			"passed",
 		}},
 		{file: "informational-ok.json", exit: 0},

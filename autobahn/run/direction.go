@@ -92,7 +92,7 @@ func (d direction) run(ctx context.Context, o *options, w *wstest, peer string, 
 
 func (d direction) testServer(ctx context.Context, o *options, w *wstest, peer string, p *progress) error {
 	dir := d.reports(o)
-	server, err := start(exec.Command(peer, append([]string{"-addr", "127.0.0.1:0"}, o.peerArgs...)...), dir, d.peer, nil)
+	server, err := start(o.peerCommand(peer, "-addr", "127.0.0.1:0"), dir, d.peer, nil)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (d direction) testClient(ctx context.Context, o *options, w *wstest, peer s
 	if err := tester.awaitPort(ctx, "127.0.0.1:"+port, 2*time.Minute); err != nil {
 		return err
 	}
-	client, err := start(exec.Command(peer, append([]string{"-url", url, "-agent", d.agent}, o.peerArgs...)...), dir, d.peer, nil)
+	client, err := start(o.peerCommand(peer, "-url", url, "-agent", d.agent), dir, d.peer, nil)
 	if err != nil {
 		return err
 	}
@@ -158,6 +158,15 @@ func (d direction) testClient(ctx context.Context, o *options, w *wstest, peer s
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func (o *options) peerCommand(peer string, args ...string) *exec.Cmd {
+	cmd := exec.Command(peer, append(args, o.peerArgs...)...)
+	if o.race {
+		// A race that is only logged would pass.
+		cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
+	}
+	return cmd
 }
 
 // writeSpec writes what wstest is to do: the template with the address, the folder and the cases of this run.

@@ -67,8 +67,8 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	compression := flags.String("compression", "", "the peers' `mode`: disabled, context-takeover, no-context-takeover (default: context-takeover for 12.* and 13.*, else disabled)")
 	api := flags.String("api", "message", "the `calls` the peers echo with: message or stream")
 	flags.BoolVar(&o.serial, "serial", false, "one direction after the other, for a busy machine")
-	flags.DurationVar(&o.timeout, "timeout", 0, "the most `time` for one direction (default 5m, with 12.* and 13.* 40m)")
-	flags.BoolVar(&o.race, "race", false, "build the peers with the race detector")
+	flags.DurationVar(&o.timeout, "timeout", 0, "the most `time` for one direction (default 10m, with 12.* and 13.* 40m)")
+	flags.BoolVar(&o.race, "race", false, "build the peers with the race detector; they end at the first race")
 	flags.StringVar(&o.echoServer, "echoserver", "", "test this `binary` in place of autobahn/echoserver")
 	flags.StringVar(&o.echoClient, "echoclient", "", "test this `binary` in place of autobahn/echoclient")
 	flags.StringVar(&o.suite, "suite", "", "take the suite from `where`: wstest, docker or python (default: the first that is there)")
@@ -113,7 +113,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	}
 	o.peerArgs = []string{"-compression", *compression, "-api", *api}
 	if o.timeout == 0 {
-		o.timeout = 5 * time.Minute
+		o.timeout = 10 * time.Minute
 		if compressed {
 			o.timeout = 40 * time.Minute
 		}

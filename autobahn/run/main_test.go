@@ -323,9 +323,9 @@ func TestParseOptions(t *testing.T) {
 		compression string
 		timeout     time.Duration
 	}{
-		{"", 301, 2, "disabled", 5 * time.Minute},
+		{"", 301, 2, "disabled", 10 * time.Minute},
 		{"-full", 517, 2, "context-takeover", 40 * time.Minute},
-		{"-cases 7.* -direction server", 37, 1, "disabled", 5 * time.Minute},
+		{"-cases 7.* -direction server", 37, 1, "disabled", 10 * time.Minute},
 		{"-cases 1,13.1.1 -count 17", 17, 2, "context-takeover", 40 * time.Minute},
 		{"-full -compression no-context-takeover -timeout 1h", 517, 2, "no-context-takeover", time.Hour},
 	} {

@@ -9,7 +9,7 @@ import (
 // WriteTable prints the verdict: one line a section, then every finding.
 func (v *Verdict) WriteTable(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "section\t\tcases\tOK\tINFORMATIONAL\tother\tmissing\tclose OK\tINFORMATIONAL\tother")
+	fmt.Fprintln(tw, "section\t\tcases\tOK\tINFORMATIONAL\tother\tmissing\tclose OK\tINFORMATIONAL\tother\tslowest case")
 	var total tally
 	for _, s := range sections {
 		t := v.tally(func(id string) bool { return sectionOf(id) == s.number })
@@ -48,6 +48,8 @@ func hasSection(id string) bool {
 type tally struct {
 	cases, missing  int
 	behavior, close outcomes
+	slowest         string // a case, or "" if all were done in no time
+	duration        int    // of the slowest, in milliseconds
 }
 
 type outcomes struct{ ok, informational, other int }
@@ -71,6 +73,7 @@ func (v *Verdict) tally(fits func(id string) bool) tally {
 			t.cases++
 			t.behavior.count(res.Behavior)
 			t.close.count(res.BehaviorClose)
+			t.time(id, res.Duration)
 		}
 	}
 	for _, id := range v.Expected {
@@ -86,6 +89,14 @@ func (t *tally) add(u tally) {
 	t.missing += u.missing
 	t.behavior.add(u.behavior)
 	t.close.add(u.close)
+	t.time(u.slowest, u.duration)
+}
+
+// time takes note of a case's duration. The outcome does not depend on it: it shows what got slow.
+func (t *tally) time(id string, duration int) {
+	if duration > t.duration || duration == t.duration && duration > 0 && compareIDs(id, t.slowest) < 0 {
+		t.slowest, t.duration = id, duration
+	}
 }
 
 func (o *outcomes) add(p outcomes) {
@@ -95,7 +106,11 @@ func (o *outcomes) add(p outcomes) {
 }
 
 func (t tally) write(w io.Writer, number, title string) {
-	fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", number, title, t.cases,
+	slowest := ""
+	if t.slowest != "" {
+		slowest = fmt.Sprintf("%s: %d ms", t.slowest, t.duration)
+	}
+	fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", number, title, t.cases,
 		t.behavior.ok, t.behavior.informational, t.behavior.other, t.missing,
-		t.close.ok, t.close.informational, t.close.other)
+		t.close.ok, t.close.informational, t.close.other, slowest)
 }
