@@ -41,6 +41,8 @@ type Result struct {
 	Messages int64         // or handshakes, or connections held
 	CPU      time.Duration // of the server, user and system
 	Wall     time.Duration
+	Reads    int64 // of the server: system calls that read, and that write
+	Writes   int64
 	Err      string
 }
 

@@ -37,6 +37,7 @@ type meter struct {
 	running  bool
 	messages int64
 	cpu      time.Duration
+	calls    [2]int64
 	result   Result
 }
 
@@ -56,14 +57,15 @@ func (m *meter) tick(messages int64) (bool, error) {
 		return false, err
 	}
 	if !m.running {
-		m.running, m.start, m.messages, m.cpu = true, now, messages, cpu
+		m.running, m.start, m.messages, m.cpu, m.calls = true, now, messages, cpu, systemCalls(m.job.PID)
 		return false, nil
 	}
 	// On a machine that has other work too, a server may not have had its share yet.
 	if cpu-m.cpu < m.job.Duration/2 && since < 20*m.job.Duration {
 		return false, nil
 	}
-	m.result = Result{Messages: messages - m.messages, CPU: cpu - m.cpu, Wall: since}
+	calls := systemCalls(m.job.PID)
+	m.result = Result{Messages: messages - m.messages, CPU: cpu - m.cpu, Wall: since, Reads: calls[0] - m.calls[0], Writes: calls[1] - m.calls[1]}
 	if m.result.Messages == 0 {
 		return false, errors.New("the server sent nothing")
 	}

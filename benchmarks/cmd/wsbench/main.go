@@ -30,6 +30,7 @@ type config struct {
 	scenarios []scenario
 	libraries []library
 	profiles  string
+	verbose   bool
 	out       string
 	bin       string
 }
@@ -53,6 +54,7 @@ func run() error {
 	flag.IntVar(&c.idleConns, "idle", 0, "connections of the idle scenarios (default 10000; quick: 1000)")
 	flag.StringVar(&c.profiles, "profile", "", "folder for CPU profiles of the servers")
 	flag.StringVar(&c.out, "out", "results", "folder for results.md, results.json and chart.svg")
+	flag.BoolVar(&c.verbose, "v", false, "print system calls per message, too")
 	only := flag.String("scenario", "", "comma-separated scenarios, of "+scenarioIDs())
 	libs := flag.String("lib", "", "comma-separated servers, of "+libraryNames())
 	flag.Parse()
@@ -192,7 +194,7 @@ func (c *config) once(s scenario, l library, round int) (float64, error) {
 	defer sv.stop()
 	job.Addr, job.PID = sv.addr, sv.pid()
 	if s.memory {
-		return memory(sv, job)
+		return c.memory(sv, job)
 	}
 	if c.profiles != "" {
 		if err := sv.order(fmt.Sprintf("profile %s/%s-%s-%d.pprof", c.profiles, l.name, s.id, round+1)); err != nil {
@@ -213,11 +215,16 @@ func (c *config) once(s scenario, l library, round int) (float64, error) {
 			return 0, err
 		}
 	}
+	if c.verbose {
+		n := float64(res.Messages)
+		fmt.Fprintf(os.Stderr, "  %.3f reads and %.3f writes a message; %d messages, %v of CPU in %v\n",
+			float64(res.Reads)/n, float64(res.Writes)/n, res.Messages, res.CPU.Round(time.Millisecond), res.Wall.Round(time.Millisecond))
+	}
 	return float64(res.Messages) / res.CPU.Seconds(), nil
 }
 
 // memory returns how many bytes of RSS a connection adds to the server.
-func memory(sv *server, job load.Job) (float64, error) {
+func (c *config) memory(sv *server, job load.Job) (float64, error) {
 	// A few connections first: what a server sets up once is not a connection's.
 	few := job
 	few.Conns = 20
@@ -236,7 +243,12 @@ func memory(sv *server, job load.Job) (float64, error) {
 		if err := sv.order("gc"); err != nil {
 			return err
 		}
-		after, err = rss(sv.pid())
+		if after, err = rss(sv.pid()); err == nil && c.profiles != "" {
+			err = sv.order(fmt.Sprintf("heap %s/%s-heap.pprof", c.profiles, filepath.Base(sv.path)))
+		}
+		if err == nil && c.verbose {
+			err = sv.order("memstats")
+		}
 		return err
 	})
 	return float64(after-before) / float64(job.Conns), err

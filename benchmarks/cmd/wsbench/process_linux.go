@@ -72,6 +72,7 @@ func (p *process) stop() {
 
 type server struct {
 	*process
+	path string
 	addr string
 }
 
@@ -85,7 +86,7 @@ func startServer(bin string, args []string) (*server, error) {
 		p.stop()
 		return nil, fmt.Errorf("the server did not start: %w", err)
 	}
-	return &server{p, strings.TrimSpace(line)}, nil
+	return &server{p, bin, strings.TrimSpace(line)}, nil
 }
 
 // order has the server carry out one order.

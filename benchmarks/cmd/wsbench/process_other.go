@@ -10,7 +10,7 @@ import (
 
 var errLinuxOnly = errors.New("the benchmarks run on Linux only")
 
-type server struct{ addr string }
+type server struct{ path, addr string }
 
 func startServer(bin string, args []string) (*server, error) { return nil, errLinuxOnly }
 

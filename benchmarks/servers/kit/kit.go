@@ -123,6 +123,10 @@ func obey() {
 			}
 		case "endprofile":
 			pprof.StopCPUProfile()
+		case "memstats": // to standard error
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			fmt.Fprintf(os.Stderr, "  heap %d KB in %d objects, stacks %d KB\n", m.HeapAlloc/1000, m.HeapObjects, m.StackInuse/1000)
 		case "heap":
 			var f *os.File
 			if f, err = os.Create(arg); err == nil {
