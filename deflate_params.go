@@ -1,0 +1,235 @@
+package websocket
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// deflateName is the extension token of permessage-deflate (RFC 7692, section 7).
+const deflateName = "permessage-deflate"
+
+// The parameters of permessage-deflate (RFC 7692, section 7.1).
+const (
+	paramServerNoTakeover = "server_no_context_takeover"
+	paramClientNoTakeover = "client_no_context_takeover"
+	paramServerBits       = "server_max_window_bits"
+	paramClientBits       = "client_max_window_bits"
+)
+
+// Windows have 2^8 to 2^15 bytes (RFC 7692, section 7.1.2).
+const (
+	minWindowBits = 8
+	maxWindowBits = 15
+)
+
+// deflateParams is what an offer asks for, or what was agreed on.
+type deflateParams struct {
+	serverNoTakeover bool
+	clientNoTakeover bool
+	serverBits       int // 0 in an offer: not mentioned
+	clientBits       int // 0 in an offer: not mentioned; anyBits: mentioned without a value
+}
+
+// anyBits stands for a client_max_window_bits without a value: the client can be told which window to use (RFC 7692, section 7.1.2.2).
+const anyBits = -1
+
+// deflateConfig is what one endpoint is willing to do.
+type deflateConfig struct {
+	mode     CompressionMode
+	sendBits int // the largest window that it keeps to compress
+	recvBits int // the largest that it keeps to decompress
+}
+
+// newDeflateConfig checks the options. An endpoint that compresses nothing has the mode CompressionDisabled.
+func newDeflateConfig(mode CompressionMode, sendBits, recvBits int) (deflateConfig, error) {
+	if mode < CompressionDisabled || mode > CompressionNoContextTakeover {
+		return deflateConfig{}, fmt.Errorf("no such CompressionMode: %d", int(mode))
+	}
+	cfg := deflateConfig{mode, orDefault(sendBits, maxWindowBits), orDefault(recvBits, maxWindowBits)}
+	for _, bits := range []int{cfg.sendBits, cfg.recvBits} {
+		if bits < minWindowBits || bits > maxWindowBits {
+			return deflateConfig{}, fmt.Errorf("window of %d bits: it must be 8 to 15", bits)
+		}
+	}
+	return cfg, nil
+}
+
+// parseDeflateParams parses the parameters of an offer or, if response is set, of the answer to one. An unknown parameter, one that stands twice, and one with a value
+// that it cannot have make all of it invalid (RFC 7692, section 7.1).
+func parseDeflateParams(params []extensionParam, response bool) (deflateParams, error) {
+	var p deflateParams
+	for i, param := range params {
+		for _, earlier := range params[:i] {
+			if earlier.name == param.name {
+				return p, fmt.Errorf("the parameter %s stands twice", param.name)
+			}
+		}
+		var err error
+		switch param.name {
+		case paramServerNoTakeover:
+			p.serverNoTakeover, err = true, noValue(param)
+		case paramClientNoTakeover:
+			p.clientNoTakeover, err = true, noValue(param)
+		case paramServerBits:
+			p.serverBits, err = parseWindowBits(param)
+		case paramClientBits:
+			if param.value == "" && !response {
+				p.clientBits = anyBits
+			} else {
+				p.clientBits, err = parseWindowBits(param)
+			}
+		default:
+			err = fmt.Errorf("unknown parameter %s", quote(param.name))
+		}
+		if err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+func noValue(param extensionParam) error {
+	if param.value != "" {
+		return fmt.Errorf("the parameter %s has a value: %s", param.name, quote(param.value))
+	}
+	return nil
+}
+
+// parseWindowBits parses the value of a parameter that is the size of a window: "a decimal integer value without leading zeroes between 8 to 15, inclusive".
+func parseWindowBits(param extensionParam) (int, error) {
+	switch v := param.value; v {
+	case "8", "9":
+		return int(v[0] - '0'), nil
+	case "10", "11", "12", "13", "14", "15":
+		return 10 + int(v[1]-'0'), nil
+	case "":
+		return 0, fmt.Errorf("the parameter %s has no value", param.name)
+	default:
+		return 0, fmt.Errorf("the parameter %s is %s: it must be 8 to 15", param.name, quote(v))
+	}
+}
+
+// extension returns p as an element of Sec-WebSocket-Extensions.
+func (p deflateParams) extension() extension {
+	ext := extension{name: deflateName}
+	add := func(name, value string) { ext.params = append(ext.params, extensionParam{name, value}) }
+	if p.serverNoTakeover {
+		add(paramServerNoTakeover, "")
+	}
+	if p.clientNoTakeover {
+		add(paramClientNoTakeover, "")
+	}
+	if p.serverBits != 0 {
+		add(paramServerBits, strconv.Itoa(p.serverBits))
+	}
+	switch p.clientBits {
+	case 0:
+	case anyBits:
+		add(paramClientBits, "")
+	default:
+		add(paramClientBits, strconv.Itoa(p.clientBits))
+	}
+	return ext
+}
+
+// acceptDeflate is the server's half of the negotiation: it takes the first offer that it can, and returns what was agreed on and the answer that says so.
+// Other extensions, and offers that are not valid, are declined by saying nothing about them.
+func acceptDeflate(offers []extension, cfg deflateConfig) (agreed deflateParams, answer extension, ok bool) {
+	if cfg.mode == CompressionDisabled {
+		return deflateParams{}, extension{}, false
+	}
+	for _, ext := range offers {
+		if ext.name != deflateName {
+			continue
+		}
+		offer, err := parseDeflateParams(ext.params, false)
+		if err != nil {
+			continue
+		}
+		agreed, answer := cfg.answer(offer)
+		return agreed, answer.extension(), true
+	}
+	return deflateParams{}, extension{}, false
+}
+
+// answer returns what a server agrees to when a client offers what offer says, and the parameters of the answer that tells it so.
+func (cfg deflateConfig) answer(offer deflateParams) (agreed, answer deflateParams) {
+	noTakeover := cfg.mode == CompressionNoContextTakeover
+
+	// Sections 7.1.1.1 and 7.1.2.1. The server may demand of itself what it was not asked for.
+	answer.serverNoTakeover = noTakeover || offer.serverNoTakeover
+	agreed.serverBits = cfg.sendBits
+	if offer.serverBits != 0 {
+		agreed.serverBits = min(offer.serverBits, cfg.sendBits)
+	}
+	if offer.serverBits != 0 || agreed.serverBits < maxWindowBits {
+		answer.serverBits = agreed.serverBits
+	}
+
+	// Sections 7.1.1.2 and 7.1.2.2. What the client says of itself holds whatever the server answers; a smaller window
+	// may be demanded only of a client that said it can be.
+	answer.clientNoTakeover = noTakeover || offer.clientNoTakeover
+	agreed.clientBits = maxWindowBits
+	if offer.clientBits > 0 {
+		agreed.clientBits = offer.clientBits
+	}
+	if cfg.recvBits < agreed.clientBits {
+		if offer.clientBits != 0 {
+			agreed.clientBits = cfg.recvBits
+		} else {
+			// No other way to keep less between messages.
+			answer.clientNoTakeover = true
+		}
+	}
+	if offer.clientBits != 0 && agreed.clientBits < maxWindowBits {
+		answer.clientBits = agreed.clientBits
+	}
+	agreed.serverNoTakeover = answer.serverNoTakeover
+	agreed.clientNoTakeover = answer.clientNoTakeover
+	return agreed, answer
+}
+
+// offers returns what a client offers, in its order of preference.
+func (cfg deflateConfig) offers() []deflateParams {
+	if cfg.mode == CompressionDisabled {
+		return nil
+	}
+	noTakeover := cfg.mode == CompressionNoContextTakeover
+	offer := deflateParams{serverNoTakeover: noTakeover, clientNoTakeover: noTakeover, clientBits: anyBits}
+	if cfg.sendBits < maxWindowBits {
+		offer.clientBits = cfg.sendBits
+	}
+	if cfg.recvBits == maxWindowBits {
+		return []deflateParams{offer}
+	}
+	// For a server that cannot choose its window: without takeover it needs none between messages.
+	fallback := offer
+	fallback.serverNoTakeover = true
+	offer.serverBits = cfg.recvBits
+	return []deflateParams{offer, fallback}
+}
+
+var errDeflateAnswer = errors.New("the server's parameters for permessage-deflate do not answer the offer")
+
+// agree is the client's view of a server's answer: it must fit one of the offers (RFC 7692, section 7.1).
+func (cfg deflateConfig) agree(params []extensionParam) (deflateParams, error) {
+	answer, err := parseDeflateParams(params, true)
+	if err != nil {
+		return deflateParams{}, err
+	}
+	for _, offer := range cfg.offers() {
+		if offer.serverNoTakeover && !answer.serverNoTakeover {
+			continue
+		}
+		if offer.serverBits != 0 && (answer.serverBits == 0 || answer.serverBits > offer.serverBits) {
+			continue
+		}
+		agreed := answer
+		agreed.clientNoTakeover = answer.clientNoTakeover || offer.clientNoTakeover
+		agreed.serverBits = orDefault(answer.serverBits, maxWindowBits)
+		agreed.clientBits = min(orDefault(answer.clientBits, maxWindowBits), cfg.sendBits)
+		return agreed, nil
+	}
+	return deflateParams{}, errDeflateAnswer
+}

@@ -1,0 +1,251 @@
+package websocket
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// parseOne parses a header with one extension.
+func parseOne(t *testing.T, s string) extension {
+	t.Helper()
+	list, err := parseExtensions([]string{s})
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%q: %v, %v", s, list, err)
+	}
+	return list[0]
+}
+
+func headerOf(exts ...extension) string {
+	if len(exts) == 0 {
+		return ""
+	}
+	return string(appendExtensions(nil, exts))
+}
+
+// RFC 7692, section 7.1: each way in which the parameters of an offer or an answer can be wrong.
+func TestDeflateParamsInvalid(t *testing.T) {
+	both := []string{
+		"unknown",
+		"unknown=1",
+		"server_no_context_takeover=1",
+		"server_no_context_takeover=true",
+		"client_no_context_takeover=15",
+		"server_no_context_takeover; server_no_context_takeover",
+		"client_no_context_takeover; client_no_context_takeover",
+		"server_max_window_bits", // it must have a value
+		"server_max_window_bits=7",
+		"server_max_window_bits=16",
+		"server_max_window_bits=0",
+		"server_max_window_bits=08",
+		"server_max_window_bits=010",
+		"server_max_window_bits=1",
+		"server_max_window_bits=100",
+		"server_max_window_bits=-8",
+		"server_max_window_bits=+8",
+		"server_max_window_bits=8x",
+		"server_max_window_bits=ten",
+		"server_max_window_bits=10; server_max_window_bits=10",
+		"server_max_window_bits=10; server_max_window_bits=11",
+		"client_max_window_bits=7",
+		"client_max_window_bits=16",
+		"client_max_window_bits=08",
+		"client_max_window_bits=8; client_max_window_bits=9",
+		"SERVER_MAX_WINDOW_BITS=10",
+	}
+	for _, s := range both {
+		ext := parseOne(t, "permessage-deflate; "+s)
+		for _, response := range []bool{false, true} {
+			if p, err := parseDeflateParams(ext.params, response); err == nil {
+				t.Errorf("%s (response %v) passes: %+v", s, response, p)
+			} else if name, _, _ := strings.Cut(strings.TrimSuffix(s, ";"), "="); !strings.Contains(err.Error(), strings.Split(name, ";")[0]) {
+				t.Errorf("%s: the error does not name the parameter: %v", s, err)
+			}
+		}
+	}
+	// Section 7.1.2.2: without a value in an offer only.
+	ext := parseOne(t, "permessage-deflate; client_max_window_bits")
+	if p, err := parseDeflateParams(ext.params, false); err != nil || p.clientBits != anyBits {
+		t.Errorf("offer: %+v, %v", p, err)
+	}
+	if _, err := parseDeflateParams(ext.params, true); err == nil {
+		t.Error("an answer with client_max_window_bits without a value passes")
+	}
+}
+
+func TestAcceptDeflate(t *testing.T) {
+	const (
+		takeover = CompressionContextTakeover
+		alone    = CompressionNoContextTakeover
+	)
+	tests := []struct {
+		offer  string
+		mode   CompressionMode
+		send   int // 0: 15
+		recv   int
+		answer string // "": declined
+		agreed deflateParams
+	}{
+		{offer: "permessage-deflate", mode: CompressionDisabled},
+		{offer: "permessage-deflate", mode: takeover, answer: "permessage-deflate", agreed: deflateParams{false, false, 15, 15}},
+		{offer: "permessage-deflate", mode: alone, answer: "permessage-deflate; server_no_context_takeover; client_no_context_takeover", agreed: deflateParams{true, true, 15, 15}},
+		// What a browser offers.
+		{offer: "permessage-deflate; client_max_window_bits", mode: takeover, answer: "permessage-deflate", agreed: deflateParams{false, false, 15, 15}},
+		{offer: "permessage-deflate; client_max_window_bits", mode: takeover, recv: 10, answer: "permessage-deflate; client_max_window_bits=10", agreed: deflateParams{false, false, 15, 10}},
+		{offer: "permessage-deflate; client_max_window_bits=9", mode: takeover, answer: "permessage-deflate; client_max_window_bits=9", agreed: deflateParams{false, false, 15, 9}},
+		{offer: "permessage-deflate; client_max_window_bits=12", mode: takeover, recv: 10, answer: "permessage-deflate; client_max_window_bits=10", agreed: deflateParams{false, false, 15, 10}},
+		{offer: "permessage-deflate; client_max_window_bits=9", mode: takeover, recv: 10, answer: "permessage-deflate; client_max_window_bits=9", agreed: deflateParams{false, false, 15, 9}},
+		{offer: "permessage-deflate; client_max_window_bits=15", mode: takeover, answer: "permessage-deflate", agreed: deflateParams{false, false, 15, 15}},
+		// client_max_window_bits only for a client that offered it.
+		{offer: "permessage-deflate", mode: takeover, recv: 10, answer: "permessage-deflate; client_no_context_takeover", agreed: deflateParams{false, true, 15, 15}},
+		// server_max_window_bits: the window that is really kept.
+		{offer: "permessage-deflate; server_max_window_bits=10", mode: takeover, answer: "permessage-deflate; server_max_window_bits=10", agreed: deflateParams{false, false, 10, 15}},
+		{offer: "permessage-deflate; server_max_window_bits=15", mode: takeover, answer: "permessage-deflate; server_max_window_bits=15", agreed: deflateParams{false, false, 15, 15}},
+		{offer: "permessage-deflate; server_max_window_bits=8", mode: takeover, send: 12, answer: "permessage-deflate; server_max_window_bits=8", agreed: deflateParams{false, false, 8, 15}},
+		{offer: "permessage-deflate; server_max_window_bits=14", mode: takeover, send: 12, answer: "permessage-deflate; server_max_window_bits=12", agreed: deflateParams{false, false, 12, 15}},
+		{offer: "permessage-deflate", mode: takeover, send: 12, answer: "permessage-deflate; server_max_window_bits=12", agreed: deflateParams{false, false, 12, 15}},
+		{offer: "permessage-deflate; server_no_context_takeover", mode: takeover, answer: "permessage-deflate; server_no_context_takeover", agreed: deflateParams{true, false, 15, 15}},
+		{offer: "permessage-deflate; client_no_context_takeover", mode: takeover, answer: "permessage-deflate; client_no_context_takeover", agreed: deflateParams{false, true, 15, 15}},
+		{offer: `permessage-deflate; server_max_window_bits="10"`, mode: takeover, answer: "permessage-deflate; server_max_window_bits=10", agreed: deflateParams{false, false, 10, 15}},
+		// Several offers, in order; those that are invalid or unknown are passed over.
+		{offer: "permessage-deflate; server_max_window_bits=9, permessage-deflate", mode: takeover, answer: "permessage-deflate; server_max_window_bits=9", agreed: deflateParams{false, false, 9, 15}},
+		{offer: "permessage-deflate; server_max_window_bits=7, permessage-deflate; server_no_context_takeover", mode: takeover, answer: "permessage-deflate; server_no_context_takeover", agreed: deflateParams{true, false, 15, 15}},
+		{offer: "x-webkit-deflate-frame, permessage-deflate", mode: takeover, answer: "permessage-deflate", agreed: deflateParams{false, false, 15, 15}},
+		{offer: "permessage-deflate; unknown", mode: takeover},
+		{offer: "permessage-deflate; unknown, permessage-deflate; server_max_window_bits", mode: takeover},
+		{offer: "permessage-bzip2", mode: takeover},
+	}
+	for _, tt := range tests {
+		offers, err := parseExtensions([]string{tt.offer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := newDeflateConfig(tt.mode, tt.send, tt.recv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		agreed, answer, ok := acceptDeflate(offers, cfg)
+		got := ""
+		if ok {
+			got = headerOf(answer)
+		}
+		if got != tt.answer || agreed != tt.agreed {
+			t.Errorf("%s (mode %d, send %d, recv %d):\n got %q, %+v\nwant %q, %+v", tt.offer, tt.mode, tt.send, tt.recv, got, agreed, tt.answer, tt.agreed)
+		}
+	}
+}
+
+func TestDeflateOffers(t *testing.T) {
+	tests := []struct {
+		cfg  deflateConfig
+		want string
+	}{
+		{deflateConfig{CompressionDisabled, 15, 15}, ""},
+		{deflateConfig{CompressionContextTakeover, 15, 15}, "permessage-deflate; client_max_window_bits"},
+		{deflateConfig{CompressionNoContextTakeover, 15, 15}, "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits"},
+		{deflateConfig{CompressionContextTakeover, 10, 15}, "permessage-deflate; client_max_window_bits=10"},
+		{deflateConfig{CompressionContextTakeover, 15, 10}, "permessage-deflate; server_max_window_bits=10; client_max_window_bits, permessage-deflate; server_no_context_takeover; client_max_window_bits"},
+	}
+	for _, tt := range tests {
+		var exts []extension
+		for _, o := range tt.cfg.offers() {
+			exts = append(exts, o.extension())
+		}
+		if got := headerOf(exts...); got != tt.want {
+			t.Errorf("%+v:\n got %q\nwant %q", tt.cfg, got, tt.want)
+		}
+	}
+}
+
+func TestAgreeDeflate(t *testing.T) {
+	full := deflateConfig{CompressionContextTakeover, 15, 15}
+	alone := deflateConfig{CompressionNoContextTakeover, 15, 15}
+	tests := []struct {
+		cfg    deflateConfig
+		answer string
+		agreed deflateParams
+		fails  bool
+	}{
+		{cfg: full, answer: "permessage-deflate", agreed: deflateParams{false, false, 15, 15}},
+		{cfg: full, answer: "permessage-deflate; client_max_window_bits=9", agreed: deflateParams{false, false, 15, 9}},
+		{cfg: full, answer: "permessage-deflate; server_max_window_bits=9", agreed: deflateParams{false, false, 9, 15}},
+		{cfg: full, answer: "permessage-deflate; server_no_context_takeover; client_no_context_takeover", agreed: deflateParams{true, true, 15, 15}},
+		{cfg: alone, answer: "permessage-deflate; server_no_context_takeover", agreed: deflateParams{true, true, 15, 15}},
+		{cfg: alone, answer: "permessage-deflate", fails: true}, // it was asked for server_no_context_takeover
+		{cfg: deflateConfig{CompressionContextTakeover, 10, 15}, answer: "permessage-deflate; client_max_window_bits=12", agreed: deflateParams{false, false, 15, 10}},
+		{cfg: deflateConfig{CompressionContextTakeover, 10, 15}, answer: "permessage-deflate", agreed: deflateParams{false, false, 15, 10}},
+		{cfg: deflateConfig{CompressionContextTakeover, 15, 10}, answer: "permessage-deflate; server_max_window_bits=10", agreed: deflateParams{false, false, 10, 15}},
+		{cfg: deflateConfig{CompressionContextTakeover, 15, 10}, answer: "permessage-deflate; server_max_window_bits=8", agreed: deflateParams{false, false, 8, 15}},
+		{cfg: deflateConfig{CompressionContextTakeover, 15, 10}, answer: "permessage-deflate; server_no_context_takeover", agreed: deflateParams{true, false, 15, 15}},
+		{cfg: deflateConfig{CompressionContextTakeover, 15, 10}, answer: "permessage-deflate; server_max_window_bits=11", fails: true},
+		{cfg: deflateConfig{CompressionContextTakeover, 15, 10}, answer: "permessage-deflate", fails: true},
+		{cfg: full, answer: "permessage-deflate; client_max_window_bits", fails: true},
+		{cfg: full, answer: "permessage-deflate; unknown", fails: true},
+	}
+	for _, tt := range tests {
+		got, err := tt.cfg.agree(parseOne(t, tt.answer).params)
+		if got != tt.agreed || (err != nil) != tt.fails {
+			t.Errorf("%+v answered with %s: %+v, %v", tt.cfg, tt.answer, got, err)
+		}
+	}
+}
+
+// Whatever two endpoints of ours are set to, they agree on the same thing, and each side on no more than it is willing to keep.
+func TestDeflateBothSides(t *testing.T) {
+	modes := []CompressionMode{CompressionContextTakeover, CompressionNoContextTakeover}
+	bits := []int{8, 9, 12, 15}
+	for _, cm := range modes {
+		for _, sm := range modes {
+			for _, i := range bits {
+				for _, j := range bits {
+					client, server := deflateConfig{cm, i, j}, deflateConfig{sm, j, i}
+					var offers []extension
+					for _, o := range client.offers() {
+						offers = append(offers, o.extension())
+					}
+					agreed, answer, ok := acceptDeflate(offers, server)
+					if !ok {
+						t.Fatalf("%+v declined by %+v", client, server)
+					}
+					got, err := client.agree(answer.params)
+					if err != nil {
+						t.Fatalf("%+v: answer %s: %v", client, headerOf(answer), err)
+					}
+					if !reflect.DeepEqual(got, agreed) {
+						t.Errorf("%+v, %+v: client %+v, server %+v", client, server, got, agreed)
+					}
+					if agreed.serverBits > server.sendBits || agreed.clientBits > client.sendBits {
+						t.Errorf("%+v, %+v: %+v: more than a sender keeps", client, server, agreed)
+					}
+				}
+			}
+		}
+	}
+}
+
+// FuzzDeflateParams checks that what is parsed is written and parsed again as the same.
+func FuzzDeflateParams(f *testing.F) {
+	for _, s := range []string{"permessage-deflate", `permessage-deflate; client_max_window_bits="9"; server_max_window_bits=15`, "permessage-deflate; server_no_context_takeover; client_no_context_takeover", "permessage-deflate;client_max_window_bits"} {
+		f.Add(s, false)
+		f.Add(s, true)
+	}
+	f.Fuzz(func(t *testing.T, s string, response bool) {
+		exts, err := parseExtensions([]string{s})
+		if err != nil {
+			return
+		}
+		for _, ext := range exts {
+			p, err := parseDeflateParams(ext.params, response)
+			if err != nil {
+				continue
+			}
+			again, err := parseExtensions([]string{headerOf(p.extension())})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if q, err := parseDeflateParams(again[0].params, response); q != p || err != nil {
+				t.Fatalf("%q: %+v became %+v, %v", s, p, q, err)
+			}
+		}
+	})
+}
