@@ -1,0 +1,168 @@
+package flate
+
+import "math"
+
+// An Encoder compresses the messages of one direction of one connection.
+//
+// Between messages it holds nothing without context takeover, and with it the last bytes that the peer's window
+// holds, at most 2^windowBits, and a table of hints into them, at most 8 KB; both grow with the bytes seen. Its
+// methods must not be called at the same time. The output depends on nothing but the calls' arguments and order.
+type Encoder struct {
+	bits   uint8
+	past   *past   // nil without context takeover
+	stream *stream // the message being streamed, nil between messages
+}
+
+// NewEncoder returns an Encoder whose distances stay within 2^windowBits bytes, windowBits from [MinWindowBits] to
+// [MaxWindowBits]. With takeover messages refer to those before them (RFC 7692 section 7.1.1); without it each
+// message stands alone.
+func NewEncoder(windowBits int, takeover bool) *Encoder {
+	if windowBits < MinWindowBits || windowBits > MaxWindowBits {
+		panic("flate: window bits out of range")
+	}
+	e := &Encoder{bits: uint8(windowBits)}
+	if takeover {
+		e.past = &past{}
+	}
+	return e
+}
+
+// AppendMessage appends the compressed form of msg to dst and returns the extended slice, which may be a new one.
+// The last four bytes of the flush that ends it, 00 00 FF FF, are left off (RFC 7692 section 7.2.1).
+//
+// If that would not be shorter than msg, as it never is for an empty one, AppendMessage returns dst and false: the
+// message is to be sent as it is, and does not enter the window. The bytes of dst's array behind dst are
+// overwritten then too. No message may be in the making through [Encoder.AppendChunk].
+func (e *Encoder) AppendMessage(dst, msg []byte) (out []byte, ok bool) {
+	if len(msg) == 0 {
+		return dst, false
+	}
+	s := getScratch()
+	w := bitWriter{out: dst}
+	f := e.past.finder(e.bits, len(msg), &s.table)
+	limit := len(dst) + len(msg)
+	ok = s.compress(&w, &f, msg, limit) && w.flush() < limit
+	putScratch(s)
+	if !ok {
+		return dst, false
+	}
+	e.past.add(msg, e.bits)
+	return w.out, true
+}
+
+// AppendChunk compresses a message piece by piece: it appends to dst what can be sent of the message so far, the
+// next part of which is chunk, and returns the extended slice, which may be a new one. All of it appears with the
+// last call for the message, which has final set; before, up to 8 KB may be held back. Unlike AppendMessage it
+// compresses what does not become smaller too; such data grows by five bytes in 64 KB or less. An empty message
+// becomes the byte 00 (RFC 7692 section 7.2.3.6).
+func (e *Encoder) AppendChunk(dst, chunk []byte, final bool) []byte {
+	t := e.stream
+	if t == nil {
+		t = getStream()
+		e.stream = t
+	}
+	p := e.past
+	if p == nil {
+		p = &t.past
+	}
+	w := bitWriter{out: dst, acc: t.acc, n: t.n}
+	for {
+		// Short chunks gather into a block worth its header.
+		piece := chunk
+		if len(t.pending) > 0 || len(chunk) < streamBlock && !final {
+			n := min(len(chunk), streamBlock-len(t.pending))
+			t.pending = append(t.pending, chunk[:n]...)
+			chunk = chunk[n:]
+			if len(t.pending) < streamBlock && !final {
+				break
+			}
+			piece = t.pending
+		} else {
+			chunk = nil
+		}
+		if len(piece) > 0 {
+			s := getScratch()
+			f := p.finder(e.bits, len(piece), nil)
+			s.compress(&w, &f, piece, math.MaxInt)
+			putScratch(s)
+			p.add(piece, e.bits)
+		}
+		t.pending = t.pending[:0]
+		if len(chunk) == 0 {
+			break
+		}
+	}
+	if final {
+		w.flush()
+		putStream(t)
+		e.stream = nil
+	} else {
+		t.acc, t.n = w.acc, w.n
+	}
+	return w.out
+}
+
+// Learn tells e that msg reached the peer's window by another way: compressed by an Encoder without context
+// takeover and with a window no greater than this one's, and sent in place of what AppendMessage would have given.
+func (e *Encoder) Learn(msg []byte) {
+	if e.past == nil {
+		return
+	}
+	msg = msg[max(0, len(msg)-1<<e.bits):]
+	f := e.past.finder(e.bits, len(msg), nil)
+	f.index(msg)
+	e.past.add(msg, e.bits)
+}
+
+// flush appends an empty stored block less its LEN and NLEN, which are the 00 00 FF FF that RFC 7692 section 7.2.1
+// leaves off, and returns the length of w.out.
+func (w *bitWriter) flush() int {
+	w.put(0, 3)
+	w.align()
+	return len(w.out)
+}
+
+// past is what one message hands to the next: under context takeover, or within a streamed message.
+type past struct {
+	history
+	table []uint16 // see finder
+	pos   uint16   // position of the byte that comes next
+}
+
+// finder returns a finder for the n bytes that come next. A nil past is without memory: the finder works in spare.
+func (p *past) finder(bits uint8, n int, spare *[maxTable]uint16) finder {
+	f := finder{window: 1 << bits}
+	if p == nil {
+		t := spare[:tableSize(n, maxTable)]
+		clear(t)
+		f.setTable(t)
+		return f
+	}
+	f.hist, f.base = p.buf, p.pos
+	size := tableSize(len(p.buf)+n, keptTable(bits))
+	if size <= len(p.table) {
+		f.setTable(p.table)
+		return f
+	}
+	if size <= cap(p.table) { // of a stream that was used before
+		p.table = p.table[:size]
+		clear(p.table)
+	} else {
+		p.table = make([]uint16, size)
+	}
+	f.setTable(p.table)
+	// What the smaller table could not hold comes back.
+	f.base -= uint16(len(p.buf))
+	f.index(p.buf)
+	f.base = p.pos
+	return f
+}
+
+// add makes msg, which went into the window, the past of what comes next.
+func (p *past) add(msg []byte, bits uint8) {
+	if p == nil {
+		return
+	}
+	p.history.add(msg, bits)
+	p.pos += uint16(len(msg))
+}

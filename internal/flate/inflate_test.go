@@ -1,0 +1,235 @@
+package flate
+
+import (
+	"bytes"
+	"compress/flate"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// A stdInflater inflates messages with compress/flate.
+type stdInflater struct{ r io.ReadCloser }
+
+// inflate inflates one message. dict is what the window holds.
+func (s *stdInflater) inflate(payload, dict []byte) ([]byte, error) {
+	// The tail of RFC 7692 section 7.2.2, then a final block, without which compress/flate would miss the end.
+	in := append(bytes.Clone(payload), "\x00\x00\xff\xff\x01\x00\x00\xff\xff"...)
+	if s.r == nil {
+		s.r = flate.NewReaderDict(bytes.NewReader(in), dict)
+	} else if err := s.r.(flate.Resetter).Reset(bytes.NewReader(in), dict); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(s.r)
+}
+
+// naiveInflate inflates one message as RFC 1951 says it, one bit at a time, and finds fault with everything that a
+// strict receiver may: any distance beyond window or beyond what has been seen, codes that do not fill their space
+// or overfill it, symbols and lengths that must not occur, and an end anywhere but between two blocks.
+// history is what precedes the message.
+func naiveInflate(payload, history []byte, window int) (msg []byte, err error) {
+	d := &naiveInflater{in: append(bytes.Clone(payload), 0, 0, 0xff, 0xff), window: window}
+	d.out = append(d.out, history[max(0, len(history)-window):]...)
+	seen := len(d.out)
+	defer func() {
+		if r := recover(); r != nil {
+			e, ok := r.(naiveError)
+			if !ok {
+				panic(r)
+			}
+			msg, err = nil, e
+		}
+	}()
+	for d.pos < 8*len(d.in) {
+		d.block()
+	}
+	return d.out[seen:], nil
+}
+
+type naiveError struct{ error }
+
+var errNaiveTruncated = errors.New("truncated")
+
+type naiveInflater struct {
+	in     []byte
+	pos    int // in bits
+	out    []byte
+	window int
+}
+
+func (d *naiveInflater) fail(format string, args ...any) {
+	panic(naiveError{fmt.Errorf("bit %d: "+format, append([]any{d.pos}, args...)...)})
+}
+
+func (d *naiveInflater) bits(n int) int {
+	v := 0
+	for i := range n {
+		if d.pos == 8*len(d.in) {
+			panic(naiveError{errNaiveTruncated})
+		}
+		v |= int(d.in[d.pos/8]>>(d.pos%8)&1) << i
+		d.pos++
+	}
+	return v
+}
+
+func (d *naiveInflater) align() { d.pos = (d.pos + 7) &^ 7 }
+
+func (d *naiveInflater) block() {
+	final := d.bits(1)
+	switch d.bits(2) {
+	case 0:
+		d.align()
+		n := d.bits(16)
+		if c := d.bits(16); c != n^0xffff {
+			d.fail("stored length %04x, complement %04x", n, c)
+		}
+		for range n {
+			d.out = append(d.out, byte(d.bits(8)))
+		}
+	case 1:
+		var lit [288]int
+		for i := range lit {
+			switch {
+			case i < 144:
+				lit[i] = 8
+			case i < 256:
+				lit[i] = 9
+			case i < 280:
+				lit[i] = 7
+			default:
+				lit[i] = 8
+			}
+		}
+		var dist [32]int
+		for i := range dist {
+			dist[i] = 5
+		}
+		d.tokens(d.code(lit[:], false), d.code(dist[:], true))
+	case 2:
+		d.dynamic()
+	default:
+		d.fail("block type 3")
+	}
+	if final == 1 {
+		d.align()
+	}
+}
+
+func (d *naiveInflater) dynamic() {
+	hlit, hdist, hclen := d.bits(5)+257, d.bits(5)+1, d.bits(4)+4
+	if hlit > 286 || hdist > 30 {
+		d.fail("%d literal/length and %d distance codes", hlit, hdist)
+	}
+	var clen [19]int
+	for _, sym := range []int{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}[:hclen] {
+		clen[sym] = d.bits(3)
+	}
+	code := d.code(clen[:], false)
+	var lens []int
+	repeat := func(l, n int) {
+		for range n {
+			lens = append(lens, l)
+		}
+	}
+	for len(lens) < hlit+hdist {
+		switch sym := d.symbol(code); sym {
+		case 16:
+			if len(lens) == 0 {
+				d.fail("nothing to repeat")
+			}
+			repeat(lens[len(lens)-1], d.bits(2)+3)
+		case 17:
+			repeat(0, d.bits(3)+3)
+		case 18:
+			repeat(0, d.bits(7)+11)
+		default:
+			lens = append(lens, sym)
+		}
+	}
+	if len(lens) > hlit+hdist {
+		d.fail("too many code lengths")
+	}
+	if lens[256] == 0 {
+		d.fail("no code for the end of the block")
+	}
+	d.tokens(d.code(lens[:hlit], false), d.code(lens[hlit:], true))
+}
+
+// code maps "1" and the code's bits, first bit highest, to symbols. A distance code may have no symbols or a
+// single one of one bit.
+func (d *naiveInflater) code(lens []int, dist bool) map[int]int {
+	m := map[int]int{}
+	next, longest, used := 0, 15, 0
+	for l := 1; l <= 15; l++ {
+		next <<= 1
+		for sym, sl := range lens {
+			if sl == l {
+				if next>>l != 0 {
+					d.fail("over-subscribed code")
+				}
+				m[1<<l|next] = sym
+				next++
+				used++
+			}
+		}
+	}
+	single := used == 1 && next == 1<<(longest-1)
+	if next != 1<<longest && !(dist && (used == 0 || single)) {
+		d.fail("incomplete code")
+	}
+	return m
+}
+
+func (d *naiveInflater) symbol(code map[int]int) int {
+	v := 1
+	for range 15 {
+		v = v<<1 | d.bits(1)
+		if sym, ok := code[v]; ok {
+			return sym
+		}
+	}
+	d.fail("unassigned code")
+	return 0
+}
+
+func (d *naiveInflater) tokens(lit, dist map[int]int) {
+	for {
+		sym := d.symbol(lit)
+		switch {
+		case sym < 256:
+			d.out = append(d.out, byte(sym))
+			continue
+		case sym == 256:
+			return
+		case sym > 285:
+			d.fail("length symbol %d", sym)
+		}
+		// RFC 1951 section 3.2.5, as a rule rather than as a table.
+		length := sym - 257 + 3
+		if sym == 285 {
+			length = 258
+		} else if sym >= 265 {
+			e := (sym - 261) / 4
+			length = (4+(sym-261)%4)<<e + 3 + d.bits(e)
+		}
+		sym = d.symbol(dist)
+		if sym > 29 {
+			d.fail("distance symbol %d", sym)
+		}
+		distance := sym + 1
+		if sym >= 4 {
+			e := sym/2 - 1
+			distance = (2+sym%2)<<e + 1 + d.bits(e)
+		}
+		if distance > d.window {
+			d.fail("distance %d, window %d", distance, d.window)
+		}
+		if distance > len(d.out) {
+			d.fail("distance %d after %d bytes", distance, len(d.out))
+		}
+		for range length {
+			d.out = append(d.out, d.out[len(d.out)-distance])
+		}
+	}
+}

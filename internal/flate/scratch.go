@@ -1,0 +1,66 @@
+package flate
+
+import (
+	"math/bits"
+	"sync"
+)
+
+const (
+	maxTable    = 1 << 13 // hints of an encoder without context takeover, in scratch
+	streamBlock = 8 << 10 // bytes that a streamed message gathers before it emits a block
+)
+
+// tableSize returns how many hints serve n bytes.
+func tableSize(n, most int) int {
+	return min(max(256, 1<<bits.Len(uint(n))), most)
+}
+
+// keptTable returns how many hints an encoder with context takeover keeps at most.
+func keptTable(bits uint8) int {
+	return min(1<<bits>>1, 1<<12)
+}
+
+// scratch is what compressing takes for the length of a call.
+type scratch struct {
+	block
+	table [maxTable]uint16
+}
+
+// compress appends msg to w as blocks. It stops and returns false when w.out would grow to limit bytes.
+func (s *scratch) compress(w *bitWriter, f *finder, msg []byte, limit int) bool {
+	for start := 0; start < len(msg); {
+		end := f.parse(&s.block, msg, start, min(len(msg), start+maxStored))
+		if !s.block.write(w, msg[start:end], limit) {
+			return false
+		}
+		start = end
+	}
+	return true
+}
+
+// stream is what a message takes while it is streamed.
+type stream struct {
+	past           // of the message itself, when there is no context takeover
+	acc     uint64 // see bitWriter
+	n       uint
+	pending []byte // not yet compressed, shorter than streamBlock
+}
+
+// Everything in the pools has a size of its own that nothing makes grow: about 40 KB a scratch, and a stream at
+// most a window, its table and streamBlock bytes.
+var (
+	scratchPool = sync.Pool{New: func() any { return new(scratch) }}
+	streamPool  = sync.Pool{New: func() any { return new(stream) }}
+)
+
+func getScratch() *scratch  { return scratchPool.Get().(*scratch) }
+func putScratch(s *scratch) { s.block.n = 0; scratchPool.Put(s) }
+
+func getStream() *stream { return streamPool.Get().(*stream) }
+
+func putStream(t *stream) {
+	t.buf, t.pos = t.buf[:0], 0
+	t.acc, t.n, t.pending = 0, 0, t.pending[:0]
+	t.table = t.table[:0]
+	streamPool.Put(t)
+}
