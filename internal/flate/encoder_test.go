@@ -110,7 +110,7 @@ func TestEncoderSizes(t *testing.T) {
 						t.Fatalf("%s, %d bytes: refused, but dst grew", c.name, size)
 					}
 					if size < 600 {
-						size++
+						size += 1 + 12*lighter
 					} else {
 						size += size/2 + (bits*7+k)%13
 					}
@@ -132,7 +132,7 @@ func TestEncoderTakeover(t *testing.T) {
 			shared := NewEncoder(min(bits, 10), false)
 			r := &receiver{bits: bits, keep: true}
 			plain, learned, streamed, total, wire := 0, 0, 0, 0, 0
-			for i := range 1500 {
+			for i := range 1500 - 1200*lighter {
 				c := all[rnd.IntN(len(all))]
 				if rnd.IntN(2) == 0 {
 					c = all[0]
@@ -180,7 +180,7 @@ func TestEncoderTakeover(t *testing.T) {
 					t.Fatalf("message %d: %d bytes of history for a window of %d", i, n, 1<<bits)
 				}
 			}
-			if plain < 50 || learned < 50 || streamed < 50 {
+			if min(plain, learned, streamed) < 50-45*lighter {
 				t.Errorf("only %d plain, %d learned, %d streamed messages", plain, learned, streamed)
 			}
 			t.Logf("%d bytes became %d", total, wire)
@@ -342,6 +342,9 @@ func TestEncoderMemory(t *testing.T) {
 }
 
 func TestEncoderAllocs(t *testing.T) {
+	if lighter == 1 {
+		t.Skip("under the race detector sync.Pool forgets at random")
+	}
 	for _, takeover := range []bool{false, true} {
 		e := NewEncoder(15, takeover)
 		dst := make([]byte, 0, 64<<10)

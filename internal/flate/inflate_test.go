@@ -156,44 +156,51 @@ func (d *naiveInflater) dynamic() {
 	d.tokens(d.code(lens[:hlit], false), d.code(lens[hlit:], true))
 }
 
-// code maps "1" and the code's bits, first bit highest, to symbols. A distance code may have no symbols or a
-// single one of one bit.
-func (d *naiveInflater) code(lens []int, dist bool) map[int]int {
-	m := map[int]int{}
-	next, longest, used := 0, 15, 0
-	for l := 1; l <= 15; l++ {
-		next <<= 1
-		for sym, sl := range lens {
-			if sl == l {
-				if next>>l != 0 {
-					d.fail("over-subscribed code")
-				}
-				m[1<<l|next] = sym
-				next++
-				used++
-			}
-		}
-	}
-	single := used == 1 && next == 1<<(longest-1)
-	if next != 1<<longest && !(dist && (used == 0 || single)) {
-		d.fail("incomplete code")
-	}
-	return m
+// A naiveCode lists the symbols of a code in the order of their codes, with the first code of each length and where
+// its symbol stands.
+type naiveCode struct {
+	symbols         []int
+	first, at, next [17]int
 }
 
-func (d *naiveInflater) symbol(code map[int]int) int {
-	v := 1
-	for range 15 {
+// code makes a code from its lengths. A distance code may have no symbols or a single one of one bit.
+func (d *naiveInflater) code(lens []int, dist bool) *naiveCode {
+	c := &naiveCode{}
+	next := 0
+	for l := 1; l <= 15; l++ {
+		next <<= 1
+		c.first[l], c.at[l] = next, len(c.symbols)
+		for sym, sl := range lens {
+			if sl == l {
+				c.symbols = append(c.symbols, sym)
+				next++
+			}
+		}
+		if next > 1<<l {
+			d.fail("over-subscribed code")
+		}
+		c.next[l] = next
+	}
+	single := len(c.symbols) == 1 && c.next[1] == 1
+	if next != 1<<15 && !(dist && (len(c.symbols) == 0 || single)) {
+		d.fail("incomplete code")
+	}
+	return c
+}
+
+func (d *naiveInflater) symbol(c *naiveCode) int {
+	v := 0
+	for l := 1; l <= 15; l++ {
 		v = v<<1 | d.bits(1)
-		if sym, ok := code[v]; ok {
-			return sym
+		if v >= c.first[l] && v < c.next[l] {
+			return c.symbols[c.at[l]+v-c.first[l]]
 		}
 	}
 	d.fail("unassigned code")
 	return 0
 }
 
-func (d *naiveInflater) tokens(lit, dist map[int]int) {
+func (d *naiveInflater) tokens(lit, dist *naiveCode) {
 	for {
 		sym := d.symbol(lit)
 		switch {
