@@ -103,3 +103,46 @@ func TestEchoPipelinedTCP(t *testing.T) {
 	client.Close(StatusNormalClosure, "")
 	<-done
 }
+
+// A message in many small frames is collected in a number of steps that grows with the logarithm of its size.
+func TestReadFragmentsGrowth(t *testing.T) {
+	const frames = 1 << 14
+	data := appendHeader(nil, header{opcode: opBinary, length: 64})
+	data = append(data, make([]byte, 64)...)
+	for i := range frames {
+		data = appendHeader(data, header{opcode: opContinuation, length: 64, fin: i == frames-1})
+		data = append(data, make([]byte, 64)...)
+	}
+	c := newConn(connConfig{transport: &loopConn{data: data}, client: true, readLimit: -1})
+	grown := 0
+	var last *byte
+	if err := c.beginRead(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var dst []byte
+	for {
+		if c.r.remain == 0 {
+			if c.r.opcode != opContinuation && c.r.fin {
+				break
+			}
+			if err := c.nextFrame(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(dst) == cap(dst) {
+			dst = c.r.grow(dst, false)
+		}
+		n, err := c.readPayload(context.Background(), dst[len(dst):cap(dst)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		dst = dst[:len(dst)+n]
+		if &dst[0] != last {
+			last = &dst[0]
+			grown++
+		}
+	}
+	if len(dst) != 64*(frames+1) || grown > 20 {
+		t.Errorf("%d bytes, moved %d times", len(dst), grown)
+	}
+}

@@ -154,12 +154,12 @@ func (c *Conn) collect(ctx context.Context, dst []byte, pooled bool) ([]byte, er
 // trustedSize is how much memory a frame header alone can make us take.
 const trustedSize = 16 << 10
 
-// grow makes room in dst for payload of the current frame: for all of it if it is here already, or no longer than the last message or
-// trustedSize; else for twice as much as has come.
+// grow makes room in dst for payload: for all that is left of the message if it is here already, or no longer than the last message or
+// trustedSize; else for twice as much as has come, so that a message of many frames is not copied for each of them.
 func (r *receiver) grow(dst []byte, pooled bool) []byte {
 	room := max(r.w-r.r, r.lastSize-len(dst), trustedSize, 2*len(dst))
-	if r.remain < int64(room) {
-		room = int(r.remain)
+	if r.fin && r.remain < int64(room) {
+		room = int(r.remain) // nothing comes after it
 	}
 	if pooled {
 		return growBuf(dst, len(dst)+room)
