@@ -1,15 +1,170 @@
 package websocket
 
-// CompressionMode says whether messages may be compressed with permessage-deflate (RFC 7692).
+import (
+	"context"
+	"sync"
+
+	"github.com/seed70bc5565/websocket/internal/flate"
+)
+
+// CompressionMode says whether messages may be compressed with permessage-deflate (RFC 7692), and what is remembered for it between messages.
 //
-// This version negotiates no compression: every mode is honoured as CompressionDisabled.
+// Both endpoints must agree. Compression costs processor time for each message and, with context takeover, memory for each connection. Secrets
+// and text that an attacker chooses should not be compressed together, for the length then tells of the secret (the attacks named CRIME and BREACH): send such
+// messages with [Conn.WriteUncompressed].
 type CompressionMode int
 
 const (
 	// CompressionDisabled offers and accepts no compression. This is the default.
 	CompressionDisabled CompressionMode = iota
-	// CompressionContextTakeover compresses each message with the history of those before it.
+
+	// CompressionContextTakeover compresses each message with the history of those before it. Small messages that resemble each
+	// other shrink most. If the peer asks for it, one or both directions do without the history.
 	CompressionContextTakeover
-	// CompressionNoContextTakeover compresses each message by itself.
+
+	// CompressionNoContextTakeover compresses each message by itself, in both directions: between messages nothing is kept.
 	CompressionNoContextTakeover
 )
+
+// The sizes from which on messages are compressed, if CompressionThreshold does not say.
+const (
+	thresholdTakeover = 128
+	thresholdAlone    = 512
+)
+
+// A deflater compresses what a Conn sends. Messages enter the window in the order in which they go out: whoever holds the turn
+// compresses, and keeps it until the message has its place in that order.
+type deflater struct {
+	bits      int  // immutable
+	takeover  bool // immutable
+	threshold int  // immutable
+
+	turn turn
+	enc  *flate.Encoder // owner: the holder of turn
+}
+
+func newDeflater(bits int, takeover bool, threshold int) *deflater {
+	if threshold == 0 {
+		threshold = thresholdAlone
+		if takeover {
+			threshold = thresholdTakeover
+		}
+	}
+	z := &deflater{bits: bits, takeover: takeover, threshold: threshold}
+	z.forget()
+	return z
+}
+
+// forget starts over with an empty history: the peer's window holds more, which is no longer referred to. It is called when a message that entered the
+// history was not sent.
+func (z *deflater) forget() { z.enc = flate.NewEncoder(z.bits, z.takeover) }
+
+// writeMessage sends one message, compressed if that was agreed on and pays.
+func (c *Conn) writeMessage(ctx context.Context, op opcode, p []byte) error {
+	z := c.deflate
+	if z == nil || len(p) < z.threshold {
+		return c.w.send(ctx, outgoing{op: op, fin: true, payload: p})
+	}
+	if z.turn.lock(ctx) != nil {
+		return c.interrupted("write", ctx, nil)
+	}
+	defer z.turn.unlock()
+	buf := getBuf(len(p))
+	defer putBuf(buf)
+	out, ok := z.enc.AppendMessage(buf[:0], p)
+	if !ok {
+		return c.w.send(ctx, outgoing{op: op, fin: true, payload: p})
+	}
+	err := c.w.send(ctx, outgoing{op: op, fin: true, rsv: rsv1Bit, payload: out})
+	if err != nil && z.takeover {
+		z.forget()
+	}
+	return err
+}
+
+// WriteUncompressed is [Conn.Write] without compression, whatever was agreed on: for secrets beside text that an attacker chooses, and for
+// data that is compressed already. The message does not enter the history of those that are compressed.
+func (c *Conn) WriteUncompressed(ctx context.Context, typ MessageType, p []byte) error {
+	op, err := typ.opcode()
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return c.interrupted("write", ctx, nil)
+	}
+	return c.w.send(ctx, outgoing{op: op, fin: true, payload: p})
+}
+
+// A PreparedMessage is a message that was encoded once, to be sent to any number of connections, by any number of goroutines. It is compressed once for each
+// size of window that those connections have agreed on.
+//
+// Its compressed form refers to no earlier message: that is what lets connections with different histories share it. Where the history is kept, it still becomes
+// a part of it.
+type PreparedMessage struct {
+	op   opcode
+	data []byte // immutable
+
+	mu       sync.Mutex                                          // guards deflated
+	deflated [maxWindowBits - minWindowBits + 1]*preparedDeflate // by window
+}
+
+// preparedDeflate is the compressed form of a PreparedMessage for one window.
+type preparedDeflate struct {
+	once sync.Once
+	data []byte // nil if it would not be shorter
+}
+
+// NewPreparedMessage prepares a message. It copies data.
+func NewPreparedMessage(typ MessageType, data []byte) (*PreparedMessage, error) {
+	op, err := typ.opcode()
+	if err != nil {
+		return nil, err
+	}
+	return &PreparedMessage{op: op, data: append([]byte(nil), data...)}, nil
+}
+
+// forWindow returns m compressed for a window of the given size, or nil if that would not be shorter.
+func (m *PreparedMessage) forWindow(bits int) []byte {
+	m.mu.Lock()
+	p := m.deflated[bits-minWindowBits]
+	if p == nil {
+		p = new(preparedDeflate)
+		m.deflated[bits-minWindowBits] = p
+	}
+	m.mu.Unlock()
+	p.once.Do(func() {
+		buf := getBuf(len(m.data))
+		if out, ok := flate.NewEncoder(bits, false).AppendMessage(buf[:0], m.data); ok {
+			p.data = append([]byte(nil), out...)
+		}
+		putBuf(buf)
+	})
+	return p.data
+}
+
+// WritePrepared sends m as [Conn.Write] would.
+func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
+	if ctx.Err() != nil {
+		return c.interrupted("write", ctx, nil)
+	}
+	z := c.deflate
+	if z == nil || len(m.data) < z.threshold {
+		return c.w.send(ctx, outgoing{op: m.op, fin: true, payload: m.data})
+	}
+	out := m.forWindow(z.bits)
+	if out == nil {
+		return c.w.send(ctx, outgoing{op: m.op, fin: true, payload: m.data})
+	}
+	if !z.takeover {
+		return c.w.send(ctx, outgoing{op: m.op, fin: true, rsv: rsv1Bit, payload: out})
+	}
+	if z.turn.lock(ctx) != nil {
+		return c.interrupted("write", ctx, nil)
+	}
+	defer z.turn.unlock()
+	err := c.w.send(ctx, outgoing{op: m.op, fin: true, rsv: rsv1Bit, payload: out})
+	if err == nil {
+		z.enc.Learn(m.data)
+	}
+	return err
+}

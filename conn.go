@@ -88,10 +88,11 @@ type Conn struct {
 	onPing       func(ctx context.Context, payload []byte) bool // immutable
 	onPong       func(ctx context.Context, payload []byte)      // immutable
 
-	r     receiver
-	w     sender
-	life  lifetime
-	pings pingList
+	r       receiver
+	w       sender
+	deflate *deflater // immutable; nil if no compression was agreed on
+	life    lifetime
+	pings   pingList
 
 	closeRead struct {
 		once sync.Once

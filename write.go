@@ -24,30 +24,7 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	if ctx.Err() != nil {
 		return c.interrupted("write", ctx, nil)
 	}
-	return c.w.send(ctx, outgoing{op: op, fin: true, payload: p})
-}
-
-// A PreparedMessage is a message that was encoded once, to be sent to any number of connections, by any number of goroutines.
-type PreparedMessage struct {
-	op   opcode
-	data []byte
-}
-
-// NewPreparedMessage prepares a message. It copies data.
-func NewPreparedMessage(typ MessageType, data []byte) (*PreparedMessage, error) {
-	op, err := typ.opcode()
-	if err != nil {
-		return nil, err
-	}
-	return &PreparedMessage{op: op, data: append([]byte(nil), data...)}, nil
-}
-
-// WritePrepared sends m as [Conn.Write] would.
-func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
-	if ctx.Err() != nil {
-		return c.interrupted("write", ctx, nil)
-	}
-	return c.w.send(ctx, outgoing{op: m.op, fin: true, payload: m.data})
+	return c.writeMessage(ctx, op, p)
 }
 
 // Writer returns a writer for one message, which ends with the writer's Close. It is sent in fragments as it grows, or in one frame if it is
@@ -63,20 +40,11 @@ func (c *Conn) Writer(ctx context.Context, typ MessageType) (io.WriteCloser, err
 	if ctx.Err() != nil {
 		return nil, c.interrupted("write", ctx, nil)
 	}
-	w := &c.w
-	w.mu.Lock()
-	for w.stream && w.err == nil {
-		if err := w.wait(ctx); err != nil {
-			return nil, err
-		}
-	}
-	err = w.err
-	w.stream = err == nil
-	w.mu.Unlock()
-	if err != nil {
+	m := &messageWriter{c: c, ctx: ctx, op: op, z: c.deflate}
+	if err := m.open(); err != nil {
 		return nil, err
 	}
-	return &messageWriter{c: c, ctx: ctx, op: op}, nil
+	return m, nil
 }
 
 // fragmentSize is the payload that a messageWriter gathers before it sends a fragment.
@@ -87,9 +55,47 @@ type messageWriter struct {
 	c     *Conn
 	ctx   context.Context
 	op    opcode
-	buf   []byte // pooled; what is not sent yet
+	buf   []byte // pooled; what is neither sent nor compressed yet
 	begun bool   // a fragment has been sent
 	err   error
+
+	z       *deflater // nil if the message is not compressed; the writer holds its turn
+	deflate bool      // the message is compressed: decided when its first fragment is full
+	out     []byte    // pooled; what is compressed and not sent yet
+}
+
+// open waits until no other message is being sent.
+func (m *messageWriter) open() error {
+	c, w := m.c, &m.c.w
+	if m.z != nil && m.z.turn.lock(m.ctx) != nil {
+		return c.interrupted("write", m.ctx, nil)
+	}
+	w.mu.Lock()
+	for w.stream && w.err == nil {
+		if err := w.wait(m.ctx); err != nil {
+			m.leave()
+			return err
+		}
+	}
+	err := w.err
+	w.stream = err == nil
+	w.mu.Unlock()
+	if err != nil {
+		m.leave()
+	}
+	return err
+}
+
+// leave gives the deflater back. It forgets a message that entered its history and was not sent.
+func (m *messageWriter) leave() {
+	if m.z == nil {
+		return
+	}
+	if m.deflate && m.err != nil {
+		m.z.forget()
+	}
+	m.z.turn.unlock()
+	m.z = nil
 }
 
 var errWriterClosed = errors.New("websocket: write: the message is closed")
@@ -137,9 +143,11 @@ func (m *messageWriter) Close() error {
 			err = m.send(m.buf, true)
 		}
 	}
+	m.leave()
 	m.err = errWriterClosed
 	putBuf(m.buf)
-	m.buf = nil
+	putBuf(m.out)
+	m.buf, m.out = nil, nil
 	w := &m.c.w
 	w.mu.Lock()
 	w.stream = false
@@ -148,10 +156,27 @@ func (m *messageWriter) Close() error {
 	return err
 }
 
+// send sends p, which ends the message if fin is set, or takes it into what is compressed.
 func (m *messageWriter) send(p []byte, fin bool) error {
-	err := m.c.w.send(m.ctx, outgoing{op: m.op, fin: fin, stream: true, payload: p})
-	if err != nil {
+	f := outgoing{op: m.op, fin: fin, stream: true, payload: p}
+	if m.z != nil && !m.deflate && !m.begun {
+		m.deflate = !fin || len(p) >= m.z.threshold
+	}
+	if m.deflate {
+		if m.out == nil {
+			m.out = getBuf(2 * fragmentSize)[:0]
+		}
+		m.out = m.z.enc.AppendChunk(m.out, p, fin)
+		if !fin && len(m.out) < fragmentSize {
+			return nil
+		}
+		f.rsv, f.payload = rsv1Bit, m.out
+	}
+	if err := m.c.w.send(m.ctx, f); err != nil {
 		return m.fail(err)
+	}
+	if m.deflate {
+		m.out = m.out[:0]
 	}
 	m.begun = true
 	return nil
