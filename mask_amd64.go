@@ -2,8 +2,8 @@
 
 package websocket
 
-// hasXorBlocks reports whether the processor and the operating system support AVX2.
-var hasXorBlocks = hasAVX2()
+// hasVectors reports whether the processor and the operating system support AVX2.
+var hasVectors = hasAVX2()
 
 // hasAVX2 asks what the standard library asks in internal/cpu: the instructions are there (CPUID leaf 7), and the
 // operating system saves the registers they use (OSXSAVE, and XCR0 as XGETBV reads it).

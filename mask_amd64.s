@@ -2,28 +2,20 @@
 
 #include "textflag.h"
 
-// func xorBlocks(dst, src *byte, n int, key uint32)
+// func xorBlocks(dst, src *byte, n int, key, next uint32)
 //
 // Up to 128 bytes are two or four vectors, taken from both ends, which may overlap in the middle. More is a
 // loop of 128 bytes a turn over dst aligned to 32, with the first 32 and the last 128 bytes held in registers
 // meanwhile: everything that is stored twice is stored twice with the same value, also when dst is src.
 //
-// DI dst, SI src, DX n, AX key; Y15, Y14, Y13 the key for the first byte, for the last vectors, and for the loop.
-TEXT ·xorBlocks(SB), NOSPLIT, $0-28
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ n+16(FP), DX
-	MOVL key+24(FP), AX
-
-	VMOVD         AX, X15
-	VPBROADCASTD X15, Y15
-
-	// The last vectors begin a multiple of 32 before the end: their key is the one that fits the byte after the end.
-	LEAL         (DX*8), CX
-	MOVL         AX, R8
-	RORL         CX, R8
-	VMOVD         R8, X14
-	VPBROADCASTD X14, Y14
+// DI dst, SI src, DX n; Y15, Y14, Y13 the key for the first vectors, for the last ones, which begin a multiple of
+// 32 before the end and so take next, and for the loop.
+TEXT ·xorBlocks(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), DI
+	MOVQ         src+8(FP), SI
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS key+24(FP), Y15
+	VBROADCASTSS next+28(FP), Y14
 
 	CMPQ DX, $64
 	JA   over64
@@ -63,8 +55,9 @@ over128:
 	ADDQ CX, DI
 	ADDQ CX, SI
 	SHLL $3, CX
+	MOVL key+24(FP), AX
 	RORL CX, AX
-	VMOVD         AX, X13
+	VMOVD        AX, X13
 	VPBROADCASTD X13, Y13
 	CMPQ DI, R11
 	JAE  ends

@@ -2,25 +2,22 @@
 
 #include "textflag.h"
 
-// func xorBlocks(dst, src *byte, n int, key uint32)
+// func xorBlocks(dst, src *byte, n int, key, next uint32)
 //
 // As in mask_amd64.s: vectors from both ends, which may overlap in the middle; above 128 bytes a loop of 64 bytes
 // a turn over dst aligned to 16, with the first 16 and the last 64 bytes held in registers meanwhile. Everything
 // that is stored twice is stored twice with the same value, also when dst is src.
 //
-// R0 dst, R1 src, R2 n, R3 key; V16, V17, V18 the key for the first byte, for the last vectors, and for the loop.
-TEXT ·xorBlocks(SB), NOSPLIT, $0-28
+// R0 dst, R1 src, R2 n, R3 key; V16, V17, V18 the key for the first vectors, for the last ones, which begin a multiple of
+// 16 before the end and so take next, and for the loop.
+TEXT ·xorBlocks(SB), NOSPLIT, $0-32
 	MOVD  dst+0(FP), R0
 	MOVD  src+8(FP), R1
 	MOVD  n+16(FP), R2
 	MOVWU key+24(FP), R3
-
-	VDUP R3, V16.S4
-
-	// The last vectors begin a multiple of 16 before the end: their key is the one that fits the byte after the end.
-	LSL  $3, R2, R4
-	RORW R4, R3, R5
-	VDUP R5, V17.S4
+	MOVWU next+28(FP), R5
+	VDUP  R3, V16.S4
+	VDUP  R5, V17.S4
 
 	ADD R2, R0, R6 // the end of dst
 	ADD R2, R1, R7 // the end of src

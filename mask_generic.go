@@ -3,8 +3,10 @@
 package websocket
 
 const (
-	hasXorBlocks = false
+	hasVectors   = false
 	xorBlocksMin = 0
 )
 
-func xorBlocks(dst, src *byte, n int, key uint32) { panic("websocket: no xorBlocks in this build") }
+func xorBlocks(dst, src *byte, n int, key, next uint32) {
+	panic("websocket: no xorBlocks in this build")
+}

@@ -56,8 +56,8 @@ func TestMaskRFCExamples(t *testing.T) {
 	}
 }
 
-// checkMask compares the mask and the copyMask of one variant with the naive twin on src placed at the given offsets of larger
-// buffers, and looks for bytes changed outside.
+// checkMask compares the mask and the copyMask of one variant with the naive twin on src placed at the given
+// offsets of larger buffers, and looks for bytes changed outside.
 func checkMask(t *testing.T, variant int, src []byte, srcOffset, dstOffset int, key uint32) {
 	t.Helper()
 	v := maskVariants[variant]
@@ -179,6 +179,13 @@ var maskSizes = []int{1, 7, 16, 32, 63, 128, 256, 512, 1024, 4096, 16384, 65536,
 func BenchmarkMask(b *testing.B) {
 	for _, n := range maskSizes {
 		buf := noise(n)
+		b.Run(strconv.Itoa(n)+"/naive", func(b *testing.B) {
+			b.SetBytes(int64(n))
+			key := uint32(0x3d21fa37)
+			for b.Loop() {
+				key = naiveMask(buf, key)
+			}
+		})
 		for _, v := range maskVariants {
 			b.Run(strconv.Itoa(n)+"/"+v.name, func(b *testing.B) {
 				b.SetBytes(int64(n))

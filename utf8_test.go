@@ -17,8 +17,8 @@ var utf8Variants = []struct {
 	{"default", validUTF8},
 }
 
-// canBegin is the naive twin of utf8Validator.write: it reports whether some valid text begins with p. It tries every code
-// point that p could be cut inside of.
+// canBegin is the naive twin of utf8Validator.write: it reports whether some valid text begins with p. It tries
+// every code point that p could be cut inside of.
 func canBegin(p []byte) bool {
 	for len(p) > 0 {
 		_, n := utf8.DecodeRune(p)
@@ -60,6 +60,12 @@ var invalidUTF8 = []struct {
 	{"FF", "\xff", 0},
 	{"two bytes, the second ASCII", "\xc3A", 1},
 	{"two bytes, the second a lead", "\xc3\xc3", 1},
+	{"lead of two, then a code point of two", "\xc3é", 1},
+	{"lead of two, then a code point of three", "\xc3語", 1},
+	{"lead of two, then a code point of four", "\xc3😀", 1},
+	{"lead of three, then a code point of four", "\xe4😀", 1},
+	{"two bytes of three, then a code point of four", "\xe4\xb8😀", 2},
+	{"three bytes of four, then a code point of four", "\xf0\x9f\x98😀", 3},
 	{"overlong in three bytes", "\xe0\x9f\xbf", 1},
 	{"first surrogate", "\xed\xa0\x80", 1},
 	{"last surrogate", "\xed\xbf\xbf", 1},
@@ -68,7 +74,8 @@ var invalidUTF8 = []struct {
 	{"three bytes, the third a lead", "\xe4\xb8\xe4", 2},
 	{"overlong in four bytes", "\xf0\x8f\xbf\xbf", 1},
 	{"past U+10FFFF", "\xf4\x90\x80\x80", 1},
-	{"four bytes, the third ASCII", "\xf0\x9f\x98", -1},
+	{"four bytes, the second ASCII", "\xf0A\x98\x80", 1},
+	{"four bytes, the third ASCII", "\xf0\x9fA\x80", 2},
 	{"four bytes, the fourth ASCII", "\xf0\x9f\x98A", 3},
 	{"a byte too many", "é\x80", 2},
 	{"two bytes cut off", "\xc3", -1},
@@ -93,7 +100,8 @@ var validTexts = []string{
 	"😀😁",
 }
 
-// paddings stand in front of and behind the texts of the tables, so that each one also meets the fast paths at every alignment.
+// paddings stand in front of and behind the texts of the tables, so that each one also meets the fast paths at
+// every alignment.
 var paddings = []string{"a", "é", "語", "😀"}
 
 // forEachPadded calls f with text alone and between runs of each padding.
@@ -195,9 +203,18 @@ func TestUTF8EndResets(t *testing.T) {
 func TestUTF8EveryEdge(t *testing.T) {
 	edges := []byte("\x00\x41\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xff")
 	var p [4]byte
+	long := bytes.Repeat([]byte("a"), 100)
 	var check func(n int)
 	check = func(n int) {
 		compareUTF8(t, p[:n], 1)
+		copy(long[38:], p[:n]) // across a multiple of 8 and of 32 bytes
+		want := utf8.Valid(long)
+		for _, v := range utf8Variants {
+			if got := v.valid(long); got != want {
+				t.Fatalf("%s(% x amid ASCII) = %t, want %t", v.name, p[:n], got, want)
+			}
+		}
+		copy(long[38:], "aaaa")
 		if n < len(p) {
 			for _, b := range edges {
 				p[n] = b
@@ -206,6 +223,24 @@ func TestUTF8EveryEdge(t *testing.T) {
 		}
 	}
 	check(0)
+}
+
+// Every pair of bytes, followed by up to two continuation bytes.
+func TestUTF8EveryPair(t *testing.T) {
+	long := bytes.Repeat([]byte("a"), 100)
+	for first := range 256 {
+		for second := range 256 {
+			for more := range 3 {
+				p := append(long[:38], byte(first), byte(second), "a\x80\x80"[min(more, 1)], "aa\x80"[more])
+				want := utf8.Valid(p)
+				for _, v := range utf8Variants {
+					if v.valid(p) != want || v.valid(long) != want {
+						t.Fatalf("%s(% x after ASCII) = %t, want %t", v.name, p[38:], !want, want)
+					}
+				}
+			}
+		}
+	}
 }
 
 // compareUTF8 compares everything in utf8.go with the naive twins; the pieces have up to piece bytes.
@@ -286,23 +321,40 @@ func FuzzUTF8(f *testing.F) {
 	})
 }
 
-// utf8Texts are the kinds of text to be measured.
-var utf8Texts = []struct{ name, unit string }{
-	{"ASCII", "The quick brown fox jumps over the lazy dog. "},
-	{"German", "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich. "},
-	{"Greek", "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία. "},
-	{"CJK", "天地玄黃宇宙洪荒日月盈昃辰宿列張寒來暑往秋收冬藏"},
-	{"CJKMixed", "今日は、Go 1.25 で書いた WebSocket を使う。"},
-	{"Emoji", "😀😁😂🤣😃😄😅😆"},
+// utf8Texts are the kinds of text to be measured. Their words are taken in an order without a period that a processor
+// could learn to predict.
+var utf8Texts = []struct{ name, words string }{
+	{"ASCII", "the quick brown fox jumps over a lazy dog and some other words of 14 or 15 letters {\"key\": [1, 2.5, null]}"},
+	{"German", "Zwölf Boxkämpfer jagen den Viktor quer über die großen Sylter Deiche und müssen später natürlich zurück in die Straße"},
+	{"Greek", "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία, και όλα τα άλλα είναι ένα μικρό κείμενο με λέξεις."},
+	{"CJK", "天地 玄黃 宇宙洪荒 日月盈昃 辰宿列張 寒來暑往 秋收冬藏 閏餘成歲 律呂調陽 雲騰致雨"},
+	{"CJKMixed", "今日は Go 1.25 で 書いた WebSocket を 使う。 メッセージ ID=42 長い文章 { ok } テキスト"},
+	{"Hangul", "하늘과 바람과 별과 시 한국어 텍스트 메시지를 확인합니다 그리고 안녕하세요 WebSocket"},
+	{"Emoji", "😀😁 😂 🤣😃 😄😅😆 👍 🎉🎉 ok great 🚀"},
+}
+
+// benchText returns n bytes of text, or up to three less.
+func benchText(name, words string, n int) []byte {
+	list := strings.Fields(words)
+	space := " "
+	if name == "CJK" {
+		space = ""
+	}
+	var p []byte
+	for _, r := range noise(n + 1) {
+		p = append(append(p, list[int(r)%len(list)]...), space...)
+	}
+	p = p[:n]
+	for !utf8.Valid(p) {
+		p = p[:len(p)-1]
+	}
+	return p
 }
 
 func BenchmarkUTF8(b *testing.B) {
 	for _, text := range utf8Texts {
 		for _, n := range []int{8, 24, 48, 128, 1024, 65536} {
-			p := []byte(strings.Repeat(text.unit, n/len(text.unit)+1))[:n]
-			for len(p) > 0 && !utf8.Valid(p) {
-				p = p[:len(p)-1]
-			}
+			p := benchText(text.name, text.words, n)
 			run := func(name string, valid func(p []byte) bool) {
 				b.Run(fmt.Sprintf("%s/%d/%s", text.name, n, name), func(b *testing.B) {
 					b.SetBytes(int64(len(p)))
@@ -325,7 +377,7 @@ func BenchmarkUTF8(b *testing.B) {
 
 // The cost of a piece, over pieces that do not end at code points.
 func BenchmarkUTF8Pieces(b *testing.B) {
-	p := []byte(strings.Repeat(utf8Texts[3].unit, 65536/len(utf8Texts[3].unit)))
+	p := benchText("CJK", utf8Texts[3].words, 65536)
 	for _, piece := range []int{16, 100, 1000, 4096, 65536} {
 		b.Run(strconv.Itoa(piece), func(b *testing.B) {
 			b.SetBytes(int64(len(p)))
