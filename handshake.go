@@ -290,7 +290,7 @@ func requestHeader(opts *DialOptions, key string, offered []extension) (http.Hea
 		case equalFold(name, fieldProtocol):
 			return nil, errors.New("Sec-WebSocket-Protocol in HTTPHeader: it is set by DialOptions.Subprotocols")
 		case equalFold(name, "Host"):
-			return nil, errors.New("Host in HTTPHeader: it is set by DialOptions.Host")
+			return nil, errors.New("field Host in HTTPHeader: it is set by DialOptions.Host")
 		case isHandshakeField(name):
 			return nil, fmt.Errorf("%s in HTTPHeader: it belongs to the handshake", name)
 		}
