@@ -19,7 +19,7 @@ import (
 func echo(c *websocket.Conn, r *http.Request) {
 	for m, err := range c.Messages(r.Context()) {
 		if err != nil {
-			return // errors.Is(err, io.EOF) if the peer closed in order
+			return // the connection broke; an orderly close just ends the range
 		}
 		if err := c.Write(r.Context(), m.Type, m.Data); err != nil {
 			return
