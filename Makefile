@@ -84,8 +84,16 @@ microbench: ## the benchmarks of single functions, in both modules; BENCH=regexp
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 	cd benchmarks && go test -run '^$$' -bench '$(BENCH)' -benchmem ./micro
 
+.PHONY: interop
+interop: ## our ends against those of other libraries, in the nested module benchmarks/ (needs the module proxy)
+	cd benchmarks && go vet ./... && go test ./...
+
+.PHONY: browser
+browser: ## two windows of the chat in a headless Chromium; screenshots in artifacts/ (needs node, npm, chromium)
+	cd examples/chat/browsertest && npm ci --no-audit --no-fund && CHROMIUM=$(CHROMIUM) node chat.mjs
+
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check cross autobahn fuzz
+CI_STAGES := check cross browser interop autobahn fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...
