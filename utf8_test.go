@@ -225,6 +225,25 @@ func TestUTF8EveryEdge(t *testing.T) {
 	check(0)
 }
 
+// No byte of a text of any length is left out.
+func TestUTF8EveryLengthAndPosition(t *testing.T) {
+	for n := range 300 {
+		text := bytes.Repeat([]byte("a"), n)
+		compareUTF8(t, text, 64)
+		for at := range text {
+			for _, wrong := range []byte{0xff, 0x80, 0xe4} {
+				text[at] = wrong
+				for _, v := range utf8Variants {
+					if v.valid(text) {
+						t.Fatalf("%s: %#x at %d of %d bytes accepted", v.name, wrong, at, n)
+					}
+				}
+			}
+			text[at] = 'a'
+		}
+	}
+}
+
 // Every pair of bytes, followed by up to two continuation bytes.
 func TestUTF8EveryPair(t *testing.T) {
 	long := bytes.Repeat([]byte("a"), 100)
