@@ -12,9 +12,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/seed70bc5565/websocket/internal/netfake"
 	"github.com/seed70bc5565/websocket/internal/wstest"
@@ -402,6 +404,32 @@ func TestAcceptWithoutHijacker(t *testing.T) {
 	}
 }
 
+// handlerPeer serves serve and returns a raw client that has done its handshake, and what the server logs.
+func handlerPeer(t *testing.T, serve func(*Conn, *http.Request)) (p *wstest.Peer, logged func() string) {
+	t.Helper()
+	var out bytes.Buffer
+	done := make(chan struct{})
+	s := httptest.NewUnstartedServer(Handler(func(c *Conn, r *http.Request) {
+		// The context ends when everything else is done.
+		context.AfterFunc(r.Context(), func() { close(done) })
+		serve(c, r)
+	}, nil))
+	s.Config.ErrorLog = log.New(&out, "", 0)
+	s.Start()
+	t.Cleanup(s.Close)
+	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	p = wstest.NewPeer(t, conn, wstest.Client)
+	p.ClientHandshake("/", "example.com")
+	return p, func() string {
+		<-done
+		return out.String()
+	}
+}
+
 func TestHandlerPanic(t *testing.T) {
 	for _, tt := range []struct {
 		value any
@@ -410,31 +438,13 @@ func TestHandlerPanic(t *testing.T) {
 		{"boom", ": boom\n"},
 		{fmt.Errorf("an error"), ": an error\n"},
 		{http.ErrAbortHandler, ""},
-		{nil, ""}, // no panic
 	} {
-		var out bytes.Buffer
-		done := make(chan struct{})
-		s := httptest.NewUnstartedServer(nil)
-		s.Config.ErrorLog = log.New(&out, "", 0)
-		h := Handler(func(c *Conn, r *http.Request) {
-			context.AfterFunc(r.Context(), func() { close(done) }) // after the report
-			if tt.value != nil {
-				panic(tt.value)
-			}
-		}, nil)
-		s.Config.Handler = h
-		s.Start()
-		conn, err := net.Dial("tcp", s.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		wstest.NewPeer(t, conn, wstest.Client).ClientHandshake("/", "example.com")
-		addr := conn.LocalAddr().String()
-		conn.Close()
-		<-done
-		s.Close()
-		got := out.String()
-		if tt.want == "" && got != "" || tt.want != "" && !strings.HasPrefix(got, "http: panic serving "+addr+tt.want+"goroutine ") {
+		p, logged := handlerPeer(t, func(*Conn, *http.Request) { panic(tt.value) })
+		p.WantClose(int(StatusInternalError))
+		p.WriteClose(int(StatusInternalError), "")
+		p.WantEnd()
+		got := logged()
+		if tt.want == "" && got != "" || tt.want != "" && !strings.HasPrefix(got, "http: panic serving "+p.Conn.LocalAddr().String()+tt.want+"goroutine ") {
 			t.Errorf("panic(%v): the log is %.200q", tt.value, got)
 		}
 		if tt.want != "" && !strings.Contains(got, "TestHandlerPanic") {
@@ -442,6 +452,105 @@ func TestHandlerPanic(t *testing.T) {
 		}
 	}
 }
+
+// When serve returns, the connection ends. If serve has closed it, that was it.
+func TestHandlerReturns(t *testing.T) {
+	for _, tt := range []struct {
+		serve func(*Conn, *http.Request)
+		code  int
+	}{
+		{func(*Conn, *http.Request) {}, 1000},
+		{func(c *Conn, _ *http.Request) { c.Close(4000, "") }, 4000},
+		{func(c *Conn, _ *http.Request) { runtime.Goexit() }, 1000},
+	} {
+		p, logged := handlerPeer(t, tt.serve)
+		p.WantClose(tt.code)
+		p.WriteClose(tt.code, "")
+		p.WantEnd()
+		if s := logged(); s != "" {
+			t.Errorf("the log is %q", s)
+		}
+	}
+	p, _ := handlerPeer(t, func(c *Conn, _ *http.Request) { c.CloseNow() })
+	p.WantEnd()
+}
+
+// The context of the request has its values, and lives as long as the connection.
+func TestHandlerContext(t *testing.T) {
+	type key struct{}
+	returned := make(chan struct{})
+	result := make(chan error, 1)
+	h := Handler(func(c *Conn, r *http.Request) {
+		<-returned
+		ctx := r.Context()
+		if ctx.Value(key{}) != "value" || ctx.Value(http.ServerContextKey) == nil {
+			t.Errorf("the values are gone: %v", ctx)
+		}
+		if err := ctx.Err(); err != nil {
+			t.Errorf("the context has ended with the handler: %v", err)
+		}
+		if _, ok := ctx.Deadline(); ok {
+			t.Error("the context has a deadline")
+		}
+		if r.URL.Path != "/path" || r.Host != "example.com" {
+			t.Errorf("got the request %v", r)
+		}
+		go c.Read(context.Background()) // notices that the peer is gone
+		<-ctx.Done()
+		result <- ctx.Err()
+	}, nil)
+	conn := rawServer(t, func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), key{}, "value"), time.Hour)
+		h.ServeHTTP(w, r.WithContext(ctx))
+		cancel()
+		close(returned)
+	})
+	wstest.NewPeer(t, conn, wstest.Client).ClientHandshake("/path", "example.com")
+	conn.Close()
+	if err := <-result; err != context.Canceled {
+		t.Errorf("the context ended with %v", err)
+	}
+}
+
+// While serve runs, nothing of net/http is kept; and once it has dropped the request, neither is that.
+func TestHandlerFreesMemory(t *testing.T) {
+	all := map[string]func() bool{}
+	returned := make(chan struct{})
+	result := make(chan string, 1)
+	h := Handler(func(c *Conn, r *http.Request) {
+		<-returned
+		p := weak.Make(r)
+		all["the request of serve"] = func() bool { return p.Value() != nil }
+		var left []string
+		for i := 0; i == 0 || i < 50 && len(left) > 0; i++ { // net/http is still at its return
+			left = left[:0]
+			runtime.GC()
+			for name, inMemory := range all {
+				if inMemory() {
+					left = append(left, name)
+				}
+			}
+		}
+		result <- strings.Join(left, ", ")
+		c.Read(context.Background())
+	}, nil)
+	conn := rawServer(t, func(w http.ResponseWriter, r *http.Request) {
+		ww := &hijackerOnly{w}
+		pw, pr := weak.Make(ww), weak.Make(r)
+		all["the ResponseWriter"] = func() bool { return pw.Value() != nil }
+		all["the request"] = func() bool { return pr.Value() != nil }
+		h.ServeHTTP(ww, r)
+		close(returned)
+	})
+	wstest.NewPeer(t, conn, wstest.Client).ClientHandshake("/", "example.com")
+	if left := <-result; left != "" {
+		t.Errorf("still in memory: %s", left)
+	}
+}
+
+type hijackerOnly struct{ http.ResponseWriter }
+
+func (h *hijackerOnly) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
 func TestHandlerCopiesOptions(t *testing.T) {
 	opts := &AcceptOptions{Subprotocols: []string{"a"}, ReadLimit: 5}
@@ -493,3 +602,5 @@ type discardConn struct{ net.Conn }
 func (discardConn) Write(p []byte) (int, error)      { return len(p), nil }
 func (discardConn) SetReadDeadline(time.Time) error  { return nil }
 func (discardConn) SetWriteDeadline(time.Time) error { return nil }
+
+var discardLog = log.New(io.Discard, "", 0)
