@@ -96,6 +96,12 @@ func TestBodyConnReadDeadline(t *testing.T) {
 		if err := <-read; !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("Read: %v", err)
 		}
+		c.SetReadDeadline(time.Unix(2, 0))
+		c.SetReadDeadline(time.Now().Add(time.Hour))
+		go far.Write([]byte("again"))
+		if n, err := c.Read(buf); string(buf[:n]) != "again" || err != nil {
+			t.Fatalf("Read after the deadline was moved ahead: got %q, %v", buf[:n], err)
+		}
 	})
 }
 

@@ -398,6 +398,18 @@ func TestDialThroughBody(t *testing.T) {
 	}
 }
 
+// A body that is over the connection, but does something of its own.
+func TestIsBodyOf(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	for _, body := range []io.ReadWriteCloser{&countingBody{ReadWriteCloser: near}, struct{ io.ReadWriteCloser }{near}, near} {
+		if isBodyOf(body, near) {
+			t.Errorf("a %T passes for net/http's", body)
+		}
+	}
+}
+
 type countingBody struct {
 	io.ReadWriteCloser
 	written *atomic.Int64
@@ -416,6 +428,7 @@ func TestDialOtherConn(t *testing.T) {
 		resp, err := http.DefaultTransport.RoundTrip(r)
 		late, _ := http.NewRequestWithContext(r.Context(), "GET", other.URL, nil)
 		if resp, err := http.DefaultTransport.RoundTrip(late); err == nil {
+			io.Copy(io.Discard, resp.Body) // so that the connection stays open
 			resp.Body.Close()
 		}
 		return resp, err

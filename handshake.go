@@ -103,7 +103,7 @@ func checkRequest(r *http.Request, opts *AcceptOptions) (upgrade, *refusal) {
 		return up, refuse(http.StatusBadRequest, "the handshake needs HTTP/1.1 or later, not %s", quote(r.Proto))
 	case r.Host == "":
 		return up, refuse(http.StatusBadRequest, "there is no Host header")
-	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
+	case r.ContentLength != 0: // -1 if it is chunked
 		// Its bytes would be taken for frames.
 		return up, refuse(http.StatusBadRequest, "a handshake has no body")
 	}

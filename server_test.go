@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"weak"
 
@@ -183,6 +184,10 @@ type wrapper struct{ http.ResponseWriter }
 func (w wrapper) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func TestAcceptResponse(t *testing.T) {
+	synctest.Test(t, testAcceptResponse)
+}
+
+func testAcceptResponse(t *testing.T) {
 	near, far := netfake.Pipe(netfake.Options{})
 	defer far.Close()
 	h := &hijacker{ResponseWriter: httptest.NewRecorder(), conn: near, buffered: "frames", unread: "x"}
@@ -241,6 +246,7 @@ func TestAcceptResponse(t *testing.T) {
 		t.Errorf("got %d %v and %d bytes more, want 101 %v", resp.StatusCode, resp.Header, br.Buffered(), want)
 	}
 	// No deadline is left.
+	time.Sleep(time.Hour)
 	for _, write := range []bool{false, true} {
 		if write {
 			_, err = near.Write([]byte("x"))
