@@ -1,0 +1,573 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
+)
+
+// The closing handshake that this side begins (section 7.1.2): close frame out, close frame in, then the server ends TCP at once and the client
+// waits for that.
+func TestCloseHandshake(t *testing.T) {
+	tests := []struct {
+		code   StatusCode
+		reason string
+		answer int
+	}{
+		{StatusNormalClosure, "", 1000},
+		{StatusNormalClosure, "bye", 1000},
+		{StatusGoingAway, strings.Repeat("x", 123), 1001},
+		{StatusInternalError, "sorry", 0},
+		{StatusNoStatusRcvd, "", 0},
+		{3000, "é", 3000},
+		{4999, "", 1000},
+		{1014, "", 1014},
+	}
+	for _, test := range tests {
+		for _, reading := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d/reading %v", test.code, reading), func(t *testing.T) {
+				bothRoles(t, func(t *testing.T, client bool) {
+					p := newPair(t, client, connConfig{}, netfake.Options{})
+					var read <-chan error
+					if reading {
+						read = start(p.readError)
+						synctest.Wait()
+					}
+					begin := time.Now()
+					closed := start(func() error { return p.c.Close(test.code, test.reason) })
+					if reason := p.WantClose(int(test.code)); reason != test.reason {
+						t.Errorf("reason %q, want %q", reason, test.reason)
+					}
+					if !running(closed) {
+						t.Fatalf("Close does not wait for the answer: %v", <-closed)
+					}
+					// What comes before the answer is read and dropped; pings are not answered any more.
+					late := frames(text("late"), ping("late"), first(wstest.Text, "late"))
+					if reading {
+						late = nil // see TestCloseWhileReading
+					}
+					p.WriteFrames(late...)
+					p.WriteFrames(wstest.CloseFrame(test.answer, ""))
+					if client {
+						if !running(closed) {
+							t.Fatalf("a client does not wait for the server to end TCP: %v", <-closed)
+						}
+						p.WantIdle()
+						p.Close()
+					} else {
+						p.WantEOF()
+					}
+					if err := <-closed; err != nil {
+						t.Errorf("Close = %v", err)
+					}
+					if d := time.Since(begin); d > time.Millisecond {
+						t.Errorf("Close took %v", d)
+					}
+					if reading {
+						if err := <-read; err == nil {
+							t.Error("Read goes on")
+						}
+					}
+					if err := p.c.Close(StatusNormalClosure, ""); !errors.Is(err, net.ErrClosed) {
+						t.Errorf("a second Close = %v", err)
+					}
+					if err := p.c.CloseNow(); !errors.Is(err, net.ErrClosed) {
+						t.Errorf("CloseNow after Close = %v", err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Messages that come before the answer go to a reader in progress, or nowhere: they do not disturb the handshake.
+func TestCloseWhileReading(t *testing.T) {
+	lates := map[string][]wstest.Frame{
+		"nothing":           nil,
+		"a ping":            frames(ping("late")),
+		"part of a message": frames(first(wstest.Text, "late")),
+	}
+	for name, late := range lates {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				read := start(p.readError)
+				synctest.Wait()
+				closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+				p.WantClose(1000)
+				p.WriteFrames(append(late[:len(late):len(late)], closing(1000, ""))...)
+				p.theirs.CloseWrite()
+				if err := <-closed; err != nil {
+					t.Errorf("Close = %v", err)
+				}
+				if err := <-read; !errors.Is(err, net.ErrClosed) {
+					t.Errorf("Read = %v", err)
+				}
+				p.WantEOF()
+			})
+		})
+	}
+}
+
+// Close and Read return within the close timeout, whatever the peer does.
+func TestCloseIsBounded(t *testing.T) {
+	peers := []struct {
+		name string
+		act  func(p *pair) // on a goroutine of its own, until the transport fails
+	}{
+		{"silent", func(p *pair) {}},
+		{"reads, but does not answer", func(p *pair) { io.Copy(io.Discard, p.theirs) }},
+		{"writes and does not read", func(p *pair) {
+			for {
+				if _, err := p.TryWrite(p.Encode(text("hello"), ping("p"))); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}},
+		{"writes one endless message", func(p *pair) {
+			p.TryWrite(p.Encode(first(wstest.Text, "")))
+			for {
+				if _, err := p.TryWrite(p.Encode(moreCont("more"))); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}},
+		{"dribbles", func(p *pair) {
+			b := p.Encode(text(strings.Repeat("x", 100)), closing(1000, ""))
+			for i := range b {
+				if _, err := p.TryWrite(b[i : i+1]); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}},
+		{"answers with half a close frame", func(p *pair) { b := p.Encode(closing(1000, "")); p.TryWrite(b[:len(b)-1]) }},
+		{"answers and does not end TCP", func(p *pair) { p.TryWrite(p.Encode(closing(1000, ""))) }},
+		{"answers and goes on", func(p *pair) {
+			p.TryWrite(p.Encode(closing(1000, "")))
+			for {
+				if _, err := p.TryWrite(p.Encode(text("hello"))); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}},
+		{"breaks the protocol", func(p *pair) { p.TryWrite(p.Encode(fin(3, ""))) }},
+		{"sends too much", func(p *pair) { f := binaryF(""); f.Declare = 1 << 40; p.TryWrite(p.Encode(f)) }},
+		{"ends TCP", func(p *pair) { p.theirs.Close() }},
+		{"ends half of TCP", func(p *pair) { p.theirs.CloseWrite() }},
+		{"resets TCP", func(p *pair) { p.theirs.Reset() }},
+	}
+	states := []struct {
+		name string
+		do   func(p *pair) // on a goroutine of its own, before
+	}{
+		{"idle", func(p *pair) {}},
+		{"read in progress", func(p *pair) { p.readError() }},
+		{"write in progress", func(p *pair) { p.c.Write(context.Background(), MessageText, make([]byte, 1000)) }},
+		{"long write in progress", func(p *pair) { p.c.Write(context.Background(), MessageText, make([]byte, 1_000_000)) }},
+		{"writer open", func(p *pair) {
+			w, err := p.c.Writer(context.Background(), MessageText)
+			if err == nil {
+				w.Write(make([]byte, 10_000))
+			}
+		}},
+		{"ping in progress", func(p *pair) { p.c.Ping(context.Background()) }},
+		{"half a message read", func(p *pair) {
+			if _, r, err := p.c.Reader(context.Background()); err == nil {
+				r.Read(make([]byte, 1))
+			}
+		}},
+	}
+	for _, peer := range peers {
+		for _, state := range states {
+			for _, timeout := range []time.Duration{0, 100 * time.Millisecond, 20 * time.Second} {
+				t.Run(fmt.Sprintf("%s/%s/%v", peer.name, state.name, timeout), func(t *testing.T) {
+					bothRoles(t, func(t *testing.T, client bool) {
+						p := newPair(t, client, connConfig{closeTimeout: timeout}, netfake.Options{A: netfake.End{Buffer: 20}})
+						var wg sync.WaitGroup
+						wg.Go(func() { state.do(p) })
+						synctest.Wait()
+						wg.Go(func() { peer.act(p) })
+
+						want := timeout
+						if timeout == 0 {
+							want = 5 * time.Second
+						}
+						begin := time.Now()
+						p.c.Close(StatusNormalClosure, "bye")
+						if d := time.Since(begin); d > want {
+							t.Errorf("Close took %v, want %v at most", d, want)
+						}
+						if err := p.readError(); err == nil || time.Since(begin) > want {
+							t.Errorf("Read returned %v after %v", err, time.Since(begin))
+						}
+						if err := p.c.Write(context.Background(), MessageText, nil); err == nil {
+							t.Error("Write succeeds")
+						}
+						if _, err := p.ours.Write(nil); !errors.Is(err, net.ErrClosed) {
+							t.Errorf("the transport is not closed: %v", err)
+						}
+						p.theirs.Close()
+						wg.Wait() // nothing is left behind
+					})
+				})
+			}
+		}
+	}
+}
+
+// The error of Close tells whether the peer answered.
+func TestCloseError(t *testing.T) {
+	tests := []struct {
+		name string
+		peer func(p *pair)
+		is   error
+	}{
+		{"answer", func(p *pair) { p.WriteClose(1000, ""); p.Close() }, nil},
+		{"another code in the answer", func(p *pair) { p.WriteClose(4000, "no"); p.Close() }, nil},
+		{"no answer", func(p *pair) {}, context.DeadlineExceeded},
+		{"end of TCP without an answer", func(p *pair) { p.Close() }, io.ErrUnexpectedEOF},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+				p.WantClose(1000)
+				test.peer(p)
+				if err := <-closed; !errors.Is(err, test.is) {
+					t.Errorf("Close = %v, want %v", err, test.is)
+				}
+			})
+		})
+	}
+}
+
+// What must not stand on the wire (section 7.4) is refused, and the connection closed all the same.
+func TestCloseArguments(t *testing.T) {
+	tests := []struct {
+		code   StatusCode
+		reason string
+	}{
+		{0, ""}, {-1, ""}, {999, ""}, {1004, ""}, {1005, "reason"}, {1006, ""}, {1015, ""}, {1016, ""}, {2999, ""}, {5000, ""}, {65536 + 1000, ""},
+		{1000, strings.Repeat("x", 124)}, {1000, "\xff"},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprintf("%d %.10q", test.code, test.reason), func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				closed := start(func() error { return p.c.Close(test.code, test.reason) })
+				p.WantClose(1011)
+				p.WriteClose(1011, "")
+				p.Close()
+				if err := <-closed; err == nil {
+					t.Error("Close succeeds")
+				}
+			})
+		})
+	}
+}
+
+// Both ends may begin at the same time: each takes the other's close frame for the answer.
+func TestCloseFromBothEnds(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		p.WriteClose(1001, "mine")
+		closed := start(func() error { return p.c.Close(StatusNormalClosure, "yours") })
+		p.WantClose(1000)
+		p.theirs.CloseWrite()
+		p.WantEOF()
+		if err := <-closed; err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	})
+}
+
+// Close and CloseNow may be called by anybody, at any time, any number of times: all return, one close frame at most goes out.
+func TestCloseManyTimes(t *testing.T) {
+	for seed := range 20 {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{}, netfake.Options{})
+			begin := time.Now()
+			var wg sync.WaitGroup
+			wg.Go(func() { p.readError() })
+			for i := range 12 {
+				wg.Go(func() {
+					time.Sleep(time.Duration((seed*7+i*5)%9) * time.Millisecond)
+					switch (seed + i) % 5 {
+					case 0:
+						p.c.CloseNow()
+					case 1:
+						p.c.Write(context.Background(), MessageText, []byte("a"))
+					default:
+						p.c.Close(StatusNormalClosure, "")
+					}
+				})
+			}
+			closes := 0
+			for {
+				f, err := wstest.ReadFrame(p.theirs)
+				if err != nil {
+					break
+				}
+				if closes > 0 {
+					t.Errorf("got %v after the close frame", f)
+				}
+				if f.Op == wstest.Close {
+					closes++
+				}
+			}
+			wg.Wait()
+			if d := time.Since(begin); d > 6*time.Second {
+				t.Errorf("it took %v", d)
+			}
+		})
+	}
+}
+
+// CloseNow ends all that waits, at once.
+func TestCloseNow(t *testing.T) {
+	ctx := context.Background()
+	calls := map[string]func(p *pair) error{
+		"Read":        func(p *pair) error { return p.readError() },
+		"ReadInto":    func(p *pair) error { _, _, err := p.c.ReadInto(ctx, nil); return err },
+		"Reader":      func(p *pair) error { _, _, err := p.c.Reader(ctx); return err },
+		"Write":       func(p *pair) error { return p.c.Write(ctx, MessageText, make([]byte, 100)) },
+		"long Write":  func(p *pair) error { return p.c.Write(ctx, MessageText, make([]byte, 100_000)) },
+		"Ping":        func(p *pair) error { return p.c.Ping(ctx) },
+		"CloseRead":   func(p *pair) error { <-p.c.CloseRead(ctx).Done(); return net.ErrClosed },
+		"NetConn":     func(p *pair) error { _, err := NetConn(ctx, p.c, MessageText).Read(make([]byte, 1)); return err },
+		"second Read": func(p *pair) error { go p.readError(); time.Sleep(1); return p.readError() },
+		"Close": func(p *pair) error {
+			if err := p.c.Close(StatusNormalClosure, ""); err == nil {
+				return errors.New("no error, though there was no answer")
+			}
+			return net.ErrClosed
+		},
+		"second Write": func(p *pair) error {
+			go p.c.Write(ctx, MessageText, make([]byte, 10_000))
+			time.Sleep(1)
+			return p.c.Write(ctx, MessageText, make([]byte, 10_000))
+		},
+		"second Writer": func(p *pair) error {
+			p.c.Writer(ctx, MessageText)
+			_, err := p.c.Writer(ctx, MessageText)
+			return err
+		},
+		"Messages": func(p *pair) error {
+			for _, err := range p.c.Messages(ctx) {
+				return err
+			}
+			return nil
+		},
+	}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 3}})
+				done := start(func() error { return call(p) })
+				synctest.Wait()
+				time.Sleep(time.Millisecond)
+				if !running(done) {
+					t.Fatalf("it does not wait: %v", <-done)
+				}
+				begin := time.Now()
+				if err := p.c.CloseNow(); err != nil && name != "Close" {
+					t.Errorf("CloseNow = %v", err)
+				}
+				if err := <-done; !errors.Is(err, net.ErrClosed) {
+					t.Errorf("it fails with %v, want net.ErrClosed", err)
+				}
+				if d := time.Since(begin); d > 10*time.Millisecond {
+					t.Errorf("it took %v", d)
+				}
+				if err := p.c.CloseNow(); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("a second CloseNow = %v", err)
+				}
+			})
+		})
+	}
+}
+
+// Close sends its frame behind all that was written, gathered replies too.
+func TestCloseFlushes(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		var send []wstest.Frame
+		for range 20 {
+			send = append(send, ping("p"), text("hello"))
+		}
+		p.WriteFrames(send...)
+		for range 10 {
+			if err := echoes["Read"](p.c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+		for range 10 {
+			p.WantFrame(wstest.Pong, "p")
+			p.WantFrame(wstest.Text, "hello")
+		}
+		p.WantClose(1000)
+		p.WriteClose(1000, "")
+		p.theirs.CloseWrite()
+		p.WantEOF()
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The peer's close frame ends writing as well as reading, and gives those who write its code.
+func TestPeerCloses(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		ping := start(func() error { return p.c.Ping(context.Background()) })
+		read := start(p.readError)
+		p.ReadFrame()
+		p.WriteFrames(text("not read by anybody else"), closing(4001, "enough"))
+		p.WantClose(4001)
+		p.Close()
+		for what, err := range map[string]error{
+			"Read":  <-read,
+			"Ping":  <-ping,
+			"Write": p.c.Write(context.Background(), MessageText, nil),
+		} {
+			var ce CloseError
+			if !errors.As(err, &ce) || ce.Code != 4001 || ce.Reason != "enough" {
+				t.Errorf("%s = %v, want close 4001 \"enough\"", what, err)
+			}
+		}
+		if err := p.c.Close(StatusNormalClosure, ""); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Close = %v, want net.ErrClosed", err)
+		}
+	})
+}
+
+// A peer that closes and does not end TCP holds nobody up for long.
+func TestPeerClosesAndStays(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		begin := time.Now()
+		p.WriteClose(1000, "")
+		if err := p.readError(); CloseStatus(err) != StatusNormalClosure {
+			t.Errorf("Read = %v", err)
+		}
+		d := time.Since(begin)
+		if !client && d != 0 {
+			t.Errorf("a server took %v to end TCP, want none", d)
+		}
+		if d > 5*time.Second {
+			t.Errorf("a client waited for %v", d)
+		}
+		p.WantClose(1000)
+		p.WantEOF()
+	})
+}
+
+// onEnd runs once, when the transport is closed, however the connection ends.
+func TestOnEnd(t *testing.T) {
+	ends := map[string]func(p *pair){
+		"CloseNow":      func(p *pair) { p.c.CloseNow(); p.c.CloseNow() },
+		"Close":         func(p *pair) { p.c.Close(StatusNormalClosure, "") },
+		"peer closed":   func(p *pair) { p.WriteClose(1000, ""); p.readError() },
+		"TCP ended":     func(p *pair) { p.Close(); p.readError() },
+		"TCP was reset": func(p *pair) { p.theirs.Reset(); p.readError() },
+		"bad frame":     func(p *pair) { p.WriteFrame(3, ""); p.readError() },
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				n := 0
+				p.c.onEnd(func() { n++ })
+				synctest.Wait()
+				if n != 0 {
+					t.Fatal("onEnd runs early")
+				}
+				end(p)
+				synctest.Wait()
+				if n != 1 {
+					t.Errorf("onEnd ran %d times", n)
+				}
+				if _, err := p.ours.Write(nil); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("the transport is not closed: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// CloseRead answers pings and ends with the connection; a data message is more than it is for.
+func TestCloseRead(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		parent, cancel := context.WithCancel(context.WithValue(context.Background(), ctxKey{}, "value"))
+		defer cancel()
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		ctx := p.c.CloseRead(parent)
+		if ctx.Value(ctxKey{}) != "value" {
+			t.Error("the context is not a child of the caller's")
+		}
+		if again := p.c.CloseRead(parent); again != ctx {
+			t.Error("a second CloseRead gives another context")
+		}
+		p.WriteFrame(wstest.Ping, "p")
+		p.WantFrame(wstest.Pong, "p")
+		if err := p.c.Write(ctx, MessageText, []byte("a")); err != nil {
+			t.Error(err)
+		}
+		p.WantFrame(wstest.Text, "a")
+		ping := start(func() error { return p.c.Ping(ctx) })
+		f := p.ReadFrame()
+		p.WriteFrame(wstest.Pong, string(f.Payload))
+		if err := <-ping; err != nil {
+			t.Errorf("Ping = %v", err)
+		}
+		if ctx.Err() != nil {
+			t.Fatal("the context has ended")
+		}
+		p.WriteClose(1000, "")
+		p.WantClose(1000)
+		p.Close()
+		<-ctx.Done()
+	})
+	t.Run("message", func(t *testing.T) {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{}, netfake.Options{})
+			ctx := p.c.CloseRead(context.Background())
+			p.WriteFrame(wstest.Text, "unexpected")
+			p.WantClose(1008)
+			p.WriteClose(1008, "")
+			p.Close()
+			<-ctx.Done()
+		})
+	})
+	t.Run("end of the parent", func(t *testing.T) {
+		bothRoles(t, func(t *testing.T, client bool) {
+			parent, cancel := context.WithCancel(context.Background())
+			p := newPair(t, client, connConfig{}, netfake.Options{})
+			ctx := p.c.CloseRead(parent)
+			cancel()
+			<-ctx.Done()
+			synctest.Wait()
+			if err := p.c.Write(context.Background(), MessageText, nil); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Write = %v, want net.ErrClosed", err)
+			}
+		})
+	})
+}
+
+type ctxKey struct{}

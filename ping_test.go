@@ -1,0 +1,205 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
+)
+
+// Ping returns when its pong is read: not for another's, nor for one that nobody asked for.
+func TestPing(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		read := start(p.readError)
+		for range 3 {
+			ping := start(func() error { return p.c.Ping(context.Background()) })
+			f := p.ReadFrame()
+			if f.Op != wstest.Ping {
+				t.Fatalf("got %v, want a ping", f)
+			}
+			p.WriteFrames(pong(""), pong("something"), pong(string(f.Payload)+"x"), text("a"))
+			if !running(ping) {
+				t.Fatalf("Ping takes another pong for its own: %v", <-ping)
+			}
+			p.WriteFrame(wstest.Pong, string(f.Payload))
+			if err := <-ping; err != nil {
+				t.Fatal(err)
+			}
+		}
+		// A pong that does not come.
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		if err := p.c.Ping(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != time.Second {
+			t.Errorf("Ping = %v after %v", err, time.Since(begin))
+		}
+		if err := p.c.Ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Ping with an ended context = %v", err)
+		}
+		late := p.ReadFrame()
+		p.WantIdle()
+		p.WriteFrame(wstest.Pong, string(late.Payload)) // too late, and of no harm
+		ping := start(func() error { return p.c.Ping(context.Background()) })
+		p.WriteFrame(wstest.Pong, string(p.ReadFrame().Payload))
+		if err := <-ping; err != nil {
+			t.Error(err)
+		}
+		// The end of the connection.
+		ping = start(func() error { return p.c.Ping(context.Background()) })
+		p.ReadFrame()
+		p.Close()
+		if err := <-ping; err == nil {
+			t.Error("Ping succeeds on a connection that ended")
+		}
+		<-read
+	})
+}
+
+// Many pings at once: each has its own pong, and one pong may answer for those before it (section 5.5.3).
+func TestConcurrentPings(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		read := start(p.readError)
+		const n = 20
+		var wg sync.WaitGroup
+		for range n {
+			wg.Go(func() {
+				if err := p.c.Ping(context.Background()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		payloads := map[string]bool{}
+		var last string
+		for i := range n {
+			f := p.ReadFrame()
+			last = string(f.Payload)
+			payloads[last] = true
+			if i < n/2 {
+				p.WriteFrame(wstest.Pong, last)
+			}
+		}
+		if len(payloads) != n {
+			t.Errorf("%d pings had %d different payloads", n, len(payloads))
+		}
+		p.WriteFrame(wstest.Pong, last)
+		// Frames are in the order of the calls' numbers, or not: answer all of them.
+		for payload := range payloads {
+			p.WriteFrame(wstest.Pong, payload)
+		}
+		wg.Wait()
+		p.c.CloseNow()
+		<-read
+	})
+}
+
+// OnPingReceived sees every ping and can keep the pong back; OnPongReceived sees every pong. They get a payload that
+// is theirs during the call, and the connection can be used in them.
+func TestPingCallbacks(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		var got []string
+		var p *pair
+		p = newPair(t, client, connConfig{
+			onPing: func(ctx context.Context, payload []byte) bool {
+				got = append(got, "ping "+string(payload))
+				if err := p.c.Write(context.Background(), MessageText, []byte("from the callback")); err != nil {
+					t.Error(err)
+				}
+				return string(payload) != "quiet"
+			},
+			onPong: func(ctx context.Context, payload []byte) { got = append(got, "pong "+string(payload)) },
+		}, netfake.Options{})
+		p.WriteFrames(ping("1"), ping("quiet"), pong("2"), ping(""), pong(""), text("end"))
+		p.wantRead(t, MessageText, "end")
+		if want := "ping 1|ping quiet|pong 2|ping |pong "; strings.Join(got, "|") != want {
+			t.Errorf("got %q, want %q", strings.Join(got, "|"), want)
+		}
+		var replies []string
+		for range 5 {
+			f := p.ReadFrame()
+			replies = append(replies, f.String())
+		}
+		if all := strings.Join(replies, "|"); strings.Count(all, "from the callback") != 3 ||
+			!strings.Contains(all, `pong frame "1"`) || !strings.Contains(all, `pong frame ""`) {
+			t.Errorf("got the replies %s", all)
+		}
+		p.WantIdle()
+	})
+}
+
+// Every ping is answered, in order, with its own payload, while the peer reads.
+func TestPongs(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		read := start(p.readError)
+		var send []wstest.Frame
+		for i := range 200 {
+			send = append(send, ping(fmt.Sprint("ping ", i)))
+			if i%3 == 0 {
+				send = append(send, text("between"))
+			}
+		}
+		p.WriteFrames(send...)
+		for i := range 200 {
+			p.WantFrame(wstest.Pong, fmt.Sprint("ping ", i))
+		}
+		p.WantIdle()
+		p.c.CloseNow()
+		<-read
+	})
+}
+
+// A peer that floods with pings and does not read takes no memory, and does not keep the Conn from reading. When it reads at last it
+// gets the pongs that found room, in order, and the latest.
+func TestPingFlood(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{writeBufferLimit: 2000}, netfake.Options{A: netfake.End{Buffer: 50}})
+		read := start(func() error { _, _, err := p.c.Read(context.Background()); return err })
+		const n = 20_000
+		payload := func(i int) string { return fmt.Sprintf("%05d %s", i, strings.Repeat("x", 100)) }
+		frames := make([][]byte, n)
+		for i := range frames {
+			frames[i] = p.Encode(ping(payload(i)))
+		}
+		got := allocated(func() {
+			for _, f := range frames {
+				p.WriteRaw(f)
+			}
+			p.WriteFrame(wstest.Text, "the end")
+			if err := <-read; err != nil {
+				t.Errorf("Read = %v", err)
+			}
+		})
+		if got > 1<<20 {
+			t.Errorf("%d pings of 106 bytes took %d KiB", n, got>>10)
+		}
+		synctest.Wait()
+		last, pongs := -1, 0
+		for last != n-1 {
+			f := p.ReadFrame()
+			var i int
+			if _, err := fmt.Sscanf(string(f.Payload), "%d", &i); err != nil || f.Op != wstest.Pong || i <= last || string(f.Payload) != payload(i) {
+				t.Fatalf("got %v after the pong of ping %d", f, last)
+			}
+			last = i
+			pongs++
+		}
+		if pongs < 10 || pongs > 30 {
+			t.Errorf("%d pongs were kept with a limit of 2000 bytes", pongs)
+		}
+		p.WantIdle()
+		// And then everything is as before.
+		p.WriteFrames(ping("a"), ping("b"), text("c"))
+		p.wantRead(t, MessageText, "c")
+		p.WantFrame(wstest.Pong, "a")
+		p.WantFrame(wstest.Pong, "b")
+	})
+}
