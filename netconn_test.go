@@ -1,0 +1,183 @@
+package websocket
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
+)
+
+// NetConn makes a stream of bytes of the messages: their limits do not show, and its end is io.EOF itself.
+func TestNetConn(t *testing.T) {
+	for _, typ := range []MessageType{MessageText, MessageBinary} {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{readLimit: 10}, netfake.Options{Buffer: 4 << 20})
+			nc := NetConn(context.Background(), p.c, typ)
+			op := wstest.Opcode(typ)
+
+			if n, err := nc.Write([]byte("hello")); n != 5 || err != nil {
+				t.Fatalf("Write = %d, %v", n, err)
+			}
+			p.WantFrame(op, "hello")
+			if n, err := nc.Write(nil); n != 0 || err != nil {
+				t.Fatalf("Write of nothing = %d, %v", n, err)
+			}
+			p.ReadFrame()
+			if nc.LocalAddr() != p.ours.LocalAddr() || nc.RemoteAddr() != p.ours.RemoteAddr() {
+				t.Errorf("addresses %v, %v", nc.LocalAddr(), nc.RemoteAddr())
+			}
+
+			long := strings.Repeat("long ", 500_000) // longer than any default limit
+			p.WriteFrames(fin(op, "one "), fin(op, ""), first(op, "tw"), ping("p"), cont("o "), fin(op, long+"\n"))
+			p.WriteClose(1000, "")
+			p.theirs.CloseWrite()
+			r := bufio.NewReader(nc)
+			line, err := r.ReadString('\n')
+			if err != nil || line != "one two "+long+"\n" {
+				t.Fatalf("read %s, %v", wstest.Quote([]byte(line)), err)
+			}
+			for range 2 {
+				if n, err := nc.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+					t.Errorf("at the end Read = %d, %v; want io.EOF itself", n, err)
+				}
+			}
+			p.WantFrame(wstest.Pong, "p")
+			if _, err := nc.Write([]byte("x")); err == nil {
+				t.Error("Write succeeds on a connection that is over")
+			}
+		})
+	}
+}
+
+func TestNetConnEnds(t *testing.T) {
+	tests := []struct {
+		name string
+		end  func(p *pair, nc net.Conn)
+		want error // io.EOF means io.EOF itself
+	}{
+		{"peer closed with 1000", func(p *pair, nc net.Conn) { p.WriteClose(1000, ""); p.Close() }, io.EOF},
+		{"peer closed with 1001", func(p *pair, nc net.Conn) { p.WriteClose(1001, ""); p.Close() }, io.EOF},
+		{"peer closed with 1011", func(p *pair, nc net.Conn) { p.WriteClose(1011, ""); p.Close() }, CloseError{Code: 1011}},
+		{"transport ended", func(p *pair, nc net.Conn) { p.Close() }, io.ErrUnexpectedEOF},
+		{"transport ended in a message", func(p *pair, nc net.Conn) { p.WriteFrames(first(wstest.Binary, "")); p.Close() }, io.ErrUnexpectedEOF},
+		{"closed here", func(p *pair, nc net.Conn) { nc.Close() }, net.ErrClosed},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				nc := NetConn(context.Background(), p.c, MessageBinary)
+				test.end(p, nc)
+				for range 2 {
+					_, err := nc.Read(make([]byte, 1))
+					if test.want == io.EOF && err != io.EOF || !errors.Is(err, test.want) {
+						t.Errorf("Read = %v, want %v", err, test.want)
+					}
+					if test.want != io.EOF && errors.Is(err, io.EOF) {
+						t.Errorf("Read = %v, which is io.EOF", err)
+					}
+				}
+			})
+		})
+	}
+	t.Run("Close sends 1000", func(t *testing.T) {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{}, netfake.Options{})
+			closed := start(NetConn(context.Background(), p.c, MessageBinary).Close)
+			p.WantClose(1000)
+			p.WriteClose(1000, "")
+			p.Close()
+			if err := <-closed; err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	t.Run("wrong type", func(t *testing.T) {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{}, netfake.Options{})
+			nc := NetConn(context.Background(), p.c, MessageBinary)
+			p.WriteFrame(wstest.Text, "text")
+			read := start(func() error { _, err := nc.Read(make([]byte, 1)); return err })
+			p.WantClose(1003)
+			p.WriteClose(1003, "")
+			p.Close()
+			if err := <-read; err == nil {
+				t.Error("Read succeeds")
+			}
+		})
+	})
+}
+
+// Deadlines are those of a net.Conn: a read that meets one can be repeated, at any byte.
+func TestNetConnDeadlines(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		nc := NetConn(context.Background(), p.c, MessageBinary)
+		timedOut := func(err error) bool {
+			var ne net.Error
+			return errors.Is(err, os.ErrDeadlineExceeded) && errors.As(err, &ne) && ne.Timeout()
+		}
+		var got []byte
+		b := make([]byte, 10)
+		for _, c := range p.Encode(first(wstest.Binary, "hel"), ping(""), cont("lo"), binaryF(" world")) {
+			nc.SetReadDeadline(time.Now().Add(time.Second))
+			if n, err := nc.Read(b); n != 0 || !timedOut(err) {
+				t.Fatalf("Read = %d, %v; want a timeout that is a net.Error", n, err)
+			}
+			p.WriteRaw([]byte{c})
+			nc.SetReadDeadline(time.Now().Add(time.Second))
+			for {
+				n, err := nc.Read(b)
+				got = append(got, b[:n]...)
+				if err == nil {
+					continue
+				}
+				if !timedOut(err) {
+					t.Fatal(err)
+				}
+				break
+			}
+		}
+		if string(got) != "hello world" {
+			t.Errorf("read %q", got)
+		}
+		nc.SetDeadline(time.Now().Add(-1))
+		if n, err := nc.Write([]byte("x")); n != 0 || !timedOut(err) {
+			t.Errorf("Write = %d, %v", n, err)
+		}
+		nc.SetDeadline(time.Time{})
+		if n, err := nc.Write([]byte("y")); n != 1 || err != nil {
+			t.Errorf("Write = %d, %v", n, err)
+		}
+		p.WantFrame(wstest.Pong, "")
+		p.WantFrame(wstest.Binary, "y")
+	})
+}
+
+// The end of NetConn's context ends its reads and writes.
+func TestNetConnContext(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		ctx, cancel := context.WithCancel(context.Background())
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		nc := NetConn(ctx, p.c, MessageBinary)
+		read := start(func() error { _, err := nc.Read(make([]byte, 1)); return err })
+		if !running(read) {
+			t.Fatal(<-read)
+		}
+		cancel()
+		if err := <-read; !errors.Is(err, context.Canceled) {
+			t.Errorf("Read = %v", err)
+		}
+		if _, err := nc.Write(nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("Write = %v", err)
+		}
+	})
+}
