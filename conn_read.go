@@ -160,10 +160,18 @@ func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
 	}
 	r.remain -= int64(n)
 	// Section 8.1. As it streams in, so that a long message fails with its first bad byte.
-	if r.validate && !r.text.write(p[:n]) {
+	if r.validate && !r.checkText(p[:n]) {
 		return 0, c.fail(ctx, errTextUTF8)
 	}
 	return n, nil
+}
+
+// checkText checks the next piece of a text.
+func (r *receiver) checkText(p []byte) bool {
+	if r.fin && r.remain == 0 && r.text == (utf8Validator{}) {
+		return validUTF8(p) // the end of it, from one code point on: no state to keep
+	}
+	return r.text.write(p)
 }
 
 // endMessage ends the message whose last frame has been read to its end.
