@@ -36,6 +36,8 @@ const (
 
 // utf8Tables is read by the assembly: what can be wrong by the high half of the first byte, by its low half, and
 // by the high half of the second byte.
+//
+//lint:ignore U1000 staticcheck does not read assembly
 var utf8Tables = [3][16]byte{
 	{
 		0x0: badLong, 0x1: badLong, 0x2: badLong, 0x3: badLong,
