@@ -1,0 +1,172 @@
+package wsjson_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/wsjson"
+)
+
+type point struct{ X, Y int }
+
+// connect serves one connection with serve and returns the client's end of it. end closes that, and returns when serve has returned.
+func connect(serve func(c *websocket.Conn, r *http.Request)) (c *websocket.Conn, end func()) {
+	returned := make(chan struct{})
+	s := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+		defer close(returned)
+		serve(c, r)
+	}, nil))
+	c, _, err := websocket.Dial(context.Background(), "ws"+strings.TrimPrefix(s.URL, "http"), nil)
+	if err != nil {
+		panic(err)
+	}
+	return c, func() {
+		c.CloseNow()
+		<-returned
+		s.Close()
+	}
+}
+
+// dial is connect for a test.
+func dial(t *testing.T, serve func(c *websocket.Conn, r *http.Request)) *websocket.Conn {
+	c, end := connect(serve)
+	t.Cleanup(end)
+	return c
+}
+
+func TestRoundTrip(t *testing.T) {
+	for _, typ := range []websocket.MessageType{websocket.MessageText, websocket.MessageBinary} {
+		c := dial(t, func(c *websocket.Conn, r *http.Request) {
+			_, data, err := c.Read(r.Context())
+			if err == nil {
+				err = c.Write(r.Context(), typ, data)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		want := map[string]any{"text": "größer <als> \u2028", "list": []any{1.5, nil, true}}
+		if err := wsjson.Write(t.Context(), c, want); err != nil {
+			t.Fatal(err)
+		}
+		var got any
+		if err := wsjson.Read(t.Context(), c, &got); err != nil {
+			t.Fatal(err)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("as %v: got %v, want %v", typ, got, want)
+		}
+	}
+}
+
+func TestWriteSendsText(t *testing.T) {
+	type message struct {
+		typ  websocket.MessageType
+		data string
+	}
+	received := make(chan message, 1)
+	c := dial(t, func(c *websocket.Conn, r *http.Request) {
+		typ, data, err := c.Read(r.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		received <- message{typ, string(data)}
+	})
+	if err := wsjson.Write(t.Context(), c, point{1, 2}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := <-received, (message{websocket.MessageText, `{"X":1,"Y":2}`}); got != want {
+		t.Errorf("sent %v, want %v", got, want)
+	}
+}
+
+func TestReadRefuses(t *testing.T) {
+	for _, test := range []string{"", "{", `{"X":"one"}`, "1 2", "\"\x01\""} {
+		status := make(chan websocket.StatusCode, 1)
+		c := dial(t, func(c *websocket.Conn, r *http.Request) {
+			c.Write(r.Context(), websocket.MessageText, []byte(test))
+			_, _, err := c.Read(r.Context())
+			status <- websocket.CloseStatus(err)
+		})
+		var p point
+		err := wsjson.Read(t.Context(), c, &p)
+		if err == nil || !strings.HasPrefix(err.Error(), "wsjson: ") {
+			t.Errorf("Read of %q: %v", test, err)
+		}
+		if got := <-status; got != websocket.StatusInvalidFramePayloadData {
+			t.Errorf("Read of %q closed the connection with %v", test, got)
+		}
+		if _, _, err := c.Read(t.Context()); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Read after it: %v", err)
+		}
+	}
+}
+
+// What cannot be marshaled sends nothing, and the connection goes on.
+func TestWriteRefuses(t *testing.T) {
+	c := dial(t, func(c *websocket.Conn, r *http.Request) {
+		var p point
+		if err := wsjson.Read(r.Context(), c, &p); err != nil || p != (point{3, 4}) {
+			t.Errorf("received %v, %v", p, err)
+		}
+		wsjson.Write(r.Context(), c, p)
+	})
+	if err := wsjson.Write(t.Context(), c, make(chan int)); err == nil {
+		t.Error("a channel was marshaled")
+	}
+	if err := wsjson.Write(t.Context(), c, point{3, 4}); err != nil {
+		t.Fatal(err)
+	}
+	var p point
+	if err := wsjson.Read(t.Context(), c, &p); err != nil || p != (point{3, 4}) {
+		t.Errorf("answer %v, %v", p, err)
+	}
+}
+
+func TestErrorsOfTheConnection(t *testing.T) {
+	c := dial(t, func(c *websocket.Conn, r *http.Request) { c.Close(4000, "gone") })
+	var p point
+	if err := wsjson.Read(t.Context(), c, &p); websocket.CloseStatus(err) != 4000 {
+		t.Errorf("Read: %v", err)
+	}
+	if err := wsjson.Write(t.Context(), c, p); err == nil {
+		t.Error("Write succeeded on a closed connection")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c = dial(t, func(c *websocket.Conn, r *http.Request) { c.Read(r.Context()) })
+	if err := wsjson.Read(ctx, c, &p); !errors.Is(err, context.Canceled) {
+		t.Errorf("Read with an ended context: %v", err)
+	}
+	if err := wsjson.Write(ctx, c, p); !errors.Is(err, context.Canceled) {
+		t.Errorf("Write with an ended context: %v", err)
+	}
+}
+
+func Example() {
+	c, end := connect(func(c *websocket.Conn, r *http.Request) {
+		var p point
+		if err := wsjson.Read(r.Context(), c, &p); err != nil {
+			return
+		}
+		p.X, p.Y = p.Y, p.X
+		wsjson.Write(r.Context(), c, p)
+	})
+	defer end()
+
+	if err := wsjson.Write(context.Background(), c, point{1, 2}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	var answer point
+	err := wsjson.Read(context.Background(), c, &answer)
+	fmt.Println(answer, err)
+	// Output: {2 1} <nil>
+}
