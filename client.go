@@ -204,9 +204,8 @@ func boundHandshake(ctx context.Context, timeout time.Duration) *handshakeBound 
 	if timeout > 0 {
 		b.limit, b.stop = context.WithTimeout(ctx, timeout)
 	}
-	inner, cancel := context.WithCancelCause(context.WithoutCancel(b.limit))
-	b.ctx, b.cancel = deadlineContext{inner, b.limit}, cancel
-	b.unhook = context.AfterFunc(b.limit, func() { cancel(context.Cause(b.limit)) })
+	b.ctx, b.cancel = context.WithCancelCause(context.WithoutCancel(b.limit))
+	b.unhook = context.AfterFunc(b.limit, func() { b.cancel(context.Cause(b.limit)) })
 	return b
 }
 
@@ -233,14 +232,6 @@ func (b *handshakeBound) fail(err error) error {
 	}
 	return err
 }
-
-// A deadlineContext shows the deadline of another context: dialers divide the time that is left.
-type deadlineContext struct {
-	context.Context
-	limit context.Context
-}
-
-func (c deadlineContext) Deadline() (time.Time, bool) { return c.limit.Deadline() }
 
 // A connTrace remembers the connection that the HTTP client got last: after redirects, it is the one that was upgraded.
 type connTrace struct{ last atomic.Pointer[net.Conn] }

@@ -511,6 +511,24 @@ func TestDialContext(t *testing.T) {
 	}
 }
 
+// A context that ends when the response is there already ends the handshake too, and the connection with it.
+func TestDialContextAtTheEnd(t *testing.T) {
+	near, far := netfake.Pipe(netfake.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(wstest.Response(r.Header.Get("Sec-WebSocket-Key")))), r)
+		resp.Body = struct{ io.ReadWriteCloser }{near}
+		cancel()
+		<-r.Context().Done()
+		return resp, err
+	})}
+	c, _, err := Dial(ctx, "ws://example.com", &DialOptions{HTTPClient: client})
+	if c != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, %v", c, err)
+	}
+	wstest.NewPeer(t, far, wstest.Server).WantEnd()
+}
+
 // A server that refuses and then stalls holds nobody up for long.
 func TestDialRefusalStalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -742,3 +742,22 @@ func TestCheckResponse(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckExtensions(t *testing.T) {
+	list := func(s string) []extension {
+		exts, _ := parseExtensions([]string{s})
+		return exts
+	}
+	for _, tt := range []struct{ agreed, offered, err string }{
+		{"", "", ""},
+		{"", "a, b", ""},
+		{"b; x=1", "a, b", ""},
+		{"b, a", "a, b", ""},
+		{"a, c", "a, b", `extension "c", which was not offered`},
+		{"c", "", `extension "c", which was not offered`},
+	} {
+		if err := checkExtensions(list(tt.agreed), list(tt.offered)); !matches(err, tt.err) {
+			t.Errorf("%q of %q: got the error %v, want %q", tt.agreed, tt.offered, err, tt.err)
+		}
+	}
+}
