@@ -25,7 +25,8 @@ func (w *sender) write(ctx context.Context, out []byte, job written) error {
 	switch {
 	case job.rest == nil:
 		n, err = w.conn.Write(out)
-	case w.vectored && !w.half.client:
+	case !w.half.client && (w.vectored || !w.fragile && len(job.rest) > copyMax):
+		// Without writev that is a write more, which costs less than the copy.
 		var n64 int64
 		n64, err = writeVec(w.conn, out, job.rest)
 		n = int(n64)
@@ -43,16 +44,23 @@ func (w *sender) write(ctx context.Context, out []byte, job written) error {
 	return nil
 }
 
-// writeChunks writes out and the rest of the frame that it ends with, through one buffer: masked if this endpoint is the client.
-// It returns the buffer in place of out.
+// copyMax is how much a server copies to send a header and the begin of its payload in one piece: as much as goes into one record of TLS.
+const copyMax = 16 << 10
+
+// writeChunks writes out and the rest of the frame that it ends with, through one buffer: masked if this endpoint is the client; else only so that the header does
+// not go by itself. It returns the buffer in place of out.
 func (w *sender) writeChunks(out []byte, job written) (n int, buf []byte, err error) {
 	rest, key := job.rest, job.key
-	if size := min(len(out)+len(rest), bufLarge); size > cap(out) {
+	chunk := bufLarge
+	if !w.half.client {
+		chunk = max(copyMax, len(out))
+	}
+	if size := min(len(out)+len(rest), chunk); size > cap(out) {
 		out = growBuf(out, size)
 	}
 	for {
 		at := len(out)
-		k := min(len(rest), cap(out)-at)
+		k := min(len(rest), min(chunk, cap(out))-at)
 		out = out[:at+k]
 		if w.half.client {
 			key = copyMask(out[at:], rest[:k], key)
