@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -39,7 +40,13 @@ type autobahnCase struct {
 }
 
 func (tc autobahnCase) run(t *testing.T, client bool, echo echoFunc) {
-	ap := newAutobahnPeer(t, client, echo)
+	t.Helper()
+	ours, theirs := fakeLink()
+	tc.runOver(t, ours, theirs, client, echo)
+}
+
+func (tc autobahnCase) runOver(t *testing.T, ours, theirs net.Conn, client bool, echo echoFunc) {
+	ap := newAutobahnPeer(t, ours, theirs, client, echo)
 	if tc.cut == byFrames {
 		for _, f := range tc.send {
 			ap.write(ap.Encode(f))
@@ -136,15 +143,16 @@ func ended(c *Conn) error {
 	return err
 }
 
-func newAutobahnPeer(t *testing.T, client bool, echo echoFunc) *autobahnPeer {
+func newAutobahnPeer(t *testing.T, ours, theirs net.Conn, client bool, echo echoFunc) *autobahnPeer {
 	t.Helper()
-	ours, theirs := netfake.Pipe(netfake.Options{})
 	role := wstest.Client
 	if client {
 		role = wstest.Server
 	}
 	ap := &autobahnPeer{Peer: wstest.NewPeer(t, theirs, role), t: t, client: client, echoed: make(chan error, 1)}
-	ap.Timeout = time.Second
+	if _, ok := theirs.(*netfake.Conn); ok {
+		ap.Timeout = time.Second // exact, in a bubble
+	}
 	c := newConn(connConfig{transport: ours, client: client})
 	go func() {
 		var err error
@@ -190,6 +198,7 @@ func (ap *autobahnPeer) wantFail(code int) {
 	ap.WantClose(code)
 	ap.write(ap.Encode(wstest.CloseFrame(code, ""))) // the suite answers, if it still can
 	ap.WantEOF()
+	ap.Close()
 	err := <-ap.echoed
 	if err == nil || CloseStatus(err) != -1 || errors.Is(err, io.EOF) {
 		ap.t.Errorf("the echo loop ended with %v, want an error of its own side", err)
@@ -261,6 +270,30 @@ func TestAutobahn(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// The same over real sockets, where Conn waits and writes in other ways.
+func TestAutobahnSockets(t *testing.T) {
+	for _, l := range links {
+		if l.bubble {
+			continue
+		}
+		for _, client := range []bool{false, true} {
+			for _, tc := range autobahnCases() {
+				if tc.cut == byBytes && len(tc.send) > 5 {
+					tc.cut = 3
+				}
+				name := fmt.Sprintf("%s/server/%s", l.name, tc.id)
+				if client {
+					name = fmt.Sprintf("%s/client/%s", l.name, tc.id)
+				}
+				t.Run(name, func(t *testing.T) {
+					ours, theirs := l.make(t)
+					tc.runOver(t, ours, theirs, client, echoes["Read"])
+				})
+			}
+		}
 	}
 }
 
@@ -456,7 +489,8 @@ var autobahnScripts = map[string]func(*testing.T, bool, echoFunc){
 
 func fivePings(t *testing.T, client bool, echo echoFunc, cut int) {
 	parts := wstest.Fragments(wstest.Text, "fragment1", "fragment2", "fragment3", "fragment4", "fragment5")
-	ap := newAutobahnPeer(t, client, echo)
+	ours, theirs := fakeLink()
+	ap := newAutobahnPeer(t, ours, theirs, client, echo)
 	write := func(fs ...wstest.Frame) {
 		if cut == atOnce {
 			ap.WriteFrames(fs...)
@@ -479,7 +513,8 @@ func fivePings(t *testing.T, client bool, echo echoFunc, cut int) {
 
 // failFast sends one text in three parts, as three frames or as three writes of one frame. The second makes it invalid.
 func failFast(t *testing.T, client bool, echo echoFunc, asFrames bool, parts ...string) {
-	ap := newAutobahnPeer(t, client, echo)
+	ours, theirs := fakeLink()
+	ap := newAutobahnPeer(t, ours, theirs, client, echo)
 	var writes [][]byte
 	if asFrames {
 		for _, f := range wstest.Fragments(wstest.Text, parts...) {

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -103,9 +105,10 @@ func FuzzClosePayload(f *testing.F) {
 // streamSetup is how FuzzStream and TestRandomStreams set a Conn up.
 type streamSetup struct {
 	client, skipUTF8 bool
-	pieces           []byte // lengths of the writes, in turn; 0 means all that is left
-	buffer           int    // of the transport towards the Conn
-	how              byte   // of reading: see reads
+	pieces           []byte                                   // lengths of the writes, in turn; 0 means all that is left
+	buffer           int                                      // of the transport towards the Conn
+	how              byte                                     // of reading: see reads
+	link             func(*testing.T) (ours, theirs net.Conn) // nil: a fake
 }
 
 const streamReadLimit = 2000
@@ -123,7 +126,12 @@ func checkStream(t *testing.T, stream []byte, s streamSetup) {
 			stream[:min(len(stream), 300)], s, want.Code, want.Why, want.Closed, want.Rest, want.Events)
 	}
 
-	ours, theirs := netfake.Pipe(netfake.Options{A: netfake.End{Buffer: 1 << 20}, B: netfake.End{Buffer: s.buffer}})
+	var ours, theirs net.Conn
+	if s.link != nil {
+		ours, theirs = s.link(t)
+	} else {
+		ours, theirs = netfake.Pipe(netfake.Options{A: netfake.End{Buffer: 1 << 20}, B: netfake.End{Buffer: s.buffer}})
+	}
 	var events []wstest.Event
 	c := newConn(connConfig{transport: ours, client: s.client, skipUTF8: s.skipUTF8, readLimit: streamReadLimit,
 		onPing: func(_ context.Context, p []byte) bool {
@@ -150,7 +158,7 @@ func checkStream(t *testing.T, stream []byte, s streamSetup) {
 			}
 			left = left[n:]
 		}
-		theirs.CloseWrite()
+		theirs.(interface{ CloseWrite() error }).CloseWrite()
 	}()
 	var pongs []string
 	var closes []wstest.Frame
@@ -160,7 +168,7 @@ func checkStream(t *testing.T, stream []byte, s streamSetup) {
 		defer close(peerDone)
 		for {
 			f, err := wstest.ReadFrame(theirs)
-			if err == io.EOF {
+			if err == io.EOF || len(closes) > 0 && errors.Is(err, syscall.ECONNRESET) {
 				return
 			}
 			if err == nil {
@@ -344,6 +352,36 @@ func TestRandomStreams(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
+	}
+}
+
+// And over real sockets.
+func TestRandomStreamsSockets(t *testing.T) {
+	n := 300
+	if testing.Short() {
+		n = 30
+	}
+	for _, l := range links {
+		if l.bubble {
+			continue
+		}
+		t.Run(l.name, func(t *testing.T) {
+			for seed := range n {
+				rnd := rand.New(rand.NewPCG(uint64(seed), 7692))
+				setup := streamSetup{client: rnd.IntN(2) == 0, skipUTF8: rnd.IntN(4) == 0, how: byte(rnd.IntN(256)), link: l.make}
+				for range rnd.IntN(4) {
+					setup.pieces = append(setup.pieces, byte(rnd.IntN(40)*rnd.IntN(7)))
+				}
+				sender := wstest.Client
+				if setup.client {
+					sender = wstest.Server
+				}
+				checkStream(t, randomStream(rnd, sender), setup)
+				if t.Failed() {
+					t.Fatalf("seed %d", seed)
+				}
+			}
+		})
 	}
 }
 
