@@ -350,7 +350,7 @@ func TestCloseNow(t *testing.T) {
 		"Ping":        func(p *pair) error { return p.c.Ping(ctx) },
 		"CloseRead":   func(p *pair) error { <-p.c.CloseRead(ctx).Done(); return net.ErrClosed },
 		"NetConn":     func(p *pair) error { _, err := NetConn(ctx, p.c, MessageText).Read(make([]byte, 1)); return err },
-		"second Read": func(p *pair) error { go p.readError(); time.Sleep(1); return p.readError() },
+		"second Read": func(p *pair) error { go p.readError(); time.Sleep(time.Nanosecond); return p.readError() },
 		"Close": func(p *pair) error {
 			if err := p.c.Close(StatusNormalClosure, ""); err == nil {
 				return errors.New("no error, though there was no answer")
@@ -359,7 +359,7 @@ func TestCloseNow(t *testing.T) {
 		},
 		"second Write": func(p *pair) error {
 			go p.c.Write(ctx, MessageText, make([]byte, 10_000))
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			return p.c.Write(ctx, MessageText, make([]byte, 10_000))
 		},
 		"second Writer": func(p *pair) error {

@@ -181,6 +181,12 @@ async function run() {
       // While the server was away the browser reported refused connections; nothing else may be there.
       assert.deepEqual(page.complaints.filter((text) => !text.includes('ERR_CONNECTION_REFUSED')), [], `what the browser says about ${name}'s page`);
     }
+  } catch (error) {
+    // What the windows looked like then.
+    for (const [i, context] of browser.contexts().entries()) {
+      for (const page of context.pages()) await shot(page, `failed-${i}`).catch(() => {});
+    }
+    throw error;
   } finally {
     await browser.close();
   }
