@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/seed70bc5565/websocket"
@@ -23,7 +22,7 @@ func connect(serve func(c *websocket.Conn, r *http.Request)) (c *websocket.Conn,
 		defer close(returned)
 		serve(c, r)
 	}, nil))
-	c, _, err := websocket.Dial(context.Background(), "ws"+strings.TrimPrefix(s.URL, "http"), nil)
+	c, _, err := websocket.Dial(context.Background(), s.URL, nil)
 	if err != nil {
 		panic(err)
 	}

@@ -2,7 +2,6 @@ package docs_test
 
 import (
 	"net/http/httptest"
-	"strings"
 	"testing"
 
 	"github.com/seed70bc5565/websocket"
@@ -11,7 +10,7 @@ import (
 func TestReadmeServerAndClient(t *testing.T) {
 	s := httptest.NewServer(websocket.Handler(echo, nil))
 	defer s.Close()
-	reply, err := hello(t.Context(), "ws"+strings.TrimPrefix(s.URL, "http"))
+	reply, err := hello(t.Context(), s.URL)
 	if err != nil || reply != "hello" {
 		t.Fatalf("hello() = %q, %v", reply, err)
 	}

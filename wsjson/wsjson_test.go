@@ -23,7 +23,7 @@ func connect(serve func(c *websocket.Conn, r *http.Request)) (c *websocket.Conn,
 		defer close(returned)
 		serve(c, r)
 	}, nil))
-	c, _, err := websocket.Dial(context.Background(), "ws"+strings.TrimPrefix(s.URL, "http"), nil)
+	c, _, err := websocket.Dial(context.Background(), s.URL, nil)
 	if err != nil {
 		panic(err)
 	}
