@@ -29,7 +29,9 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 	}
 	ctx, cancel := c.closeContext(context.Background())
 	err := c.closeHandshake(ctx, payload)
-	c.end(nil)
+	if !c.end(nil) {
+		<-c.life.done // somebody else is about to end it: the reader that met the answer, or a writer that failed
+	}
 	cancel()
 	if badArgument != nil {
 		err = badArgument
@@ -108,6 +110,7 @@ func (c *Conn) CloseNow() error {
 		c.w.tryFlush()
 	}
 	if !c.end(nil) {
+		<-c.life.done
 		return errClosed
 	}
 	return nil
