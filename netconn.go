@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
+	"os"
 	"time"
 )
 
@@ -26,68 +26,64 @@ type netConn struct {
 	ctx context.Context
 	typ MessageType
 
-	mu  sync.Mutex // guards cur; not held across I/O
-	cur io.Reader  // of the message in progress, or nil
+	turn turn      // held by the Read that owns cur
+	cur  io.Reader // of the message in progress, or nil
 }
 
 func (n *netConn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	if n.turn.lock(n.ctx) != nil {
+		return 0, n.error("read", n.c.interrupted("read", n.ctx, nil))
+	}
+	defer n.turn.unlock()
 	for {
-		r, err := n.message()
-		if err != nil {
-			return 0, err
-		}
-		k, err := r.Read(p)
-		if err == io.EOF {
-			n.mu.Lock()
-			if n.cur == r {
-				n.cur = nil
+		if n.cur == nil {
+			if err := n.nextMessage(); err != nil {
+				return 0, n.error("read", err)
 			}
-			n.mu.Unlock()
-			err = nil
+		}
+		k, err := n.cur.Read(p)
+		if err == io.EOF {
+			n.cur, err = nil, nil
+		} else if errors.Is(err, errStaleReader) {
+			n.cur = nil // somebody reads from c beside us
 		}
 		if k > 0 || err != nil {
-			return k, n.readError(err)
+			return k, n.error("read", err)
 		}
 	}
 }
 
-// message returns the reader of the message in progress, or of the next one.
-func (n *netConn) message() (io.Reader, error) {
-	n.mu.Lock()
-	cur := n.cur
-	n.mu.Unlock()
-	if cur != nil {
-		return cur, nil
-	}
+// nextMessage waits for a message.
+func (n *netConn) nextMessage() error {
 	typ, r, err := n.c.Reader(n.ctx)
 	if err != nil {
-		return nil, n.readError(err)
+		return err
 	}
 	if typ != n.typ {
-		err := fmt.Errorf("websocket: message of type %v in a stream of %v", typ, n.typ)
 		n.c.Close(StatusUnsupportedData, "unexpected message type")
-		return nil, err
+		return fmt.Errorf("websocket: message of type %v in a stream of %v", typ, n.typ)
 	}
-	n.mu.Lock()
 	n.cur = r
-	n.mu.Unlock()
-	return r, nil
+	return nil
 }
 
-// readError turns an orderly end into io.EOF itself, as callers of a net.Conn compare.
-func (n *netConn) readError(err error) error {
-	if errors.Is(err, io.EOF) {
+// error turns an orderly end into io.EOF itself, as callers of a net.Conn compare, and the end of a deadline into a net.Error.
+func (n *netConn) error(op string, err error) error {
+	switch {
+	case errors.Is(err, io.EOF):
 		return io.EOF
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &net.OpError{Op: op, Net: "websocket", Source: n.LocalAddr(), Addr: n.RemoteAddr(), Err: os.ErrDeadlineExceeded}
 	}
 	return err
 }
 
 func (n *netConn) Write(p []byte) (int, error) {
 	if err := n.c.Write(n.ctx, n.typ, p); err != nil {
-		return 0, err
+		return 0, n.error("write", err)
 	}
 	return len(p), nil
 }

@@ -1,0 +1,322 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
+)
+
+// stalledPair returns a pair whose transport towards the peer is full, with exactly one message, "full".
+func stalledPair(t *testing.T, client bool, cfg connConfig) *pair {
+	t.Helper()
+	room := (&pair{client: client}).frameSize(len("full"))
+	p := newPair(t, client, cfg, netfake.Options{A: netfake.End{Buffer: room}})
+	if err := p.c.Write(context.Background(), MessageText, []byte("full")); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// writeFragment writes fragmentSize+1 bytes to w, which sends all but the last, in a frame that is not too long to gather.
+func writeFragment(w io.Writer) error {
+	_, err := io.WriteString(w, "a")
+	if err == nil {
+		_, err = io.WriteString(w, strings.Repeat("a", fragmentSize))
+	}
+	return err
+}
+
+// What a write that is given up leaves behind is the state before it, not that of others who have gone on meanwhile: a message that
+// was begun behind it goes on with continuation frames, and one that was finished behind it is not continued.
+func TestGivenUpWriteLeavesFragmentsAlone(t *testing.T) {
+	giveUp := map[string]func(c *Conn, ctx context.Context) error{
+		"short": func(c *Conn, ctx context.Context) error { return c.Write(ctx, MessageText, []byte("given up")) },
+		"long":  func(c *Conn, ctx context.Context) error { return c.Write(ctx, MessageText, make([]byte, 50_000)) },
+		"ping":  func(c *Conn, ctx context.Context) error { return c.Ping(ctx) },
+	}
+	for name, write := range giveUp {
+		t.Run(name+"/before a message", func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := stalledPair(t, client, connConfig{})
+				ctx, cancel := context.WithCancel(context.Background())
+				given := start(func() error { return write(p.c, ctx) })
+				running(given)
+				w, err := p.c.Writer(context.Background(), MessageText)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := writeFragment(w); err != nil {
+					t.Fatal(err)
+				}
+				cancel()
+				if err := <-given; !errors.Is(err, context.Canceled) {
+					t.Fatal(err)
+				}
+				done := start(w.Close)
+				p.WantFrame(wstest.Text, "full")
+				p.WantMessage(wstest.Text, strings.Repeat("a", fragmentSize+1))
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+	t.Run("ping/inside a message", func(t *testing.T) {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := stalledPair(t, client, connConfig{})
+			p.WantFrame(wstest.Text, "full")
+			w, err := p.c.Writer(context.Background(), MessageText)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun := start(func() error { return writeFragment(w) })
+			if f := p.ReadFrame(); f.Fin || f.Op != wstest.Text || <-begun != nil {
+				t.Fatalf("got %v", f)
+			}
+			p.c.w.conn.Write(make([]byte, p.frameSize(len("full")))) // the transport is full again
+			ctx, cancel := context.WithCancel(context.Background())
+			given := start(func() error { return p.c.Ping(ctx) })
+			running(given)
+			if err := w.Close(); err != nil { // gathers
+				t.Fatal(err)
+			}
+			cancel()
+			<-given
+			next := start(func() error { return p.c.Write(context.Background(), MessageText, []byte("next")) })
+			io.ReadFull(p.theirs, make([]byte, p.frameSize(len("full"))))
+			if f := p.ReadFrame(); f.Op != wstest.Continuation || !f.Fin {
+				t.Fatalf("got %v", f)
+			}
+			p.WantFrame(wstest.Text, "next")
+			if err := <-next; err != nil {
+				t.Error(err)
+			}
+		})
+	})
+}
+
+// What others left to a writer that waits for the wire goes out though that writer must then wait for another's message.
+func TestGatheredGoesOutWhenItsWriterMustWait(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := stalledPair(t, client, connConfig{})
+		one := start(func() error { return p.c.Write(context.Background(), MessageText, []byte("one")) })
+		running(one)
+		long := start(func() error { return p.c.Write(context.Background(), MessageText, make([]byte, gatherMax+1)) })
+		running(long)
+		if err := p.c.Write(context.Background(), MessageText, []byte("two")); err != nil {
+			t.Fatal(err)
+		}
+		w, err := p.c.Writer(context.Background(), MessageText)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.WantFrame(wstest.Text, "full")
+		p.WantFrame(wstest.Text, "one")
+		p.WantFrame(wstest.Text, "two")
+		if !running(long) {
+			t.Fatal("a message goes out while another is not finished")
+		}
+		closed := start(w.Close)
+		p.WantFrame(wstest.Text, "")
+		p.WantFrame(wstest.Text, string(make([]byte, gatherMax+1)))
+		<-closed
+	})
+}
+
+// Pings are answered however small the buffer is.
+func TestPongWithSmallBuffer(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{writeBufferLimit: 1}, netfake.Options{})
+		read := start(p.readError)
+		for i := range 3 {
+			payload := strings.Repeat("p", 60*i)
+			p.WriteFrame(wstest.Ping, payload)
+			p.WantFrame(wstest.Pong, payload)
+		}
+		p.c.CloseNow()
+		<-read
+	})
+}
+
+// CloseNow, and the end of the transport, cut a Close short that waits for a write in progress.
+func TestCloseBehindStalledWriteIsCutShort(t *testing.T) {
+	for _, size := range []int{10, 100_000} {
+		for name, end := range map[string]func(p *pair){
+			"CloseNow": func(p *pair) { p.c.CloseNow() },
+			"reset":    func(p *pair) { p.theirs.Reset() },
+			"end":      func(p *pair) { p.theirs.Close() },
+		} {
+			t.Run(fmt.Sprintf("%s/%d", name, size), func(t *testing.T) {
+				bothRoles(t, func(t *testing.T, client bool) {
+					p := stalledPair(t, client, connConfig{closeTimeout: time.Hour})
+					write := start(func() error { return p.c.Write(context.Background(), MessageText, make([]byte, size)) })
+					running(write)
+					begin := time.Now()
+					closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+					time.Sleep(time.Second)
+					end(p)
+					if err := <-closed; err == nil {
+						t.Error("Close = nil")
+					}
+					if d := time.Since(begin); d != time.Second {
+						t.Errorf("Close took %v", d)
+					}
+					if err := <-write; err == nil {
+						t.Error("Write = nil")
+					}
+				})
+			})
+		}
+	}
+}
+
+// The peer's close frame comes while ours is on its way: ours still goes out whole, and Close succeeds.
+func TestCloseFramesCross(t *testing.T) {
+	for _, reading := range []bool{false, true} {
+		t.Run(fmt.Sprintf("reading %v", reading), func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := stalledPair(t, client, connConfig{})
+				var read <-chan error
+				if reading {
+					read = start(p.readError)
+					running(read)
+				}
+				closed := start(func() error { return p.c.Close(StatusGoingAway, "ours") })
+				running(closed)
+				p.WriteClose(1000, "theirs")
+				if !running(closed) {
+					t.Errorf("Close = %v, before its frame is out", <-closed)
+				}
+				p.WantFrame(wstest.Text, "full")
+				if reason := p.WantClose(1001); reason != "ours" {
+					t.Errorf("reason %q", reason)
+				}
+				if client {
+					p.Close()
+				} else {
+					p.WantEOF()
+				}
+				if err := <-closed; err != nil {
+					t.Errorf("Close = %v", err)
+				}
+				if reading {
+					if err := <-read; !errors.Is(err, net.ErrClosed) {
+						t.Errorf("Read = %v", err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A deadline that has passed, of reads or of writes, does not keep Close from its handshake: its own timeout bounds it.
+func TestCloseAfterDeadline(t *testing.T) {
+	for name, set := range map[string]func(c *Conn, t time.Time) error{
+		"read": (*Conn).SetReadDeadline, "write": (*Conn).SetWriteDeadline, "both": (*Conn).SetDeadline,
+	} {
+		for _, d := range []time.Duration{-time.Second, time.Second} {
+			t.Run(fmt.Sprintf("%s/%v", name, d), func(t *testing.T) {
+				bothRoles(t, func(t *testing.T, client bool) {
+					p := newPair(t, client, connConfig{}, netfake.Options{})
+					set(p.c, time.Now().Add(d))
+					closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+					time.Sleep(2 * time.Second)
+					p.WantClose(1000)
+					p.WriteClose(1000, "")
+					if client {
+						p.Close()
+					}
+					if err := <-closed; err != nil {
+						t.Errorf("Close = %v", err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Any number of goroutines may read from a NetConn, as from any net.Conn: nothing is lost, and nobody fails.
+func TestNetConnConcurrentReaders(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{Buffer: 100})
+		nc := NetConn(context.Background(), p.c, MessageBinary)
+		var mu sync.Mutex
+		total := 0
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				b := make([]byte, 7)
+				for {
+					n, err := nc.Read(b)
+					mu.Lock()
+					total += n
+					mu.Unlock()
+					if err != nil {
+						if err != io.EOF {
+							t.Error(err)
+						}
+						return
+					}
+				}
+			})
+		}
+		const n = 300
+		for i := range n {
+			p.WriteFrame(wstest.Binary, strings.Repeat("x", i))
+		}
+		p.WriteClose(1000, "")
+		p.WantClose(1000)
+		p.Close()
+		wg.Wait()
+		if want := n * (n - 1) / 2; total != want {
+			t.Errorf("%d bytes arrived, want %d", total, want)
+		}
+	})
+}
+
+// The error of a deadline is a net.Error whose Timeout is true, as net.Conn promises.
+func TestNetConnTimeoutError(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := stalledPair(t, client, connConfig{})
+		nc := NetConn(context.Background(), p.c, MessageBinary)
+		nc.SetDeadline(time.Now().Add(time.Second))
+		for range 2 {
+			_, err := nc.Read(make([]byte, 1))
+			if ne, ok := err.(net.Error); !ok || !ne.Timeout() || !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("Read: %#v", err)
+			}
+			_, err = nc.Write(make([]byte, 1))
+			if ne, ok := err.(net.Error); !ok || !ne.Timeout() || !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("Write: %#v", err)
+			}
+		}
+	})
+}
+
+// What has gathered goes out when CloseNow is called, though the context of an earlier write has ended.
+func TestCloseNowFlushesAfterEndedContext(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		ctx, cancel := context.WithCancel(context.Background())
+		p.c.Write(ctx, MessageText, []byte("one"))
+		cancel()
+		synctest.Wait()
+		p.c.w.mu.Lock()
+		p.c.w.appendControl(opPing, nil) // gathered, and no flusher on its way
+		p.c.w.mu.Unlock()
+		p.c.CloseNow()
+		p.WantFrame(wstest.Text, "one")
+		p.WantFrame(wstest.Ping, "")
+	})
+}
