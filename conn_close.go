@@ -2,8 +2,10 @@ package websocket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // Close performs the closing handshake (RFC 6455, section 7.1.2): it sends a close frame with code and reason behind whatever was written
@@ -61,6 +63,8 @@ func (c *Conn) closeHandshake(ctx context.Context, payload []byte) error {
 		return fmt.Errorf("the peer did not answer within %v: %w", c.closeTimeout, ctx.Err())
 	case broke != nil:
 		return broke
+	case err == nil:
+		return errClosed // by CloseNow, meanwhile
 	}
 	return err
 }
@@ -72,6 +76,7 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 		return err
 	}
 	defer c.r.turn.unlock()
+	c.r.watch.setDeadline(time.Time{}) // ctx bounds this; the application's deadline may have passed already
 	for {
 		select {
 		case <-c.life.done:
@@ -145,14 +150,12 @@ func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
 	if c.r.opcode != opContinuation {
 		err = closedInside{ce}
 	}
-	cause, first := c.life.over(fmt.Errorf("websocket: %w", err))
+	cause, _ := c.life.over(fmt.Errorf("websocket: %w", err))
 	ctx, cancel := c.closeContext(ctx)
 	defer cancel()
-	if first {
-		// "It SHOULD send the Close frame with the status code it received."
-		payload, _ := appendClosePayload(nil, ce.Code, "")
-		c.w.sendClose(ctx, payload)
-	}
+	// "It SHOULD send the Close frame with the status code it received." If a Close of this side has sent its own, this waits until that is out.
+	payload, _ := appendClosePayload(nil, ce.Code, "")
+	c.w.sendClose(ctx, payload)
 	if c.client {
 		// Section 7.1.1: the server ends TCP first; the client waits for it.
 		c.linger(ctx)
@@ -189,6 +192,7 @@ func (c *Conn) linger(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
 	defer cancel()
 	r := &c.r
+	r.watch.setDeadline(time.Time{})
 	r.watch.begin(ctx)
 	for {
 		r.r, r.w = 0, 0
@@ -200,7 +204,7 @@ func (c *Conn) linger(ctx context.Context) {
 
 // ended is what a read returns for a transport that ended or broke.
 func (c *Conn) ended(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = errAbruptEnd
 		if c.r.opcode != opContinuation || c.r.w > c.r.r {
 			err = errMidMessage

@@ -11,7 +11,7 @@ import (
 // written says what the owner of the wire writes beside what has gathered, and what of it is its own.
 type written struct {
 	own        int    // where in the gathered bytes the caller's own frame begins; -1: no caller waits for this
-	control    bool   // that frame is a control frame
+	stream     bool   // that frame is a part of the message of the messageWriter that is open
 	unfinished bool   // sendHalf.unfinished before that frame
 	rest       []byte // payload of that frame which was not gathered
 	key        uint32 // its masking key
@@ -86,17 +86,18 @@ func (w *sender) cut(ctx context.Context, out []byte, n int, job written, err er
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		putBuf(out)
 		cause := apiError("write", err)
-		w.stop(cause)
+		w.halt(cause)
 		return w.c.writeBroke(cause)
 	}
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		err = ctxErr
 	}
-	if !w.fragile && n <= job.own && (job.control || !job.unfinished) {
+	if !w.fragile && n <= job.own && !(job.stream && job.unfinished) {
 		// Nothing of the caller's frame is out: as if it had never been made. What others gave goes on.
 		w.mu.Lock()
-		if len(out) > job.own {
-			w.half.unfinished = job.unfinished
+		if job.stream {
+			// Nobody else has begun or ended a message meanwhile. A frame of any other kind did not change this.
+			w.half.unfinished = false
 		}
 		w.putBack(out[n:job.own])
 		w.mu.Unlock()
@@ -105,7 +106,7 @@ func (w *sender) cut(ctx context.Context, out []byte, n int, job written, err er
 	}
 	putBuf(out)
 	cause := fmt.Errorf("websocket: write cut short inside a frame: %w", err)
-	w.stop(cause)
+	w.halt(cause)
 	w.c.end(cause)
 	return cause
 }
@@ -114,6 +115,19 @@ func (w *sender) cut(ctx context.Context, out []byte, n int, job written, err er
 func (w *sender) stop(cause error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.drop(cause)
+}
+
+// halt is stop for the owner of the wire, who leaves it.
+func (w *sender) halt(cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.owned = false
+	w.drop(cause)
+}
+
+// drop is stop with the lock held.
+func (w *sender) drop(cause error) {
 	if w.err == nil {
 		w.err = cause
 	}
@@ -158,10 +172,15 @@ func (w *sender) flush() {
 // flushSoon sees to it that what has gathered goes out, though its caller has no time for it.
 func (w *sender) flushSoon() {
 	w.mu.Lock()
+	w.armIfFree()
+	w.mu.Unlock()
+}
+
+// armIfFree starts the flusher if something has gathered and nobody else is there to write it. The lock is held.
+func (w *sender) armIfFree() {
 	if len(w.buf) > 0 && !w.owned && w.wanted == 0 {
 		w.arm()
 	}
-	w.mu.Unlock()
 }
 
 // flushForReader writes what has gathered, before the reader waits. It does not wait itself: a peer that does not read must
@@ -204,6 +223,7 @@ func (w *sender) tryFlush() {
 		return
 	}
 	if w.raw != nil {
+		w.watch.begin(context.Background()) // the context of an earlier write may have ended
 		w.flushRaw()
 		return
 	}
@@ -248,7 +268,7 @@ func (w *sender) gatherPong(payload []byte) {
 	if bound < 0 {
 		bound = defaultWriteBufferLimit
 	}
-	if w.late == nil && len(w.buf)+maxControlFrame <= bound {
+	if w.late == nil && (len(w.buf) == 0 || len(w.buf)+maxControlFrame <= bound) {
 		w.appendPong(payload)
 		return
 	}
@@ -258,12 +278,19 @@ func (w *sender) gatherPong(payload []byte) {
 	}
 }
 
-// sendClose sends the close frame, behind all that was written before, and takes no frame after it. A second one is not sent.
+// sendClose sends the close frame, behind all that was written before, and takes no frame after it. A second one is not sent: then it waits
+// until the first is out, and returns an error. It does not heed the application's deadline: ctx bounds it.
 func (w *sender) sendClose(ctx context.Context, payload []byte) error {
 	cause := w.c.life.reason() // there is one by now
+	w.watch.setDeadline(time.Time{})
 	w.mu.Lock()
 	if w.err != nil {
 		err := w.err
+		for w.half.closed && (w.owned || len(w.buf) > 0) {
+			if err := w.wait(ctx); err != nil {
+				return err
+			}
+		}
 		w.mu.Unlock()
 		return err
 	}
@@ -280,7 +307,7 @@ func (w *sender) sendClose(ctx context.Context, payload []byte) error {
 			return err
 		}
 	}
-	if len(w.buf) == 0 { // somebody took it along
+	if len(w.buf) == 0 { // somebody took it along, or the transport broke: its reader learns why
 		w.mu.Unlock()
 		return nil
 	}

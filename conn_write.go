@@ -90,7 +90,9 @@ func (w *sender) send(ctx context.Context, f outgoing) error {
 			return err
 		}
 		if w.stream && !f.stream && !f.op.isControl() {
-			// Section 5.4: the fragments of one message are not interleaved with another.
+			// Section 5.4: the fragments of one message are not interleaved with another. Who waited for the wire, and now waits for this,
+			// must not keep what others left to it.
+			w.armIfFree()
 			if err := w.wait(ctx); err != nil {
 				return err
 			}
@@ -123,7 +125,7 @@ func (w *sender) send(ctx context.Context, f outgoing) error {
 		w.mu.Lock()
 	}
 
-	job := written{own: len(w.buf), control: f.op.isControl(), unfinished: w.half.unfinished}
+	job := written{own: len(w.buf), stream: f.stream, unfinished: w.half.unfinished}
 	h, err := w.half.header(f.op, f.fin, f.rsv, len(f.payload), key)
 	if err != nil {
 		w.mu.Unlock()
@@ -204,9 +206,7 @@ func (w *sender) leave() {
 		w.late = nil
 		w.appendPong(late)
 	}
-	if len(w.buf) > 0 && !w.owned && w.wanted == 0 {
-		w.arm()
-	}
+	w.armIfFree()
 	w.wake()
 }
 

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -244,64 +242,6 @@ func TestCloseAfterDeadline(t *testing.T) {
 			})
 		}
 	}
-}
-
-// Any number of goroutines may read from a NetConn, as from any net.Conn: nothing is lost, and nobody fails.
-func TestNetConnConcurrentReaders(t *testing.T) {
-	bothRoles(t, func(t *testing.T, client bool) {
-		p := newPair(t, client, connConfig{}, netfake.Options{Buffer: 100})
-		nc := NetConn(context.Background(), p.c, MessageBinary)
-		var mu sync.Mutex
-		total := 0
-		var wg sync.WaitGroup
-		for range 4 {
-			wg.Go(func() {
-				b := make([]byte, 7)
-				for {
-					n, err := nc.Read(b)
-					mu.Lock()
-					total += n
-					mu.Unlock()
-					if err != nil {
-						if err != io.EOF {
-							t.Error(err)
-						}
-						return
-					}
-				}
-			})
-		}
-		const n = 300
-		for i := range n {
-			p.WriteFrame(wstest.Binary, strings.Repeat("x", i))
-		}
-		p.WriteClose(1000, "")
-		p.WantClose(1000)
-		p.Close()
-		wg.Wait()
-		if want := n * (n - 1) / 2; total != want {
-			t.Errorf("%d bytes arrived, want %d", total, want)
-		}
-	})
-}
-
-// The error of a deadline is a net.Error whose Timeout is true, as net.Conn promises.
-func TestNetConnTimeoutError(t *testing.T) {
-	bothRoles(t, func(t *testing.T, client bool) {
-		p := stalledPair(t, client, connConfig{})
-		nc := NetConn(context.Background(), p.c, MessageBinary)
-		nc.SetDeadline(time.Now().Add(time.Second))
-		for range 2 {
-			_, err := nc.Read(make([]byte, 1))
-			if ne, ok := err.(net.Error); !ok || !ne.Timeout() || !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("Read: %#v", err)
-			}
-			_, err = nc.Write(make([]byte, 1))
-			if ne, ok := err.(net.Error); !ok || !ne.Timeout() || !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("Write: %#v", err)
-			}
-		}
-	})
 }
 
 // What has gathered goes out when CloseNow is called, though the context of an earlier write has ended.
