@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 )
@@ -13,6 +14,7 @@ type written struct {
 	own        int    // where in the gathered bytes the caller's own frame begins; -1: no caller waits for this
 	stream     bool   // that frame is a part of the message of the messageWriter that is open
 	unfinished bool   // sendHalf.unfinished before that frame
+	untried    bool   // the transport was not given anything
 	rest       []byte // payload of that frame which was not gathered
 	key        uint32 // its masking key
 }
@@ -23,6 +25,8 @@ func (w *sender) write(ctx context.Context, out []byte, job written) error {
 	var n int
 	var err error
 	switch {
+	case w.fragile && w.tooLate(ctx):
+		err, job.untried = os.ErrDeadlineExceeded, true
 	case job.rest == nil:
 		n, err = w.conn.Write(out)
 	case !w.half.client && (w.vectored || !w.fragile && len(job.rest) > copyMax):
@@ -53,8 +57,9 @@ func (w *sender) writeChunks(out []byte, job written) (n int, buf []byte, err er
 	rest, key := job.rest, job.key
 	chunk := bufLarge
 	if !w.half.client {
-		chunk = max(copyMax, len(out))
+		chunk = copyMax
 	}
+	chunk = max(chunk, len(out)) // without a limit any amount may have gathered
 	if size := min(len(out)+len(rest), chunk); size > cap(out) {
 		out = growBuf(out, size)
 	}
@@ -81,6 +86,12 @@ func (w *sender) writeChunks(out []byte, job written) (n int, buf []byte, err er
 	}
 }
 
+// tooLate reports whether ctx has ended or the application's deadline has passed.
+func (w *sender) tooLate(ctx context.Context) bool {
+	deadline := w.watch.applicationDeadline()
+	return ctx.Err() != nil || !deadline.IsZero() && !time.Now().Before(deadline)
+}
+
 // cut deals with a write that ended after n bytes with err.
 func (w *sender) cut(ctx context.Context, out []byte, n int, job written, err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -92,7 +103,7 @@ func (w *sender) cut(ctx context.Context, out []byte, n int, job written, err er
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		err = ctxErr
 	}
-	if !w.fragile && n <= job.own && !(job.stream && job.unfinished) {
+	if (!w.fragile || job.untried) && n <= job.own && !(job.stream && job.unfinished) {
 		// Nothing of the caller's frame is out: as if it had never been made. What others gave goes on.
 		w.mu.Lock()
 		if job.stream {
@@ -105,10 +116,23 @@ func (w *sender) cut(ctx context.Context, out []byte, n int, job written, err er
 		return w.c.interrupted("write", ctx, err)
 	}
 	putBuf(out)
-	cause := fmt.Errorf("websocket: write cut short inside a frame: %w", err)
-	w.halt(cause)
-	w.c.end(cause)
-	return cause
+	over := cutShort(err)
+	w.halt(over)
+	w.c.end(over)
+	return fmt.Errorf("websocket: write cut short inside a frame: %w", err)
+}
+
+// cutShort is why a connection is over on which a message cannot be finished because of err: the end of a context, or a deadline. It does not match err, which is the
+// matter of one call: to the others this side has closed the connection.
+func cutShort(err error) error {
+	return fmt.Errorf("websocket: the connection is closed: a write was cut short (%v): %w", err, net.ErrClosed)
+}
+
+// stopped returns why no more frames are taken, or nil.
+func (w *sender) stopped() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
 
 // stop ends the half: no more frames are taken, those that gathered are dropped, all who wait look again.

@@ -26,7 +26,7 @@ type sender struct {
 	conn     net.Conn // immutable
 	raw      *rawConn // immutable; nil if the transport cannot write without waiting
 	vectored bool     // immutable: the transport has writev
-	fragile  bool     // immutable: a write that was cut short ruins the transport, even one of nothing (crypto/tls)
+	fragile  bool     // immutable: a write that was cut short ruins the transport, even one of nothing (crypto/tls, bodyConn)
 	limit    int      // immutable: the most bytes that gather, or negative
 
 	// corked is set by the reader: more whole frames wait in its buffer, so replies may gather.
@@ -59,7 +59,7 @@ func (w *sender) init(c *Conn, raw *rawConn, cfg connConfig) {
 	switch cfg.transport.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		w.vectored = true
-	case *tls.Conn:
+	case *tls.Conn, *bodyConn:
 		w.fragile = true
 	}
 }

@@ -2,10 +2,12 @@ package websocket
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -258,5 +260,124 @@ func TestCloseNowFlushesAfterEndedContext(t *testing.T) {
 		p.c.CloseNow()
 		p.WantFrame(wstest.Text, "one")
 		p.WantFrame(wstest.Ping, "")
+	})
+}
+
+// A long message goes out behind however much has gathered.
+func TestLongMessageBehindMuchGathered(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := stalledPair(t, client, connConfig{writeBufferLimit: -1})
+		one := start(func() error { return p.c.Write(context.Background(), MessageText, []byte("one")) })
+		running(one)
+		long := start(func() error { return p.c.Write(context.Background(), MessageText, make([]byte, 300_000)) })
+		running(long)
+		small := strings.Repeat("s", 4000)
+		for range 50 {
+			if err := p.c.Write(context.Background(), MessageText, []byte(small)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.WantFrame(wstest.Text, "full")
+		p.WantFrame(wstest.Text, "one")
+		for range 50 {
+			p.WantFrame(wstest.Text, small)
+		}
+		p.WantFrame(wstest.Text, string(make([]byte, 300_000)))
+	})
+}
+
+// Only the write that was cut short is told of its context or deadline. To all other calls the connection is over: an error that matched theirs would
+// tell a reader that it may go on.
+func TestCutWriteEndsOtherCalls(t *testing.T) {
+	cut := map[string]func(c *Conn) error{
+		"context": func(c *Conn) error {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			return c.Write(ctx, MessageText, []byte("cut short"))
+		},
+		"deadline": func(c *Conn) error {
+			c.SetWriteDeadline(time.Now().Add(time.Second))
+			return c.Write(context.Background(), MessageText, []byte("cut short"))
+		},
+		"writer": func(c *Conn) error {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			w, err := c.Writer(ctx, MessageText)
+			if err != nil {
+				return err
+			}
+			w.Write(make([]byte, 10_000))
+			return w.Close()
+		},
+	}
+	for name, cut := range cut {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 9}})
+				read := start(p.readError)
+				if err := cut(p.c); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("the write = %v", err)
+				}
+				for call, err := range map[string]error{
+					"Read in progress": <-read,
+					"Read":             p.readError(),
+					"Write":            p.c.Write(context.Background(), MessageText, nil),
+					"Ping":             p.c.Ping(context.Background()),
+				} {
+					if !errors.Is(err, net.ErrClosed) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("%s = %v, want an error that matches net.ErrClosed alone", call, err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// tlsPair is newPair over TLS, with buffers of n bytes once the handshake is done.
+func tlsPair(t *testing.T, client bool, cfg connConfig, n int) (p *pair, fill func()) {
+	t.Helper()
+	p = &pair{client: client}
+	p.ours, p.theirs = netfake.Pipe(netfake.Options{Buffer: n})
+	ours := tls.Server(p.ours, &tls.Config{Certificates: []tls.Certificate{testCertificate()}, SessionTicketsDisabled: true})
+	theirs := tls.Client(p.theirs, &tls.Config{InsecureSkipVerify: true})
+	shaken := start(theirs.Handshake)
+	if err := errors.Join(ours.Handshake(), <-shaken); err != nil {
+		t.Fatal(err)
+	}
+	role := wstest.Client
+	if client {
+		role = wstest.Server
+	}
+	p.Peer = wstest.NewPeer(t, theirs, role)
+	cfg.transport, cfg.client = ours, client
+	p.c = newConn(cfg)
+	t.Cleanup(func() {
+		p.theirs.Close()
+		p.c.CloseNow()
+	})
+	fill = func() {
+		p.ours.SetWriteDeadline(time.Now().Add(time.Millisecond))
+		p.ours.Write(make([]byte, n))
+		p.ours.SetWriteDeadline(time.Time{})
+	}
+	return p, fill
+}
+
+// A transport that a cut write ruins, as crypto/tls is, must not be given a write whose time is over already.
+func TestWriteAfterDeadlineTLS(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p, _ := tlsPair(t, client, connConfig{}, 1000)
+		for _, size := range []int{1, 5000} {
+			p.c.SetWriteDeadline(time.Now().Add(-time.Second))
+			if err := p.c.Write(context.Background(), MessageText, make([]byte, size)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("Write = %v", err)
+			}
+			p.c.SetWriteDeadline(time.Time{})
+			done := start(func() error { return p.c.Write(context.Background(), MessageText, []byte("next")) })
+			p.WantFrame(wstest.Text, "next")
+			if err := <-done; err != nil {
+				t.Errorf("the next Write = %v", err)
+			}
+		}
 	})
 }

@@ -185,9 +185,10 @@ func (m *messageWriter) send(p []byte, fin bool) error {
 // fail makes err stick. A message that has begun and cannot be finished leaves the connection without use.
 func (m *messageWriter) fail(err error) error {
 	m.err = err
-	if m.begun {
-		m.c.w.stop(err)
-		m.c.end(err)
+	if m.begun && m.c.w.stopped() == nil {
+		over := cutShort(err)
+		m.c.w.stop(over)
+		m.c.end(over)
 	}
 	return err
 }
