@@ -34,3 +34,33 @@ func BenchmarkEncoder(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkDecoder(b *testing.B) {
+	for _, takeover := range []bool{false, true} {
+		for _, c := range corpora[:4] {
+			for _, size := range []int{128, 512, 1 << 10, 4 << 10, 64 << 10} {
+				b.Run(fmt.Sprintf("takeover=%t/%s/%d", takeover, c.name, size), func(b *testing.B) {
+					e := NewEncoder(MaxWindowBits, takeover)
+					payloads := make([][]byte, max(8, 128<<10/size))
+					for i := range payloads {
+						payloads[i] = e.AppendChunk(nil, c.make(uint64(i), size), true)
+					}
+					d := NewDecoder(MaxWindowBits, takeover)
+					dst := make([]byte, 0, 2*size)
+					i := 0
+					b.SetBytes(int64(size))
+					b.ReportAllocs()
+					for b.Loop() {
+						if i%len(payloads) == 0 && takeover {
+							d = NewDecoder(MaxWindowBits, true) // the first message stands alone
+						}
+						if _, err := d.AppendMessage(dst, payloads[i%len(payloads)], -1); err != nil {
+							b.Fatal(err)
+						}
+						i++
+					}
+				})
+			}
+		}
+	}
+}

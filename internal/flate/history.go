@@ -27,11 +27,7 @@ func (h *history) grow(n, window int) {
 	if n <= cap(h.buf) {
 		return
 	}
-	c := max(256, cap(h.buf))
-	for c < n {
-		c *= 2
-	}
-	buf := make([]byte, len(h.buf), min(c, window))
+	buf := make([]byte, len(h.buf), growTo(cap(h.buf), n, window))
 	copy(buf, h.buf)
 	h.buf = buf
 }

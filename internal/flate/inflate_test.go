@@ -23,10 +23,8 @@ func (s *stdInflater) inflate(payload, dict []byte) ([]byte, error) {
 	return io.ReadAll(s.r)
 }
 
-// naiveInflate inflates one message as RFC 1951 says it, one bit at a time, and finds fault with everything that a
-// strict receiver may: any distance beyond window or beyond what has been seen, codes that do not fill their space
-// or overfill it, symbols and lengths that must not occur, and an end anywhere but between two blocks.
-// history is what precedes the message.
+// naiveInflate inflates one message as RFC 1951 and RFC 7692 say it, one bit at a time, and finds fault with all that
+// Decoder's comment says it does. history is what precedes the message.
 func naiveInflate(payload, history []byte, window int) (msg []byte, err error) {
 	d := &naiveInflater{in: append(bytes.Clone(payload), 0, 0, 0xff, 0xff), window: window}
 	d.out = append(d.out, history[max(0, len(history)-window):]...)
@@ -40,8 +38,16 @@ func naiveInflate(payload, history []byte, window int) (msg []byte, err error) {
 			msg, err = nil, e
 		}
 	}()
+	fresh := true // nothing has come yet, or nothing since a final block
+	empty := false
 	for d.pos < 8*len(d.in) {
-		d.block()
+		if fresh && d.pos == 8*len(payload) {
+			return d.out[seen:], nil // without the tail
+		}
+		fresh, empty = d.block()
+	}
+	if !empty {
+		d.fail("no empty stored block at the end")
 	}
 	return d.out[seen:], nil
 }
@@ -75,8 +81,9 @@ func (d *naiveInflater) bits(n int) int {
 
 func (d *naiveInflater) align() { d.pos = (d.pos + 7) &^ 7 }
 
-func (d *naiveInflater) block() {
-	final := d.bits(1)
+// block inflates one block and reports whether it was marked as final and whether it was an empty stored one.
+func (d *naiveInflater) block() (final, empty bool) {
+	final = d.bits(1) == 1
 	switch d.bits(2) {
 	case 0:
 		d.align()
@@ -87,6 +94,7 @@ func (d *naiveInflater) block() {
 		for range n {
 			d.out = append(d.out, byte(d.bits(8)))
 		}
+		empty = n == 0
 	case 1:
 		var lit [288]int
 		for i := range lit {
@@ -105,15 +113,16 @@ func (d *naiveInflater) block() {
 		for i := range dist {
 			dist[i] = 5
 		}
-		d.tokens(d.code(lit[:], false), d.code(dist[:], true))
+		d.tokens(d.code(lit[:], naiveLiterals), d.code(dist[:], naiveDistances))
 	case 2:
 		d.dynamic()
 	default:
 		d.fail("block type 3")
 	}
-	if final == 1 {
+	if final {
 		d.align()
 	}
+	return final, empty
 }
 
 func (d *naiveInflater) dynamic() {
@@ -125,7 +134,7 @@ func (d *naiveInflater) dynamic() {
 	for _, sym := range []int{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}[:hclen] {
 		clen[sym] = d.bits(3)
 	}
-	code := d.code(clen[:], false)
+	code := d.code(clen[:], naiveLengths)
 	var lens []int
 	repeat := func(l, n int) {
 		for range n {
@@ -153,7 +162,7 @@ func (d *naiveInflater) dynamic() {
 	if lens[256] == 0 {
 		d.fail("no code for the end of the block")
 	}
-	d.tokens(d.code(lens[:hlit], false), d.code(lens[hlit:], true))
+	d.tokens(d.code(lens[:hlit], naiveLiterals), d.code(lens[hlit:], naiveDistances))
 }
 
 // A naiveCode lists the symbols of a code in the order of their codes, with the first code of each length and where
@@ -163,8 +172,16 @@ type naiveCode struct {
 	first, at, next [17]int
 }
 
-// code makes a code from its lengths. A distance code may have no symbols or a single one of one bit.
-func (d *naiveInflater) code(lens []int, dist bool) *naiveCode {
+// The three kinds of codes. All must use their space, but for a single code of one bit, which the code lengths may
+// not have, and for no distance codes at all.
+const (
+	naiveLengths = iota
+	naiveLiterals
+	naiveDistances
+)
+
+// code makes a code from its lengths.
+func (d *naiveInflater) code(lens []int, kind int) *naiveCode {
 	c := &naiveCode{}
 	next := 0
 	for l := 1; l <= 15; l++ {
@@ -182,7 +199,7 @@ func (d *naiveInflater) code(lens []int, dist bool) *naiveCode {
 		c.next[l] = next
 	}
 	single := len(c.symbols) == 1 && c.next[1] == 1
-	if next != 1<<15 && !(dist && (len(c.symbols) == 0 || single)) {
+	if next != 1<<15 && !(single && kind != naiveLengths) && !(len(c.symbols) == 0 && kind == naiveDistances) {
 		d.fail("incomplete code")
 	}
 	return c

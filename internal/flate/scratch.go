@@ -46,11 +46,13 @@ type stream struct {
 	pending []byte // not yet compressed, shorter than streamBlock
 }
 
-// Everything in the pools has a size of its own that nothing makes grow: about 40 KB a scratch, and a stream at
-// most a window, its table and streamBlock bytes.
+// Everything in the pools has a size of its own that nothing makes grow: about 40 KB a scratch, 9 KB an inflater, which
+// may hold a window besides, and a stream at most a window, its table and streamBlock bytes.
 var (
 	scratchPool = sync.Pool{New: func() any { return new(scratch) }}
 	streamPool  = sync.Pool{New: func() any { return new(stream) }}
+
+	inflaterPool = sync.Pool{New: func() any { return new(inflater) }}
 )
 
 func getScratch() *scratch  { return scratchPool.Get().(*scratch) }
@@ -63,4 +65,18 @@ func putStream(t *stream) {
 	t.acc, t.n, t.pending = 0, 0, t.pending[:0]
 	t.table = t.table[:0]
 	streamPool.Put(t)
+}
+
+func getInflater() *inflater {
+	z := inflaterPool.Get().(*inflater)
+	z.fresh = true
+	return z
+}
+
+func putInflater(z *inflater) {
+	z.src = nil
+	z.acc, z.n, z.state, z.total = 0, 0, stateBlock, 0
+	z.final, z.tail, z.empty = false, false, false
+	z.past.buf, z.past.next = z.past.buf[:0], 0
+	inflaterPool.Put(z)
 }

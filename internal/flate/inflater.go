@@ -1,0 +1,374 @@
+package flate
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// An inflater is the state of one message's decompression. It stops wherever input or room for output ends, and goes
+// on from there.
+type inflater struct {
+	src []byte // input not yet taken
+	acc uint64 // bits taken from it, the next one lowest
+	n   uint   // how many
+
+	state  state
+	window int  // greatest distance
+	total  int  // bytes inflated so far (kept by AppendChunk)
+	final  bool // the present block has BFINAL set
+	tail   bool // src is the tail that the sender left off
+	fresh  bool // nothing has come since the message's start, or since a block with BFINAL set
+	empty  bool // the last block was an empty stored one
+
+	length, distance int // of the match under way; length also of the stored block
+
+	lit, dist         []entry // the present block's tables: ours or the fixed ones
+	litBits, distBits uint
+
+	head headReader
+
+	litTable  [litEntries]entry
+	distTable [distEntries]entry
+	past      ring // of a message without context takeover that is read as a stream
+}
+
+type state uint8
+
+const (
+	stateBlock  state = iota // before a block
+	stateLength              // before a stored block's length
+	stateStored              // in a stored block
+	stateHead                // in the head of a dynamic block
+	stateTokens              // before a literal, a pair or the end of the block
+	stateMatch               // in a match
+)
+
+var (
+	errInput = errors.New("flate: more input is needed")
+	errFull  = errors.New("flate: the output is full")
+)
+
+// deflateTail is what RFC 7692 section 7.2.2 has a receiver append to a message's payload.
+var deflateTail = []byte{0, 0, 0xff, 0xff}
+
+// finish goes on with the tail behind the last input, and reports whether that was still to do.
+func (z *inflater) finish() bool {
+	if z.tail || z.state == stateBlock && z.fresh && z.n == 0 {
+		return false
+	}
+	z.tail = true
+	z.src = deflateTail
+	return true
+}
+
+// ended reports whether the message may end where the input has.
+func (z *inflater) ended() bool {
+	return z.state == stateBlock && z.n == 0 && (z.empty || z.fresh)
+}
+
+// need sees to it that there are n bits in acc, n at most 56.
+func (z *inflater) need(n uint) bool {
+	for z.n < n {
+		if len(z.src) == 0 {
+			return false
+		}
+		z.acc |= uint64(z.src[0]) << z.n
+		z.n += 8
+		z.src = z.src[1:]
+	}
+	return true
+}
+
+// take removes the next n bits, which must be there, and returns them.
+func (z *inflater) take(n uint) int {
+	v := z.acc & (1<<n - 1)
+	z.acc >>= n
+	z.n -= n
+	return int(v)
+}
+
+// align drops the rest of the byte that the input stands in.
+func (z *inflater) align() { z.take(z.n & 7) }
+
+// run inflates src to out[at:] until src is used up (errInput), out is full and something is left that belongs
+// there (errFull), or the data turns out to be corrupt. It returns the new at. out[base:at] is what the message has
+// inflated to before; past, which may be nil, is what precedes that.
+func (z *inflater) run(out []byte, at, base int, past *ring) (int, error) {
+	for {
+		switch z.state {
+		case stateBlock:
+			if !z.need(3) {
+				return at, errInput
+			}
+			z.fresh, z.empty = false, false
+			z.final = z.take(1) == 1
+			switch z.take(2) {
+			case 0:
+				z.align()
+				z.state = stateLength
+			case 1:
+				z.lit, z.litBits = fixedLitTable[:], 9
+				z.dist, z.distBits = fixedDistTable[:], 5
+				z.state = stateTokens
+			case 2:
+				z.head.begin()
+				z.state = stateHead
+			default:
+				return at, errBlockType
+			}
+
+		case stateLength:
+			if !z.need(32) {
+				return at, errInput
+			}
+			z.length = z.take(16)
+			if z.take(16) != z.length^0xffff {
+				return at, errStored
+			}
+			z.empty = z.length == 0
+			z.state = stateStored
+
+		case stateStored:
+			// Whole bytes may stand in acc.
+			for z.length > 0 && z.n > 0 && at < len(out) {
+				out[at] = byte(z.take(8))
+				at++
+				z.length--
+			}
+			n := copy(out[at:], z.src[:min(z.length, len(z.src))])
+			z.src = z.src[n:]
+			at += n
+			z.length -= n
+			switch {
+			case z.length == 0:
+				z.endBlock()
+			case at == len(out):
+				return at, errFull
+			default:
+				return at, errInput
+			}
+
+		case stateHead:
+			if err := z.readHead(); err != nil {
+				return at, err
+			}
+			z.state = stateTokens
+
+		case stateTokens, stateMatch:
+			var err error
+			if at, err = z.tokens(out, at, base, past); err != nil {
+				return at, err
+			}
+			z.endBlock()
+		}
+	}
+}
+
+func (z *inflater) endBlock() {
+	z.state = stateBlock
+	if z.final {
+		// What follows a final block begins with the next byte (RFC 7692 section 7.2.3.4).
+		z.align()
+		z.fresh = true
+	}
+}
+
+// tokens inflates literals and pairs, and returns without an error at the end of the block.
+func (z *inflater) tokens(out []byte, at, base int, past *ring) (int, error) {
+	if z.state == stateMatch {
+		var err error
+		if at, err = z.match(out, at, base, past); err != nil {
+			return at, err
+		}
+	}
+	for {
+		var err error
+		if at, err = z.fast(out, at, base, past); err != errInput {
+			return at, err
+		}
+		// Near the end of input or output: one at a time, taking nothing before all of it is there.
+		enough := z.need(48)
+		e := z.lit[z.acc&(1<<z.litBits-1)]
+		if e&isLink != 0 && e.take() <= z.n {
+			e = z.lit[e.value()+uint(z.acc>>e.take()&(1<<e.codeBits()-1))]
+		}
+		n := e.take()
+		switch {
+		case n > z.n: // a link, where its bits are not all there, too
+			return at, errInput
+		case e&isLiteral != 0:
+			if at == len(out) {
+				return at, errFull
+			}
+			out[at] = byte(e.value())
+			at++
+			z.take(n)
+			continue
+		case e&isSpecial != 0:
+			if e.value() != 0 {
+				return at, errCode
+			}
+			z.take(n)
+			return at, nil
+		}
+		acc := z.acc >> n
+		d := z.dist[acc&(1<<z.distBits-1)]
+		if d&isLink != 0 {
+			d = z.dist[d.value()+uint(acc>>d.take()&(1<<d.codeBits()-1))]
+		}
+		if !enough && n+d.take() > z.n {
+			return at, errInput
+		}
+		if d&isSpecial != 0 {
+			return at, errCode
+		}
+		z.length, z.distance = e.full(z.acc), d.full(acc)
+		z.take(n)
+		z.take(d.take())
+		if z.distance > z.window || z.distance > at-base && (past == nil || z.distance > at-base+past.len()) {
+			return at, errDistance
+		}
+		if at, err = z.match(out, at, base, past); err != nil {
+			return at, err
+		}
+	}
+}
+
+// match copies what is left of the match under way. Its distance has been checked.
+func (z *inflater) match(out []byte, at, base int, past *ring) (int, error) {
+	for z.length > 0 {
+		room := out[at:min(len(out), at+z.length)]
+		if len(room) == 0 {
+			z.state = stateMatch
+			return at, errFull
+		}
+		n := 0
+		if back := z.distance - (at - base); back > 0 {
+			n = past.copy(room, back)
+		} else {
+			// Source and destination overlap where the distance is less than the length: a copy takes what is there,
+			// the next one goes on.
+			n = copy(room, out[at-z.distance:at])
+		}
+		at += n
+		z.length -= n
+	}
+	z.state = stateTokens
+	return at, nil
+}
+
+// fast is tokens for as long as whole words can be read and no more than a match is left to write when it stops: it
+// returns errInput where that ends, and nil at the end of the block.
+func (z *inflater) fast(out []byte, at, base int, past *ring) (int, error) {
+	var (
+		src      = z.src
+		acc, n   = z.acc, z.n
+		lit      = z.lit
+		dist     = z.dist
+		litMask  = uint64(1)<<z.litBits - 1
+		distMask = uint64(1)<<z.distBits - 1
+		err      = errInput
+	)
+	for len(src) >= 8 && at+3 <= len(out) {
+		// At least 56 bits: as many bytes as fit. The bits above n are those of the next byte, which will be put
+		// there once more.
+		acc |= binary.LittleEndian.Uint64(src) << (n & 63)
+		src = src[(63-n)>>3:]
+		n |= 56
+
+		e := lit[acc&litMask]
+		if e&isLiteral != 0 {
+			// Up to three literals, of at most 15 bits each.
+			out[at] = byte(e >> 16)
+			acc >>= e & 63
+			n -= e.take()
+			at++
+			e = lit[acc&litMask]
+			if e&isLiteral != 0 {
+				out[at] = byte(e >> 16)
+				acc >>= e & 63
+				n -= e.take()
+				at++
+				e = lit[acc&litMask]
+				if e&isLiteral != 0 {
+					out[at] = byte(e >> 16)
+					acc >>= e & 63
+					n -= e.take()
+					at++
+				}
+			}
+			continue
+		}
+		if e&isSpecial != 0 {
+			if e&isLink != 0 {
+				e = lit[e.value()+uint(acc>>(e&63)&(1<<e.codeBits()-1))]
+			}
+			if e&isLiteral != 0 {
+				out[at] = byte(e >> 16)
+				acc >>= e & 63
+				n -= e.take()
+				at++
+				continue
+			}
+			if e&isSpecial != 0 {
+				if e.value() != 0 {
+					err = errCode
+					break
+				}
+				acc >>= e & 63
+				n -= e.take()
+				err = nil
+				break
+			}
+		}
+		length := e.full(acc)
+		acc >>= e & 63
+		n -= e.take()
+		d := dist[acc&distMask]
+		if d&isSpecial != 0 {
+			if d&isLink != 0 {
+				d = dist[d.value()+uint(acc>>(d&63)&(1<<d.codeBits()-1))]
+			}
+			if d&isSpecial != 0 {
+				err = errCode
+				break
+			}
+		}
+		distance := d.full(acc)
+		acc >>= d & 63
+		n -= d.take()
+
+		from := at - distance
+		if distance > z.window || from < base {
+			if distance > z.window || past == nil || base-from > past.len() {
+				err = errDistance
+				break
+			}
+			from = -1
+		}
+		if from < 0 || at+length+8 > len(out) {
+			z.length, z.distance = length, distance
+			if at, err = z.match(out, at, base, past); err != nil {
+				break
+			}
+			err = errInput
+			continue
+		}
+		end := at + length
+		if distance >= 8 {
+			for at < end {
+				binary.LittleEndian.PutUint64(out[at:], binary.LittleEndian.Uint64(out[from:]))
+				at += 8
+				from += 8
+			}
+		} else {
+			for ; at < end; at++ {
+				out[at] = out[from]
+				from++
+			}
+		}
+		at = end
+	}
+	z.src, z.acc, z.n = src, acc&(1<<(n&63)-1), n
+	return at, err
+}
