@@ -112,7 +112,7 @@ func TestEncoderSizes(t *testing.T) {
 					if size < 600 {
 						size += 1 + 12*lighter
 					} else {
-						size += size/2 + (bits*7+k)%13
+						size += size/2 + size*lighter + (bits*7+k)%13
 					}
 				}
 			}
@@ -194,8 +194,8 @@ func TestEncoderChunks(t *testing.T) {
 			rnd := newRand(uint64(bits))
 			e := NewEncoder(bits, takeover)
 			r := &receiver{bits: bits, keep: takeover}
-			for i := range 60 {
-				msg := jsonText(uint64(i), rnd.IntN(100000))
+			for i := range 30 - 20*lighter {
+				msg := jsonText(uint64(i), rnd.IntN(80000))
 				if i%5 == 0 {
 					msg = randomData(uint64(i), len(msg))
 				}
