@@ -34,10 +34,15 @@ type DialOptions struct {
 	// Subprotocols are the subprotocols to offer, in order of preference. The server may choose one ([Conn.Subprotocol]), or none.
 	Subprotocols []string
 
-	// CompressionMode says whether messages may be compressed. Default: CompressionDisabled.
+	// CompressionMode says whether messages may be compressed (RFC 7692). Default: CompressionDisabled.
 	CompressionMode CompressionMode
-	// CompressionThreshold is the size, in bytes, from which on messages are compressed.
+	// CompressionThreshold is the size, in bytes, from which on messages are compressed. Default: 128 with context takeover, 512 without.
 	CompressionThreshold int
+	// CompressionSendWindowBits and CompressionReceiveWindowBits bound the windows of the two directions: 8 to 15, for 256 bytes to 32 KiB. Default: 15. With context
+	// takeover a connection keeps up to one window for each direction, and as much as half of it again (8 KiB at most) to search what it sends. A peer that cannot limit the window
+	// it sends with is asked to do without takeover.
+	CompressionSendWindowBits    int
+	CompressionReceiveWindowBits int
 
 	// OnPingReceived is called with the payload of each ping, by the goroutine that reads from the connection. The ping is answered
 	// if it returns true. It must not block; payload is valid until it returns.
@@ -86,8 +91,11 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 		return connConfig{}, nil, err
 	}
 	key := newKey()
-	offered := offerExtensions(opts)
-	header, err := requestHeader(opts, key, offered)
+	deflate, err := newDeflateConfig(opts.CompressionMode, opts.CompressionSendWindowBits, opts.CompressionReceiveWindowBits)
+	if err != nil {
+		return connConfig{}, nil, fmt.Errorf("invalid DialOptions: %w", err)
+	}
+	header, err := requestHeader(opts, key, offerExtensions(deflate))
 	if err != nil {
 		return connConfig{}, nil, err
 	}
@@ -119,7 +127,7 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 		}
 		return connConfig{}, resp, bound.fail(err)
 	}
-	up, err := checkResponse(resp, opts, key, offered)
+	up, err := checkResponse(resp, opts, key, deflate)
 	if err != nil {
 		keepBody(resp, bound.cancel)
 		return connConfig{}, resp, bound.fail(err)
@@ -142,6 +150,8 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 		client:           true,
 		received:         received,
 		subprotocol:      up.subprotocol,
+		deflate:          up.deflate,
+		deflateThreshold: opts.CompressionThreshold,
 		readLimit:        opts.ReadLimit,
 		writeBufferLimit: opts.WriteBufferLimit,
 		closeTimeout:     opts.CloseTimeout,

@@ -7,25 +7,6 @@ import (
 	"github.com/seed70bc5565/websocket/internal/flate"
 )
 
-// CompressionMode says whether messages may be compressed with permessage-deflate (RFC 7692), and what is remembered for it between messages.
-//
-// Both endpoints must agree. Compression costs processor time for each message and, with context takeover, memory for each connection. Secrets
-// and text that an attacker chooses should not be compressed together, for the length then tells of the secret (the attacks named CRIME and BREACH): send such
-// messages with [Conn.WriteUncompressed].
-type CompressionMode int
-
-const (
-	// CompressionDisabled offers and accepts no compression. This is the default.
-	CompressionDisabled CompressionMode = iota
-
-	// CompressionContextTakeover compresses each message with the history of those before it. Small messages that resemble each
-	// other shrink most. If the peer asks for it, one or both directions do without the history.
-	CompressionContextTakeover
-
-	// CompressionNoContextTakeover compresses each message by itself, in both directions: between messages nothing is kept.
-	CompressionNoContextTakeover
-)
-
 // The sizes from which on messages are compressed, if CompressionThreshold does not say.
 const (
 	thresholdTakeover = 128
@@ -41,6 +22,19 @@ type deflater struct {
 
 	turn turn
 	enc  *flate.Encoder // owner: the holder of turn
+}
+
+// initDeflate sets up what was agreed on. It is a part of newConn.
+func (c *Conn) initDeflate(p deflateParams, threshold int) {
+	sendBits, sendTakeover := p.serverBits, !p.serverNoTakeover
+	recvBits, recvTakeover := p.clientBits, !p.clientNoTakeover
+	if c.client {
+		sendBits, recvBits = recvBits, sendBits
+		sendTakeover, recvTakeover = recvTakeover, sendTakeover
+	}
+	c.deflate = newDeflater(sendBits, sendTakeover, threshold)
+	c.r.half.deflate = true
+	c.r.inflate = flate.NewDecoder(recvBits, recvTakeover)
 }
 
 func newDeflater(bits int, takeover bool, threshold int) *deflater {

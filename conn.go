@@ -43,16 +43,9 @@ func (t MessageType) opcode() (opcode, error) {
 	return 0, fmt.Errorf("websocket: no such message type: %d", int(t))
 }
 
-// Defaults of the options, and bounds without an option.
-const (
-	defaultReadLimit        = 1 << 20
-	defaultWriteBufferLimit = 64 << 10
-	defaultCloseTimeout     = 5 * time.Second
-
-	// lingerTimeout bounds what an endpoint still does for a connection that is over, so that the peer gets to see why:
-	// after a failure it waits for the peer to end TCP, and a client does so after any closing handshake (section 7.1.1).
-	lingerTimeout = time.Second
-)
+// lingerTimeout bounds what an endpoint still does for a connection that is over, so that the peer gets to see why:
+// after a failure it waits for the peer to end TCP, and a client does so after any closing handshake (section 7.1.1).
+const lingerTimeout = time.Second
 
 // connConfig is what a finished opening handshake hands to newConn. Zero values mean the documented defaults,
 // negative ones no limit.
@@ -63,6 +56,9 @@ type connConfig struct {
 	// received holds the bytes that came in behind the handshake; newConn copies them.
 	received    []byte
 	subprotocol string
+
+	deflate          *deflateParams // nil: no compression was agreed on
+	deflateThreshold int
 
 	readLimit        int64
 	writeBufferLimit int
@@ -115,15 +111,10 @@ func newConn(cfg connConfig) *Conn {
 	raw := newRawConn(c)
 	c.r.init(raw, cfg)
 	c.w.init(c, raw, cfg)
-	return c
-}
-
-// orDefault applies an option's rule: zero is the default. A negative one stays so.
-func orDefault[T int | int64 | time.Duration](v, def T) T {
-	if v == 0 {
-		return def
+	if cfg.deflate != nil {
+		c.initDeflate(*cfg.deflate, cfg.deflateThreshold)
 	}
-	return v
+	return c
 }
 
 // Subprotocol returns the subprotocol that the opening handshake agreed on, or "" (RFC 6455, section 1.9).

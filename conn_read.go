@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+
+	"github.com/seed70bc5565/websocket/internal/flate"
 )
 
 // A receiver is the reading half of a Conn: it fetches bytes from the transport, takes frames off them, answers control frames,
@@ -24,11 +26,12 @@ type receiver struct {
 	watch watch        // has its own lock
 	limit atomic.Int64 // most bytes a message may have
 
-	half  recvHalf
-	buf   []byte
-	r, w  int
-	small [16]byte
-	lent  atomic.Pointer[lease] // the step of Messages that still uses buf, or nil; see lease
+	half    recvHalf
+	inflate *flate.Decoder // nil if no compression was agreed on
+	buf     []byte
+	r, w    int
+	small   [16]byte
+	lent    atomic.Pointer[lease] // the step of Messages that still uses buf, or nil; see lease
 
 	// The message in progress. opcode is opContinuation when there is none.
 	opcode   opcode
@@ -39,6 +42,8 @@ type receiver struct {
 	remain   int64  // payload bytes of the current frame that are still to come
 	text     utf8Validator
 	partial  []byte // what a read that was cut short has collected of it
+	clear    int    // bytes at buf[r] that are unmasked already; only for a compressed message
+	inflated int64  // bytes that messageReader has inflated of it
 	message  uint32 // counts the messages: tells a messageReader whether its own is still the one in progress
 
 	busy     bool // the last fetch filled a small buffer: take a larger one
@@ -84,6 +89,7 @@ func (c *Conn) nextFrame(ctx context.Context) error {
 				r.byReader = false
 				r.validate = h.opcode == opText && !c.skipUTF8
 				r.text = utf8Validator{}
+				r.inflated = 0
 			}
 			return nil
 		}
@@ -198,6 +204,10 @@ func (c *Conn) handOver() {
 		if r.lent.Load() == nil {
 			r.release()
 		}
+		return
+	}
+	if r.remain > 0 {
+		c.w.cork(false) // the bytes here are of a message that is not finished
 		return
 	}
 	// While whole frames wait here, the replies to those before gather: the reader will flush them.

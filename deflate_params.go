@@ -6,6 +6,25 @@ import (
 	"strconv"
 )
 
+// CompressionMode says whether messages may be compressed with permessage-deflate (RFC 7692), and what is remembered for it between messages.
+//
+// Both endpoints must agree. Compression costs processor time for each message and, with context takeover, memory for each connection. Secrets
+// and text that an attacker chooses should not be compressed together, for the length then tells of the secret (the attacks named CRIME and BREACH): send such
+// messages with [Conn.WriteUncompressed].
+type CompressionMode int
+
+const (
+	// CompressionDisabled offers and accepts no compression. This is the default.
+	CompressionDisabled CompressionMode = iota
+
+	// CompressionContextTakeover compresses each message with the history of those before it. Small messages that resemble each
+	// other shrink most. If the peer asks for it, one or both directions do without the history.
+	CompressionContextTakeover
+
+	// CompressionNoContextTakeover compresses each message by itself, in both directions: between messages nothing is kept.
+	CompressionNoContextTakeover
+)
+
 // deflateName is the extension token of permessage-deflate (RFC 7692, section 7).
 const deflateName = "permessage-deflate"
 
@@ -140,7 +159,7 @@ func acceptDeflate(offers []extension, cfg deflateConfig) (agreed deflateParams,
 		return deflateParams{}, extension{}, false
 	}
 	for _, ext := range offers {
-		if ext.name != deflateName {
+		if !equalFold(ext.name, deflateName) {
 			continue
 		}
 		offer, err := parseDeflateParams(ext.params, false)

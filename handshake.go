@@ -78,6 +78,7 @@ type upgrade struct {
 	key         string
 	subprotocol string
 	extensions  []extension
+	deflate     *deflateParams // nil: no compression
 }
 
 // checkRequest decides on the opening handshake of a client (section 4.2.1, and 4.2.2 up to its response).
@@ -129,7 +130,11 @@ func checkRequest(r *http.Request, opts *AcceptOptions) (upgrade, *refusal) {
 		if err != nil {
 			return up, refuse(http.StatusBadRequest, "invalid Sec-WebSocket-Extensions: %v", err)
 		}
-		up.extensions = acceptExtensions(offers, opts)
+		deflate, err := newDeflateConfig(opts.CompressionMode, opts.CompressionSendWindowBits, opts.CompressionReceiveWindowBits)
+		if err != nil {
+			return up, refuse(http.StatusInternalServerError, "invalid AcceptOptions: %v", err)
+		}
+		up.acceptExtensions(offers, deflate)
 	}
 	if !opts.InsecureSkipVerify {
 		if err := checkOrigin(r.Header["Origin"], r.Host, opts.OriginPatterns); err != nil {
@@ -171,14 +176,36 @@ func chooseSubprotocol(preferred, offered []string) string {
 	return ""
 }
 
-// acceptExtensions is the server's half of the negotiation (section 9.1): what it agrees to, to stand in its response as it is returned here. This version knows
-// no extension.
-func acceptExtensions(offers []extension, opts *AcceptOptions) []extension {
-	return nil
+// acceptExtensions is the server's half of the negotiation (section 9.1). What is not known is declined by saying nothing about it.
+func (up *upgrade) acceptExtensions(offers []extension, deflate deflateConfig) {
+	if agreed, answer, ok := acceptDeflate(offers, deflate); ok {
+		up.deflate = &agreed
+		up.extensions = []extension{answer}
+	}
 }
 
 // offerExtensions is the client's half: what its request offers.
-func offerExtensions(opts *DialOptions) []extension {
+func offerExtensions(deflate deflateConfig) []extension {
+	var list []extension
+	for _, offer := range deflate.offers() {
+		list = append(list, offer.extension())
+	}
+	return list
+}
+
+// agreeExtensions takes note of what the server agreed to, all of which was offered.
+func (up *upgrade) agreeExtensions(deflate deflateConfig) error {
+	for _, ext := range up.extensions {
+		// RFC 7692, section 5: one extension of a kind.
+		if up.deflate != nil {
+			return fmt.Errorf("the server uses the extension %s twice", quote(ext.name))
+		}
+		agreed, err := deflate.agree(ext.params)
+		if err != nil {
+			return fmt.Errorf("the server's answer for the extension %s: %w", quote(ext.name), err)
+		}
+		up.deflate = &agreed
+	}
 	return nil
 }
 
@@ -331,7 +358,7 @@ func validHost(s string) bool {
 }
 
 // checkResponse decides on the server's handshake (section 4.1, from "Once the client's opening handshake has been sent").
-func checkResponse(resp *http.Response, opts *DialOptions, key string, offered []extension) (upgrade, error) {
+func checkResponse(resp *http.Response, opts *DialOptions, key string, deflate deflateConfig) (upgrade, error) {
 	up := upgrade{key: key}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		return up, fmt.Errorf("the server answered with status %d %s, not 101", resp.StatusCode, http.StatusText(resp.StatusCode))
@@ -353,7 +380,10 @@ func checkResponse(resp *http.Response, opts *DialOptions, key string, offered [
 		if up.extensions, err = parseExtensions(v); err != nil {
 			return up, fmt.Errorf("invalid Sec-WebSocket-Extensions in the response: %w", err)
 		}
-		if err = checkExtensions(up.extensions, offered); err != nil {
+		if err = checkExtensions(up.extensions, offerExtensions(deflate)); err != nil {
+			return up, err
+		}
+		if err = up.agreeExtensions(deflate); err != nil {
 			return up, err
 		}
 	}

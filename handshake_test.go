@@ -505,7 +505,7 @@ func FuzzResponse(f *testing.F) {
 		if up.subprotocol != "" {
 			opts.Subprotocols = []string{up.subprotocol}
 		}
-		if got, err := checkResponse(resp, opts, up.key, nil); err != nil || got.subprotocol != up.subprotocol {
+		if got, err := checkResponse(resp, opts, up.key, deflateConfig{}); err != nil || got.subprotocol != up.subprotocol {
 			t.Fatalf("%q: got %v, %v", b, got, err)
 		}
 		for _, own := range []string{"Upgrade", "Connection", fieldAccept, fieldProtocol} {
@@ -736,7 +736,7 @@ func TestCheckResponse(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q: %v", tt.line, err)
 		}
-		up, err := checkResponse(resp, &DialOptions{Subprotocols: tt.offer}, wstest.SampleKey, nil)
+		up, err := checkResponse(resp, &DialOptions{Subprotocols: tt.offer}, wstest.SampleKey, deflateConfig{})
 		if !matches(err, tt.err) || up.subprotocol != tt.want {
 			t.Errorf("%s -> %q, offer %q: got %q, %v, want %q and the error %q", tt.name, tt.line, tt.offer, up.subprotocol, err, tt.want, tt.err)
 		}

@@ -21,7 +21,10 @@ var pureFiles = map[string][]string{ // and the packages of pureForbidden that e
 	"close.go":     nil,
 	"handshake.go": {"net/http", "net/url"},
 	"header.go":    nil,
+	"options.go":   nil,
 	"origin.go":    {"net/http", "net/url"},
+
+	"deflate_params.go": nil,
 }
 
 var pureForbidden = []string{
@@ -135,8 +138,8 @@ func lastName(e ast.Expr) string {
 func TestLayers(t *testing.T) {
 	_, files := parseFiles(t, 0)
 	layers := [][]string{ // bottom first
-		{"errors.go", "frame.go", "close.go", "utf8.go", "mask.go", "header.go"},
-		{"protocol.go", "buffer.go"},
+		{"errors.go", "frame.go", "close.go", "utf8.go", "mask.go", "header.go", "options.go"},
+		{"protocol.go", "buffer.go", "deflate_params.go"},
 		{"conn.go"}, // with all conn_*.go, and the files that no other layer names
 		{"client.go", "server.go", "switched.go"},
 	}

@@ -72,7 +72,7 @@ func (c *Conn) borrow(ctx context.Context, l *lease) (Message, error) {
 	}
 	m := Message{Type: MessageType(r.opcode)}
 	var err error
-	if r.fin && r.partial == nil && r.remain <= int64(r.w-r.r) {
+	if r.fin && !r.half.compressed && r.partial == nil && r.remain <= int64(r.w-r.r) {
 		// All of it is here, in one piece: it need not move.
 		m.Data, err = c.lend(ctx, l)
 	} else {

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
 	"io"
 )
@@ -62,8 +63,10 @@ func (c *Conn) nextMessage(ctx context.Context) error {
 // discardRest discards what is left of the message in progress. It is validated all the same.
 func (c *Conn) discardRest(ctx context.Context) error {
 	r := &c.r
-	r.byReader = true // in case it is cut short
 	r.partial = nil
+	if r.half.compressed {
+		return c.discardInflated(ctx)
+	}
 	for {
 		for r.remain > 0 {
 			if r.r == r.w {
@@ -86,14 +89,36 @@ func (c *Conn) discardRest(ctx context.Context) error {
 	}
 }
 
-// discardMessage reads a message and discards it. Its caller holds the reader's turn.
+// discardMessage reads a message, or what is left of one, and discards it while the connection is being closed: nothing of it is looked at. Its caller holds the
+// reader's turn.
 func (c *Conn) discardMessage(ctx context.Context) error {
-	if c.r.opcode == opContinuation {
+	r := &c.r
+	if r.opcode == opContinuation {
 		if err := c.nextFrame(ctx); err != nil {
 			return err
 		}
 	}
-	return c.discardRest(ctx)
+	r.partial, r.clear = nil, 0
+	for {
+		for r.remain > 0 {
+			if r.r == r.w {
+				if err := c.fill(ctx); err != nil {
+					return err
+				}
+			}
+			n := int(min(int64(r.w-r.r), r.remain))
+			r.r += n
+			r.remain -= int64(n)
+		}
+		if r.fin {
+			r.opcode = opContinuation
+			r.message++
+			return nil
+		}
+		if err := c.nextFrame(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // readMessage reads one message and appends it to dst, which is empty.
@@ -129,6 +154,9 @@ func (c *Conn) keepPartial(b []byte) {
 // own. When it fails, the result holds what it has got.
 func (c *Conn) collect(ctx context.Context, dst []byte, pooled bool) ([]byte, error) {
 	r := &c.r
+	if r.half.compressed {
+		return c.inflateRest(ctx, dst, pooled)
+	}
 	for {
 		for r.remain > 0 {
 			if len(dst) == cap(dst) {
@@ -182,21 +210,36 @@ func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {
 		return 0, nil, err
 	}
 	defer c.r.turn.unlock()
+	r := &c.r
+	resumed := r.opcode != opContinuation && !r.byReader
 	if err := c.nextMessage(ctx); err != nil {
 		return 0, nil, err
 	}
-	r := &c.r
-	r.byReader = true
+	typ := MessageType(r.opcode)
+	m := &messageReader{c: c, ctx: ctx, message: r.message}
+	if resumed && r.half.compressed {
+		// A read that was cut short has begun to inflate it whole.
+		whole, err := c.collect(ctx, r.partial, false)
+		if err != nil {
+			c.keepPartial(whole)
+			return 0, nil, err
+		}
+		r.partial = nil
+		m.whole = bytes.NewReader(whole)
+	} else {
+		r.byReader = true
+	}
 	c.handOver()
-	return MessageType(r.opcode), &messageReader{c: c, ctx: ctx, message: r.message}, nil
+	return typ, m, nil
 }
 
 // A messageReader reads one message.
 type messageReader struct {
 	c       *Conn
 	ctx     context.Context
-	message uint32 // receiver.message while it is in progress
-	err     error  // io.EOF at the end; sticks
+	message uint32        // receiver.message while it is in progress
+	whole   *bytes.Reader // the message, if it is no longer in progress
+	err     error         // io.EOF at the end; sticks
 }
 
 func (m *messageReader) Read(p []byte) (int, error) {
@@ -205,6 +248,9 @@ func (m *messageReader) Read(p []byte) (int, error) {
 	}
 	if len(p) == 0 {
 		return 0, nil
+	}
+	if m.whole != nil {
+		return m.whole.Read(p)
 	}
 	c := m.c
 	if err := c.beginRead(m.ctx); err != nil {
@@ -222,6 +268,19 @@ func (m *messageReader) Read(p []byte) (int, error) {
 			r.partial = nil
 		}
 		return n, nil
+	}
+	if r.half.compressed {
+		n, err := c.inflateInto(m.ctx, p)
+		if err == nil || err == io.EOF {
+			c.handOver()
+		}
+		if err == io.EOF {
+			m.err = io.EOF
+			if n > 0 {
+				err = nil
+			}
+		}
+		return n, err
 	}
 	for r.remain == 0 {
 		if r.fin {

@@ -30,10 +30,15 @@ type AcceptOptions struct {
 	// A request without an Origin header does not come from a browser's page, and passes.
 	OriginPatterns []string
 
-	// CompressionMode says whether messages may be compressed. Default: CompressionDisabled.
+	// CompressionMode says whether messages may be compressed (RFC 7692). Default: CompressionDisabled.
 	CompressionMode CompressionMode
-	// CompressionThreshold is the size, in bytes, from which on messages are compressed.
+	// CompressionThreshold is the size, in bytes, from which on messages are compressed. Default: 128 with context takeover, 512 without.
 	CompressionThreshold int
+	// CompressionSendWindowBits and CompressionReceiveWindowBits bound the windows of the two directions: 8 to 15, for 256 bytes to 32 KiB. Default: 15. With context
+	// takeover a connection keeps up to one window for each direction, and as much as half of it again (8 KiB at most) to search what it sends. A peer that cannot limit the window
+	// it sends with is asked to do without takeover.
+	CompressionSendWindowBits    int
+	CompressionReceiveWindowBits int
 
 	// OnPingReceived is called with the payload of each ping, by the goroutine that reads from the connection. The ping is answered
 	// if it returns true. It must not block; payload is valid until it returns.
@@ -94,6 +99,8 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (connCo
 		transport:        conn,
 		received:         takeBuffered(buffers),
 		subprotocol:      up.subprotocol,
+		deflate:          up.deflate,
+		deflateThreshold: opts.CompressionThreshold,
 		readLimit:        opts.ReadLimit,
 		writeBufferLimit: opts.WriteBufferLimit,
 		closeTimeout:     opts.CloseTimeout,

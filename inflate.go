@@ -1,0 +1,169 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+
+	"github.com/seed70bc5565/websocket/internal/flate"
+)
+
+// Reading of compressed messages (RFC 7692, section 7.2.2). They are inflated as they arrive, so that what is kept of a message is what it inflates
+// to, never its payload, and so that inflation stops at the read limit.
+
+// clearPayload returns the payload of the current frame that is in the buffer, unmasked where it lies. It fetches some if there is none.
+// The frame must have payload left.
+func (c *Conn) clearPayload(ctx context.Context) ([]byte, error) {
+	r := &c.r
+	if r.r == r.w {
+		if err := c.fill(ctx); err != nil {
+			return nil, err
+		}
+	}
+	n := int(min(int64(r.w-r.r), r.remain))
+	p := r.buf[r.r : r.r+n]
+	if !c.client {
+		r.key = mask(p[r.clear:], r.key)
+	}
+	r.clear = n
+	return p, nil
+}
+
+// usePayload takes n bytes of what clearPayload returned.
+func (r *receiver) usePayload(n int) {
+	r.r += n
+	r.clear -= n
+	r.remain -= int64(n)
+}
+
+// inflateRest appends what is left of the message in progress, a compressed one, to dst, which ends with all that it has inflated to before. It is the twin of
+// collect.
+func (c *Conn) inflateRest(ctx context.Context, dst []byte, pooled bool) ([]byte, error) {
+	r := &c.r
+	ended := false
+	for {
+		for r.remain > 0 {
+			chunk, err := c.clearPayload(ctx)
+			if err != nil {
+				return dst, err
+			}
+			r.usePayload(len(chunk))
+			ended = r.fin && r.remain == 0
+			if dst, err = c.inflateChunk(ctx, dst, chunk, ended, pooled); err != nil {
+				return dst, err
+			}
+		}
+		if r.fin {
+			break
+		}
+		if err := c.nextFrame(ctx); err != nil {
+			return dst, err
+		}
+	}
+	if !ended { // the last frame is empty
+		var err error
+		if dst, err = c.inflateChunk(ctx, dst, nil, true, pooled); err != nil {
+			return dst, err
+		}
+	}
+	r.lastSize = len(dst)
+	return dst, c.endMessage(ctx)
+}
+
+// inflateChunk appends what chunk inflates to to dst.
+func (c *Conn) inflateChunk(ctx context.Context, dst, chunk []byte, last, pooled bool) ([]byte, error) {
+	r := &c.r
+	if pooled {
+		// Room for as much as the last message had, so that no new memory is taken but for a longer one.
+		if want := max(r.lastSize, 4*len(chunk)); cap(dst) < want && want <= bufHuge {
+			dst = growBuf(dst, want)
+		}
+	}
+	before := len(dst)
+	out, err := r.inflate.AppendChunk(dst, chunk, last, r.inflateLimit())
+	if pooled && cap(dst) > 0 && &out[:1][0] != &dst[:1][0] {
+		putBuf(dst)
+	}
+	if err != nil {
+		return out, c.inflateFailed(ctx, err)
+	}
+	if r.validate && !r.text.write(out[before:]) {
+		return out, c.fail(ctx, errTextUTF8)
+	}
+	return out, nil
+}
+
+// inflateLimit returns the read limit as package flate takes it.
+func (r *receiver) inflateLimit() int {
+	limit := r.limit.Load()
+	if limit > math.MaxInt {
+		return -1
+	}
+	return int(max(limit, -1))
+}
+
+// inflateFailed fails the connection. Corrupt data is 1007, for "the data within a message was not consistent with its type" says
+// just that (RFC 6455, section 7.4.1): the frames are as they should be, what they carry is not.
+func (c *Conn) inflateFailed(ctx context.Context, err error) error {
+	if errors.Is(err, flate.ErrTooLarge) {
+		return c.fail(ctx, errMessageTooBig)
+	}
+	return c.fail(ctx, protocolError{StatusInvalidFramePayloadData, err.Error()})
+}
+
+// inflateInto streams: it puts what comes next of the message in progress into p, which is not empty, and returns io.EOF at its end.
+func (c *Conn) inflateInto(ctx context.Context, p []byte) (int, error) {
+	r := &c.r
+	limit := int64(r.inflateLimit())
+	for {
+		var chunk []byte
+		if r.remain > 0 {
+			var err error
+			if chunk, err = c.clearPayload(ctx); err != nil {
+				return 0, err
+			}
+		} else if !r.fin {
+			if err := c.nextFrame(ctx); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		last := r.fin && r.remain == int64(len(chunk))
+		if limit >= 0 {
+			// One byte more than is allowed, to see whether there is one.
+			p = p[:min(int64(len(p)), limit-r.inflated+1)]
+		}
+		n, used, err := r.inflate.Read(p, chunk, last)
+		r.usePayload(used)
+		r.inflated += int64(n)
+		switch {
+		case err != nil && err != io.EOF:
+			return 0, c.inflateFailed(ctx, err)
+		case limit >= 0 && r.inflated > limit:
+			return 0, c.fail(ctx, errMessageTooBig)
+		case r.validate && !r.text.write(p[:n]):
+			return 0, c.fail(ctx, errTextUTF8)
+		case err == io.EOF:
+			if err := c.endMessage(ctx); err != nil {
+				return 0, err
+			}
+			return n, io.EOF
+		case n > 0:
+			return n, nil
+		}
+	}
+}
+
+// discardInflated discards what is left of a compressed message that was begun with Reader. It is inflated all the same: later messages may refer to it.
+func (c *Conn) discardInflated(ctx context.Context) error {
+	scratch := getBuf(bufSmall)
+	defer putBuf(scratch)
+	for {
+		if _, err := c.inflateInto(ctx, scratch); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}

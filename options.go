@@ -1,0 +1,16 @@
+package websocket
+
+// Defaults of the options that AcceptOptions and DialOptions share.
+const (
+	defaultReadLimit        = 1 << 20 // bytes
+	defaultWriteBufferLimit = 64 << 10
+	defaultCloseTimeout     = 5e9 // a time.Duration: 5 s
+)
+
+// orDefault applies the rule of the options: zero is the default. A negative value stays as it is: no limit.
+func orDefault[T ~int | ~int64](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
+}
