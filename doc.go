@@ -60,11 +60,15 @@
 // Anything else is an error of the network, or names the rule that the peer broke. [CloseStatus] returns the code of the peer's close frame, or
 // -1 for errors that tell of none. [Conn.Messages] ends without an error where a read's would match io.EOF.
 //
+// # Compression
+//
+// Messages are compressed with permessage-deflate (RFC 7692) if both sides ask for it: see [CompressionMode]. It is off by default.
+//
 // # Limits and defaults
 //
 // In [AcceptOptions] and [DialOptions] zero means the default, and a negative number no limit:
 //
-//	ReadLimit         1 MiB   of a message; past it, close code 1009
+//	ReadLimit         1 MiB   of a message, after decompression; past it, close code 1009
 //	WriteBufferLimit  64 KiB  of frames that wait to be written
 //	CloseTimeout      5 s     for Close
 //

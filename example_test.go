@@ -1,6 +1,7 @@
 package websocket_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -177,6 +178,30 @@ func ExampleConn_Write() {
 	// Output:
 	// MessageText: hello
 	// closed by the peer
+}
+
+// Compression is off unless both sides ask for it. A secret is sent without it.
+func ExampleConn_WriteUncompressed() {
+	s := httptest.NewServer(websocket.Handler(echo, &websocket.AcceptOptions{CompressionMode: websocket.CompressionContextTakeover}))
+	defer s.Close()
+	c, _, err := websocket.Dial(context.Background(), s.URL, &websocket.DialOptions{CompressionMode: websocket.CompressionContextTakeover})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+
+	for _, write := range []func(context.Context, websocket.MessageType, []byte) error{c.Write, c.WriteUncompressed} {
+		if err := write(context.Background(), websocket.MessageText, bytes.Repeat([]byte("ab"), 1000)); err != nil {
+			fmt.Println(err)
+			return
+		}
+		_, data, err := c.Read(context.Background())
+		fmt.Println(len(data), err)
+	}
+	// Output:
+	// 2000 <nil>
+	// 2000 <nil>
 }
 
 // A message of unknown length is written as a stream.
