@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -252,7 +253,7 @@ func (c *Conn) end(cause error) bool {
 	}
 	l.mu.Unlock()
 
-	c.conn.Close()
+	c.closeTransport()
 	c.r.watch.end()
 	c.w.watch.end()
 	c.w.stop(cause)
@@ -265,6 +266,18 @@ func (c *Conn) end(cause error) bool {
 		onEnd()
 	}
 	return true
+}
+
+// goodbyeTimeout bounds what closing a transport may send of its own.
+const goodbyeTimeout = 10 * time.Millisecond
+
+// closeTransport closes the transport. crypto/tls sends an alert first, for which it would wait 5 s if the peer takes nothing.
+func (c *Conn) closeTransport() {
+	if t, ok := c.conn.(*tls.Conn); ok {
+		timer := time.AfterFunc(goodbyeTimeout, func() { t.NetConn().Close() })
+		defer timer.Stop()
+	}
+	c.conn.Close()
 }
 
 // writeBroke is told of an error of the transport's that ended the writing half, and returns what its writer is to be told. The peer may have said

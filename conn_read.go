@@ -254,6 +254,7 @@ func (c *Conn) fetch(ctx context.Context, p []byte) (int, error) {
 	r := &c.r
 	// The reader is about to wait: what has gathered goes out now.
 	r.ponged = false
+	c.w.cork(false)
 	c.w.flushForReader()
 
 	r.watch.begin(ctx)

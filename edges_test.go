@@ -381,3 +381,71 @@ func TestWriteAfterDeadlineTLS(t *testing.T) {
 		}
 	})
 }
+
+// Replies gather only while the reader has messages at hand, not while it waits for the rest of what it has begun.
+func TestWriteIsNotGatheredWhileReaderWaits(t *testing.T) {
+	for name, begun := range map[string][]wstest.Frame{
+		"pong":     frames(wstest.Final(wstest.Pong, "unsolicited")),
+		"fragment": frames(first(wstest.Text, "a")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 1}})
+				p.WriteFrames(append(frames(text("one")), begun...)...)
+				p.wantRead(t, MessageText, "one")
+				read := start(p.readError)
+				running(read)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				if err := p.c.Write(ctx, MessageText, []byte("two")); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Write into a full transport = %v, want a deadline's error", err)
+				}
+				p.c.CloseNow()
+				<-read
+			})
+		})
+	}
+}
+
+// The reader of a message that a later call began to discard does not go on behind the gap.
+func TestReaderAfterCancelledDiscard(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		p.WriteFrames(first(wstest.Text, "0123456789"))
+		_, r, err := p.c.Reader(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, _, err := p.c.Read(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		p.WriteFrames(cont("the rest"), text("next"))
+		if b, err := io.ReadAll(r); err == nil || len(b) > 0 {
+			t.Errorf("a reader whose message was left returns %q, %v", b, err)
+		}
+		p.wantRead(t, MessageText, "next")
+	})
+}
+
+// crypto/tls says goodbye when it is closed. A peer that takes nothing must not make Close and CloseNow wait for that.
+func TestCloseStalledTLS(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		for name, end := range map[string]struct {
+			f    func(c *Conn) error
+			want time.Duration
+		}{
+			"Close":    {func(c *Conn) error { return c.Close(StatusNormalClosure, "") }, 5 * time.Second},
+			"CloseNow": {(*Conn).CloseNow, 0},
+		} {
+			p, fill := tlsPair(t, client, connConfig{}, 1000)
+			fill()
+			begin := time.Now()
+			end.f(p.c)
+			if d := time.Since(begin); d > end.want+100*time.Millisecond {
+				t.Errorf("%s took %v, want %v", name, d, end.want)
+			}
+		}
+	})
+}

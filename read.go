@@ -50,6 +50,7 @@ func (c *Conn) beginRead(ctx context.Context) error {
 func (c *Conn) nextMessage(ctx context.Context) error {
 	r := &c.r
 	if r.opcode != opContinuation && r.byReader {
+		r.message++ // its reader must not go on behind the gap, if this is cut short
 		if err := c.discardRest(ctx); err != nil {
 			return err
 		}
