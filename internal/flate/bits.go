@@ -51,14 +51,15 @@ func (w *bitWriter) putTokens(src []byte, seqs []sequence, lit *[maxSymbols]code
 	out := w.out[:cap(w.out)]
 	p, acc, n := len(w.out), w.acc, w.n
 
+	at := 0
 	for k := 0; ; k++ {
-		run := src
+		left := len(src) - at
 		if k < len(seqs) {
-			run = src[:seqs[k].literals]
+			left = int(seqs[k].literals)
 		}
-		src = src[len(run):]
 		// Four codes of at most 14 bits (see maxLitBits) and 7 left over fit in 64 bits.
-		for len(run) >= 4 {
+		for ; left >= 4; left -= 4 {
+			run := src[at : at+4]
 			c0, c1, c2, c3 := lit[run[0]], lit[run[1]], lit[run[2]], lit[run[3]]
 			acc |= c0.bits() << (n & 63)
 			n += c0.len()
@@ -72,23 +73,28 @@ func (w *bitWriter) putTokens(src []byte, seqs []sequence, lit *[maxSymbols]code
 			p += int(n >> 3)
 			acc >>= n & 56
 			n &= 7
-			run = run[4:]
+			at += 4
 		}
-		for _, b := range run { // at most 42 bits and 7 left over
-			c := lit[b]
-			acc |= c.bits() << (n & 63)
-			n += c.len()
+		if k == len(seqs) {
+			break
 		}
+		// Up to three literals more, which nothing could predict: three are looked up, for at least as many bytes
+		// follow, and those beyond count as codes of no bits.
+		run := src[at : at+3]
+		c0, c1, c2 := lit[run[0]]&upTo(0, left), lit[run[1]]&upTo(1, left), lit[run[2]]&upTo(2, left)
+		acc |= c0.bits() << (n & 63)
+		n += c0.len()
+		acc |= c1.bits() << (n & 63)
+		n += c1.len()
+		acc |= c2.bits() << (n & 63)
+		n += c2.len()
 		binary.LittleEndian.PutUint64(out[p:], acc)
 		p += int(n >> 3)
 		acc >>= n & 56
 		n &= 7
-		if k == len(seqs) {
-			break
-		}
 		// A pair: at most 14 + 5 + 15 + 13 bits and 7 left over.
 		q := &seqs[k]
-		src = src[q.length:]
+		at += left + int(q.length)
 		c := lit[257+uint(q.lengthSym)]
 		acc |= c.bits() << (n & 63)
 		n += c.len()
@@ -104,9 +110,17 @@ func (w *bitWriter) putTokens(src []byte, seqs []sequence, lit *[maxSymbols]code
 		acc >>= n & 56
 		n &= 7
 	}
+	for _, b := range src[at:] { // at most three
+		c := lit[b]
+		acc |= c.bits() << (n & 63)
+		n += c.len()
+	}
 	c := lit[endOfBlock]
-	acc |= c.bits() << n
+	acc |= c.bits() << (n & 63)
 	n += c.len()
 	w.out, w.acc, w.n = out[:p], acc, n
 	w.settle()
 }
+
+// upTo returns all ones if i < n, else 0.
+func upTo(i, n int) code { return code(int32(i-n) >> 31) }

@@ -109,16 +109,29 @@ func (b *block) count(src []byte) (extra int) {
 	lit, dist := &b.lit.freq, &b.dist.freq
 	clear(lit[:numLitLen])
 	clear(dist[:numDist])
+	at := 0
 	for i := range b.seqs[:b.n] {
 		q := &b.seqs[i]
-		for _, c := range src[:q.literals] {
-			lit[c]++
+		left := int(q.literals)
+		for ; left >= 4; left -= 4 {
+			run := src[at : at+4]
+			lit[run[0]]++
+			lit[run[1]]++
+			lit[run[2]]++
+			lit[run[3]]++
+			at += 4
 		}
-		src = src[int(q.literals)+int(q.length):]
+		// Without a branch, as in putTokens.
+		run := src[at : at+3]
+		lit[run[0]] += uint16(upTo(0, left) & 1)
+		lit[run[1]] += uint16(upTo(1, left) & 1)
+		lit[run[2]] += uint16(upTo(2, left) & 1)
+		at += left + int(q.length)
 		lit[257+int(q.lengthSym)]++
 		dist[q.distSym]++
 		extra += int(lengthExtra[q.lengthSym]) + int(distExtra[q.distSym])
 	}
+	src = src[at:]
 	for _, c := range src {
 		lit[c]++
 	}
