@@ -63,7 +63,7 @@ func distSymbol(distance int) uint8 {
 
 // write appends to w the block that encodes src, whose sequences are in b, in the smallest of the three forms, and
 // makes b ready for the next block. src is not empty and not longer than maxStored. Where w.out would grow to limit
-// bytes it writes nothing and returns false.
+// bytes, had the message ended here, it writes nothing and returns false.
 func (b *block) write(w *bitWriter, src []byte, limit int) bool {
 	extra := b.count(src)
 	fixedBits := 3 + extra + b.fixedSize()
@@ -77,7 +77,7 @@ func (b *block) write(w *bitWriter, src []byte, limit int) bool {
 	}
 	n := b.n
 	b.n = 0
-	if (w.bitLen()+best)/8 >= limit {
+	if (w.bitLen()+best+10)/8 >= limit { // with the three bits of the flush, rounded up
 		return false
 	}
 	// BFINAL is never set: the message goes on at least with the block that flushes it.

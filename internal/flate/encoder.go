@@ -39,14 +39,12 @@ func (e *Encoder) AppendMessage(dst, msg []byte) (out []byte, ok bool) {
 	}
 	s := getScratch()
 	w := bitWriter{out: dst}
-	f := e.past.finder(e.bits, len(msg), &s.table)
-	limit := len(dst) + len(msg)
-	ok = s.compress(&w, &f, msg, limit) && w.flush() < limit
+	ok = s.compress(&w, e.past, e.bits, msg, len(dst)+len(msg))
 	putScratch(s)
 	if !ok {
 		return dst, false
 	}
-	e.past.add(msg, e.bits)
+	w.flush()
 	return w.out, true
 }
 
@@ -82,10 +80,8 @@ func (e *Encoder) AppendChunk(dst, chunk []byte, final bool) []byte {
 		}
 		if len(piece) > 0 {
 			s := getScratch()
-			f := p.finder(e.bits, len(piece), nil)
-			s.compress(&w, &f, piece, math.MaxInt)
+			s.compress(&w, p, e.bits, piece, math.MaxInt)
 			putScratch(s)
-			p.add(piece, e.bits)
 		}
 		t.pending = t.pending[:0]
 		if len(chunk) == 0 {
@@ -114,12 +110,42 @@ func (e *Encoder) Learn(msg []byte) {
 	e.past.add(msg, e.bits)
 }
 
+// compress appends msg to w as blocks and makes it the past of what comes next. Where w.out would grow to limit bytes
+// it stops, leaves the past as it was, and returns false.
+func (s *scratch) compress(w *bitWriter, p *past, bits uint8, msg []byte, limit int) bool {
+	f := p.finder(bits, len(msg), &s.table)
+	buf, start := msg, 0
+	// A message that is short beside the window is put behind its past at once: the search has one piece to look at.
+	together := p != nil && len(msg) <= 1<<bits/4
+	if together {
+		p.history.add(msg, bits)
+		buf, start = p.buf, len(p.buf)-len(msg)
+		f.hist = nil
+		f.base -= uint16(start)
+	}
+	for at := start; at < len(buf); {
+		end := f.parse(&s.block, buf, at, min(len(buf), at+maxStored))
+		if !s.block.write(w, buf[at:end], limit) {
+			if together {
+				p.buf = p.buf[:start]
+			}
+			return false
+		}
+		at = end
+	}
+	if together {
+		p.pos += uint16(len(msg))
+	} else {
+		p.add(msg, bits)
+	}
+	return true
+}
+
 // flush appends an empty stored block less its LEN and NLEN, which are the 00 00 FF FF that RFC 7692 section 7.2.1
-// leaves off, and returns the length of w.out.
-func (w *bitWriter) flush() int {
+// leaves off.
+func (w *bitWriter) flush() {
 	w.put(0, 3)
 	w.align()
-	return len(w.out)
 }
 
 // past is what one message hands to the next: under context takeover, or within a streamed message.

@@ -26,18 +26,6 @@ type scratch struct {
 	table [maxTable]uint16
 }
 
-// compress appends msg to w as blocks. It stops and returns false when w.out would grow to limit bytes.
-func (s *scratch) compress(w *bitWriter, f *finder, msg []byte, limit int) bool {
-	for start := 0; start < len(msg); {
-		end := f.parse(&s.block, msg, start, min(len(msg), start+maxStored))
-		if !s.block.write(w, msg[start:end], limit) {
-			return false
-		}
-		start = end
-	}
-	return true
-}
-
 // stream is what a message takes while it is streamed.
 type stream struct {
 	past           // of the message itself, when there is no context takeover
