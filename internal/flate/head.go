@@ -1,5 +1,7 @@
 package flate
 
+import "encoding/binary"
+
 // A headReader is the state in the head of a dynamic block (RFC 1951 section 3.2.7).
 type headReader struct {
 	step               headStep
@@ -64,40 +66,8 @@ func (z *inflater) readHead() error {
 		h.read = 0
 		h.step = headLens
 	}
-	for h.read < h.hlit+h.hdist {
-		// At most 7 bits and 7 extra bits.
-		z.need(14)
-		e := h.table[z.acc&(1<<h.bits-1)]
-		l, repeat, extra := e.value(), 1, uint(0)
-		switch l {
-		case 16:
-			l, repeat, extra = h.last, 3, 2
-		case 17:
-			l, repeat, extra = 0, 3, 3
-		case 18:
-			l, repeat, extra = 0, 11, 7
-		}
-		if e.take()+extra > z.n {
-			return errInput
-		}
-		if e.value() == 16 && h.read == 0 {
-			return errCodeLens
-		}
-		z.take(e.take())
-		repeat += z.take(extra)
-		if h.read+repeat > h.hlit+h.hdist {
-			return errCodeLens
-		}
-		h.last = l
-		if l == 0 {
-			h.read += repeat
-			continue
-		}
-		for ; repeat > 0; repeat-- {
-			h.symbols[h.n] = coded(h.read<<4) | coded(l)
-			h.n++
-			h.read++
-		}
+	if err := z.readLens(); err != nil {
+		return err
 	}
 	// Divide them: what comes from hlit on are distances.
 	h.nlit = h.n
@@ -106,6 +76,62 @@ func (z *inflater) readHead() error {
 		h.symbols[h.nlit] -= coded(h.hlit << 4)
 	}
 	return z.buildTables()
+}
+
+// readLens reads the lengths of both codes into h.symbols.
+func (z *inflater) readLens() error {
+	h := &z.head
+	src, acc, n := z.src, z.acc, z.n
+	read, last, total := h.read, h.last, h.hlit+h.hdist
+	mask := uint64(1)<<h.bits - 1
+	var err error
+	for read < total {
+		// At most 7 bits and 7 extra bits.
+		if n < 14 {
+			if len(src) >= 8 {
+				acc |= binary.LittleEndian.Uint64(src) << n
+				src = src[(63-n)>>3:]
+				n |= 56
+				acc &= 1<<n - 1
+			} else {
+				for ; n < 14 && len(src) > 0; n += 8 {
+					acc |= uint64(src[0]) << n
+					src = src[1:]
+				}
+			}
+		}
+		e := h.table[acc&mask]
+		if e.take() > n {
+			err = errInput
+			break
+		}
+		v := e.value()
+		repeat := int(v>>4&15) + int(acc&(1<<e.take()-1)>>e.codeBits())
+		acc >>= e.take()
+		n -= e.take()
+		if v&isRepeat == 0 {
+			last = v & 15
+		} else if read == 0 {
+			err = errCodeLens
+			break
+		}
+		if read+repeat > total {
+			err = errCodeLens
+			break
+		}
+		if last == 0 {
+			read += repeat
+			continue
+		}
+		for ; repeat > 0; repeat-- {
+			h.symbols[h.n] = coded(read<<4) | coded(last)
+			h.n++
+			read++
+		}
+	}
+	z.src, z.acc, z.n = src, acc, n
+	h.read, h.last = read, last
+	return err
 }
 
 // buildTables makes the tables of a dynamic block.

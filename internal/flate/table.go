@@ -8,8 +8,8 @@ import "math/bits"
 //
 //	bits 0-5    bits to take from the input: of the code, and of the extra bits that follow it
 //	bits 8-13   bits of the code alone; of a link, the bits that index the second table
-//	bits 16-31  value: a literal, the base of a length or distance, a code length symbol; of a link, where the
-//	            second table begins
+//	bits 16-31  value: a literal, the base of a length or distance, a code length (see codeLenEntry); of a link,
+//	            where the second table begins
 type entry uint32
 
 const (
@@ -67,13 +67,19 @@ var distEntry = func() (t [numDist + 2]entry) {
 	return t
 }()
 
-// codeLenEntry is the same for the code length code.
+// codeLenEntry is the same for the code length code. Of the value, the low four bits are the length, the next four how
+// often it stands at least, to which the extra bits are added, and isRepeat says that it is the one before.
 var codeLenEntry = func() (t [numCodeLen]entry) {
-	for i := range t {
-		t[i] = entry(i) << 16
+	for i := range 16 {
+		t[i] = entry(1<<4|i) << 16
 	}
+	t[16] = entry(isRepeat|3<<4)<<16 | 2
+	t[17] = entry(3<<4)<<16 | 3
+	t[18] = entry(11<<4)<<16 | 7
 	return t
 }()
+
+const isRepeat = 1 << 8
 
 // A coded is a symbol that has a code, and the code's length: symbol<<4 | bits.
 type coded uint16
