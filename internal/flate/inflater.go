@@ -338,15 +338,22 @@ func (z *inflater) fast(out []byte, at, base int, past *ring) (int, error) {
 		acc >>= d & 63
 		n -= d.take()
 
-		from := at - distance
-		if distance > z.window || from < base {
-			if distance > z.window || past == nil || base-from > past.len() {
+		from, window := at-distance, out
+		whole := at+length+8 <= len(out) // it may be copied by words
+		if from < base || distance > z.window {
+			// It begins before the message.
+			back := base - from
+			if distance > z.window || past == nil || back > past.len() {
 				err = errDistance
 				break
 			}
-			from = -1
+			window = past.buf
+			if from = past.next - back; from < 0 {
+				from += len(window)
+			}
+			whole = whole && length <= back && from+length+8 <= len(window)
 		}
-		if from < 0 || at+length+8 > len(out) {
+		if !whole {
 			z.length, z.distance = length, distance
 			if at, err = z.match(out, at, base, past); err != nil {
 				break
@@ -357,13 +364,13 @@ func (z *inflater) fast(out []byte, at, base int, past *ring) (int, error) {
 		end := at + length
 		if distance >= 8 {
 			for at < end {
-				binary.LittleEndian.PutUint64(out[at:], binary.LittleEndian.Uint64(out[from:]))
+				binary.LittleEndian.PutUint64(out[at:], binary.LittleEndian.Uint64(window[from:]))
 				at += 8
 				from += 8
 			}
 		} else {
 			for ; at < end; at++ {
-				out[at] = out[from]
+				out[at] = window[from]
 				from++
 			}
 		}
