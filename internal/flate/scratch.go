@@ -34,7 +34,7 @@ type stream struct {
 	pending []byte // not yet compressed, shorter than streamBlock
 }
 
-// Everything in the pools has a size of its own that nothing makes grow: about 40 KB a scratch, 9 KB an inflater, which
+// Everything in the pools has a size of its own that nothing makes grow: 50 KB a scratch, 9 KB an inflater, which
 // may hold a window besides, and a stream at most a window, its table and streamBlock bytes.
 var (
 	scratchPool = sync.Pool{New: func() any { return new(scratch) }}
