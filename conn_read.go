@@ -46,7 +46,7 @@ type receiver struct {
 	inflated int64  // bytes that messageReader has inflated of it
 	message  uint32 // counts the messages: tells a messageReader whether its own is still the one in progress
 
-	busy     bool // the last fetch filled a small buffer: take a larger one
+	busy     bool // much came at once lately: the next buffer is a larger one
 	ponged   bool // a pong was gathered since the last flush
 	lastSize int  // of the last message: what a buffer for the next may trust its header with
 }
@@ -241,10 +241,15 @@ func (c *Conn) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(r.buf) > len(r.small) {
-		r.busy = r.w+n == len(r.buf) || r.busy && n >= bufSmall
-	}
 	r.w += n
+	switch {
+	case len(r.buf) == len(r.small):
+	case r.w == len(r.buf):
+		r.busy = true
+	case len(r.buf) > bufSmall && n < bufSmall/2:
+		// A short fetch into a small buffer says nothing: it may be the rest of the burst that filled it just before.
+		r.busy = false
+	}
 	return nil
 }
 
