@@ -31,7 +31,7 @@ type receiver struct {
 	buf     []byte
 	r, w    int
 	small   [16]byte
-	lent    atomic.Pointer[lease] // the step of Messages that still uses buf, or nil; see lease
+	lent    *lease // the step of Messages that still uses buf, or nil; see lease
 
 	// The message in progress. opcode is opContinuation when there is none.
 	opcode   opcode
@@ -201,7 +201,7 @@ func (c *Conn) handOver() {
 	}
 	if r.r == r.w {
 		c.w.cork(false)
-		if r.lent.Load() == nil {
+		if r.lent == nil {
 			r.release()
 		}
 		return
@@ -336,22 +336,15 @@ func (r *receiver) release() {
 
 // detach makes sure that no step of Messages shares buf: it is left to the step, and the receiver goes on with another.
 func (r *receiver) detach() {
-	l := r.lent.Load()
+	l := r.lent
 	if l == nil {
 		return
 	}
-	old := r.buf
-	left := old[r.r:r.w]
+	l.buf, r.lent = r.buf, nil
+	left := r.buf[r.r:r.w]
 	next := r.small[:]
 	if len(left) > len(next) {
 		next = getBuf(len(left))
 	}
-	n := copy(next, left)
-	if !r.lent.CompareAndSwap(l, nil) {
-		if len(next) > len(r.small) {
-			putBuf(next) // the step has just ended
-		}
-		return
-	}
-	r.buf, r.r, r.w = next, 0, n
+	r.buf, r.r, r.w = next, 0, copy(next, left)
 }

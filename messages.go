@@ -35,41 +35,44 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 		var l lease
 		for {
 			m, err := c.borrow(ctx, &l)
-			if err != nil {
-				if !errors.Is(err, io.EOF) {
-					yield(Message{}, err)
-				}
-				return
+			if err == nil && yield(m, nil) {
+				continue // the next step's borrow gives back what this one used
 			}
-			more := yield(m, nil)
 			c.giveBack(&l)
-			if !more {
-				return
+			if err != nil && !errors.Is(err, io.EOF) {
+				yield(Message{}, err)
 			}
+			return
 		}
 	}
 }
 
-// A lease is the memory that one step of Messages uses.
+// A lease is the memory that one step of Messages uses. It belongs to the reader's turn, like the receiver.
 type lease struct {
-	// buf is pooled; nil if the step uses none. While shared is set it is also the receiver's buffer, and receiver.lent says so. If the receiver
-	// must fetch meanwhile it takes another and leaves this one to the lease. Whoever changes receiver.lent from this lease to nil
-	// decides: giveBack, and the buffer stays with the receiver; or detach, and it is the lease's.
-	buf    []byte
-	shared bool
-	tiny   [16]byte // a copy of what lay in receiver.small
+	// buf is pooled; nil if the step uses none, or shares the receiver's buffer: then receiver.lent is this lease. If the receiver must fetch meanwhile
+	// it takes another buffer, and leaves this one to the lease.
+	buf  []byte
+	tiny [16]byte // a copy of what lay in receiver.small
 }
 
-// borrow reads one message for l.
+// borrow ends l's last step and reads one message for the next.
 func (c *Conn) borrow(ctx context.Context, l *lease) (Message, error) {
 	if err := c.beginRead(ctx); err != nil {
 		return Message{}, err
 	}
-	defer c.r.turn.unlock()
-	r := &c.r
-	if err := c.nextMessage(ctx); err != nil {
-		return Message{}, err
+	c.r.takeBack(l)
+	var m Message
+	err := c.nextMessage(ctx)
+	if err == nil {
+		m, err = c.borrowMessage(ctx, l)
 	}
+	c.r.turn.unlock()
+	return m, err
+}
+
+// borrowMessage reads the message in progress for l.
+func (c *Conn) borrowMessage(ctx context.Context, l *lease) (Message, error) {
+	r := &c.r
 	m := Message{Type: MessageType(r.opcode)}
 	var err error
 	if r.fin && !r.half.compressed && r.partial == nil && r.remain <= int64(r.w-r.r) {
@@ -81,15 +84,14 @@ func (c *Conn) borrow(ctx context.Context, l *lease) (Message, error) {
 		l.buf, err = c.collect(ctx, l.buf, true)
 		if err != nil {
 			c.keepPartial(l.buf)
-			putBuf(l.buf)
-			l.buf = nil
 		}
 		m.Data = l.buf
 	}
-	if err == nil {
-		c.handOver()
+	if err != nil {
+		return Message{}, err
 	}
-	return m, err
+	c.handOver()
+	return m, nil
 }
 
 // lend unmasks and validates the message that lies in the receiver's buffer, where it is.
@@ -106,36 +108,36 @@ func (c *Conn) lend(ctx context.Context, l *lease) ([]byte, error) {
 	if err := c.endMessage(ctx); err != nil {
 		return nil, err
 	}
-	if len(r.buf) == len(r.small) {
+	switch {
+	case len(r.buf) == len(r.small):
 		return append(l.tiny[:0], data...), nil
-	}
-	if r.lent.Load() != nil {
+	case r.lent != nil:
 		// An outer range over the same connection is still at its step with this buffer.
 		l.buf = append(getBuf(n)[:0], data...)
 		return l.buf, nil
 	}
-	l.buf, l.shared = r.buf, true
-	r.lent.Store(l)
+	r.lent = l
 	return data, nil
 }
 
-// giveBack ends l's step.
-func (c *Conn) giveBack(l *lease) {
-	r := &c.r
-	if l.shared {
-		l.shared = false
-		if r.lent.CompareAndSwap(l, nil) {
-			l.buf = nil
-			// Nobody reads, or whoever does looks after the buffer.
-			if r.turn.tryLock() {
-				if r.r == r.w {
-					r.release()
-				}
-				r.turn.unlock()
-			}
-			return
-		}
+// takeBack ends l's step.
+func (r *receiver) takeBack(l *lease) {
+	if r.lent == l {
+		r.lent = nil
 	}
 	putBuf(l.buf)
 	l.buf = nil
+}
+
+// giveBack ends l's last step. If somebody is reading, who may be about to leave the buffer to l, it is left to the collector.
+func (c *Conn) giveBack(l *lease) {
+	r := &c.r
+	if !r.turn.tryLock() {
+		return
+	}
+	r.takeBack(l)
+	if r.r == r.w && r.lent == nil {
+		r.release()
+	}
+	r.turn.unlock()
 }
