@@ -75,18 +75,19 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 	if err := c.r.turn.lock(ctx); err != nil {
 		return err
 	}
-	defer c.r.turn.unlock()
 	c.r.watch.setDeadline(time.Time{}) // ctx bounds this; the application's deadline may have passed already
-	for {
+	var err error
+	for err == nil {
 		select {
 		case <-c.life.done:
+			c.r.turn.unlock()
 			return nil
 		default:
-		}
-		if err := c.discardMessage(ctx); err != nil {
-			return err
+			err = c.discardMessage(ctx)
 		}
 	}
+	c.r.turn.unlock()
+	return err
 }
 
 // outcome reports whether the closing handshake was completed, and if it was not, what broke it.

@@ -114,14 +114,18 @@ func (c *Conn) nextFrame(ctx context.Context) error {
 func (c *Conn) control(ctx context.Context, op opcode, payload []byte) error {
 	switch op {
 	case opPing:
-		if c.onPing == nil || c.onPing(ctx, payload) {
+		answer := true
+		if c.onPing != nil {
+			c.callBack(func() { answer = c.onPing(ctx, payload) })
+		}
+		if answer {
 			c.w.gatherPong(payload)
 			c.r.ponged = true
 		}
 	case opPong:
 		c.pings.pong(payload)
 		if c.onPong != nil {
-			c.onPong(ctx, payload)
+			c.callBack(func() { c.onPong(ctx, payload) })
 		}
 	case opClose:
 		ce, err := parseClosePayload(payload)
@@ -131,6 +135,19 @@ func (c *Conn) control(ctx context.Context, op opcode, payload []byte) error {
 		return c.peerClosed(ctx, ce)
 	}
 	return nil
+}
+
+// callBack calls the application, which may panic. Then the reader's turn is given back here: those who took it do not defer
+// that, because they are the frames of the stack that an idle connection keeps.
+func (c *Conn) callBack(f func()) {
+	returned := false
+	defer func() {
+		if !returned {
+			c.r.turn.unlock()
+		}
+	}()
+	f()
+	returned = true
 }
 
 // readPayload moves payload of the current frame, of which some must remain, to the start of p, unmasks and validates it. It returns as soon as it has some.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -133,6 +134,66 @@ func TestPingCallbacks(t *testing.T) {
 		}
 		p.WantIdle()
 	})
+}
+
+// A callback that panics leaves the connection to be read by others, whichever method called it.
+func TestPingCallbackPanics(t *testing.T) {
+	ctx := context.Background()
+	var fragment io.Reader
+	reads := map[string]func(c *Conn) error{
+		"Read":     func(c *Conn) error { _, _, err := c.Read(ctx); return err },
+		"ReadInto": func(c *Conn) error { _, _, err := c.ReadInto(ctx, nil); return err },
+		"Reader":   func(c *Conn) error { _, _, err := c.Reader(ctx); return err },
+		"Reader's Read": func(c *Conn) (err error) {
+			_, fragment, err = c.Reader(ctx)
+			if err == nil {
+				_, err = io.ReadAll(fragment)
+			}
+			return err
+		},
+		"Messages": func(c *Conn) error {
+			for _, err := range c.Messages(ctx) {
+				return err
+			}
+			return nil
+		},
+		"Close": func(c *Conn) error { return c.Close(StatusNormalClosure, "") },
+	}
+	for name, read := range reads {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{
+					onPing: func(context.Context, []byte) bool { panic("ping") },
+					onPong: func(context.Context, []byte) { panic("pong") },
+				}, netfake.Options{})
+				panics := func() (v any) {
+					defer func() { v = recover() }()
+					return read(p.c)
+				}
+				p.WriteFrames(ping("a"))
+				if v := panics(); v != "ping" {
+					t.Errorf("with a callback that panics: %v", v)
+				}
+				if name != "Close" {
+					p.WriteFrames(first(wstest.Text, "b"), pong("c"), cont("d"))
+					p.wantTurn(t)
+					if v := panics(); v != "pong" && name != "Reader" {
+						t.Errorf("with a callback that panics inside a message: %v", v)
+					}
+				}
+				p.wantTurn(t)
+			})
+		})
+	}
+}
+
+// wantTurn checks that nobody holds the reader's turn.
+func (p *pair) wantTurn(t *testing.T) {
+	t.Helper()
+	if !p.c.r.turn.tryLock() {
+		t.Fatal("the reader's turn is still taken")
+	}
+	p.c.r.turn.unlock()
 }
 
 // Every ping is answered, in order, with its own payload, while the peer reads.

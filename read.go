@@ -16,10 +16,13 @@ import (
 // declares. Text is valid UTF-8 (section 8.1), unless SkipUTF8Validation was set.
 func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 	typ, data, err := c.readMessage(ctx, nil)
-	if err == nil && data == nil {
+	if err != nil {
+		return 0, nil, err
+	}
+	if data == nil {
 		data = []byte{}
 	}
-	return typ, data, err
+	return typ, data, nil
 }
 
 // ReadInto is [Conn.Read] into a buffer of the caller's: it appends the message to buf[:0] and returns the result, which shares buf's memory if the message fits
@@ -27,9 +30,9 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
 	typ, data, err := c.readMessage(ctx, buf[:0])
 	if err != nil {
-		data = buf[:0]
+		return 0, buf[:0], err
 	}
-	return typ, data, err
+	return typ, data, nil
 }
 
 // beginRead takes the reader's turn.
@@ -127,21 +130,21 @@ func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte
 	if err := c.beginRead(ctx); err != nil {
 		return 0, nil, err
 	}
-	defer c.r.turn.unlock()
 	r := &c.r
-	if err := c.nextMessage(ctx); err != nil {
-		return 0, nil, err
+	var typ MessageType
+	err := c.nextMessage(ctx)
+	if err == nil {
+		typ = MessageType(r.opcode)
+		dst = append(dst, r.partial...)
+		r.partial = nil
+		if dst, err = c.collect(ctx, dst, false); err == nil {
+			c.handOver()
+		} else {
+			c.keepPartial(dst)
+		}
 	}
-	typ := MessageType(r.opcode)
-	dst = append(dst, r.partial...)
-	r.partial = nil
-	dst, err := c.collect(ctx, dst, false)
-	if err != nil {
-		c.keepPartial(dst)
-		return 0, nil, err
-	}
-	c.handOver()
-	return typ, dst, nil
+	r.turn.unlock()
+	return typ, dst, err
 }
 
 // keepPartial keeps what a read that was cut short has got of its message, for the next one.
@@ -210,20 +213,28 @@ func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {
 	if err := c.beginRead(ctx); err != nil {
 		return 0, nil, err
 	}
-	defer c.r.turn.unlock()
+	m, err := c.openMessage(ctx)
+	c.r.turn.unlock()
+	if err != nil {
+		return 0, nil, err
+	}
+	return m.typ, m, nil
+}
+
+// openMessage is Reader with the reader's turn.
+func (c *Conn) openMessage(ctx context.Context) (*messageReader, error) {
 	r := &c.r
 	resumed := r.opcode != opContinuation && !r.byReader
 	if err := c.nextMessage(ctx); err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	typ := MessageType(r.opcode)
-	m := &messageReader{c: c, ctx: ctx, message: r.message}
+	m := &messageReader{c: c, typ: MessageType(r.opcode), ctx: ctx, message: r.message}
 	if resumed && r.half.compressed {
 		// A read that was cut short has begun to inflate it whole.
 		whole, err := c.collect(ctx, r.partial, false)
 		if err != nil {
 			c.keepPartial(whole)
-			return 0, nil, err
+			return nil, err
 		}
 		r.partial = nil
 		m.whole = bytes.NewReader(whole)
@@ -231,12 +242,13 @@ func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {
 		r.byReader = true
 	}
 	c.handOver()
-	return typ, m, nil
+	return m, nil
 }
 
 // A messageReader reads one message.
 type messageReader struct {
 	c       *Conn
+	typ     MessageType
 	ctx     context.Context
 	message uint32        // receiver.message while it is in progress
 	whole   *bytes.Reader // the message, if it is no longer in progress
@@ -253,12 +265,17 @@ func (m *messageReader) Read(p []byte) (int, error) {
 	if m.whole != nil {
 		return m.whole.Read(p)
 	}
-	c := m.c
-	if err := c.beginRead(m.ctx); err != nil {
+	if err := m.c.beginRead(m.ctx); err != nil {
 		return 0, err
 	}
-	defer c.r.turn.unlock()
-	r := &c.r
+	n, err := m.read(p)
+	m.c.r.turn.unlock()
+	return n, err
+}
+
+// read is Read with the reader's turn.
+func (m *messageReader) read(p []byte) (int, error) {
+	c, r := m.c, &m.c.r
 	if r.message != m.message || !r.byReader {
 		m.err = apiError("read", errStaleReader)
 		return 0, m.err
