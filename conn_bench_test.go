@@ -114,3 +114,25 @@ func BenchmarkWrite(b *testing.B) {
 		}
 	}
 }
+
+// Replies gather while messages are at hand: this is what one of a burst costs.
+func BenchmarkEcho(b *testing.B) {
+	for _, size := range benchSizes[:2] {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			c := newConn(connConfig{transport: loopOf(opBinary, size, true)})
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for m, err := range c.Messages(context.Background()) {
+				if err == nil {
+					err = c.Write(context.Background(), m.Type, m.Data)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				if !b.Loop() {
+					break
+				}
+			}
+		})
+	}
+}
