@@ -102,6 +102,42 @@ func TestConcurrentPings(t *testing.T) {
 	})
 }
 
+// A peer may answer only the latest of several pings (section 5.5.3); a pong that answers none of them answers nothing.
+func TestPongForSeveralPings(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		read := start(p.readError)
+		var pings []<-chan error
+		var payloads []string
+		for range 3 {
+			pings = append(pings, start(func() error { return p.c.Ping(context.Background()) }))
+			payloads = append(payloads, string(p.ReadFrame().Payload))
+		}
+		n := len(payloads[0])
+		p.WriteFrames(pong(strings.Repeat("\xff", n)), pong(strings.Repeat("\x00", n)))
+		for i := range pings {
+			if !running(pings[i]) {
+				t.Fatalf("ping %d takes an unsolicited pong for its own: %v", i, <-pings[i])
+			}
+		}
+		p.WriteFrame(wstest.Pong, payloads[1])
+		for i := range 2 {
+			if err := <-pings[i]; err != nil {
+				t.Error(err)
+			}
+		}
+		if !running(pings[2]) {
+			t.Fatalf("a pong answers a later ping: %v", <-pings[2])
+		}
+		p.WriteFrame(wstest.Pong, payloads[2])
+		if err := <-pings[2]; err != nil {
+			t.Error(err)
+		}
+		p.c.CloseNow()
+		<-read
+	})
+}
+
 // OnPingReceived sees every ping and can keep the pong back; OnPongReceived sees every pong. They get a payload that
 // is theirs during the call, and the connection can be used in them.
 func TestPingCallbacks(t *testing.T) {

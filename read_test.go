@@ -445,6 +445,42 @@ func TestReader(t *testing.T) {
 	})
 }
 
+// A reader that was left behind takes nothing from the message that another one reads.
+func TestStaleReader(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		p.WriteFrames(text("first"), first(wstest.Text, "sec"), cont("ond"), text("third"))
+		_, old, err := p.c.Reader(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 2)
+		if _, err := io.ReadFull(old, b); err != nil || string(b) != "fi" {
+			t.Fatalf("read %q, %v", b, err)
+		}
+		_, r, err := p.c.Reader(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		for range 3 {
+			n, err := r.Read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, b[:n]...)
+			if n, err := old.Read(b); n != 0 || err == nil || err == io.EOF {
+				t.Errorf("the old reader reads %d bytes, %v; want an error that is not the end of the message", n, err)
+			}
+		}
+		rest, err := io.ReadAll(r)
+		if got = append(got, rest...); err != nil || string(got) != "second" {
+			t.Errorf("read %q, %v", got, err)
+		}
+		p.wantRead(t, MessageText, "third")
+	})
+}
+
 // A Reader delivers bytes as they come: it does not wait for the end of a frame, or of the message.
 func TestReaderStreams(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {

@@ -66,10 +66,10 @@ func TestWrite(t *testing.T) {
 
 // Any number of goroutines may write: no frames are interleaved, none is lost, and those of one goroutine stay in order.
 func TestConcurrentWriters(t *testing.T) {
-	for _, buffer := range []int{1 << 20, 100, 7} {
-		t.Run(fmt.Sprint("buffer ", buffer), func(t *testing.T) {
+	for _, c := range []struct{ buffer, limit int }{{1 << 20, 1000}, {100, 1000}, {100, 0}, {7, 1000}, {7, -1}} {
+		t.Run(fmt.Sprintf("buffer %d, limit %d", c.buffer, c.limit), func(t *testing.T) {
 			bothRoles(t, func(t *testing.T, client bool) {
-				p := newPair(t, client, connConfig{writeBufferLimit: 1000}, netfake.Options{Buffer: buffer})
+				p := newPair(t, client, connConfig{writeBufferLimit: c.limit}, netfake.Options{Buffer: c.buffer})
 				const writers, messages = 16, 30
 				pm, err := NewPreparedMessage(MessageText, []byte("prepared"))
 				if err != nil {
@@ -285,6 +285,30 @@ func TestWriteBufferLimit(t *testing.T) {
 			t.Error(err)
 		}
 		p.WantFrame(wstest.Text, "9")
+	})
+}
+
+// A negative limit is none: writers never wait for more than the wire.
+func TestWriteBufferUnlimited(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{writeBufferLimit: -1}, netfake.Options{A: netfake.End{Buffer: 9}})
+		blocked := start(func() error { return p.c.Write(context.Background(), MessageText, []byte("the first one")) })
+		running(blocked)
+		const n = 1000
+		msg := strings.Repeat("0123456789", 100)
+		for range n {
+			if err := p.c.Write(context.Background(), MessageText, []byte(msg)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.WantFrame(wstest.Text, "the first one")
+		for range n {
+			p.WantFrame(wstest.Text, msg)
+		}
+		if err := <-blocked; err != nil {
+			t.Error(err)
+		}
+		p.WantIdle()
 	})
 }
 
