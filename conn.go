@@ -144,7 +144,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 }
 
 // SetWriteDeadline sets when writes fail with an error that matches [os.ErrDeadlineExceeded], those in progress too. One that is cut inside a frame
-// ends the connection, and so does the deadline passing while earlier messages still wait to be written.
+// ends the connection. Pongs, the closing handshake, and messages whose Write has returned are not subject to it.
 // The zero time means never.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	err := c.w.watch.setDeadline(t)

@@ -11,7 +11,7 @@ import (
 
 // written says what the owner of the wire writes beside what has gathered, and what of it is its own.
 type written struct {
-	own        int    // where in the gathered bytes the caller's own frame begins; -1: no caller waits for this
+	own        int    // where in the gathered bytes the caller's own frame begins; -1: the library writes, for no caller
 	stream     bool   // that frame is a part of the message of the messageWriter that is open
 	unfinished bool   // sendHalf.unfinished before that frame
 	untried    bool   // the transport was not given anything
@@ -21,11 +21,15 @@ type written struct {
 
 // write writes what its caller took, and leaves the wire.
 func (w *sender) write(ctx context.Context, out []byte, job written) error {
-	w.watch.begin(ctx)
+	if job.own < 0 {
+		w.watch.beginOwn(ctx)
+	} else {
+		w.watch.begin(ctx)
+	}
 	var n int
 	var err error
 	switch {
-	case w.fragile && w.tooLate(ctx):
+	case w.fragile && job.own >= 0 && w.tooLate(ctx):
 		err, job.untried = os.ErrDeadlineExceeded, true
 	case job.rest == nil:
 		n, err = w.conn.Write(out)
@@ -247,7 +251,7 @@ func (w *sender) tryFlush() {
 		return
 	}
 	if w.raw != nil {
-		w.watch.begin(context.Background()) // the context of an earlier write may have ended
+		w.watch.beginOwn(context.Background()) // the context of an earlier write may have ended
 		w.flushRaw()
 		return
 	}

@@ -449,3 +449,34 @@ func TestCloseStalledTLS(t *testing.T) {
 		}
 	})
 }
+
+// A write deadline that an earlier write has left behind is not one for pongs, nor for replies that gather.
+func TestPongAfterWriteDeadline(t *testing.T) {
+	check := func(t *testing.T, p *wstest.Peer, c *Conn) {
+		read := start(func() error { _, _, err := c.Read(context.Background()); return err })
+		for range 3 {
+			c.SetWriteDeadline(time.Now().Add(-time.Second))
+			p.WriteFrame(wstest.Ping, "p")
+			p.WantFrame(wstest.Pong, "p")
+		}
+		c.SetWriteDeadline(time.Now().Add(-time.Second))
+		if err := c.Write(context.Background(), MessageText, nil); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Write = %v", err)
+		}
+		c.SetWriteDeadline(time.Time{})
+		if err := c.Write(context.Background(), MessageText, nil); err != nil {
+			t.Errorf("Write = %v", err)
+		}
+		p.WantFrame(wstest.Text, "")
+		c.CloseNow()
+		<-read
+	}
+	for _, link := range links {
+		t.Run(link.name, func(t *testing.T) {
+			ours, theirs := link.make(t)
+			c := newConn(connConfig{transport: ours})
+			defer c.CloseNow()
+			check(t, wstest.NewPeer(t, theirs, wstest.Client), c)
+		})
+	}
+}

@@ -16,8 +16,9 @@ type watch struct {
 	conn  net.Conn // immutable
 	write bool     // immutable: which direction
 
-	// done belongs to whoever owns the direction: the reader, or the owner of the wire.
+	// done belongs to whoever owns the direction: the reader, or the owner of the wire. Nobody else writes own.
 	done <-chan struct{}
+	own  bool // the I/O in progress is the library's, whom the application's deadline does not concern; also guarded by mu
 
 	mu       sync.Mutex // guards what follows
 	stop     func() bool
@@ -30,14 +31,22 @@ type watch struct {
 // past is a deadline that has passed.
 var past = time.Unix(1, 0)
 
-// begin makes ctx the context whose end interrupts the I/O that follows. Its caller owns the direction.
+// begin makes ctx the context whose end interrupts the I/O that follows, and the application's deadline another limit of it.
+// Its caller owns the direction.
 func (w *watch) begin(ctx context.Context) {
-	if done := ctx.Done(); done != w.done {
-		w.change(ctx, done)
+	if done := ctx.Done(); done != w.done || w.own {
+		w.change(ctx, done, false)
 	}
 }
 
-func (w *watch) change(ctx context.Context, done <-chan struct{}) {
+// beginOwn is begin for I/O of the library's own.
+func (w *watch) beginOwn(ctx context.Context) {
+	if done := ctx.Done(); done != w.done || !w.own {
+		w.change(ctx, done, true)
+	}
+}
+
+func (w *watch) change(ctx context.Context, done <-chan struct{}, own bool) {
 	w.mu.Lock()
 	if w.stop != nil {
 		w.stop()
@@ -45,9 +54,11 @@ func (w *watch) change(ctx context.Context, done <-chan struct{}) {
 	}
 	w.gen++
 	gen := w.gen
-	if w.fired {
+	other := w.own != own
+	w.own = own
+	if w.fired || other && !w.deadline.IsZero() {
 		w.fired = false
-		w.apply(w.deadline)
+		w.apply(w.limit())
 	}
 	if done != nil && !w.ended {
 		w.stop = context.AfterFunc(ctx, func() { w.fire(gen) })
@@ -73,7 +84,15 @@ func (w *watch) setDeadline(t time.Time) error {
 	if w.fired {
 		return nil
 	}
-	return w.apply(t)
+	return w.apply(w.limit())
+}
+
+// limit returns the deadline that holds for the I/O in progress. The lock is held.
+func (w *watch) limit() time.Time {
+	if w.own {
+		return time.Time{}
+	}
+	return w.deadline
 }
 
 // applicationDeadline returns the deadline that the application set.
