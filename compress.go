@@ -20,8 +20,8 @@ type deflater struct {
 	takeover  bool // immutable
 	threshold int  // immutable
 
-	turn turn
-	enc  *flate.Encoder // owner: the holder of turn
+	taken bool           // somebody has the turn; guarded by sender.mu
+	enc   *flate.Encoder // owner: the holder of the turn
 }
 
 // initDeflate sets up what was agreed on. It is a part of newConn.
@@ -53,16 +53,42 @@ func newDeflater(bits int, takeover bool, threshold int) *deflater {
 // history was not sent.
 func (z *deflater) forget() { z.enc = flate.NewEncoder(z.bits, z.takeover) }
 
+// lockDeflate takes the turn to compress. It waits as long as ctx, the write deadline and the connection let it.
+func (c *Conn) lockDeflate(ctx context.Context) error {
+	w, z := &c.w, c.deflate
+	w.mu.Lock()
+	for z.taken && w.err == nil {
+		if err := w.wait(ctx); err != nil {
+			return err
+		}
+	}
+	err := w.err
+	if err == nil {
+		z.taken = true
+	}
+	w.mu.Unlock()
+	return err
+}
+
+// unlockDeflate gives the turn back.
+func (c *Conn) unlockDeflate() {
+	w := &c.w
+	w.mu.Lock()
+	c.deflate.taken = false
+	w.wake()
+	w.mu.Unlock()
+}
+
 // writeMessage sends one message, compressed if that was agreed on and pays.
 func (c *Conn) writeMessage(ctx context.Context, op opcode, p []byte) error {
 	z := c.deflate
 	if z == nil || len(p) < z.threshold {
 		return c.w.send(ctx, outgoing{op: op, fin: true, payload: p})
 	}
-	if z.turn.lock(ctx) != nil {
-		return c.interrupted("write", ctx, nil)
+	if err := c.lockDeflate(ctx); err != nil {
+		return err
 	}
-	defer z.turn.unlock()
+	defer c.unlockDeflate()
 	buf := getBuf(len(p))
 	defer putBuf(buf)
 	out, ok := z.enc.AppendMessage(buf[:0], p)
@@ -152,10 +178,10 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 	if !z.takeover {
 		return c.w.send(ctx, outgoing{op: m.op, fin: true, rsv: rsv1Bit, payload: out})
 	}
-	if z.turn.lock(ctx) != nil {
-		return c.interrupted("write", ctx, nil)
+	if err := c.lockDeflate(ctx); err != nil {
+		return err
 	}
-	defer z.turn.unlock()
+	defer c.unlockDeflate()
 	err := c.w.send(ctx, outgoing{op: m.op, fin: true, rsv: rsv1Bit, payload: out})
 	if err == nil {
 		z.enc.Learn(m.data)

@@ -63,15 +63,23 @@ type deflateConfig struct {
 // newDeflateConfig checks the options. An endpoint that compresses nothing has the mode CompressionDisabled.
 func newDeflateConfig(mode CompressionMode, sendBits, recvBits int) (deflateConfig, error) {
 	if mode < CompressionDisabled || mode > CompressionNoContextTakeover {
-		return deflateConfig{}, fmt.Errorf("no such CompressionMode: %d", int(mode))
+		return deflateConfig{}, fmt.Errorf("CompressionMode is %d: there is no such mode", int(mode))
 	}
 	cfg := deflateConfig{mode, orDefault(sendBits, maxWindowBits), orDefault(recvBits, maxWindowBits)}
-	for _, bits := range []int{cfg.sendBits, cfg.recvBits} {
-		if bits < minWindowBits || bits > maxWindowBits {
-			return deflateConfig{}, fmt.Errorf("window of %d bits: it must be 8 to 15", bits)
-		}
+	if err := checkWindowBits("CompressionSendWindowBits", cfg.sendBits); err != nil {
+		return deflateConfig{}, err
+	}
+	if err := checkWindowBits("CompressionReceiveWindowBits", cfg.recvBits); err != nil {
+		return deflateConfig{}, err
 	}
 	return cfg, nil
+}
+
+func checkWindowBits(option string, bits int) error {
+	if bits < minWindowBits || bits > maxWindowBits {
+		return fmt.Errorf("%s is %d: it must be 8 to 15", option, bits)
+	}
+	return nil
 }
 
 // parseDeflateParams parses the parameters of an offer or, if response is set, of the answer to one. An unknown parameter, one that stands twice, and one with a value

@@ -125,14 +125,14 @@ func checkRequest(r *http.Request, opts *AcceptOptions) (upgrade, *refusal) {
 			return up, refuse(http.StatusBadRequest, "invalid Sec-WebSocket-Protocol: %v", err)
 		}
 	}
+	deflate, err := newDeflateConfig(opts.CompressionMode, opts.CompressionSendWindowBits, opts.CompressionReceiveWindowBits)
+	if err != nil {
+		return up, refuse(http.StatusInternalServerError, "invalid AcceptOptions: %v", err)
+	}
 	if v, ok := r.Header[fieldExtensions]; ok {
 		offers, err := parseExtensions(v)
 		if err != nil {
 			return up, refuse(http.StatusBadRequest, "invalid Sec-WebSocket-Extensions: %v", err)
-		}
-		deflate, err := newDeflateConfig(opts.CompressionMode, opts.CompressionSendWindowBits, opts.CompressionReceiveWindowBits)
-		if err != nil {
-			return up, refuse(http.StatusInternalServerError, "invalid AcceptOptions: %v", err)
 		}
 		up.acceptExtensions(offers, deflate)
 	}

@@ -115,7 +115,7 @@ func (c *Conn) inflateFailed(ctx context.Context, err error) error {
 // inflateInto streams: it puts what comes next of the message in progress into p, which is not empty, and returns io.EOF at its end.
 func (c *Conn) inflateInto(ctx context.Context, p []byte) (int, error) {
 	r := &c.r
-	limit := int64(r.inflateLimit())
+	limit := r.limit.Load()
 	for {
 		var chunk []byte
 		if r.remain > 0 {
@@ -131,8 +131,10 @@ func (c *Conn) inflateInto(ctx context.Context, p []byte) (int, error) {
 		}
 		last := r.fin && r.remain == int64(len(chunk))
 		if limit >= 0 {
-			// One byte more than is allowed, to see whether there is one.
-			p = p[:min(int64(len(p)), limit-r.inflated+1)]
+			// One byte more than is allowed, to see whether there is one. The limit may have been lowered meanwhile.
+			if left := max(limit-r.inflated, 0); left < int64(len(p)) {
+				p = p[:left+1]
+			}
 		}
 		n, used, err := r.inflate.Read(p, chunk, last)
 		r.usePayload(used)

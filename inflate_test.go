@@ -78,6 +78,11 @@ func TestDeflateFrames(t *testing.T) {
 				w.Write(msg[:300])
 				return w.Close()
 			},
+			"streamed, incompressible": func() error {
+				w, _ := p.c.Writer(ctx, MessageBinary)
+				w.Write(noise[:2000])
+				return w.Close()
+			},
 			"prepared, incompressible": func() error {
 				m, _ := NewPreparedMessage(MessageBinary, noise)
 				return p.c.WritePrepared(ctx, m)

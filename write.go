@@ -60,15 +60,17 @@ type messageWriter struct {
 	err   error
 
 	z       *deflater // nil if the message is not compressed; the writer holds its turn
-	deflate bool      // the message is compressed: decided when its first fragment is full
+	deflate bool      // the message is compressed: decided when its first fragment is full, or at its end
 	out     []byte    // pooled; what is compressed and not sent yet
 }
 
 // open waits until no other message is being sent.
 func (m *messageWriter) open() error {
 	c, w := m.c, &m.c.w
-	if m.z != nil && m.z.turn.lock(m.ctx) != nil {
-		return c.interrupted("write", m.ctx, nil)
+	if m.z != nil {
+		if err := c.lockDeflate(m.ctx); err != nil {
+			return err
+		}
 	}
 	w.mu.Lock()
 	for w.stream && w.err == nil {
@@ -94,7 +96,7 @@ func (m *messageWriter) leave() {
 	if m.deflate && m.err != nil {
 		m.z.forget()
 	}
-	m.z.turn.unlock()
+	m.c.unlockDeflate()
 	m.z = nil
 }
 
@@ -118,6 +120,10 @@ func (m *messageWriter) Write(p []byte) (int, error) {
 			m.buf = append(m.buf, p[:n]...)
 			p = p[n:]
 			fragment = m.buf
+		} else if m.z != nil {
+			// Piece by piece: what is compressed is kept until it is sent.
+			fragment = p[:min(len(p), bufMedium)]
+			p = p[len(fragment):]
 		} else {
 			p = nil
 		}
@@ -159,17 +165,23 @@ func (m *messageWriter) Close() error {
 // send sends p, which ends the message if fin is set, or takes it into what is compressed.
 func (m *messageWriter) send(p []byte, fin bool) error {
 	f := outgoing{op: m.op, fin: fin, stream: true, payload: p}
-	if m.z != nil && !m.deflate && !m.begun {
-		m.deflate = !fin || len(p) >= m.z.threshold
+	if m.z != nil && m.out == nil {
+		m.out = getBuf(2 * fragmentSize)[:0]
 	}
-	if m.deflate {
-		if m.out == nil {
-			m.out = getBuf(2 * fragmentSize)[:0]
+	switch {
+	case m.z == nil:
+	case fin && !m.deflate: // it is the whole message
+		if len(p) >= m.z.threshold {
+			m.out, m.deflate = m.z.enc.AppendMessage(m.out, p)
 		}
+	default:
+		m.deflate = true
 		m.out = m.z.enc.AppendChunk(m.out, p, fin)
 		if !fin && len(m.out) < fragmentSize {
 			return nil
 		}
+	}
+	if m.deflate {
 		f.rsv, f.payload = rsv1Bit, m.out
 	}
 	if err := m.c.w.send(m.ctx, f); err != nil {
