@@ -88,7 +88,15 @@ func (n *netConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (n *netConn) Close() error                       { return n.c.Close(StatusNormalClosure, "") }
+// Close implements net.Conn. When the peer has closed the connection in an orderly way nothing is left to do, and nothing went wrong.
+func (n *netConn) Close() error {
+	err := n.c.Close(StatusNormalClosure, "")
+	if errors.Is(err, net.ErrClosed) && errors.Is(n.c.life.reason(), io.EOF) {
+		return nil
+	}
+	return err
+}
+
 func (n *netConn) LocalAddr() net.Addr                { return n.c.LocalAddr() }
 func (n *netConn) RemoteAddr() net.Addr               { return n.c.RemoteAddr() }
 func (n *netConn) SetDeadline(t time.Time) error      { return n.c.SetDeadline(t) }

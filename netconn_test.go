@@ -240,3 +240,21 @@ func TestNetConnTimeoutError(t *testing.T) {
 		}
 	})
 }
+
+// Close after the peer has closed in an orderly way is no error, as with other net.Conns.
+func TestNetConnCloseAfterPeer(t *testing.T) {
+	for code, ok := range map[int]bool{1000: true, 1001: true, 0: true, 1011: false} {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{}, netfake.Options{})
+			nc := NetConn(context.Background(), p.c, MessageBinary)
+			p.WriteClose(code, "")
+			if client {
+				p.theirs.CloseWrite()
+			}
+			nc.Read(make([]byte, 1))
+			if err := nc.Close(); (err == nil) != ok {
+				t.Errorf("after %d: Close = %v", code, err)
+			}
+		})
+	}
+}
