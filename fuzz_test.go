@@ -307,7 +307,7 @@ var reads = []func(*Conn) (MessageType, []byte, error){
 	},
 	func(c *Conn) (MessageType, []byte, error) {
 		for m, err := range c.Messages(context.Background()) {
-			return m.Type, m.Data, err
+			return m.Type, bytes.Clone(m.Data), err // m.Data is lent for this step only
 		}
 		return 0, nil, ended(c)
 	},
