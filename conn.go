@@ -171,6 +171,9 @@ func (c *Conn) interrupted(op string, ctx context.Context, err error) error {
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		err = ctxErr
 	}
+	if err == nil {
+		err = context.Canceled // a context of the application's own make, which is done and does not say why
+	}
 	return apiError(op, err)
 }
 

@@ -480,3 +480,35 @@ func TestPongAfterWriteDeadline(t *testing.T) {
 		})
 	}
 }
+
+// muteContext is done and does not say why, against the rules of context.Context.
+type muteContext struct{ context.Context }
+
+func (c muteContext) Err() error { return nil }
+
+// No call takes a context that breaks the rules for success, or breaks down.
+func TestMuteContext(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := stalledPair(t, client, connConfig{writeBufferLimit: 1})
+		done, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(time.Second, cancel)
+		ctx := muteContext{done}
+		read := start(p.readError)
+		running(read)
+		long := start(func() error { return p.c.Write(context.Background(), MessageText, make([]byte, 10_000)) })
+		running(long)
+		calls := map[string]<-chan error{
+			"Read":       start(func() error { _, _, err := p.c.Read(ctx); return err }),
+			"long Write": start(func() error { return p.c.Write(ctx, MessageText, make([]byte, 10_000)) }),
+			"Ping":       start(func() error { return p.c.Ping(ctx) }),
+		}
+		for name, call := range calls {
+			if err := <-call; !errors.Is(err, context.Canceled) {
+				t.Errorf("%s = %v", name, err)
+			}
+		}
+		p.c.CloseNow()
+		<-read
+		<-long
+	})
+}

@@ -46,7 +46,10 @@ func (t *turn) lockSlow(ctx context.Context) error {
 		select {
 		case <-*wake:
 		case <-ctx.Done():
-			return ctx.Err()
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return context.Canceled // in no case nil: the turn is not the caller's
 		}
 	}
 }
