@@ -81,10 +81,14 @@ func (c *Conn) unlockDeflate() {
 
 // writeMessage sends one message, compressed if that was agreed on and pays.
 func (c *Conn) writeMessage(ctx context.Context, op opcode, p []byte) error {
-	z := c.deflate
-	if z == nil || len(p) < z.threshold {
-		return c.w.send(ctx, outgoing{op: op, fin: true, payload: p})
+	if z := c.deflate; z != nil && len(p) >= z.threshold {
+		return c.writeDeflated(ctx, z, op, p)
 	}
+	return c.w.send(ctx, &outgoing{op: op, fin: true, payload: p})
+}
+
+// writeDeflated is writeMessage for a message that is to be compressed with z.
+func (c *Conn) writeDeflated(ctx context.Context, z *deflater, op opcode, p []byte) error {
 	if err := c.lockDeflate(ctx); err != nil {
 		return err
 	}
@@ -93,9 +97,9 @@ func (c *Conn) writeMessage(ctx context.Context, op opcode, p []byte) error {
 	defer putBuf(buf)
 	out, ok := z.enc.AppendMessage(buf[:0], p)
 	if !ok {
-		return c.w.send(ctx, outgoing{op: op, fin: true, payload: p})
+		return c.w.send(ctx, &outgoing{op: op, fin: true, payload: p})
 	}
-	err := c.w.send(ctx, outgoing{op: op, fin: true, rsv: rsv1Bit, payload: out})
+	err := c.w.send(ctx, &outgoing{op: op, fin: true, rsv: rsv1Bit, payload: out})
 	if err != nil && z.takeover {
 		z.forget()
 	}
@@ -112,7 +116,7 @@ func (c *Conn) WriteUncompressed(ctx context.Context, typ MessageType, p []byte)
 	if ctx.Err() != nil {
 		return c.interrupted("write", ctx, nil)
 	}
-	return c.w.send(ctx, outgoing{op: op, fin: true, payload: p})
+	return c.w.send(ctx, &outgoing{op: op, fin: true, payload: p})
 }
 
 // A PreparedMessage is a message that was encoded once, to be sent to any number of connections, by any number of goroutines. It is compressed once for each
@@ -169,20 +173,20 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 	}
 	z := c.deflate
 	if z == nil || len(m.data) < z.threshold {
-		return c.w.send(ctx, outgoing{op: m.op, fin: true, payload: m.data})
+		return c.w.send(ctx, &outgoing{op: m.op, fin: true, payload: m.data})
 	}
 	out := m.forWindow(z.bits)
 	if out == nil {
-		return c.w.send(ctx, outgoing{op: m.op, fin: true, payload: m.data})
+		return c.w.send(ctx, &outgoing{op: m.op, fin: true, payload: m.data})
 	}
 	if !z.takeover {
-		return c.w.send(ctx, outgoing{op: m.op, fin: true, rsv: rsv1Bit, payload: out})
+		return c.w.send(ctx, &outgoing{op: m.op, fin: true, rsv: rsv1Bit, payload: out})
 	}
 	if err := c.lockDeflate(ctx); err != nil {
 		return err
 	}
 	defer c.unlockDeflate()
-	err := c.w.send(ctx, outgoing{op: m.op, fin: true, rsv: rsv1Bit, payload: out})
+	err := c.w.send(ctx, &outgoing{op: m.op, fin: true, rsv: rsv1Bit, payload: out})
 	if err == nil {
 		z.enc.Learn(m.data)
 	}

@@ -9,40 +9,22 @@ import (
 	"time"
 )
 
-// written says what the owner of the wire writes beside what has gathered, and what of it is its own.
-type written struct {
-	own        int    // where in the gathered bytes the caller's own frame begins; -1: the library writes, for no caller
-	stream     bool   // that frame is a part of the message of the messageWriter that is open
-	unfinished bool   // sendHalf.unfinished before that frame
-	untried    bool   // the transport was not given anything
-	rest       []byte // payload of that frame which was not gathered
-	key        uint32 // its masking key
-}
-
-// write writes what its caller took, and leaves the wire.
-func (w *sender) write(ctx context.Context, out []byte, job written) error {
-	if job.own < 0 {
+// write writes out, which its caller took and which f is a part of, and leaves the wire.
+func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
+	if f.own < 0 {
 		w.watch.beginOwn(ctx)
 	} else {
 		w.watch.begin(ctx)
 	}
 	var n int
 	var err error
-	switch {
-	case w.fragile && job.own >= 0 && w.tooLate(ctx):
-		err, job.untried = os.ErrDeadlineExceeded, true
-	case job.rest == nil:
+	if f.long || w.fragile {
+		n, out, err = w.writeLong(ctx, out, f)
+	} else {
 		n, err = w.conn.Write(out)
-	case !w.half.client && (w.vectored || !w.fragile && len(job.rest) > copyMax):
-		// Without writev that is a write more, which costs less than the copy.
-		var n64 int64
-		n64, err = writeVec(w.conn, out, job.rest)
-		n = int(n64)
-	default:
-		n, out, err = w.writeChunks(out, job)
 	}
 	if err != nil {
-		return w.cut(ctx, out, n, job, err)
+		return w.cut(ctx, out, n, f, err)
 	}
 	putBuf(out)
 	w.mu.Lock()
@@ -52,13 +34,29 @@ func (w *sender) write(ctx context.Context, out []byte, job written) error {
 	return nil
 }
 
+// writeLong is write's part for payloads that were not gathered, and for transports that need care. It returns the buffer in place of out.
+func (w *sender) writeLong(ctx context.Context, out []byte, f *outgoing) (n int, buf []byte, err error) {
+	switch {
+	case w.fragile && f.own >= 0 && w.tooLate(ctx):
+		f.untried = true
+		return 0, out, os.ErrDeadlineExceeded
+	case !f.long:
+		n, err = w.conn.Write(out)
+		return n, out, err
+	case !w.half.client && (w.vectored || !w.fragile && len(f.payload) > copyMax):
+		// Without writev that is a write more, which costs less than the copy.
+		n64, err := writeVec(w.conn, out, f.payload)
+		return int(n64), out, err
+	}
+	return w.writeChunks(out, f.payload, f.key)
+}
+
 // copyMax is how much a server copies to send a header and the begin of its payload in one piece: as much as goes into one record of TLS.
 const copyMax = 16 << 10
 
 // writeChunks writes out and the rest of the frame that it ends with, through one buffer: masked if this endpoint is the client; else only so that the header does
 // not go by itself. It returns the buffer in place of out.
-func (w *sender) writeChunks(out []byte, job written) (n int, buf []byte, err error) {
-	rest, key := job.rest, job.key
+func (w *sender) writeChunks(out, rest []byte, key uint32) (n int, buf []byte, err error) {
 	chunk := bufLarge
 	if !w.half.client {
 		chunk = copyMax
@@ -97,7 +95,7 @@ func (w *sender) tooLate(ctx context.Context) bool {
 }
 
 // cut deals with a write that ended after n bytes with err.
-func (w *sender) cut(ctx context.Context, out []byte, n int, job written, err error) error {
+func (w *sender) cut(ctx context.Context, out []byte, n int, f *outgoing, err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		putBuf(out)
 		cause := apiError("write", err)
@@ -107,14 +105,14 @@ func (w *sender) cut(ctx context.Context, out []byte, n int, job written, err er
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		err = ctxErr
 	}
-	if (!w.fragile || job.untried) && n <= job.own && !(job.stream && job.unfinished) {
+	if (!w.fragile || f.untried) && n <= f.own && !(f.stream && f.unfinished) {
 		// Nothing of the caller's frame is out: as if it had never been made. What others gave goes on.
 		w.mu.Lock()
-		if job.stream {
+		if f.stream {
 			// Nobody else has begun or ended a message meanwhile. A frame of any other kind did not change this.
 			w.half.unfinished = false
 		}
-		w.putBack(out[n:job.own])
+		w.putBack(out[n:f.own])
 		w.mu.Unlock()
 		putBuf(out)
 		return w.c.interrupted("write", ctx, err)
@@ -173,7 +171,9 @@ func (w *sender) cork(on bool) {
 
 // arm starts the flusher, unless it is on its way. The lock is held.
 func (w *sender) arm() {
-	w.pending.Store(true)
+	if !w.pending.Load() { // a store costs more
+		w.pending.Store(true)
+	}
 	if w.armed {
 		return
 	}
@@ -187,10 +187,10 @@ func (w *sender) arm() {
 // flush writes what has gathered, until there is nothing left or somebody else owns the wire. It is the body of the flusher goroutine.
 func (w *sender) flush() {
 	w.mu.Lock()
-	for len(w.buf) > 0 && !w.owned && w.wanted == 0 {
+	for len(w.buf) > 0 && w.free() {
 		out := w.take()
 		w.mu.Unlock()
-		w.write(context.Background(), out, written{own: -1}) // an error sticks
+		w.write(context.Background(), out, &outgoing{own: -1}) // an error sticks
 		w.mu.Lock()
 	}
 	w.armed = false
@@ -206,7 +206,7 @@ func (w *sender) flushSoon() {
 
 // armIfFree starts the flusher if something has gathered and nobody else is there to write it. The lock is held.
 func (w *sender) armIfFree() {
-	if len(w.buf) > 0 && !w.owned && w.wanted == 0 {
+	if len(w.buf) > 0 && w.free() {
 		w.arm()
 	}
 }
@@ -219,7 +219,7 @@ func (w *sender) flushForReader() {
 	}
 	w.mu.Lock()
 	w.pending.Store(false)
-	if len(w.buf) == 0 || w.owned || w.wanted > 0 {
+	if len(w.buf) == 0 || !w.free() {
 		w.mu.Unlock()
 		return
 	}
@@ -341,5 +341,5 @@ func (w *sender) sendClose(ctx context.Context, payload []byte) error {
 	}
 	out := w.take()
 	w.mu.Unlock()
-	return w.write(ctx, out, written{own: -1})
+	return w.write(ctx, out, &outgoing{own: -1})
 }

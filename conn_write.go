@@ -3,9 +3,9 @@ package websocket
 import (
 	"context"
 	"crypto/tls"
-
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +38,7 @@ type sender struct {
 	half    sendHalf
 	buf     []byte        // the gather buffer: whole frames. Pooled; nil when empty
 	owned   bool          // somebody owns the wire
+	alone   uint32        // how many writes in a row have met no other writer; see crowded
 	armed   bool          // a flusher goroutine is on its way, or at work
 	flusher func()        // its body, made once
 	wanted  int           // writers that wait for the wire: its owner leaves to them what has gathered meanwhile
@@ -53,6 +54,7 @@ func (w *sender) init(c *Conn, raw *rawConn, cfg connConfig) {
 	w.c = c
 	w.conn = cfg.transport
 	w.raw = raw
+	w.alone = crowdTurns // nobody has been met yet
 	w.limit = orDefault(cfg.writeBufferLimit, defaultWriteBufferLimit)
 	w.half.client = cfg.client
 	w.watch.conn, w.watch.write = cfg.transport, true
@@ -70,87 +72,146 @@ type outgoing struct {
 	fin     bool
 	rsv     byte
 	stream  bool   // a part of the message of the messageWriter that is open
-	payload []byte // the caller's
+	more    bool   // its sender sends another at once: that one takes it along
+	payload []byte // the sender's
+
+	// What admit found, for the owner of the wire:
+	long       bool   // the payload was not gathered
+	unfinished bool   // sendHalf.unfinished before this frame
+	untried    bool   // the transport was not given anything
+	key        uint32 // masking key
+	own        int    // where in the gathered bytes this frame begins; -1: the library writes, for no caller
 }
 
 // send sends one frame. It returns when the frame is on its way: written, or left to the goroutine that is writing.
 //
 // ctx bounds the waiting. If it, or the write deadline, ends before the first byte of the frame is out, nothing is sent and the connection lives on.
-func (w *sender) send(ctx context.Context, f outgoing) error {
-	var key uint32
-	if w.half.client { // never changes, so it may be read without the lock
-		key = newMaskingKey()
+func (w *sender) send(ctx context.Context, f *outgoing) error {
+	out, err := w.admit(ctx, f)
+	if out != nil {
+		err = w.write(ctx, out, f)
 	}
-	long := len(f.payload) > gatherMax
+	return err
+}
+
+// admit is send up to the write: it returns what the caller, who then owns the wire, must write, or nil.
+//
+// It is a function of its own so that its frame is off the stack while a write goes down to the system call.
+func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
+	if w.half.client { // never changes, so it may be read without the lock
+		f.key = newMaskingKey()
+	}
+	f.long = len(f.payload) > gatherMax
+	yielded := false
 	w.mu.Lock()
 	for {
 		if w.err != nil {
 			err := w.err
 			w.mu.Unlock()
-			return err
+			return nil, err
 		}
 		if w.stream && !f.stream && !f.op.isControl() {
 			// Section 5.4: the fragments of one message are not interleaved with another. Who waited for the wire, and now waits for this,
 			// must not keep what others left to it.
 			w.armIfFree()
 			if err := w.wait(ctx); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
-		if long {
+		if f.long {
 			if !w.owned {
 				break
 			}
 			if err := w.waitForWire(ctx); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
 		if len(w.buf) == 0 || w.limit < 0 || len(w.buf)+maxHeaderSize+len(f.payload) <= w.limit {
-			break
+			if yielded || f.more || !w.free() || w.corked.Load() || !w.crowded() {
+				break
+			}
+			yielded = true
+			w.yield()
+			continue
 		}
 		if w.owned {
 			if err := w.wait(ctx); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
 		// Full of frames that gathered for a flusher which has not run yet.
 		out := w.take()
 		w.mu.Unlock()
-		if err := w.write(ctx, out, written{own: len(out)}); err != nil {
-			return err
+		if err := w.write(ctx, out, &outgoing{own: len(out)}); err != nil {
+			return nil, err
 		}
 		w.mu.Lock()
 	}
 
-	job := written{own: len(w.buf), stream: f.stream, unfinished: w.half.unfinished}
-	h, err := w.half.header(f.op, f.fin, f.rsv, len(f.payload), key)
+	f.own, f.unfinished = len(w.buf), w.half.unfinished
+	h, err := w.half.header(f.op, f.fin, f.rsv, len(f.payload), f.key)
 	if err != nil {
 		w.mu.Unlock()
-		return errClosed // header refuses nothing else
+		return nil, errClosed // header refuses nothing else
 	}
-	if long {
-		job.rest, job.key = f.payload, key
+	if f.long {
 		w.reserve(maxHeaderSize)
 		w.buf = appendHeader(w.buf, h)
 	} else {
 		w.appendFrame(h, f.payload)
-		if w.owned || w.wanted > 0 {
-			w.mu.Unlock() // whoever has the wire next takes it along
-			return nil
-		}
-		if w.corked.Load() {
+		switch {
+		case !w.free():
+			// Whoever has the wire next takes it along.
+			w.alone = 0
+			w.mu.Unlock()
+			return nil, nil
+		case w.corked.Load():
 			w.arm()
 			w.mu.Unlock()
-			return nil
+			return nil, nil
+		case f.more:
+			w.mu.Unlock()
+			return nil, nil
 		}
 	}
 	out := w.take()
 	w.mu.Unlock()
-	return w.write(ctx, out, job)
+	return out, nil
 }
+
+// A writer that is about to write lets other goroutines run first, so that their frames gather and go out with its own: on one processor a write that does not
+// wait leaves nobody else the time for it. It does so while others have been met lately, and now and then to find out.
+const (
+	crowdTurns = 4  // how many writes in a row that met nobody end it
+	crowdProbe = 64 // every how many writes it is tried then
+)
+
+// crowded reports whether a writer should let others run first. The lock is held.
+func (w *sender) crowded() bool {
+	w.alone++
+	return w.alone <= crowdTurns || w.alone%crowdProbe == 0
+}
+
+// yield lets other goroutines run while its caller owns the wire without using it. The caller's frame must not have been appended: behind it those that come
+// meanwhile would share its fate if it is given up.
+//
+// The lock is held, and the wire is free. All may have changed when it returns.
+func (w *sender) yield() {
+	w.owned = true
+	w.mu.Unlock()
+	runtime.Gosched()
+	w.mu.Lock()
+	w.owned = false
+	if w.wanted > 0 || w.err != nil {
+		w.leave() // these have been waiting for the wire, and the caller does not take it from them
+	}
+}
+
+// free reports whether nobody owns the wire or waits for it. The lock is held.
+func (w *sender) free() bool { return !w.owned && w.wanted == 0 }
 
 // appendFrame appends a frame to the gather buffer. The lock is held.
 func (w *sender) appendFrame(h header, payload []byte) {

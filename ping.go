@@ -16,7 +16,7 @@ func (c *Conn) Ping(ctx context.Context) error {
 	defer c.pings.drop(id)
 	var payload [8]byte
 	binary.BigEndian.PutUint64(payload[:], id)
-	if err := c.w.send(ctx, outgoing{op: opPing, fin: true, payload: payload[:]}); err != nil {
+	if err := c.w.send(ctx, &outgoing{op: opPing, fin: true, payload: payload[:]}); err != nil {
 		return err
 	}
 	select {

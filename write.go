@@ -164,7 +164,7 @@ func (m *messageWriter) Close() error {
 
 // send sends p, which ends the message if fin is set, or takes it into what is compressed.
 func (m *messageWriter) send(p []byte, fin bool) error {
-	f := outgoing{op: m.op, fin: fin, stream: true, payload: p}
+	f := &outgoing{op: m.op, fin: fin, stream: true, payload: p}
 	if m.z != nil && m.out == nil {
 		m.out = getBuf(2 * fragmentSize)[:0]
 	}
