@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -458,6 +459,11 @@ func TestPongAfterWriteDeadline(t *testing.T) {
 			c.SetWriteDeadline(time.Now().Add(-time.Second))
 			p.WriteFrame(wstest.Ping, "p")
 			p.WantFrame(wstest.Pong, "p")
+		}
+		for owned := true; owned; runtime.Gosched() { // a writer that has not left the wire yet would take the message along
+			c.w.mu.Lock()
+			owned = c.w.owned
+			c.w.mu.Unlock()
 		}
 		c.SetWriteDeadline(time.Now().Add(-time.Second))
 		if err := c.Write(context.Background(), MessageText, nil); !errors.Is(err, os.ErrDeadlineExceeded) {
