@@ -177,7 +177,7 @@ func TestCloseIsBounded(t *testing.T) {
 		{"idle", func(p *pair) {}},
 		{"read in progress", func(p *pair) { p.readError() }},
 		{"write in progress", func(p *pair) { p.c.Write(context.Background(), MessageText, make([]byte, 1000)) }},
-		{"long write in progress", func(p *pair) { p.c.Write(context.Background(), MessageText, make([]byte, 1_000_000)) }},
+		{"long write in progress", func(p *pair) { p.c.Write(context.Background(), MessageText, make([]byte, 100_000)) }},
 		{"writer open", func(p *pair) {
 			w, err := p.c.Writer(context.Background(), MessageText)
 			if err == nil {

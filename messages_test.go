@@ -64,7 +64,7 @@ func TestMessagesBodyReads(t *testing.T) {
 	sizes := map[string]func(i int) int{
 		"short":    func(i int) int { return i % 9 },
 		"middling": func(i int) int { return 20 + i*13%300 },
-		"long":     func(i int) int { return i * 1237 % 20_000 },
+		"long":     func(i int) int { return i * 1237 % 9000 },
 	}
 	for body, read := range bodies {
 		for name, size := range sizes {
@@ -72,7 +72,7 @@ func TestMessagesBodyReads(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/reads of %d", body, name, max), func(t *testing.T) {
 					bothRoles(t, func(t *testing.T, client bool) {
 						p := newPair(t, client, connConfig{}, netfake.Options{Buffer: 4 << 20, A: netfake.End{ReadMax: max}})
-						const n = 60
+						const n = 40
 						var send []wstest.Frame
 						var want []string
 						for i := range n {

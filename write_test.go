@@ -70,7 +70,7 @@ func TestConcurrentWriters(t *testing.T) {
 		t.Run(fmt.Sprintf("buffer %d, limit %d", c.buffer, c.limit), func(t *testing.T) {
 			bothRoles(t, func(t *testing.T, client bool) {
 				p := newPair(t, client, connConfig{writeBufferLimit: c.limit}, netfake.Options{Buffer: c.buffer})
-				const writers, messages = 16, 30
+				const writers, messages = 12, 20
 				pm, err := NewPreparedMessage(MessageText, []byte("prepared"))
 				if err != nil {
 					t.Fatal(err)
@@ -81,7 +81,7 @@ func TestConcurrentWriters(t *testing.T) {
 						ctx, cancel := context.WithCancel(context.Background())
 						defer cancel()
 						for j := range messages {
-							msg := fmt.Sprintf("%d %d %s", i, j, strings.Repeat("x", (i*j*37)%6000))
+							msg := fmt.Sprintf("%d %d %s", i, j, strings.Repeat("x", (i*j*37)%5000))
 							var err error
 							switch (i + j) % 4 {
 							case 0:
@@ -133,7 +133,7 @@ func TestConcurrentWriters(t *testing.T) {
 					if _, err := fmt.Sscan(string(msg), &i, &j); err != nil || next[i] != j {
 						t.Fatalf("got message %d of writer %d (%v), want %d", j, i, err, next[i])
 					}
-					if want := (i * j * 37) % 6000; len(msg) != len(fmt.Sprintf("%d %d ", i, j))+want {
+					if want := (i * j * 37) % 5000; len(msg) != len(fmt.Sprintf("%d %d ", i, j))+want {
 						t.Fatalf("message %d of writer %d has %d bytes", j, i, len(msg))
 					}
 					next[i]++
