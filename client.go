@@ -106,7 +106,10 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 		return connConfig{}, nil, err
 	}
 
-	client := handshakeClient(opts.HTTPClient)
+	client := handshakeClient(opts.HTTPClient, func(h http.Header) {
+		key = newKey()
+		h[fieldKey] = []string{key}
+	})
 	bound := boundHandshake(ctx, client.Timeout)
 	client.Timeout = 0 // it would wrap the body of the response
 	var traced connTrace
@@ -168,14 +171,16 @@ func newKey() string {
 	return base64.StdEncoding.EncodeToString(nonce[:])
 }
 
-// handshakeClient returns a copy of the user's client that also follows redirects to ws and wss.
-func handshakeClient(user *http.Client) http.Client {
+// handshakeClient returns a copy of the user's client that also follows redirects to ws and wss. renewKey is called with the header of each request that
+// follows a redirect: "The nonce MUST be selected randomly for each connection" (section 4.1).
+func handshakeClient(user *http.Client, renewKey func(http.Header)) http.Client {
 	if user == nil {
 		user = http.DefaultClient
 	}
 	client := *user
 	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		fromWebSocketScheme(req.URL)
+		renewKey(req.Header)
 		if user.CheckRedirect != nil {
 			return user.CheckRedirect(req, via)
 		}

@@ -1,0 +1,196 @@
+package websocket
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"net/url"
+	"reflect"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
+)
+
+// The opening handshake among the other things that HTTP does.
+
+// "The nonce MUST be selected randomly for each connection" (section 4.1): the request that follows a redirect has one of its own.
+func TestRedirectHasItsOwnKey(t *testing.T) {
+	var keys []string
+	mux := http.NewServeMux()
+	mux.HandleFunc("/a", func(w http.ResponseWriter, r *http.Request) {
+		keys = append(keys, r.Header.Get("Sec-WebSocket-Key"))
+		http.Redirect(w, r, "/b", http.StatusFound)
+	})
+	mux.HandleFunc("/b", func(w http.ResponseWriter, r *http.Request) {
+		keys = append(keys, r.Header.Get("Sec-WebSocket-Key"))
+		http.Redirect(w, r, "/c", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("/c", func(w http.ResponseWriter, r *http.Request) {
+		keys = append(keys, r.Header.Get("Sec-WebSocket-Key"))
+		if c, err := Accept(w, r, nil); err == nil {
+			serveEcho(c, r)
+		}
+	})
+	s := newServer(t, mux, false)
+	c, _, err := Dial(t.Context(), wsURL(s)+"/a", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkEcho(t, c)
+	if len(keys) != 3 || !validKey(keys[1]) || keys[0] == keys[1] || keys[1] == keys[2] || keys[0] == keys[2] {
+		t.Errorf("the keys are %q", keys)
+	}
+}
+
+// A pipeListener accepts the connections that dial makes.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	close(l.closed)
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return netfake.Addr("listener") }
+
+func (l *pipeListener) dial(context.Context, string, string) (net.Conn, error) {
+	near, far := netfake.Pipe(netfake.Options{})
+	l.conns <- far
+	return near, nil
+}
+
+// A connection that has served other requests is upgraded, and then knows nothing of the timeouts that the HTTP server and the
+// HTTP client have for connections.
+func TestUpgradeOfUsedConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &pipeListener{make(chan net.Conn), make(chan struct{})}
+		handler := Handler(serveEcho, nil)
+		server := &http.Server{
+			ReadTimeout: time.Second, ReadHeaderTimeout: time.Second, WriteTimeout: time.Second, IdleTimeout: 10 * time.Second,
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/ws" {
+					handler.ServeHTTP(w, r)
+					return
+				}
+				io.WriteString(w, "page")
+			}),
+		}
+		go server.Serve(l)
+		defer server.Close()
+		tr := &http.Transport{DialContext: l.dial, IdleConnTimeout: time.Second, ResponseHeaderTimeout: time.Second}
+		client := &http.Client{Transport: tr, Timeout: time.Second}
+		for range 3 { // the HTTP client keeps connections that may be upgraded apart from those of other requests
+			if _, resp, err := Dial(t.Context(), "ws://example.com/", &DialOptions{HTTPClient: client}); resp == nil || resp.StatusCode != 200 || err == nil {
+				t.Fatalf("got %v, %v", resp, err)
+			}
+			synctest.Wait() // until the connection is idle
+		}
+		reused := false
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused }})
+		cfg, _, err := dial(ctx, "ws://example.com/ws", &DialOptions{HTTPClient: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, direct := cfg.transport.(*netfake.Conn); !direct || !reused {
+			t.Errorf("the transport is a %T, reused %v", cfg.transport, reused)
+		}
+		c := newConn(cfg)
+		for range 3 {
+			time.Sleep(time.Hour)
+			if err := c.Write(t.Context(), MessageText, []byte("still there?")); err != nil {
+				t.Fatal(err)
+			}
+			if _, got, err := c.Read(t.Context()); err != nil || string(got) != "still there?" {
+				t.Fatalf("got %q, %v", got, err)
+			}
+		}
+		checkEcho(t, c)
+	})
+}
+
+// A connection that serves a page, then an upgrade with frames right behind it.
+func TestUpgradeAfterPage(t *testing.T) {
+	h := Handler(serveEcho, nil)
+	conn := rawServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/ws" {
+			h.ServeHTTP(w, r)
+		}
+	})
+	frame := wstest.Encode(wstest.Client, wstest.Final(wstest.Text, "early"))
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"+wstest.Request("/ws", "example.com")+string(frame))
+	br := bufio.NewReader(conn)
+	for _, status := range []int{200, 101} {
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil || resp.StatusCode != status {
+			t.Fatalf("got %v, %v, want %d", resp, err, status)
+		}
+	}
+	got := make([]byte, 7)
+	if _, err := io.ReadFull(br, got); err != nil || string(got) != "\x81\x05early" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// Through a reverse proxy, over HTTP and HTTPS.
+func TestReverseProxy(t *testing.T) {
+	backend := newServer(t, Handler(serveEcho, &AcceptOptions{Subprotocols: []string{"v1"}}), false)
+	target, _ := url.Parse(backend.URL)
+	for _, secure := range []bool{false, true} {
+		proxy := newServer(t, &httputil.ReverseProxy{ErrorLog: discardLog, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}, secure)
+		c, _, err := Dial(t.Context(), wsURL(proxy), &DialOptions{HTTPClient: proxy.Client(), Subprotocols: []string{"v1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Subprotocol() != "v1" {
+			t.Errorf("the subprotocol is %q", c.Subprotocol())
+		}
+		checkEcho(t, c)
+		_, resp, err := Dial(t.Context(), wsURL(proxy), &DialOptions{HTTPClient: proxy.Client(), HTTPHeader: http.Header{"Origin": {"https://evil.example"}}})
+		if resp == nil || resp.StatusCode != 403 || err == nil {
+			t.Errorf("a refusal through the proxy: %v, %v", resp, err)
+		}
+	}
+}
+
+// HTTP/2 has no Upgrade: a server says so, and a client that can speak nothing else says so.
+func TestHTTP2(t *testing.T) {
+	s := newServer(t, Handler(func(*Conn, *http.Request) { t.Error("serve was called") }, nil), true)
+	resp, err := s.Client().Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.ProtoMajor != 2 || resp.StatusCode != 426 || !reflect.DeepEqual(resp.Header["Sec-Websocket-Version"], []string{"13"}) {
+		t.Errorf("got %v", resp)
+	}
+	h2 := new(http.Protocols)
+	h2.SetUnencryptedHTTP2(true)
+	plain := httptest.NewUnstartedServer(s.Config.Handler)
+	plain.Config.Protocols = h2
+	plain.Start()
+	defer plain.Close()
+	tr := &http.Transport{Protocols: h2}
+	defer tr.CloseIdleConnections()
+	if c, _, err := Dial(t.Context(), plain.URL, &DialOptions{HTTPClient: &http.Client{Transport: tr}}); c != nil || !matches(err, "websocket: dial: ") {
+		t.Errorf("got %v, %v", c, err)
+	}
+}
