@@ -290,6 +290,12 @@ func parseURL(raw string) (*url.URL, error) {
 	if strings.Contains(raw, "#") {
 		return nil, errors.New("the URL has a fragment")
 	}
+	// "If any of the components are invalid, the client MUST fail" (section 4.1). net/http sends a query as it stands: a space in it would end the target of the request.
+	for i := range len(u.RawQuery) {
+		if c := u.RawQuery[i]; c <= ' ' || c >= 0x7f {
+			return nil, fmt.Errorf("the query of the URL has an invalid byte: it must be written %%%02X", c)
+		}
+	}
 	return u, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,5 +193,48 @@ func TestHTTP2(t *testing.T) {
 	defer tr.CloseIdleConnections()
 	if c, _, err := Dial(t.Context(), plain.URL, &DialOptions{HTTPClient: &http.Client{Transport: tr}}); c != nil || !matches(err, "websocket: dial: ") {
 		t.Errorf("got %v, %v", c, err)
+	}
+}
+
+// Whatever is wrong with the response, its connection is closed, at once. A 101 ends with its header, whatever that says of a body.
+func TestWrongResponseOverHTTP(t *testing.T) {
+	for _, tt := range []struct{ name, line, err string }{
+		{"Upgrade", "", "the Upgrade header"},
+		{"Upgrade", "Upgrade: h2c", "the Upgrade header"},
+		{"Connection", "", "the Connection header"},
+		{"Connection", "Connection: close", "the Connection header"},
+		{"Connection", "Connection: keep-alive", "the Connection header"},
+		{"Sec-WebSocket-Accept", "", "no Sec-WebSocket-Accept"},
+		{"Sec-WebSocket-Accept", "Sec-WebSocket-Accept: x", "the Sec-WebSocket-Accept header of the response is wrong"},
+		{"Upgrade", "Upgrade: websocket\nSec-WebSocket-Protocol: v1", `the subprotocol "v1"`},
+		{"Upgrade", "Upgrade: websocket\nSec-WebSocket-Extensions: permessage-deflate", `the extension "permessage-deflate"`},
+		{"HTTP/1.1", "HTTP/1.0 200 OK\nContent-Length: 0", "status 200 OK, not 101"},
+		{"HTTP/1.1", "RTSP/1.0 101 Switching Protocols", "malformed HTTP version"},
+		{"Upgrade", "Upgrade: websocket\nContent-Length: 1", ""},
+		{"Upgrade", "Upgrade: websocket\nTransfer-Encoding: chunked", ""},
+		{"HTTP/1.1", "HTTP/1.1 103 Early Hints\n\nHTTP/1.1 101 Switching Protocols", ""},
+	} {
+		t.Run(tt.name+" as "+tt.line, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := pipeServer(t, asIs, func(p *wstest.Peer) {
+					key := p.ReadRequest().Header.Get("Sec-WebSocket-Key")
+					text := edit(strings.ReplaceAll(wstest.Response(key), "\r\n", "\n"), tt.name, tt.line)
+					p.WriteRaw([]byte(strings.ReplaceAll(text, "\n", "\r\n") + "\x81\x01x"))
+					p.WantEnd()
+				})
+				start := time.Now()
+				c, _, err := Dial(t.Context(), "ws://example.com/", &DialOptions{HTTPClient: client})
+				if !matches(err, tt.err) || time.Since(start) > 0 {
+					t.Errorf("got the error %v after %v, want %q", err, time.Since(start), tt.err)
+				}
+				if c == nil {
+					return
+				}
+				if _, got, err := c.Read(t.Context()); err != nil || string(got) != "x" {
+					t.Errorf("got %q, %v", got, err)
+				}
+				c.CloseNow()
+			})
+		})
 	}
 }

@@ -669,6 +669,10 @@ func TestParseURL(t *testing.T) {
 		{"ws://example.com/\r\nX: y", "", "invalid URL"},
 		{"ws://example.com:port/", "", "invalid URL"},
 		{"ws://us er:secret@example.com/", "", "invalid URL"},
+		{"ws://example.com/a b\u00e9", "http://example.com/a%20b%C3%A9", ""}, // a path is escaped
+		{"ws://example.com/?a=%20b|{c}", "http://example.com/?a=%20b|{c}", ""},
+		{"ws://example.com/?a HTTP/1.1", "", "the query of the URL"},
+		{"ws://example.com/?a=\u00e9", "", "the query of the URL"},
 	}
 	for _, tt := range tests {
 		u, err := parseURL(tt.raw)
