@@ -206,6 +206,7 @@ func (c *Conn) linger(ctx context.Context) {
 // ended is what a read returns for a transport that ended or broke.
 func (c *Conn) ended(err error) error {
 	if errors.Is(err, io.EOF) {
+		c.w.tryFlush() // the peer may have ended only its own direction
 		err = errAbruptEnd
 		if c.r.opcode != opContinuation || c.r.w > c.r.r {
 			err = errMidMessage

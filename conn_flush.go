@@ -189,9 +189,12 @@ func (w *sender) flush() {
 	w.mu.Lock()
 	for len(w.buf) > 0 && w.free() {
 		out := w.take()
+		w.flushing = true
 		w.mu.Unlock()
 		w.write(context.Background(), out, &outgoing{own: -1}) // an error sticks
 		w.mu.Lock()
+		w.flushing = false
+		w.wake()
 	}
 	w.armed = false
 	w.mu.Unlock()
@@ -243,10 +246,25 @@ func (w *sender) flushRaw() {
 	putBuf(out)
 }
 
+// tryFor is how long an attempt may take on a transport that cannot try without waiting.
+const tryFor = time.Millisecond
+
 // tryFlush makes one attempt, which does not block, to write what has gathered. The connection ends after it.
 func (w *sender) tryFlush() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.flushing {
+		// The flusher has begun to write what this call is for: let it, for as long as the attempt below may take.
+		w.conn.SetWriteDeadline(time.Now().Add(tryFor))
+		ctx, cancel := context.WithTimeout(context.Background(), tryFor)
+		defer cancel()
+		for w.flushing {
+			if w.wait(ctx) != nil {
+				w.mu.Lock()
+				return
+			}
+		}
+	}
 	if len(w.buf) == 0 || w.owned {
 		return
 	}
@@ -258,7 +276,7 @@ func (w *sender) tryFlush() {
 	out := w.take()
 	w.mu.Unlock()
 	// As near as this transport comes to an attempt that does not block.
-	w.conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+	w.conn.SetWriteDeadline(time.Now().Add(tryFor))
 	w.conn.Write(out)
 	putBuf(out)
 	w.mu.Lock()

@@ -34,18 +34,19 @@ type sender struct {
 	// pending says that frames may have gathered: lets the reader skip the lock.
 	pending atomic.Bool
 
-	mu      sync.Mutex // guards what follows; never held across I/O or a wait
-	half    sendHalf
-	buf     []byte        // the gather buffer: whole frames. Pooled; nil when empty
-	owned   bool          // somebody owns the wire
-	alone   uint32        // how many writes in a row have met no other writer; see crowded
-	armed   bool          // a flusher goroutine is on its way, or at work
-	flusher func()        // its body, made once
-	wanted  int           // writers that wait for the wire: its owner leaves to them what has gathered meanwhile
-	stream  bool          // a messageWriter is open: other messages wait
-	late    []byte        // payload of the latest pong that found no room; nil: none
-	changed chan struct{} // closed, and dropped, when something changes that a writer may wait for; nil: nobody waits
-	err     error         // why no more frames are taken; the first one sticks
+	mu       sync.Mutex // guards what follows; never held across I/O or a wait
+	half     sendHalf
+	buf      []byte        // the gather buffer: whole frames. Pooled; nil when empty
+	owned    bool          // somebody owns the wire
+	alone    uint32        // how many writes in a row have met no other writer; see crowded
+	flushing bool          // the flusher owns the wire
+	armed    bool          // a flusher goroutine is on its way, or at work
+	flusher  func()        // its body, made once
+	wanted   int           // writers that wait for the wire: its owner leaves to them what has gathered meanwhile
+	stream   bool          // a messageWriter is open: other messages wait
+	late     []byte        // payload of the latest pong that found no room; nil: none
+	changed  chan struct{} // closed, and dropped, when something changes that a writer may wait for; nil: nobody waits
+	err      error         // why no more frames are taken; the first one sticks
 
 	watch watch // belongs to the owner of the wire, apart from its own lock
 }

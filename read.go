@@ -41,7 +41,11 @@ func (c *Conn) beginRead(ctx context.Context) error {
 		return c.interrupted("read", ctx, nil)
 	}
 	if err := c.life.reason(); err != nil {
-		c.r.release()
+		select {
+		case <-c.life.done:
+			c.r.release()
+		default: // Close is at work, and reads on from where the buffer stands
+		}
 		c.r.turn.unlock()
 		return err
 	}
