@@ -53,9 +53,6 @@ func TestCloseHandshake(t *testing.T) {
 					}
 					// What comes before the answer is read and dropped; pings are not answered any more.
 					late := frames(text("late"), ping("late"), first(wstest.Text, "late"))
-					if reading {
-						late = nil // see TestCloseWhileReading
-					}
 					p.WriteFrames(late...)
 					p.WriteFrames(wstest.CloseFrame(test.answer, ""))
 					if client {
@@ -96,6 +93,9 @@ func TestCloseWhileReading(t *testing.T) {
 		"nothing":           nil,
 		"a ping":            frames(ping("late")),
 		"part of a message": frames(first(wstest.Text, "late")),
+		"a message":         frames(text("late")),
+		"messages":          frames(text("late"), ping("late"), text("later")),
+		"many messages":     frames(text(strings.Repeat("late", 100)), binaryF(""), ping("late"), text(strings.Repeat("late", 2000)), text("")),
 	}
 	for name, late := range lates {
 		t.Run(name, func(t *testing.T) {
@@ -429,6 +429,50 @@ func TestCloseFlushes(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// CloseNow makes an attempt to send the replies that gathered: a transport that takes bytes gets them all.
+func TestCloseNowFlushes(t *testing.T) {
+	for range 20 {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{}, netfake.Options{})
+			p.WriteFrames(text("1"), text("2"), text("3"))
+			for range 2 {
+				if err := echoes["Read"](p.c); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := p.c.CloseNow(); err != nil {
+				t.Error(err)
+			}
+			p.WantFrame(wstest.Text, "1")
+			p.WantFrame(wstest.Text, "2")
+			p.WantEOF()
+		})
+	}
+}
+
+// A peer that ends its half of TCP, without a close frame, still gets the replies to what it had sent.
+func TestRepliesAfterHalfClose(t *testing.T) {
+	for range 20 {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{}, netfake.Options{})
+			p.WriteFrames(text("1"), ping("2"), text("3"), ping("4"))
+			p.theirs.CloseWrite()
+			var err error
+			for err == nil {
+				err = echoes["Read"](p.c)
+			}
+			if !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("Read = %v", err)
+			}
+			p.WantFrame(wstest.Text, "1")
+			p.WantFrame(wstest.Pong, "2")
+			p.WantFrame(wstest.Text, "3")
+			p.WantFrame(wstest.Pong, "4")
+			p.WantEOF()
+		})
+	}
 }
 
 // The peer's close frame ends writing as well as reading, and gives those who write its code.
