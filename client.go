@@ -36,7 +36,7 @@ type DialOptions struct {
 
 	// CompressionMode says whether messages may be compressed (RFC 7692). Default: CompressionDisabled.
 	CompressionMode CompressionMode
-	// CompressionThreshold is the size, in bytes, from which on messages are compressed. Default: 128 with context takeover, 512 without.
+	// CompressionThreshold is the size, in bytes, from which on messages are compressed. Default: 128 with context takeover, 512 without; negative: all are.
 	CompressionThreshold int
 	// CompressionSendWindowBits and CompressionReceiveWindowBits bound the windows of the two directions: 8 to 15, for 256 bytes to 32 KiB. Default: 15. With context
 	// takeover a connection keeps up to one window for each direction, and as much as half of it again (8 KiB at most) to search what it sends. A peer that cannot limit the window

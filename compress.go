@@ -138,7 +138,7 @@ type preparedDeflate struct {
 	data []byte // nil if it would not be shorter
 }
 
-// NewPreparedMessage prepares a message. It copies data.
+// NewPreparedMessage prepares a message. It copies data. The only error is a typ that is neither MessageText nor MessageBinary.
 func NewPreparedMessage(typ MessageType, data []byte) (*PreparedMessage, error) {
 	op, err := typ.opcode()
 	if err != nil {

@@ -77,11 +77,11 @@ type connConfig struct {
 // No goroutine runs for a Conn that nobody calls. The first permanent error of a direction sticks: each later
 // call returns it.
 type Conn struct {
-	conn         net.Conn // immutable
-	client       bool     // immutable
-	skipUTF8     bool     // immutable
-	subprotocol  string   // immutable
-	closeTimeout time.Duration
+	conn         net.Conn                                       // immutable
+	client       bool                                           // immutable
+	skipUTF8     bool                                           // immutable
+	subprotocol  string                                         // immutable
+	closeTimeout time.Duration                                  // immutable
 	onPing       func(ctx context.Context, payload []byte) bool // immutable
 	onPong       func(ctx context.Context, payload []byte)      // immutable
 

@@ -20,6 +20,7 @@ type CloseError struct {
 	Reason string     // valid UTF-8, at most 123 bytes
 }
 
+// Error returns a text with the code and the reason.
 func (e CloseError) Error() string {
 	if e.Reason == "" {
 		return fmt.Sprintf("closed by the peer: %d %v", int(e.Code), e.Code)

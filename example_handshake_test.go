@@ -165,3 +165,72 @@ func ExampleDial_refused() {
 	// come back later
 	// true
 }
+
+// Limits, compression and hooks. What is left out has its default.
+func ExampleAcceptOptions() {
+	server := httptest.NewServer(websocket.Handler(echo, &websocket.AcceptOptions{
+		ReadLimit:                    64 << 10, // bytes of a message
+		WriteBufferLimit:             16 << 10, // bytes that wait for a slow client
+		CloseTimeout:                 time.Second,
+		CompressionMode:              websocket.CompressionContextTakeover,
+		CompressionThreshold:         256, // bytes; shorter messages go out as they are
+		CompressionSendWindowBits:    12,  // 4 KiB of history
+		CompressionReceiveWindowBits: 12,
+		OnPingReceived: func(ctx context.Context, payload []byte) bool {
+			fmt.Println("the server has a ping")
+			return true // it is answered
+		},
+	}))
+	defer server.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, _, err := websocket.Dial(ctx, server.URL, &websocket.DialOptions{
+		CompressionMode: websocket.CompressionContextTakeover,
+		OnPongReceived:  func(ctx context.Context, payload []byte) { fmt.Println("the client has a pong") },
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	c.CloseRead(ctx) // reads
+	fmt.Println(c.Ping(ctx))
+	// Output:
+	// the server has a ping
+	// the client has a pong
+	// <nil>
+}
+
+// A client of its own for the handshake, with a timeout, a proxy, cookies, or another way to connect. Host names another host than the one
+// that is connected to.
+func ExampleDialOptions() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Println(r.Host, r.Header.Get("Origin"))
+		if c, err := websocket.Accept(w, r, nil); err == nil {
+			c.Close(websocket.StatusNormalClosure, "")
+		}
+	}))
+	defer server.Close()
+
+	c, _, err := websocket.Dial(context.Background(), server.URL, &websocket.DialOptions{
+		HTTPClient: &http.Client{
+			Timeout:   10 * time.Second, // for the handshake only
+			Transport: &http.Transport{Proxy: http.ProxyFromEnvironment},
+		},
+		Host:       "chat.example.com",
+		HTTPHeader: http.Header{"Origin": {"https://chat.example.com"}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	fmt.Println(c.RemoteAddr().String() == server.Listener.Addr().String())
+	_, _, err = c.Read(context.Background())
+	fmt.Println(websocket.CloseStatus(err))
+	// Output:
+	// chat.example.com https://chat.example.com
+	// true
+	// StatusNormalClosure
+}

@@ -7,7 +7,8 @@ import (
 )
 
 // Ping sends a ping and waits for its pong (RFC 6455, section 5.5.2). Pongs are read by whoever reads: some goroutine must be reading
-// (see [Conn.CloseRead]), or Ping waits until ctx ends. Any number of goroutines may ping.
+// (see [Conn.CloseRead]), or Ping waits until ctx ends: then the error matches ctx.Err(), and the connection lives on. When the connection is
+// over, the error is the reason why. Any number of goroutines may ping.
 func (c *Conn) Ping(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return c.interrupted("ping", ctx, nil)
