@@ -23,7 +23,9 @@ func TestBodyConnRoundTrip(t *testing.T) {
 	c, far := bodyPipe()
 	go io.Copy(far, far)
 	data := strings.Repeat("0123456789", 10_000)
+	written := make(chan struct{})
 	go func() {
+		defer close(written)
 		for i := 0; i < len(data); i += 7000 {
 			if n, err := c.Write([]byte(data[i:min(i+7000, len(data))])); err != nil {
 				t.Errorf("Write: %d, %v", n, err)
@@ -34,6 +36,7 @@ func TestBodyConnRoundTrip(t *testing.T) {
 	if _, err := io.ReadFull(c, got); err != nil || string(got) != data {
 		t.Errorf("got %v, equal: %v", err, string(got) == data)
 	}
+	<-written
 	far.Close()
 	for range 2 { // sticks
 		if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
