@@ -13,7 +13,11 @@ var coderPeer = peer{
 	name: "coder",
 	handler: func(o options, serve func(conn)) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: o.subprotocols})
+			c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+				Subprotocols:         o.subprotocols,
+				CompressionMode:      coderMode(o),
+				CompressionThreshold: 1,
+			})
 			if err != nil {
 				return
 			}
@@ -22,14 +26,26 @@ var coderPeer = peer{
 	},
 	dial: func(ctx context.Context, url string, o options) (conn, error) {
 		c, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{
-			Subprotocols: o.subprotocols,
-			HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: o.tls}},
+			Subprotocols:         o.subprotocols,
+			HTTPClient:           &http.Client{Transport: &http.Transport{TLSClientConfig: o.tls}},
+			CompressionMode:      coderMode(o),
+			CompressionThreshold: 1,
 		})
 		if err != nil {
 			return nil, err
 		}
 		return newcoderConn(c), nil
 	},
+}
+
+func coderMode(o options) websocket.CompressionMode {
+	switch o.compression {
+	case compressionContextTakeover:
+		return websocket.CompressionContextTakeover
+	case compressionNoContextTakeover:
+		return websocket.CompressionNoContextTakeover
+	}
+	return websocket.CompressionDisabled
 }
 
 type coderConn struct {

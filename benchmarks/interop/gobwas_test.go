@@ -2,16 +2,20 @@ package interop
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
 )
 
 var gobwasPeer = peer{
@@ -22,6 +26,10 @@ var gobwasPeer = peer{
 			u.Protocol = ws.SelectFromSlice(o.subprotocols)
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			u := u
+			if o.compression != compressionOff {
+				u.Negotiate = (&wsflate.Extension{Parameters: wsflate.DefaultParameters}).Negotiate
+			}
 			c, rw, hs, err := u.Upgrade(r, w)
 			if err != nil {
 				return
@@ -31,6 +39,9 @@ var gobwasPeer = peer{
 	},
 	dial: func(ctx context.Context, url string, o options) (conn, error) {
 		d := ws.Dialer{Protocols: o.subprotocols, TLSConfig: o.tls}
+		if o.compression != compressionOff {
+			d.Extensions = []httphead.Option{wsflate.DefaultParameters.Option()}
+		}
 		c, br, hs, err := d.Dial(ctx, url)
 		if err != nil {
 			return nil, err
@@ -48,18 +59,24 @@ type gobwasConn struct {
 	br    *bufio.Reader
 	hs    ws.Handshake
 	side  ws.State
+	flate bool // permessage-deflate was negotiated
 	write sync.Mutex
 	pongs chan string
 }
 
 func newGobwasConn(c net.Conn, br *bufio.Reader, hs ws.Handshake, side ws.State) conn {
 	c.SetDeadline(time.Now().Add(patience))
-	return &gobwasConn{c: c, br: br, hs: hs, side: side, pongs: make(chan string, 1)}
+	flate := len(hs.Extensions) > 0
+	if flate {
+		side |= ws.StateExtended
+	}
+	return &gobwasConn{c: c, br: br, hs: hs, side: side, flate: flate, pongs: make(chan string, 1)}
 }
 
 func (p *gobwasConn) Read() (message, error) {
 	var m message
 	state := p.side
+	var deflated wsflate.MessageState
 	for {
 		h, err := ws.ReadHeader(p.br)
 		if err != nil {
@@ -94,12 +111,20 @@ func (p *gobwasConn) Read() (message, error) {
 			p.writeFrame(ws.NewCloseFrame(payload[:min(len(payload), 2)])) // fails if this end closed first
 			return m, c
 		default:
+			if p.flate {
+				if h, err = deflated.UnsetBits(h); err != nil {
+					return m, err
+				}
+			}
 			if h.OpCode != ws.OpContinuation {
 				m.text = h.OpCode == ws.OpText
 			}
 			m.data = append(m.data, payload...)
 			if h.Fin {
-				return m, nil
+				if deflated.IsCompressed() {
+					m.data, err = wsflate.DefaultHelper.Decompress(m.data)
+				}
+				return m, err
 			}
 			state = p.side.Set(ws.StateFragmented)
 		}
@@ -107,7 +132,7 @@ func (p *gobwasConn) Read() (message, error) {
 }
 
 func (p *gobwasConn) writeFrame(f ws.Frame) error {
-	if p.side == ws.StateClientSide {
+	if p.side.ClientSide() {
 		f = ws.MaskFrame(f)
 	}
 	p.write.Lock()
@@ -123,13 +148,32 @@ func (p *gobwasConn) opcode(text bool) ws.OpCode {
 }
 
 func (p *gobwasConn) Write(m message) error {
-	return p.writeFrame(ws.NewFrame(p.opcode(m.text), true, m.data))
+	f := ws.NewFrame(p.opcode(m.text), true, m.data)
+	if p.flate {
+		var err error
+		if f, err = wsflate.CompressFrame(f); err != nil {
+			return err
+		}
+	}
+	return p.writeFrame(f)
 }
 
 func (p *gobwasConn) WriteFragments(text bool, parts [][]byte) error {
 	op := p.opcode(text)
+	if p.flate {
+		whole, err := wsflate.DefaultHelper.Compress(bytes.Join(parts, nil))
+		if err != nil {
+			return err
+		}
+		n := len(whole)/len(parts) + 1
+		parts = slices.Collect(slices.Chunk(whole, n))
+	}
 	for i, part := range parts {
-		if err := p.writeFrame(ws.NewFrame(op, i == len(parts)-1, part)); err != nil {
+		f := ws.NewFrame(op, i == len(parts)-1, part)
+		if p.flate && i == 0 {
+			f.Header.Rsv = ws.Rsv(true, false, false)
+		}
+		if err := p.writeFrame(f); err != nil {
 			return err
 		}
 		op = ws.OpContinuation

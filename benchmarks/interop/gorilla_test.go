@@ -15,7 +15,7 @@ const gorillaBuffer = 1024
 var gorillaPeer = peer{
 	name: "gorilla",
 	handler: func(o options, serve func(conn)) http.Handler {
-		u := websocket.Upgrader{Subprotocols: o.subprotocols, WriteBufferSize: gorillaBuffer}
+		u := websocket.Upgrader{Subprotocols: o.subprotocols, WriteBufferSize: gorillaBuffer, EnableCompression: o.compression != compressionOff}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c, err := u.Upgrade(w, r, nil)
 			if err != nil {
@@ -25,7 +25,7 @@ var gorillaPeer = peer{
 		})
 	},
 	dial: func(ctx context.Context, url string, o options) (conn, error) {
-		d := websocket.Dialer{Subprotocols: o.subprotocols, TLSClientConfig: o.tls, WriteBufferSize: gorillaBuffer}
+		d := websocket.Dialer{Subprotocols: o.subprotocols, TLSClientConfig: o.tls, WriteBufferSize: gorillaBuffer, EnableCompression: o.compression != compressionOff}
 		c, _, err := d.DialContext(ctx, url, nil)
 		if err != nil {
 			return nil, err

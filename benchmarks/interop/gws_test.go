@@ -19,7 +19,9 @@ var gwsPeer = peer{
 	handler: func(o options, serve func(conn)) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			p := newGWSConn()
-			c, err := gws.NewUpgrader(p, &gws.ServerOption{SubProtocols: o.subprotocols, CheckUtf8Enabled: true}).Upgrade(w, r)
+			c, err := gws.NewUpgrader(p, &gws.ServerOption{
+				SubProtocols: o.subprotocols, CheckUtf8Enabled: true, PermessageDeflate: gwsDeflate(o),
+			}).Upgrade(w, r)
 			if err != nil {
 				return
 			}
@@ -34,7 +36,7 @@ var gwsPeer = peer{
 		}
 		p := newGWSConn()
 		c, _, err := gws.NewClient(p, &gws.ClientOption{
-			Addr: url, TlsConfig: o.tls, RequestHeader: h, CheckUtf8Enabled: true,
+			Addr: url, TlsConfig: o.tls, RequestHeader: h, CheckUtf8Enabled: true, PermessageDeflate: gwsDeflate(o),
 		})
 		if err != nil {
 			return nil, err
@@ -42,6 +44,18 @@ var gwsPeer = peer{
 		p.start(c)
 		return p, nil
 	},
+}
+
+func gwsDeflate(o options) gws.PermessageDeflate {
+	takeover := o.compression == compressionContextTakeover
+	return gws.PermessageDeflate{
+		Enabled:               o.compression != compressionOff,
+		Threshold:             1,
+		ServerContextTakeover: takeover,
+		ClientContextTakeover: takeover,
+		ServerMaxWindowBits:   o.windowBits,
+		ClientMaxWindowBits:   o.windowBits,
+	}
 }
 
 // A gwsConn turns the events of gws into calls. Its channels are closed never and bounded by what a scenario sends.

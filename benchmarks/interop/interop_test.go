@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -16,6 +19,7 @@ import (
 type end struct {
 	conn
 	peer peer
+	wire *counter
 }
 
 // needs skips the scenario when e's library lacks an ability.
@@ -71,6 +75,72 @@ var scenarios = []scenario{
 	{name: "close/none/server", run: closing(byServer, 1005, "")},
 }
 
+// compressedScenarios returns those with permessage-deflate, in every mode.
+func compressedScenarios() (all []scenario) {
+	for _, mode := range []struct {
+		name    string
+		options options
+	}{
+		{"no takeover", options{compression: compressionNoContextTakeover}},
+		{"takeover", options{compression: compressionContextTakeover}},
+		{"takeover, windows of 2^9", options{compression: compressionContextTakeover, windowBits: 9}},
+		{"takeover, windows of 2^12", options{compression: compressionContextTakeover, windowBits: 12}},
+	} {
+		for _, s := range []scenario{
+			{name: "sequence", run: compressed(exchange(jsonTexts(200)...))},
+			{name: "long", run: compressed(exchange(jsonText(1, 70_000), jsonText(2, 1<<20), jsonText(3, 100)))},
+			{name: "incompressible", run: exchange(pattern(1000), pattern(70_000), jsonText(1, 1000), pattern(1000), jsonText(2, 1000))},
+			{name: "empty", run: exchange(message{true, nil}, jsonText(1, 1000), message{false, nil}, jsonText(2, 1000))},
+			{name: "fragmented", run: compressed(fragmented(true, 5, 30_000))},
+			{name: "ping", run: pinging},
+			{name: "close", run: closing(byClient, 1000, "done")},
+		} {
+			s.name, s.options = "compressed/"+mode.name+"/"+s.name, mode.options
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// compressed runs a scenario whose messages all shrink to less than half.
+func compressed(run func(*testing.T, end, end)) func(*testing.T, end, end) {
+	return func(t *testing.T, client, server end) {
+		run(t, client, server)
+		if wire, data := client.wire.bytes.Load(), client.wire.data.Load(); wire > data/2 {
+			t.Errorf("%d bytes on the wire for messages of %d: they were not compressed", wire, data)
+		}
+	}
+}
+
+// A counter counts what passes through the connections of a listener, in both directions.
+type counter struct {
+	net.Listener
+	bytes atomic.Int64
+	data  atomic.Int64 // bytes of the messages that were sent
+}
+
+func (c *counter) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	return countedConn{conn, c}, err
+}
+
+type countedConn struct {
+	net.Conn
+	c *counter
+}
+
+func (c countedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.c.bytes.Add(int64(n))
+	return n, err
+}
+
+func (c countedConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.c.bytes.Add(int64(n))
+	return n, err
+}
+
 func TestInterop(t *testing.T) {
 	for _, p := range peers {
 		t.Run(p.name, func(t *testing.T) {
@@ -86,8 +156,12 @@ func TestInterop(t *testing.T) {
 }
 
 func runAll(t *testing.T, scheme string, client, server peer) {
-	for _, s := range scenarios {
+	for _, s := range slices.Concat(scenarios, compressedScenarios()) {
 		t.Run(s.name, func(t *testing.T) {
+			if s.options.compression != compressionOff {
+				end{peer: client}.needs(t, compress)
+				end{peer: server}.needs(t, compress)
+			}
 			c, s2 := connect(t, scheme, client, server, s.options)
 			s.run(t, c, s2)
 		})
@@ -105,6 +179,8 @@ func connect(t *testing.T, scheme string, client, server peer, o options) (end, 
 		<-done
 	})
 	ts := httptest.NewUnstartedServer(h)
+	wire := &counter{Listener: ts.Listener}
+	ts.Listener = wire
 	if scheme == "wss" {
 		ts.StartTLS()
 		o.tls = ts.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
@@ -123,7 +199,7 @@ func connect(t *testing.T, scheme string, client, server peer, o options) (end, 
 	t.Cleanup(c.End)
 	select {
 	case s := <-accepted:
-		return end{c, client}, end{s, server}
+		return end{c, client, wire}, end{s, server, wire}
 	case <-time.After(patience):
 		t.Fatal("the server accepted nothing")
 		panic("unreachable")
@@ -140,6 +216,7 @@ func exchange(messages ...message) func(*testing.T, end, end) {
 			sent := make(chan error, 1)
 			go func() {
 				for _, m := range messages {
+					way.from.wire.data.Add(int64(len(m.data)))
 					if err := way.from.Write(m); err != nil {
 						sent <- err
 						return
@@ -179,6 +256,7 @@ func fragmented(text bool, count, size int) func(*testing.T, end, end) {
 			}
 			ran = true
 			sent := make(chan error, 1)
+			way.from.wire.data.Add(int64(len(want.data)))
 			go func() { sent <- way.from.WriteFragments(text, parts) }()
 			got, err := way.to.Read()
 			if err != nil {
@@ -319,6 +397,23 @@ func sequence(n int) []message {
 	m := make([]message, n)
 	for i := range m {
 		m[i] = message{i%2 == 0, []byte(fmt.Sprintf("message %d of %d", i, n))}
+	}
+	return m
+}
+
+// jsonText is a text of about n bytes that compresses well, like and unlike those with other seeds.
+func jsonText(seed, n int) message {
+	var b bytes.Buffer
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, `{"id":%d,"sensor":"Fühler %d","value":%d.%d,"unit":"°C"},`, seed*1000+i, i%7, (seed+i)%40, seed%10)
+	}
+	return message{true, b.Bytes()}
+}
+
+func jsonTexts(n int) []message {
+	m := make([]message, n)
+	for i := range m {
+		m[i] = jsonText(i, 60+i*i%5000)
 	}
 	return m
 }

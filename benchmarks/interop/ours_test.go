@@ -13,7 +13,13 @@ var ours = peer{
 	name: "ours",
 	handler: func(o options, serve func(conn)) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: o.subprotocols})
+			c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+				Subprotocols:                 o.subprotocols,
+				CompressionMode:              ourMode(o),
+				CompressionThreshold:         1,
+				CompressionSendWindowBits:    o.windowBits,
+				CompressionReceiveWindowBits: o.windowBits,
+			})
 			if err != nil {
 				return
 			}
@@ -22,14 +28,28 @@ var ours = peer{
 	},
 	dial: func(ctx context.Context, url string, o options) (conn, error) {
 		c, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{
-			Subprotocols: o.subprotocols,
-			HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: o.tls}},
+			Subprotocols:                 o.subprotocols,
+			HTTPClient:                   &http.Client{Transport: &http.Transport{TLSClientConfig: o.tls}},
+			CompressionMode:              ourMode(o),
+			CompressionThreshold:         1,
+			CompressionSendWindowBits:    o.windowBits,
+			CompressionReceiveWindowBits: o.windowBits,
 		})
 		if err != nil {
 			return nil, err
 		}
 		return newourConn(c), nil
 	},
+}
+
+func ourMode(o options) websocket.CompressionMode {
+	switch o.compression {
+	case compressionContextTakeover:
+		return websocket.CompressionContextTakeover
+	case compressionNoContextTakeover:
+		return websocket.CompressionNoContextTakeover
+	}
+	return websocket.CompressionDisabled
 }
 
 type ourConn struct {

@@ -35,15 +35,16 @@ const (
 	closeWithoutCode                // send a close frame that has no code
 	observePong                     // report a received pong
 	answerClose                     // wait for the peer's close frame after having sent one
+	compress                        // negotiate permessage-deflate
 )
 
 // options are what both ends of a scenario agree on.
 type options struct {
 	subprotocols []string
 	tls          *tls.Config // the client's
-	// compression is what both ends negotiate. Only compressionOff is in use yet: the adapters map the others when the
-	// library has permessage-deflate.
+	// compression is what both ends are set to. A library that cannot keep the context between messages negotiates that it does not.
 	compression compression
+	windowBits  int // of both directions, for the libraries that let one choose; 0: 15
 }
 
 type compression int

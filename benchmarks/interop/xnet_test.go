@@ -23,6 +23,7 @@ var xnetPeer = peer{
 		closeWithoutCode: "x/net always closes with 1000",
 		observePong:      "x/net drops pongs",
 		answerClose:      "x/net ends TCP right behind its close frame",
+		compress:         "x/net has no extensions",
 	},
 	handler: func(o options, serve func(conn)) http.Handler {
 		return websocket.Server{
