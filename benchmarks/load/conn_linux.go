@@ -81,7 +81,9 @@ func upgraded(b []byte) (bool, error) {
 }
 
 // upgrade does the opening handshake, polling.
-func upgrade(fd int, buf []byte) error {
+func upgrade(fd int, buf []byte) error { return upgradeWith(fd, request, buf) }
+
+func upgradeWith(fd int, request string, buf []byte) error {
 	if n, e := rawWrite(fd, []byte(request)); e != 0 || n != len(request) {
 		return fmt.Errorf("sending the upgrade: %w", e)
 	}

@@ -18,6 +18,9 @@ type Job struct {
 	TLS         bool // Idle: connect over TLS
 	PerTrigger  int  // Receive: messages that one trigger makes the server send, over all connections
 
+	// Deflate makes Echo and Idle use compressed JSON texts of about Size bytes. Idle then has Outstanding messages echoed on each connection, one after the other.
+	Deflate Deflate
+
 	// Blind says that the server answers with the right lengths and other contents.
 	Blind bool
 	// Raw says that the server does no WebSocket at all but sends back what it gets.
@@ -36,6 +39,14 @@ const (
 	Idle      Kind = "idle"      // one echo on each connection, then hold them
 )
 
+// Deflate says what the client offers.
+type Deflate string
+
+const (
+	NoTakeover Deflate = "no-takeover"
+	Takeover   Deflate = "takeover"
+)
+
 // A Result is what a job has measured.
 type Result struct {
 	Messages int64         // or handshakes, or connections held
@@ -43,6 +54,7 @@ type Result struct {
 	Wall     time.Duration
 	Reads    int64 // of the server: system calls that read, and that write
 	Writes   int64
+	Bytes    float64 // of a compressed answer, with its header
 	Err      string
 }
 

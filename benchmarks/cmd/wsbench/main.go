@@ -180,7 +180,7 @@ func (c *config) once(s scenario, l library, round int) (float64, error) {
 	job := s.job
 	job.Blind, job.Raw = l.blind, l.raw
 	job.WarmUp, job.Duration = c.warmUp, c.duration
-	if s.memory {
+	if s.memory && job.Conns == 0 {
 		job.Conns = c.idleConns
 	}
 	args := s.args
@@ -219,6 +219,9 @@ func (c *config) once(s scenario, l library, round int) (float64, error) {
 		n := float64(res.Messages)
 		fmt.Fprintf(os.Stderr, "  %.3f reads and %.3f writes a message; %d messages, %v of CPU in %v\n",
 			float64(res.Reads)/n, float64(res.Writes)/n, res.Messages, res.CPU.Round(time.Millisecond), res.Wall.Round(time.Millisecond))
+	}
+	if s.wire {
+		return res.Bytes, nil
 	}
 	return float64(res.Messages) / res.CPU.Seconds(), nil
 }

@@ -67,7 +67,7 @@ func (r *report) reference(s scenario) (best library, ok bool) {
 			continue
 		}
 		m := spreadOf(v).median
-		if !ok || s.memory && m < top || !s.memory && m > top {
+		if !ok || s.less() && m < top || !s.less() && m > top {
 			best, top, ok = l, m, true
 		}
 	}
@@ -84,7 +84,7 @@ func (r *report) ratio(s scenario, name string) (spread, bool) {
 	w := r.complete(s, ref.name)
 	q := make([]float64, len(v))
 	for i := range v {
-		if q[i] = v[i] / w[i]; s.memory {
+		if q[i] = v[i] / w[i]; s.less() {
 			q[i] = w[i] / v[i]
 		}
 	}

@@ -47,6 +47,7 @@ type scenario struct {
 	args   []string // for the servers
 	memory bool     // the figure is bytes per connection, and less is better
 	unit   string
+	wire   bool // the figure is bytes of a compressed message, and less is better
 	http   bool // through net/http for everyone; the floors are left out
 	utf8   bool // the best peer is the best of those that validate
 	// without names the servers that cannot take part.
@@ -56,6 +57,13 @@ type scenario struct {
 const (
 	messages = "messages per second of server CPU"
 	bytes    = "bytes of RSS per connection"
+	wire     = "bytes on the wire per message"
+)
+
+// uncompressing lists those whose servers here have no compression, and those that have no context takeover.
+var (
+	uncompressing = []string{"gobwas", "xnet", "rawtcp", "copyloop"}
+	forgetting    = append([]string{"gorilla"}, uncompressing...)
 )
 
 var scenarios = []scenario{
@@ -85,7 +93,24 @@ var scenarios = []scenario{
 	{id: "h", title: "64 goroutines write 128 B to one connection", short: "64 goroutines, one connection", unit: messages,
 		job:  load.Job{Kind: load.Receive, Conns: 1, Size: 128, PerTrigger: 64 * load.MessagesPerWriter},
 		args: []string{"-task", "writers", "-writers", "64", "-size", "128"}, without: []string{"copyloop"}},
+	{id: "z", title: "compressed 1 KB of JSON, 64 connections, no context takeover", short: "compressed JSON", unit: messages, without: uncompressing,
+		job: load.Job{Kind: load.Echo, Conns: 64, Size: 1000, Deflate: load.NoTakeover}, args: []string{"-deflate", "no-takeover"}},
+	{id: "z-wire", title: "the same: size", short: "its size", unit: wire, wire: true, without: uncompressing,
+		job: load.Job{Kind: load.Echo, Conns: 8, Size: 1000, Deflate: load.NoTakeover}, args: []string{"-deflate", "no-takeover"}},
+	{id: "z-mem", title: "the same: memory, 10 messages on each connection", short: "its memory", unit: bytes, memory: true, without: uncompressing,
+		job: load.Job{Kind: load.Idle, Conns: 1000, Outstanding: 10, Size: 1000, Deflate: load.NoTakeover}, args: []string{"-deflate", "no-takeover"}},
+	{id: "zt", title: "compressed 1 KB of JSON, 64 connections, context takeover", short: "compressed JSON, takeover", unit: messages, without: forgetting,
+		job: load.Job{Kind: load.Echo, Conns: 64, Size: 1000, Deflate: load.Takeover}, args: []string{"-deflate", "takeover"}},
+	{id: "zt-wire", title: "the same: size", short: "its size", unit: wire, wire: true, without: forgetting,
+		job: load.Job{Kind: load.Echo, Conns: 8, Size: 1000, Deflate: load.Takeover}, args: []string{"-deflate", "takeover"}},
+	{id: "zt-mem", title: "the same: memory, 10 messages on each connection", short: "its memory", unit: bytes, memory: true, without: forgetting,
+		job: load.Job{Kind: load.Idle, Conns: 1000, Outstanding: 10, Size: 1000, Deflate: load.Takeover}, args: []string{"-deflate", "takeover"}},
+	{id: "zt12-mem", title: "the same: memory, windows of 2^12", short: "its memory, 2^12", unit: bytes, memory: true, without: append([]string{"coder"}, forgetting...),
+		job: load.Job{Kind: load.Idle, Conns: 1000, Outstanding: 10, Size: 1000, Deflate: load.Takeover}, args: []string{"-deflate", "takeover", "-window", "12"}},
 }
+
+// less reports whether a smaller figure is a better one.
+func (s scenario) less() bool { return s.memory || s.wire }
 
 // leaves reports whether l has no part in s.
 func (s scenario) leaves(l library) bool {
@@ -95,6 +120,9 @@ func (s scenario) leaves(l library) bool {
 func (s scenario) format(figure float64) string {
 	if s.memory {
 		return fmt.Sprintf("%.1f KB", figure/1e3)
+	}
+	if s.wire {
+		return fmt.Sprintf("%.0f B", figure)
 	}
 	if figure >= 1e5 {
 		return fmt.Sprintf("%.0f k/s", figure/1e3)

@@ -20,8 +20,15 @@ func (c conn) Write(p []byte) error {
 }
 
 func handler(o *kit.Options) http.Handler {
+	var opts websocket.AcceptOptions
+	switch {
+	case o.Takeover:
+		opts.CompressionMode = websocket.CompressionContextTakeover
+	case o.Deflate:
+		opts.CompressionMode = websocket.CompressionNoContextTakeover
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, nil)
+		c, err := websocket.Accept(w, r, &opts)
 		if err != nil {
 			return
 		}

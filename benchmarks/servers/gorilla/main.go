@@ -25,7 +25,7 @@ func (c conn) Write(p []byte) error {
 }
 
 func handler(o *kit.Options) http.Handler {
-	u := websocket.Upgrader{WriteBufferPool: &sync.Pool{}, WriteBufferSize: 4096}
+	u := websocket.Upgrader{WriteBufferPool: &sync.Pool{}, WriteBufferSize: 4096, EnableCompression: o.Deflate}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := u.Upgrade(w, r, nil)
 		if err != nil {

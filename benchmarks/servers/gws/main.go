@@ -37,7 +37,13 @@ func (e *events) OnMessage(c *gws.Conn, m *gws.Message) {
 }
 
 func newHandler(o *kit.Options) http.Handler {
-	u := gws.NewUpgrader(&events{o: o}, &gws.ServerOption{CheckUtf8Enabled: o.Validate})
+	u := gws.NewUpgrader(&events{o: o}, &gws.ServerOption{CheckUtf8Enabled: o.Validate, PermessageDeflate: gws.PermessageDeflate{
+		Enabled:               o.Deflate,
+		ServerContextTakeover: o.Takeover,
+		ClientContextTakeover: o.Takeover,
+		ServerMaxWindowBits:   o.WindowBits,
+		ClientMaxWindowBits:   o.WindowBits,
+	}})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := u.Upgrade(w, r)
 		if err != nil {

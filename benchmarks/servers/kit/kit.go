@@ -29,6 +29,9 @@ type Options struct {
 	Validate bool
 	// HTTP asks a library that can do without for upgrades through net/http.
 	HTTP bool
+	// Deflate asks for permessage-deflate, if Takeover is set with context takeover and in windows of 2^WindowBits bytes, where the library lets one choose; 0: its default.
+	Deflate, Takeover bool
+	WindowBits        int
 
 	size, queued, writers int
 	broadcast             func(conns []Conn, payload []byte, queued int)
@@ -61,9 +64,12 @@ func Main(s Server) {
 	flag.IntVar(&o.size, "size", 128, "bytes of a message that the server starts by itself")
 	flag.IntVar(&o.queued, "queued", 1, "messages for each connection of a broadcast")
 	flag.IntVar(&o.writers, "writers", 64, "goroutines that write to one connection")
+	deflate := flag.String("deflate", "", "compress: no-takeover or takeover")
+	flag.IntVar(&o.WindowBits, "window", 0, "bits of the windows")
 	useTLS := flag.Bool("tls", false, "serve over TLS")
 	flag.Parse()
 	o.Echo = *task == "echo"
+	o.Deflate, o.Takeover = *deflate != "", *deflate == string(load.Takeover)
 	if *task != "broadcast" {
 		o.broadcast = nil
 	}

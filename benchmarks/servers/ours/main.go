@@ -19,7 +19,14 @@ func (c conn) Write(p []byte) error {
 
 func handler(o *kit.Options) http.Handler {
 	ctx := context.Background()
-	opts := &websocket.AcceptOptions{ReadLimit: 16 << 20, SkipUTF8Validation: !o.Validate}
+	opts := &websocket.AcceptOptions{ReadLimit: 16 << 20, SkipUTF8Validation: !o.Validate,
+		CompressionSendWindowBits: o.WindowBits, CompressionReceiveWindowBits: o.WindowBits}
+	switch {
+	case o.Takeover:
+		opts.CompressionMode = websocket.CompressionContextTakeover
+	case o.Deflate:
+		opts.CompressionMode = websocket.CompressionNoContextTakeover
+	}
 	return websocket.Handler(func(c *websocket.Conn, r *http.Request) {
 		if o.Echo {
 			for m, err := range c.Messages(ctx) {
