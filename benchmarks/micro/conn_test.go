@@ -97,6 +97,17 @@ func upgrade(f *feed) (http.ResponseWriter, *http.Request) {
 	return &hijack{f, http.Header{}}, r
 }
 
+// deflateUpgrade is upgrade for a client that offers permessage-deflate.
+func deflateUpgrade(f *feed, takeover bool) (http.ResponseWriter, *http.Request) {
+	w, r := upgrade(f)
+	offer := "permessage-deflate"
+	if !takeover {
+		offer += "; server_no_context_takeover; client_no_context_takeover"
+	}
+	r.Header.Set("Sec-Websocket-Extensions", offer+"; client_max_window_bits")
+	return w, r
+}
+
 // A library is what the benchmarks need of a server.
 type library struct {
 	name string
