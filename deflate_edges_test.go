@@ -166,3 +166,137 @@ func TestDeflateStreamMemory(t *testing.T) {
 		}
 	}
 }
+
+// Much that inflates to nothing, and many frames of nothing, cost no memory, and can be given up in the middle.
+func TestInflateNothing(t *testing.T) {
+	msg := []byte("at last")
+	empty := bytes.Repeat([]byte{0, 0, 0, 0xff, 0xff}, 1<<14) // stored blocks
+	reads := map[string]func(ctx context.Context, c *Conn) ([]byte, error){
+		"Read": func(ctx context.Context, c *Conn) ([]byte, error) { _, b, err := c.Read(ctx); return b, err },
+		"Messages": func(ctx context.Context, c *Conn) ([]byte, error) {
+			for m, err := range c.Messages(ctx) {
+				return bytes.Clone(m.Data), err
+			}
+			return nil, io.EOF
+		},
+		"Reader": func(ctx context.Context, c *Conn) ([]byte, error) {
+			_, r, err := c.Reader(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return io.ReadAll(r)
+		},
+	}
+	for name, read := range reads {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{deflate: &withTakeover, readLimit: 100}, netfake.Options{Buffer: 1 << 12})
+				nothing := p.Encode(wstest.Frame{Op: wstest.Continuation})
+				nothing = bytes.Repeat(nothing, 1000)
+				blocks := p.Encode(wstest.Frame{Op: wstest.Continuation, Payload: empty})
+				end := p.Encode(wstest.Frame{Fin: true, Op: wstest.Continuation, Payload: deflated(t, msg)})
+				writing := start(func() error {
+					p.WriteFrames(wstest.Frame{RSV: rsv1, Op: wstest.Text})
+					for range 20 {
+						p.WriteRaw(nothing)
+						p.WriteRaw(blocks)
+					}
+					return nil
+				})
+				took := allocated(func() {
+					ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+					defer cancel()
+					if got, err := read(ctx, p.c); !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("%q, %v", got, err)
+					}
+				})
+				if took > 1<<20 {
+					t.Errorf("%d bytes were allocated", took)
+				}
+				<-writing
+				if name == "Reader" { // which is over with its context: the rest of the message is discarded
+					p.WriteRaw(end)
+					p.WriteFrames(compressedFrame(deflated(t, msg)))
+					p.wantRead(t, MessageText, string(msg))
+					return
+				}
+				p.WriteRaw(end)
+				if got, err := read(context.Background(), p.c); err != nil || !bytes.Equal(got, msg) {
+					t.Errorf("%q, %v", got, err)
+				}
+			})
+		})
+	}
+}
+
+// Close in the middle of a compressed message, whoever has begun to read it, discards the rest and waits for the peer's answer.
+func TestCloseInsideDeflated(t *testing.T) {
+	payload := deflated(t, bytes.Repeat([]byte("compressible, "), 1000))
+	for _, how := range []string{"nobody reads", "Read", "Reader", "corrupt"} {
+		t.Run(how, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{deflate: &withTakeover}, netfake.Options{})
+				p.WriteFrames(wstest.Frame{RSV: rsv1, Op: wstest.Text, Payload: payload[:len(payload)/2]})
+				ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+				defer cancel()
+				switch how {
+				case "Read":
+					p.c.Read(ctx)
+				case "Reader":
+					if _, r, err := p.c.Reader(ctx); err != nil {
+						t.Fatal(err)
+					} else if _, err := r.Read(make([]byte, 10)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				closing := start(func() error { return p.c.Close(StatusGoingAway, "") })
+				p.WantClose(1001)
+				rest := payload[len(payload)/2:]
+				if how == "corrupt" { // nothing of it is looked at any more
+					rest = bytes.Repeat([]byte{0xff}, 100)
+				}
+				p.WriteFrames(wstest.Frame{Fin: true, Op: wstest.Continuation, Payload: rest}, compressedFrame(payload))
+				p.WriteClose(1001, "")
+				p.Close()
+				if err := <-closing; err != nil {
+					t.Errorf("Close = %v", err)
+				}
+			})
+		})
+	}
+}
+
+// A range over Messages inside another: what the outer one lends stays as it is.
+func TestDeflatedMessagesNested(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{deflate: &alone}, netfake.Options{})
+		var texts []string
+		for i := range 12 {
+			texts = append(texts, string(bytes.Repeat([]byte{'a' + byte(i)}, 100<<(i%7))))
+			p.WriteFrames(compressedFrame(deflated(t, []byte(texts[i]))))
+		}
+		n := 0
+		ctx := context.Background()
+		for outer, err := range p.c.Messages(ctx) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := texts[n]
+			n++
+			for inner, err := range p.c.Messages(ctx) {
+				if err != nil || string(inner.Data) != texts[n] {
+					t.Fatalf("inner message %d: %d bytes, %v", n, len(inner.Data), err)
+				}
+				if n++; n%3 == 0 {
+					break
+				}
+			}
+			if string(outer.Data) != want {
+				t.Fatalf("the outer message has changed")
+			}
+			if n == len(texts) {
+				break
+			}
+		}
+	})
+}
