@@ -39,8 +39,8 @@ type DialOptions struct {
 	// CompressionThreshold is the size, in bytes, from which on messages are compressed. Default: 128 with context takeover, 512 without; negative: all are.
 	CompressionThreshold int
 	// CompressionSendWindowBits and CompressionReceiveWindowBits bound the windows of the two directions: 8 to 15, for 256 bytes to 32 KiB. Default: 15. With context
-	// takeover a connection keeps up to one window for each direction, and as much as half of it again (8 KiB at most) to search what it sends. A peer that cannot limit the window
-	// it sends with is asked to do without takeover.
+	// takeover a connection keeps up to one window for each direction, and as much again (8 KiB at most) to search what it sends: 40 and 32 KiB with 15 bits, 8 and 4 KiB with 12,
+	// 1 KiB and 512 bytes with 9. A peer that cannot limit the window it sends with is asked to do without takeover.
 	CompressionSendWindowBits    int
 	CompressionReceiveWindowBits int
 

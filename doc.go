@@ -62,7 +62,8 @@
 //
 // # Compression
 //
-// Messages are compressed with permessage-deflate (RFC 7692) if both sides ask for it: see [CompressionMode]. It is off by default.
+// Messages are compressed with permessage-deflate (RFC 7692) if both sides ask for it: see [CompressionMode]. It is off by default. Secrets that must not be
+// compressed together with text that an attacker chooses are sent with [Conn.WriteUncompressed].
 //
 // # Limits and defaults
 //
