@@ -79,15 +79,7 @@ func (c *Conn) unlockDeflate() {
 	w.mu.Unlock()
 }
 
-// writeMessage sends one message, compressed if that was agreed on and pays.
-func (c *Conn) writeMessage(ctx context.Context, op opcode, p []byte) error {
-	if z := c.deflate; z != nil && len(p) >= z.threshold {
-		return c.writeDeflated(ctx, z, op, p)
-	}
-	return c.w.send(ctx, &outgoing{op: op, fin: true, payload: p})
-}
-
-// writeDeflated is writeMessage for a message that is to be compressed with z.
+// writeDeflated sends one message, compressed with z unless it would grow.
 func (c *Conn) writeDeflated(ctx context.Context, z *deflater, op opcode, p []byte) error {
 	if err := c.lockDeflate(ctx); err != nil {
 		return err

@@ -39,7 +39,35 @@ func newRawConn(c *Conn) *rawConn {
 		return nil
 	}
 	x := &rawConn{c: c, sock: sock}
-	x.readFn = x.tryRead
+	// It reads once, and returns false if there is nothing to read: it is called again when there is. The runtime forgets an earlier readiness before the
+	// call, so false without a try could wait for ever.
+	//
+	// The buffer comes from the pool here, at the bottom of the stack that an idle connection keeps: calls that can be spared are.
+	x.readFn = func(fd uintptr) bool {
+		p, r := x.dst, &x.c.r
+		if p == nil {
+			if len(r.buf) == len(r.small) {
+				r.adopt(getBuf(r.size()))
+			}
+			p = r.buf[r.w:]
+		}
+		for {
+			n, err := syscall.Read(int(fd), p)
+			switch {
+			case err == syscall.EINTR:
+				continue
+			case err == syscall.EAGAIN:
+				if x.dst == nil {
+					putBuf(r.shrink())
+				}
+				return false
+			case n == 0 && err == nil:
+				err = io.EOF
+			}
+			x.n, x.err = max(n, 0), err
+			return true
+		}
+	}
 	return x
 }
 
@@ -52,32 +80,6 @@ func (x *rawConn) read(p []byte) (int, error) {
 		err = x.err
 	}
 	return x.n, err
-}
-
-// tryRead reads once. It returns false if there is nothing to read: it is called again when there is. The runtime forgets
-// an earlier readiness before the call, so false without a try could wait for ever.
-func (x *rawConn) tryRead(fd uintptr) bool {
-	p, r := x.dst, &x.c.r
-	if p == nil {
-		r.unshrink()
-		p = r.buf[r.w:]
-	}
-	for {
-		n, err := syscall.Read(int(fd), p)
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err == syscall.EAGAIN:
-			if x.dst == nil {
-				r.shrink()
-			}
-			return false
-		case n == 0 && err == nil:
-			err = io.EOF
-		}
-		x.n, x.err = max(n, 0), err
-		return true
-	}
 }
 
 // tryWrite writes as much of p as the socket takes at once. Its caller owns the wire.

@@ -65,21 +65,33 @@ func (r *receiver) init(raw *rawConn, cfg connConfig) {
 
 // nextFrame takes frames off the transport until it has the header of a data frame, and takes note of it in c.r.
 func (c *Conn) nextFrame(ctx context.Context) error {
+	for {
+		found, err := c.takeFrame(ctx)
+		if found || err != nil {
+			return err
+		}
+		if err := c.fill(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// takeFrame is nextFrame as far as what is in the buffer goes; it reports whether it found the header of a data frame.
+//
+// It is a function of its own so that its frame is off the stack while the reader waits.
+func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 	r := &c.r
 	for {
 		h, n, err := parseHeader(r.buf[r.r:r.w])
 		if err != nil {
-			return c.fail(ctx, err)
+			return false, c.fail(ctx, err)
 		}
 		if n == 0 {
-			if err := c.fill(ctx); err != nil {
-				return err
-			}
-			continue
+			return false, nil
 		}
 		// A control frame may be judged more than once, for its payload may have to be waited for: that changes nothing.
 		if err := r.half.judge(h, r.limit.Load()); err != nil {
-			return c.fail(ctx, err)
+			return false, c.fail(ctx, err)
 		}
 		if !h.opcode.isControl() {
 			r.r += n
@@ -91,13 +103,11 @@ func (c *Conn) nextFrame(ctx context.Context) error {
 				r.text = utf8Validator{}
 				r.inflated = 0
 			}
-			return nil
+			return true, nil
 		}
 		end := n + int(h.length)
-		for r.w-r.r < end {
-			if err := c.fill(ctx); err != nil {
-				return err
-			}
+		if r.w-r.r < end {
+			return false, nil
 		}
 		payload := r.buf[r.r+n : r.r+end]
 		if h.masked {
@@ -105,7 +115,7 @@ func (c *Conn) nextFrame(ctx context.Context) error {
 		}
 		r.r += end
 		if err := c.control(ctx, h.opcode, payload); err != nil {
-			return err
+			return false, err
 		}
 	}
 }
@@ -235,25 +245,7 @@ func (c *Conn) handOver() {
 // fill fetches more bytes behind those in the buffer.
 func (c *Conn) fill(ctx context.Context) error {
 	r := &c.r
-	r.detach()
-	if r.r == r.w {
-		r.r, r.w = 0, 0
-		if r.raw == nil {
-			// The transport can only wait inside a Read. Between frames that is done with a few bytes of ours, not with a pooled
-			// buffer: whatever else has come then waits in the transport's own buffers, as in those of crypto/tls.
-			if r.remain > 0 {
-				r.unshrink()
-			} else {
-				r.release()
-			}
-		}
-	} else {
-		r.unshrink()
-		if r.r > 0 && len(r.buf)-r.w < maxControlFrame {
-			r.w = copy(r.buf, r.buf[r.r:r.w])
-			r.r = 0
-		}
-	}
+	r.makeRoom()
 	n, err := c.fetch(ctx, nil)
 	if err != nil {
 		return err
@@ -270,6 +262,29 @@ func (c *Conn) fill(ctx context.Context) error {
 	return nil
 }
 
+// makeRoom prepares the buffer for fill.
+func (r *receiver) makeRoom() {
+	r.detach()
+	switch {
+	case r.r < r.w:
+		r.unshrink()
+		if r.r > 0 && len(r.buf)-r.w < maxControlFrame {
+			r.w = copy(r.buf, r.buf[r.r:r.w])
+			r.r = 0
+		}
+		return
+	case r.raw != nil:
+		// It takes a buffer when there is something to read.
+	case r.remain > 0:
+		r.unshrink()
+	default:
+		// The transport can only wait inside a Read. Between frames that is done with a few bytes of ours, not with a pooled
+		// buffer: whatever else has come then waits in the transport's own buffers, as in those of crypto/tls.
+		r.release()
+	}
+	r.r, r.w = 0, 0
+}
+
 // fetch waits for bytes from the transport and puts them into p; if p is nil, behind those in the buffer, without
 // counting them in. It returns at least one byte, or an error that is fit for the API.
 func (c *Conn) fetch(ctx context.Context, p []byte) (int, error) {
@@ -280,18 +295,29 @@ func (c *Conn) fetch(ctx context.Context, p []byte) (int, error) {
 	c.w.flushForReader()
 
 	r.watch.begin(ctx)
-	n, err := r.receiveInto(c.conn, p)
+	var n int
+	var err error
+	if r.raw != nil {
+		n, err = r.raw.read(p)
+	} else {
+		n, err = r.receiveInto(c.conn, p)
+	}
 	if n > 0 {
 		return n, nil
 	}
+	return 0, c.fetchFailed(ctx, err)
+}
+
+// fetchFailed returns the error of a fetch that got nothing but err.
+func (c *Conn) fetchFailed(ctx context.Context, err error) error {
 	if err == nil {
 		err = io.EOF // a Read of nothing without an error
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// The connection lives on, unless somebody ended it meanwhile.
-		return 0, c.interrupted("read", ctx, err)
+		return c.interrupted("read", ctx, err)
 	}
-	return 0, c.ended(err)
+	return c.ended(err)
 }
 
 // receiveInto is fetch without its care for contexts and errors.
@@ -316,29 +342,42 @@ func (r *receiver) receive(conn net.Conn) (int, error) {
 
 // unshrink makes sure that buf is a pooled buffer.
 func (r *receiver) unshrink() {
-	if len(r.buf) > len(r.small) {
-		return
+	if len(r.buf) == len(r.small) {
+		r.adopt(getBuf(r.size()))
 	}
-	size := bufSmall
+}
+
+// size returns the size of the next pooled buffer.
+func (r *receiver) size() int {
 	if r.busy {
-		size = bufMedium
+		return bufMedium
 	}
-	b := getBuf(size)
+	return bufSmall
+}
+
+// adopt makes b, from the pool, the buffer in place of small.
+//
+// It and shrink are not inlined, to keep the frame of their caller in a rawConn small.
+//
+//go:noinline
+func (r *receiver) adopt(b []byte) {
 	r.w = copy(b, r.buf[r.r:r.w])
 	r.r = 0
 	r.buf = b
 }
 
-// shrink gives the pooled buffer back if what it holds fits the small one.
-func (r *receiver) shrink() {
+// shrink returns the pooled buffer, to be given back, if there is one and what it holds fits small; else nil.
+//
+//go:noinline
+func (r *receiver) shrink() []byte {
 	if len(r.buf) == len(r.small) || r.w-r.r > len(r.small) {
-		return
+		return nil
 	}
 	b := r.buf
 	r.w = copy(r.small[:], b[r.r:r.w])
 	r.r = 0
 	r.buf = r.small[:]
-	putBuf(b)
+	return b
 }
 
 // release gives the pooled buffer back, with all that is in it.

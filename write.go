@@ -24,7 +24,10 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	if ctx.Err() != nil {
 		return c.interrupted("write", ctx, nil)
 	}
-	return c.writeMessage(ctx, op, p)
+	if z := c.deflate; z != nil && len(p) >= z.threshold {
+		return c.writeDeflated(ctx, z, op, p)
+	}
+	return c.w.send(ctx, &outgoing{op: op, fin: true, payload: p})
 }
 
 // Writer returns a writer for one message, which ends with the writer's Close. It is sent in fragments as it grows, or in one frame if it is
