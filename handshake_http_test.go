@@ -238,3 +238,60 @@ func TestWrongResponseOverHTTP(t *testing.T) {
 		})
 	}
 }
+
+// A hookContext never ends, though it could. It counts what waits for its end.
+type hookContext struct {
+	context.Context
+	done  chan struct{}
+	hooks map[*int]bool
+}
+
+func (c hookContext) Done() <-chan struct{} { return c.done }
+
+func (c hookContext) AfterFunc(func()) (stop func() bool) {
+	hook := new(int)
+	c.hooks[hook] = true
+	return func() bool {
+		delete(c.hooks, hook)
+		return true
+	}
+}
+
+// However Dial ends, nothing of it stays on the context of the caller, who may use the same one for ever.
+func TestDialLeavesContext(t *testing.T) {
+	s := newServer(t, Handler(serveEcho, nil), false)
+	for _, timeout := range []time.Duration{0, time.Minute} {
+		for name, opts := range map[string]*DialOptions{
+			"success":      {},
+			"refusal":      {HTTPHeader: http.Header{"Origin": {"null"}}},
+			"no transport": {HTTPClient: &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) { return nil, io.EOF })}},
+		} {
+			if opts.HTTPClient == nil {
+				opts.HTTPClient = &http.Client{}
+			}
+			opts.HTTPClient.Timeout = timeout
+			ctx := hookContext{context.Background(), make(chan struct{}), map[*int]bool{}}
+			c, _, err := Dial(ctx, s.URL, opts)
+			if len(ctx.hooks) != 0 || (err == nil) != (name == "success") {
+				t.Errorf("%s, timeout %v: %d hooks on the context, %v", name, timeout, len(ctx.hooks), err)
+			}
+			if c != nil {
+				c.CloseNow()
+			}
+		}
+	}
+}
+
+// A body that cannot be written is closed.
+func TestUnwritableBodyIsClosed(t *testing.T) {
+	near, far := netfake.Pipe(netfake.Options{})
+	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(wstest.Response(r.Header.Get("Sec-WebSocket-Key")))), r)
+		resp.Body = struct{ io.ReadCloser }{near}
+		return resp, err
+	})}
+	if _, _, err := Dial(t.Context(), "ws://example.com", &DialOptions{HTTPClient: client}); !matches(err, "it cannot be written") {
+		t.Errorf("got the error %v", err)
+	}
+	wstest.NewPeer(t, far, wstest.Server).WantEnd()
+}
