@@ -29,13 +29,13 @@ const (
 	StatusAbnormalClosure StatusCode = 1006
 
 	StatusInvalidFramePayloadData StatusCode = 1007 // for example text that is not UTF-8
-	StatusPolicyViolation         StatusCode = 1008
-	StatusMessageTooBig           StatusCode = 1009
+	StatusPolicyViolation         StatusCode = 1008 // a message breaks a rule of the endpoint that has no code of its own
+	StatusMessageTooBig           StatusCode = 1009 // past the read limit
 	StatusMandatoryExtension      StatusCode = 1010 // a client that needs an extension the server did not accept
-	StatusInternalError           StatusCode = 1011
-	StatusServiceRestart          StatusCode = 1012
-	StatusTryAgainLater           StatusCode = 1013
-	StatusBadGateway              StatusCode = 1014
+	StatusInternalError           StatusCode = 1011 // the endpoint failed
+	StatusServiceRestart          StatusCode = 1012 // the service restarts: connect again, after a random wait
+	StatusTryAgainLater           StatusCode = 1013 // the service is overloaded
+	StatusBadGateway              StatusCode = 1014 // a gateway got an invalid response from its server
 
 	// StatusTLSHandshake stands for a failed TLS handshake. It is never on the wire.
 	StatusTLSHandshake StatusCode = 1015

@@ -161,7 +161,8 @@ type Server struct {
 // ServeHTTP returns at once, so that net/http can let its buffers, and the stack of the goroutine that read the request, go: an idle connection costs a fraction of
 // what it costs in a handler that calls Accept and stays.
 //
-// The context of r has the values of the request's context, but lives as long as the connection. The request is garbage when serve uses it no more. When serve returns, the connection
+// The context of r has the values of the request's context, but lives as long as the connection: [http.Server.Shutdown] and [http.Server.Close] leave
+// connections that were taken over alone. The request is garbage when serve uses it no more. When serve returns, the connection
 // is closed with StatusNormalClosure if it is still open. A panic in serve closes it with StatusInternalError and is reported as net/http reports the panic of
 // a handler: with the ErrorLog of the http.Server, unless it is [http.ErrAbortHandler].
 func Handler(serve func(c *Conn, r *http.Request), opts *AcceptOptions) *Server {
