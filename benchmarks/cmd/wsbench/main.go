@@ -65,6 +65,9 @@ func run() error {
 	if c.scenarios, err = choose(scenarios, *only, func(s scenario) string { return s.id }); err != nil {
 		return err
 	}
+	if c.quick && *only == "" {
+		c.scenarios = slices.DeleteFunc(slices.Clone(c.scenarios), func(s scenario) bool { return s.slow })
+	}
 	all := libraries
 	if c.quick && *libs == "" {
 		all = slices.DeleteFunc(slices.Clone(all), func(l library) bool { return !l.quick })

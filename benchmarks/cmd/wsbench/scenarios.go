@@ -49,6 +49,7 @@ type scenario struct {
 	unit   string
 	wire   bool // the figure is bytes of a compressed message, and less is better
 	http   bool // through net/http for everyone; the floors are left out
+	slow   bool // not a part of a quick run
 	utf8   bool // the best peer is the best of those that validate
 	// without names the servers that cannot take part.
 	without []string
@@ -95,17 +96,17 @@ var scenarios = []scenario{
 		args: []string{"-task", "writers", "-writers", "64", "-size", "128"}, without: []string{"copyloop"}},
 	{id: "z", title: "compressed 1 KB of JSON, 64 connections, no context takeover", short: "compressed JSON", unit: messages, without: uncompressing,
 		job: load.Job{Kind: load.Echo, Conns: 64, Size: 1000, Deflate: load.NoTakeover}, args: []string{"-deflate", "no-takeover"}},
-	{id: "z-wire", title: "the same: size", short: "its size", unit: wire, wire: true, without: uncompressing,
+	{id: "z-wire", title: "the same: size", short: "its size", unit: wire, wire: true, slow: true, without: uncompressing,
 		job: load.Job{Kind: load.Echo, Conns: 8, Size: 1000, Deflate: load.NoTakeover}, args: []string{"-deflate", "no-takeover"}},
-	{id: "z-mem", title: "the same: memory, 10 messages on each connection", short: "its memory", unit: bytes, memory: true, without: uncompressing,
+	{id: "z-mem", title: "the same: memory, 10 messages on each connection", short: "its memory", unit: bytes, memory: true, slow: true, without: uncompressing,
 		job: load.Job{Kind: load.Idle, Conns: 1000, Outstanding: 10, Size: 1000, Deflate: load.NoTakeover}, args: []string{"-deflate", "no-takeover"}},
 	{id: "zt", title: "compressed 1 KB of JSON, 64 connections, context takeover", short: "compressed JSON, takeover", unit: messages, without: forgetting,
 		job: load.Job{Kind: load.Echo, Conns: 64, Size: 1000, Deflate: load.Takeover}, args: []string{"-deflate", "takeover"}},
-	{id: "zt-wire", title: "the same: size", short: "its size", unit: wire, wire: true, without: forgetting,
+	{id: "zt-wire", title: "the same: size", short: "its size", unit: wire, wire: true, slow: true, without: forgetting,
 		job: load.Job{Kind: load.Echo, Conns: 8, Size: 1000, Deflate: load.Takeover}, args: []string{"-deflate", "takeover"}},
-	{id: "zt-mem", title: "the same: memory, 10 messages on each connection", short: "its memory", unit: bytes, memory: true, without: forgetting,
+	{id: "zt-mem", title: "the same: memory, 10 messages on each connection", short: "its memory", unit: bytes, memory: true, slow: true, without: forgetting,
 		job: load.Job{Kind: load.Idle, Conns: 1000, Outstanding: 10, Size: 1000, Deflate: load.Takeover}, args: []string{"-deflate", "takeover"}},
-	{id: "zt12-mem", title: "the same: memory, windows of 2^12", short: "its memory, 2^12", unit: bytes, memory: true, without: append([]string{"coder"}, forgetting...),
+	{id: "zt12-mem", title: "the same: memory, windows of 2^12", short: "its memory, 2^12", unit: bytes, memory: true, slow: true, without: append([]string{"coder"}, forgetting...),
 		job: load.Job{Kind: load.Idle, Conns: 1000, Outstanding: 10, Size: 1000, Deflate: load.Takeover}, args: []string{"-deflate", "takeover", "-window", "12"}},
 }
 
