@@ -19,7 +19,8 @@ import (
 // off. The struct is only read.
 type DialOptions struct {
 	// HTTPClient makes the request: its Transport sets proxies, TLS and the dialer, its Jar cookies, its Timeout bounds the
-	// handshake as a deadline of the context does, and redirects are followed. Default: [http.DefaultClient].
+	// handshake as a deadline of the context does, and redirects are followed. Those from wss to ws are not, unless its CheckRedirect is set and lets
+	// them pass. Default: [http.DefaultClient].
 	//
 	// Through an HTTP proxy, wss uses CONNECT and ws a plain request, which the proxy must know how to upgrade.
 	HTTPClient *http.Client
@@ -186,6 +187,9 @@ func handshakeClient(user *http.Client, renewKey func(http.Header)) http.Client 
 		}
 		if len(via) >= 10 { // as net/http does
 			return errors.New("stopped after 10 redirects")
+		}
+		if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme == "http" {
+			return errors.New("a redirect from wss to ws is not followed")
 		}
 		return nil
 	}

@@ -51,6 +51,32 @@ func TestRedirectHasItsOwnKey(t *testing.T) {
 	}
 }
 
+// Who dials wss is not led to ws, unless the HTTP client's own CheckRedirect says so: headers that are secrets would go with the request.
+func TestRedirectFromSecure(t *testing.T) {
+	asked := 0
+	plain := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		if c, err := Accept(w, r, nil); err == nil {
+			serveEcho(c, r)
+		}
+	}), false)
+	for _, target := range []string{plain.URL, wsURL(plain)} {
+		secure := newServer(t, http.RedirectHandler(target, http.StatusFound), true)
+		client := secure.Client()
+		_, resp, err := Dial(t.Context(), wsURL(secure), &DialOptions{HTTPClient: client})
+		if !matches(err, "redirect from wss to ws") || asked != 0 || resp == nil || resp.StatusCode != 302 {
+			t.Errorf("%s: got %v, %v, and %d requests", target, resp, err, asked)
+		}
+		client.CheckRedirect = func(*http.Request, []*http.Request) error { return nil }
+		c, _, err := Dial(t.Context(), wsURL(secure), &DialOptions{HTTPClient: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkEcho(t, c)
+		asked = 0
+	}
+}
+
 // A pipeListener accepts the connections that dial makes.
 type pipeListener struct {
 	conns  chan net.Conn
