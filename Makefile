@@ -1,5 +1,5 @@
 # Every check that CI runs is a target here; `make` alone lists them.
-# Needed: Go and a POSIX system with bash. Only `browser` needs more: node, npm and a Chromium.
+# Needed: Go and a POSIX system with bash. `browser` and `realpeers` need more: node, npm, a Chromium, and see .ci/run.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -99,8 +99,16 @@ interop: ## our ends against those of other libraries, in the nested module benc
 browser: ## two windows of the chat in a headless Chromium; screenshots in artifacts/ (needs node, npm, chromium)
 	cd examples/chat/browsertest && npm ci --no-audit --no-fund && CHROMIUM=$(CHROMIUM) node chat.mjs
 
+# Set to -race to run our ends under the race detector.
+REALPEERS_RACE ?=
+
+.PHONY: realpeers
+realpeers: ## browsers, other clients and servers, and proxies, with our ends (needs what .ci/run installs)
+	npm ci --ignore-scripts --no-audit --no-fund --prefix realpeers
+	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
+
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check cross browser interop autobahn-core autobahn-deflate fuzz
+CI_STAGES := check cross browser realpeers interop autobahn-core autobahn-deflate fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...
