@@ -108,7 +108,6 @@ func newConn(cfg connConfig) *Conn {
 		onPing:       cfg.onPing,
 		onPong:       cfg.onPong,
 	}
-	c.life.done = make(chan struct{})
 	raw := newRawConn(c)
 	c.r.init(raw, cfg)
 	c.w.init(c, raw, cfg)
@@ -179,21 +178,45 @@ func (c *Conn) interrupted(op string, ctx context.Context, err error) error {
 
 // lifetime is how a connection comes to its end.
 type lifetime struct {
-	done   chan struct{} // closed when the transport is
-	isOver atomic.Bool   // cause is set
+	isOver   atomic.Bool // cause is set
+	isClosed atomic.Bool // the transport is closed
 
 	mu    sync.Mutex // guards what follows; never held across I/O or a wait
 	state closeState
-	local bool  // this side began the closing: Close or CloseNow was called
-	cause error // why the connection is over, as reads and writes return it; the first one sticks
+	local bool          // this side began the closing: Close or CloseNow was called
+	cause error         // why the connection is over, as reads and writes return it; the first one sticks
+	done  chan struct{} // closed when the transport is; nil until somebody waits for that
 	onEnd func()
 	broke error       // what ended the transport, when that was not the closing handshake
 	grace *time.Timer // see Conn.writeBroke
 }
 
-// onEnd arranges that f runs, once, when the connection has ended (the transport is closed).
-// It must be called before the Conn is handed to anybody.
-func (c *Conn) onEnd(f func()) { c.life.onEnd = f }
+// onEnd arranges that f runs, once, when the connection has ended (the transport is closed), or at once if it has. It is called once at most.
+func (c *Conn) onEnd(f func()) {
+	l := &c.life
+	l.mu.Lock()
+	closed := l.isClosed.Load()
+	if !closed {
+		l.onEnd = f
+	}
+	l.mu.Unlock()
+	if closed {
+		f()
+	}
+}
+
+// closed returns a channel that is closed when the transport is.
+func (l *lifetime) closed() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done == nil {
+		l.done = make(chan struct{})
+		if l.isClosed.Load() {
+			close(l.done)
+		}
+	}
+	return l.done
+}
 
 // over makes err the reason why the connection is over, if there is none yet, and returns the one that is.
 func (l *lifetime) over(err error) (cause error, first bool) {
@@ -249,8 +272,6 @@ func (c *Conn) end(cause error) bool {
 		return false
 	}
 	l.state = l.state.after(transportClosed)
-	onEnd := l.onEnd
-	l.onEnd = nil
 	if l.grace != nil {
 		l.grace.Stop()
 	}
@@ -264,7 +285,14 @@ func (c *Conn) end(cause error) bool {
 		c.r.release()
 		c.r.turn.unlock()
 	}
-	close(l.done)
+	l.mu.Lock()
+	l.isClosed.Store(true)
+	if l.done != nil {
+		close(l.done)
+	}
+	onEnd := l.onEnd
+	l.onEnd = nil
+	l.mu.Unlock()
 	if onEnd != nil {
 		onEnd()
 	}

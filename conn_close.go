@@ -26,13 +26,13 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 		payload, _ = appendClosePayload(nil, StatusInternalError, "")
 	}
 	if !c.life.begin() {
-		<-c.life.done // whoever ends the connection does so in bounded time
+		<-c.life.closed() // whoever ends the connection does so in bounded time
 		return errClosed
 	}
 	ctx, cancel := c.closeContext(context.Background())
 	err := c.closeHandshake(ctx, payload)
 	if !c.end(nil) {
-		<-c.life.done // somebody else is about to end it: the reader that met the answer, or a writer that failed
+		<-c.life.closed() // somebody else is about to end it: the reader that met the answer, or a writer that failed
 	}
 	cancel()
 	if badArgument != nil {
@@ -77,14 +77,8 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 	}
 	c.r.watch.setDeadline(time.Time{}) // ctx bounds this; the application's deadline may have passed already
 	var err error
-	for err == nil {
-		select {
-		case <-c.life.done:
-			c.r.turn.unlock()
-			return nil
-		default:
-			err = c.discardMessage(ctx)
-		}
+	for err == nil && !c.life.isClosed.Load() {
+		err = c.discardMessage(ctx)
 	}
 	c.r.turn.unlock()
 	return err
@@ -116,7 +110,7 @@ func (c *Conn) CloseNow() error {
 		c.w.tryFlush()
 	}
 	if !c.end(nil) {
-		<-c.life.done
+		<-c.life.closed()
 		return errClosed
 	}
 	return nil

@@ -315,6 +315,10 @@ func TestCheckOrigin(t *testing.T) {
 		{"chrome-extension://example.com", "example.com", refused},
 		{"file://", "example.com", refused},
 		{"http://example.com", "", refused},
+		{"http://", "", "is invalid"},
+		{"http://x@example.com", "x@example.com", "is invalid"},
+		{"https://example.com/x", "example.com/x", "is invalid"},
+		{"ftp://example.com", "ftp://example.com", refused},
 		{"http://example.com", "example.com/x", refused},
 		{"http://example.com", "example.com:x", refused},
 	}
@@ -377,6 +381,11 @@ func FuzzOrigin(f *testing.F) {
 	f.Add("http://[::1]:8080", "[::1]:8080")
 	f.Add("http://example.com@evil.com", "example.com")
 	f.Fuzz(func(t *testing.T, o, host string) {
+		if isOriginOf(o, host) {
+			if parsed, err := parseOrigin(o); err != nil || !parsed.matchesHost(host) {
+				t.Fatalf("%q passes for %q unparsed, but not parsed: %v", o, host, err)
+			}
+		}
 		if checkOrigin([]string{o}, host, nil) != nil {
 			return
 		}

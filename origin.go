@@ -153,9 +153,31 @@ func checkOrigin(values []string, host string, patterns []string) error {
 		// What sandboxed and local pages send: it can be any of them.
 		return errors.New(`the origin "null" is not allowed`)
 	}
-	o, err := parseOrigin(values[0])
+	if isOriginOf(values[0], host) {
+		return nil
+	}
+	return checkOtherOrigin(values[0], host, patterns)
+}
+
+// isOriginOf reports whether s is the origin of pages at host, written in the way that browsers write it: the common case, for which s need not be taken
+// apart. False says nothing.
+func isOriginOf(s, host string) bool {
+	rest, ok := strings.CutPrefix(s, "https://")
+	if !ok {
+		rest, ok = strings.CutPrefix(s, "http://")
+	}
+	if !ok || rest != host {
+		return false
+	}
+	_, _, ok = splitHostPort(host)
+	return ok
+}
+
+// checkOtherOrigin is checkOrigin for an origin that must be taken apart.
+func checkOtherOrigin(s, host string, patterns []string) error {
+	o, err := parseOrigin(s)
 	if err != nil {
-		return fmt.Errorf("the origin %s is invalid: %w", quote(values[0]), err)
+		return fmt.Errorf("the origin %s is invalid: %w", quote(s), err)
 	}
 	if o.matchesHost(host) {
 		return nil
@@ -165,5 +187,5 @@ func checkOrigin(values []string, host string, patterns []string) error {
 			return err
 		}
 	}
-	return fmt.Errorf("the origin %s is not allowed for the host %s", quote(values[0]), quote(host))
+	return fmt.Errorf("the origin %s is not allowed for the host %s", quote(s), quote(host))
 }

@@ -25,7 +25,7 @@ func (c *Conn) Ping(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return c.interrupted("ping", ctx, nil)
-	case <-c.life.done:
+	case <-c.life.closed():
 		return c.life.reason()
 	}
 }

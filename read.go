@@ -41,11 +41,9 @@ func (c *Conn) beginRead(ctx context.Context) error {
 		return c.interrupted("read", ctx, nil)
 	}
 	if err := c.life.reason(); err != nil {
-		select {
-		case <-c.life.done:
+		if c.life.isClosed.Load() {
 			c.r.release()
-		default: // Close is at work, and reads on from where the buffer stands
-		}
+		} // else Close is at work, and reads on from where the buffer stands
 		c.r.turn.unlock()
 		return err
 	}

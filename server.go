@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"sync"
 	"time"
 )
 
@@ -179,22 +180,44 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client has been told
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
-	c.onEnd(cancel)
-	go s.serveConn(c, r.WithContext(ctx), cancel)
+	ctx := r.Context()
+	server, _ := ctx.Value(http.ServerContextKey).(*http.Server)
+	go s.serveConn(c, r.WithContext(&connContext{request: ctx, c: c}), server)
 }
 
 // serveConn is the goroutine of a connection. Nothing but the call of serve may keep r, and the frames stay small: this is the stack that
 // idle connections pay for.
-func (s *Server) serveConn(c *Conn, r *http.Request, cancel context.CancelFunc) {
-	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
-	defer finish(c, server, cancel)
+func (s *Server) serveConn(c *Conn, r *http.Request, server *http.Server) {
+	defer finish(c, server)
 	s.serve(c, r)
 }
 
+// A connContext is the context of a request that has become a connection: it has the values of the request's, and ends with the connection. What that takes is
+// made when somebody wants it, for most connections do without.
+type connContext struct {
+	request context.Context
+	c       *Conn
+
+	once sync.Once
+	ctx  context.Context // made by made
+}
+
+func (x *connContext) made() context.Context {
+	x.once.Do(func() {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(x.request))
+		x.c.onEnd(cancel)
+		x.ctx = ctx
+	})
+	return x.ctx
+}
+
+func (x *connContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (x *connContext) Done() <-chan struct{}       { return x.made().Done() }
+func (x *connContext) Err() error                  { return x.made().Err() }
+func (x *connContext) Value(key any) any           { return x.made().Value(key) }
+
 // finish is deferred around serve.
-func finish(c *Conn, server *http.Server, cancel context.CancelFunc) {
-	defer cancel() // whatever Close does
+func finish(c *Conn, server *http.Server) {
 	code := StatusNormalClosure
 	if v := recover(); v != nil {
 		code = StatusInternalError

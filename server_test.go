@@ -518,6 +518,23 @@ func TestHandlerContext(t *testing.T) {
 	}
 }
 
+// The context that nobody asked for until the connection had ended has ended too; so has one that was derived from it.
+func TestHandlerContextAfterTheEnd(t *testing.T) {
+	result := make(chan []error, 1)
+	h := Handler(func(c *Conn, r *http.Request) {
+		c.CloseNow()
+		child, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		result <- []error{r.Context().Err(), child.Err(), context.Cause(child)}
+	}, nil)
+	wstest.NewPeer(t, rawServer(t, h.ServeHTTP), wstest.Client).ClientHandshake("/", "example.com")
+	for _, err := range <-result {
+		if err != context.Canceled {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 // While serve runs, nothing of net/http is kept; and once it has dropped the request, neither is that.
 func TestHandlerFreesMemory(t *testing.T) {
 	all := map[string]func() bool{}
