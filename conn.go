@@ -98,7 +98,9 @@ type Conn struct {
 }
 
 // newConn starts a connection after its opening handshake.
-func newConn(cfg connConfig) *Conn {
+func newConn(cfg connConfig) *Conn { return cfg.start() }
+
+func (cfg *connConfig) start() *Conn {
 	c := &Conn{
 		conn:         cfg.transport,
 		client:       cfg.client,
@@ -158,8 +160,17 @@ func apiError(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("websocket: %s: %w", op, err)
+	return &opError{op, err}
 }
+
+// An opError is err as the caller of op gets it. Every connection ends with one: most are never printed.
+type opError struct {
+	op  string
+	err error
+}
+
+func (e *opError) Error() string { return "websocket: " + e.op + ": " + e.err.Error() }
+func (e *opError) Unwrap() error { return e.err }
 
 // interrupted returns what a call is told whose ctx ended, or whose deadline passed (err): why the connection is over, if it
 // is, for that may be why ctx ended.
@@ -277,7 +288,11 @@ func (c *Conn) end(cause error) bool {
 	}
 	l.mu.Unlock()
 
-	c.closeTransport()
+	if t, ok := c.conn.(*tls.Conn); ok {
+		closeTLS(t)
+	} else {
+		c.conn.Close()
+	}
 	c.r.watch.end()
 	c.w.watch.end()
 	c.w.stop(cause)
@@ -302,13 +317,11 @@ func (c *Conn) end(cause error) bool {
 // goodbyeTimeout bounds what closing a transport may send of its own.
 const goodbyeTimeout = 10 * time.Millisecond
 
-// closeTransport closes the transport. crypto/tls sends an alert first, for which it would wait 5 s if the peer takes nothing.
-func (c *Conn) closeTransport() {
-	if t, ok := c.conn.(*tls.Conn); ok {
-		timer := time.AfterFunc(goodbyeTimeout, func() { t.NetConn().Close() })
-		defer timer.Stop()
-	}
-	c.conn.Close()
+// closeTLS closes t. crypto/tls sends an alert first, for which it would wait 5 s if the peer takes nothing.
+func closeTLS(t *tls.Conn) {
+	timer := time.AfterFunc(goodbyeTimeout, func() { t.NetConn().Close() })
+	t.Close()
+	timer.Stop()
 }
 
 // writeBroke is told of an error of the transport's that ended the writing half, and returns what its writer is to be told. The peer may have said

@@ -51,7 +51,7 @@ type receiver struct {
 	lastSize int  // of the last message: what a buffer for the next may trust its header with
 }
 
-func (r *receiver) init(raw *rawConn, cfg connConfig) {
+func (r *receiver) init(raw *rawConn, cfg *connConfig) {
 	r.raw = raw
 	r.watch.conn = cfg.transport
 	r.limit.Store(orDefault(cfg.readLimit, defaultReadLimit))
@@ -171,8 +171,8 @@ func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
 		// Much to come and nothing here: straight to where it is wanted.
 		r.release()
 		var err error
-		if n, err = c.fetch(ctx, p); err != nil {
-			return 0, err
+		if n, err = c.fetch(ctx, p); n <= 0 {
+			return 0, c.fetchFailed(ctx, err)
 		}
 		if !c.client {
 			r.key = mask(p[:n], r.key)
@@ -247,8 +247,8 @@ func (c *Conn) fill(ctx context.Context) error {
 	r := &c.r
 	r.makeRoom()
 	n, err := c.fetch(ctx, nil)
-	if err != nil {
-		return err
+	if n <= 0 {
+		return c.fetchFailed(ctx, err)
 	}
 	r.w += n
 	switch {
@@ -286,7 +286,7 @@ func (r *receiver) makeRoom() {
 }
 
 // fetch waits for bytes from the transport and puts them into p; if p is nil, behind those in the buffer, without
-// counting them in. It returns at least one byte, or an error that is fit for the API.
+// counting them in. If it got any, the error does not matter: it comes again.
 func (c *Conn) fetch(ctx context.Context, p []byte) (int, error) {
 	r := &c.r
 	// The reader is about to wait: what has gathered goes out now.
@@ -295,20 +295,13 @@ func (c *Conn) fetch(ctx context.Context, p []byte) (int, error) {
 	c.w.flushForReader()
 
 	r.watch.begin(ctx)
-	var n int
-	var err error
 	if r.raw != nil {
-		n, err = r.raw.read(p)
-	} else {
-		n, err = r.receiveInto(c.conn, p)
+		return r.raw.read(p)
 	}
-	if n > 0 {
-		return n, nil
-	}
-	return 0, c.fetchFailed(ctx, err)
+	return r.receiveInto(c.conn, p)
 }
 
-// fetchFailed returns the error of a fetch that got nothing but err.
+// fetchFailed makes err, with which fetch got nothing, fit for the API.
 func (c *Conn) fetchFailed(ctx context.Context, err error) error {
 	if err == nil {
 		err = io.EOF // a Read of nothing without an error

@@ -51,7 +51,7 @@ type sender struct {
 	watch watch // belongs to the owner of the wire, apart from its own lock
 }
 
-func (w *sender) init(c *Conn, raw *rawConn, cfg connConfig) {
+func (w *sender) init(c *Conn, raw *rawConn, cfg *connConfig) {
 	w.c = c
 	w.conn = cfg.transport
 	w.raw = raw

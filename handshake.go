@@ -200,6 +200,14 @@ func appendResponse(dst []byte, up upgrade, extra http.Header) []byte {
 		dst = appendExtensions(dst, up.extensions)
 		dst = append(dst, "\r\n"...)
 	}
+	if len(extra) > 0 {
+		dst = appendFields(dst, extra)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// appendFields appends the fields of the application to the handshake.
+func appendFields(dst []byte, extra http.Header) []byte {
 	for name, values := range extra {
 		if !isToken(name) || isHandshakeField(name) || isFramingField(name) {
 			continue
@@ -214,7 +222,7 @@ func appendResponse(dst []byte, up upgrade, extra http.Header) []byte {
 			dst = append(dst, "\r\n"...)
 		}
 	}
-	return append(dst, "\r\n"...)
+	return dst
 }
 
 // isHandshakeField reports whether the header field belongs to the handshake, and so to this package.

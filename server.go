@@ -71,32 +71,33 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn,
 	if err != nil {
 		return nil, err
 	}
-	return newConn(cfg), nil
+	return cfg.start(), nil
 }
 
 // responseTimeout bounds the write of the handshake's response. It fits into the send buffer of any socket.
 const responseTimeout = 10 * time.Second
 
-// accept does the server's opening handshake.
-func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (connConfig, error) {
+// accept does the server's opening handshake. It runs on the stack of net/http's goroutine, which is doubled if the frames of the handshake, one below the other,
+// do not fit: that is a tenth of what a connection costs in all.
+func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connConfig, error) {
 	if opts == nil {
 		opts = &AcceptOptions{}
 	}
 	up, no := checkRequest(r, opts)
 	if no != nil {
-		return connConfig{}, sendRefusal(w, r, no)
+		return nil, sendRefusal(w, r, no)
 	}
 	conn, buffers, err := http.NewResponseController(w).Hijack()
 	switch {
 	case errors.Is(err, http.ErrNotSupported):
-		return connConfig{}, sendRefusal(w, r, refuse(http.StatusNotImplemented, "the connection cannot be taken over from the HTTP server (no http.Hijacker)"))
+		return nil, sendRefusal(w, r, refuse(http.StatusNotImplemented, "the connection cannot be taken over from the HTTP server (no http.Hijacker)"))
 	case errors.Is(err, http.ErrHijacked):
-		return connConfig{}, fmt.Errorf("websocket: %w", err) // there is nobody left to respond to
+		return nil, fmt.Errorf("websocket: %w", err) // there is nobody left to respond to
 	case err != nil:
 		_ = sendRefusal(w, r, refuse(http.StatusInternalServerError, "the connection could not be taken over from the HTTP server"))
-		return connConfig{}, fmt.Errorf("websocket: the connection could not be taken over from the HTTP server: %w", err)
+		return nil, fmt.Errorf("websocket: the connection could not be taken over from the HTTP server: %w", err)
 	}
-	cfg := connConfig{
+	cfg := &connConfig{
 		transport:        conn,
 		received:         takeBuffered(buffers),
 		subprotocol:      up.subprotocol,
@@ -111,7 +112,7 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (connCo
 	}
 	if err := writeResponse(conn, appendResponse(availableBuffer(buffers), up, w.Header())); err != nil {
 		conn.Close()
-		return connConfig{}, fmt.Errorf("websocket: sending the handshake: %w", err)
+		return nil, fmt.Errorf("websocket: sending the handshake: %w", err)
 	}
 	return cfg, nil
 }
