@@ -53,7 +53,7 @@ func TestCompressionOptionsInvalid(t *testing.T) {
 func TestCompressionOverHTTP(t *testing.T) {
 	modes := []CompressionMode{CompressionDisabled, CompressionContextTakeover, CompressionNoContextTakeover}
 	bits := []int{0, 8, 12}
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		bits = []int{0, 9}
 	}
 	// Longer than any window, and of pieces that come again at distances from short to nearly the window.

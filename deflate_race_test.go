@@ -51,7 +51,7 @@ func checkKnown(msg []byte) error {
 // and not sent, between the fragments of a stream. Whatever arrives is what somebody wrote: no message refers to one that was not sent.
 func TestDeflateAbortedAnywhere(t *testing.T) {
 	sessions := 25
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		sessions = 10
 	}
 	for _, params := range []deflateParams{withTakeover, alone, {serverBits: 9, clientBits: 9}} {

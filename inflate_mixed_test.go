@@ -19,7 +19,7 @@ import (
 // read in every way, given up and taken up again in another way, or left half read. Nothing is lost, nothing comes twice.
 func TestInflateMixed(t *testing.T) {
 	rounds := 200
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		rounds = 50
 	}
 	for n := range rounds {
