@@ -158,27 +158,43 @@ func (m *PreparedMessage) forWindow(bits int) []byte {
 	return p.data
 }
 
-// WritePrepared sends m as [Conn.Write] would.
-func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
+// WritePrepared sends messages as [Conn.Write] would send each of them, in order, but together: short ones leave with one write to the transport, as far as
+// WriteBufferLimit allows. Another goroutine's messages may come between them.
+//
+// If ctx or the write deadline ends, or anything else fails, on the way, the messages before the one that failed are sent, those behind it are not.
+func (c *Conn) WritePrepared(ctx context.Context, ms ...*PreparedMessage) error {
+	for i, m := range ms {
+		if err := c.writePrepared(ctx, m, i < len(ms)-1); err != nil {
+			c.w.flushSoon() // the messages before it
+			return err
+		}
+	}
+	return nil
+}
+
+// writePrepared sends m. If more is set its caller sends another message at once, and m may wait for it.
+func (c *Conn) writePrepared(ctx context.Context, m *PreparedMessage, more bool) error {
 	if ctx.Err() != nil {
 		return c.interrupted("write", ctx, nil)
 	}
+	f := &outgoing{op: m.op, fin: true, more: more, payload: m.data}
 	z := c.deflate
 	if z == nil || len(m.data) < z.threshold {
-		return c.w.send(ctx, &outgoing{op: m.op, fin: true, payload: m.data})
+		return c.w.send(ctx, f)
 	}
 	out := m.forWindow(z.bits)
 	if out == nil {
-		return c.w.send(ctx, &outgoing{op: m.op, fin: true, payload: m.data})
+		return c.w.send(ctx, f)
 	}
+	f.rsv, f.payload = rsv1Bit, out
 	if !z.takeover {
-		return c.w.send(ctx, &outgoing{op: m.op, fin: true, rsv: rsv1Bit, payload: out})
+		return c.w.send(ctx, f)
 	}
 	if err := c.lockDeflate(ctx); err != nil {
 		return err
 	}
 	defer c.unlockDeflate()
-	err := c.w.send(ctx, &outgoing{op: m.op, fin: true, rsv: rsv1Bit, payload: out})
+	err := c.w.send(ctx, f)
 	if err == nil {
 		z.enc.Learn(m.data)
 	}

@@ -112,9 +112,7 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 			return nil, err
 		}
 		if w.stream && !f.stream && !f.op.isControl() {
-			// Section 5.4: the fragments of one message are not interleaved with another. Who waited for the wire, and now waits for this,
-			// must not keep what others left to it.
-			w.armIfFree()
+			// Section 5.4: the fragments of one message are not interleaved with another.
 			if err := w.wait(ctx); err != nil {
 				return nil, err
 			}
@@ -278,6 +276,7 @@ func (w *sender) wait(ctx context.Context) error {
 		w.changed = make(chan struct{})
 	}
 	changed := w.changed
+	w.armIfFree() // what others left to this writer, or it to its next frame, need not wait with it
 	w.mu.Unlock()
 	var timeout <-chan time.Time
 	if deadline := w.watch.applicationDeadline(); !deadline.IsZero() {

@@ -228,7 +228,7 @@ func ExampleConn_Writer() {
 	// closed by the peer
 }
 
-// A message for many connections is encoded once.
+// A message for many connections is encoded once. Several go out together.
 func ExampleConn_WritePrepared() {
 	m, err := websocket.NewPreparedMessage(websocket.MessageText, []byte("news"))
 	if err != nil {

@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/benchmarks/servers/kit"
@@ -52,9 +53,8 @@ func broadcast(conns []kit.Conn, payload []byte, queued int) {
 	if err != nil {
 		panic(err)
 	}
+	all := slices.Repeat([]*websocket.PreparedMessage{m}, queued)
 	for _, c := range conns {
-		for range queued {
-			c.(conn).c.WritePrepared(ctx, m)
-		}
+		c.(conn).c.WritePrepared(ctx, all...)
 	}
 }
