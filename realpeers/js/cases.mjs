@@ -214,22 +214,24 @@ export const cases = {
   async compression(t) {
     const on = t.mode.compression !== 'off' && !t.cannot.compress;
     const text = prose(300_000);
-    // A tap between client and server counts the bytes of both directions.
     const most = t.cannot.compressSends ? 'most-to-client=100000' : 'most=100000';
-    const peer = await t.open(`echo?end=1000&${on ? most : 'least=600000'}`, { base: t.tapped });
-    eq(peer.ws.extensions.includes('permessage-deflate'), on, `permessage-deflate in the extensions ${JSON.stringify(peer.ws.extensions)}`);
-    const alone = /server_no_context_takeover/.test(peer.ws.extensions);
-    if (on && !t.cannot.tellParameters) eq(alone, t.mode.compression === 'none', `server_no_context_takeover in ${JSON.stringify(peer.ws.extensions)}`);
-    await same(await peer.call(text), text, 'text that compresses');
-    await same(await peer.call(text), text, 'the same once more');
-    eq(await peer.call('short'), 'short', 'a message under the threshold');
-    for (let i = 0; i < 20; i++) {
-      const json = JSON.stringify({ kind: 'quote', number: i, names: Array.from({ length: 20 }, (_, j) => `name-${j * i}`) });
-      eq(await peer.call(json), json, 'JSON');
+    for (const api of ['messages', 'stream', 'read', 'mixed']) { // of our server
+      // A tap between client and server counts the bytes of both directions.
+      const peer = await t.open(`echo?end=1000&api=${api}&${on ? most : 'least=600000'}`, { base: t.tapped });
+      eq(peer.ws.extensions.includes('permessage-deflate'), on, `permessage-deflate in the extensions ${JSON.stringify(peer.ws.extensions)}`);
+      const alone = /server_no_context_takeover/.test(peer.ws.extensions);
+      if (on && !t.cannot.tellParameters) eq(alone, t.mode.compression === 'none', `server_no_context_takeover in ${JSON.stringify(peer.ws.extensions)}`);
+      await same(await peer.call(text), text, 'text that compresses');
+      await same(await peer.call(text), text, 'the same once more');
+      eq(await peer.call('short'), 'short', 'a message under the threshold');
+      for (let i = 0; i < 20; i++) {
+        const json = JSON.stringify({ kind: 'quote', number: i, names: Array.from({ length: 20 }, (_, j) => `name-${j * i}`) });
+        eq(await peer.call(json), json, 'JSON');
+      }
+      await same(await peer.call(noise(20_000, 2)), noise(20_000, 2), 'what does not compress');
+      await same(await peer.call(text), text, 'text behind it');
+      await t.finish(peer);
     }
-    await same(await peer.call(noise(20_000, 2)), noise(20_000, 2), 'what does not compress');
-    await same(await peer.call(text), text, 'text behind it');
-    await t.finish(peer);
   },
 
   async wss(t) {

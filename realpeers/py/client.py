@@ -30,7 +30,7 @@ class Test:
     def url(self, path, base):
         u = urlsplit(urljoin(CONFIG[base], path))
         query = dict(parse_qsl(u.query, keep_blank_values=True))
-        query |= {"run": CONFIG["run"], "case": self.name, **CONFIG["mode"]}
+        query = {"run": CONFIG["run"], "case": self.name, **CONFIG["mode"], **query}
         return u._replace(query=urlencode(query)).geturl()
 
     async def open(self, path, base="plain", **options):
@@ -252,14 +252,15 @@ async def compression(t):
     mode = CONFIG["mode"]["compression"]
     on = mode != "off"
     text = prose(300_000)
-    ws = await t.open("echo?end=1000&" + ("most=100000" if on else "least=600000"), "tapped")
-    extensions = ws.response_headers.get("Sec-WebSocket-Extensions", "")
-    eq("permessage-deflate" in extensions, on, f"permessage-deflate in {extensions!r}")
-    if on:
-        eq("server_no_context_takeover" in extensions, mode == "none", f"server_no_context_takeover in {extensions!r}")
-    for data in [text, text, "short", json.dumps([{"n": i} for i in range(1000)]), noise(20_000), text]:
-        same(await t.call(ws, data), data, "echo")
-    await t.finish(ws)
+    for api in ["messages", "stream", "read", "mixed"]:  # of our server
+        ws = await t.open(f"echo?end=1000&api={api}&" + ("most=100000" if on else "least=600000"), "tapped")
+        extensions = ws.response_headers.get("Sec-WebSocket-Extensions", "")
+        eq("permessage-deflate" in extensions, on, f"permessage-deflate in {extensions!r}")
+        if on:
+            eq("server_no_context_takeover" in extensions, mode == "none", f"server_no_context_takeover in {extensions!r}")
+        for data in [text, text, "short", json.dumps([{"n": i} for i in range(1000)]), noise(20_000), text]:
+            same(await t.call(ws, data), data, "echo")
+        await t.finish(ws)
     if on:
         # Every size of window, and each flag, asked for by the client.
         from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory as Offer

@@ -138,6 +138,22 @@ func echo(ctx context.Context, c *websocket.Conn, q request) error {
 		for err == nil {
 			err = echoStream(ctx, c)
 		}
+	case "mixed": // a prepared message is a part of the history of those that follow
+		for n := 0; err == nil; n++ {
+			var typ websocket.MessageType
+			var data []byte
+			if typ, data, err = c.Read(ctx); err != nil {
+				break
+			}
+			if n%2 == 0 {
+				err = c.Write(ctx, typ, data)
+				continue
+			}
+			var m *websocket.PreparedMessage
+			if m, err = websocket.NewPreparedMessage(typ, data); err == nil {
+				err = c.WritePrepared(ctx, m)
+			}
+		}
 	case "read":
 		for err == nil {
 			var typ websocket.MessageType
