@@ -141,14 +141,14 @@ func (c *Conn) SetDeadline(t time.Time) error {
 // SetReadDeadline sets when reads fail with an error that matches [os.ErrDeadlineExceeded], those in progress too. Nothing is lost by it: with a later
 // deadline the next read goes on. The zero time means never. A deadline costs less than a context of its own for each call.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	return apiError("set read deadline", c.r.watch.setDeadline(t))
+	return apiError("set read deadline", c.r.watch.setDeadline(c.conn, t))
 }
 
 // SetWriteDeadline sets when writes fail with an error that matches [os.ErrDeadlineExceeded], those in progress too. One that is cut inside a frame
 // ends the connection. Pongs, the closing handshake, and messages whose Write has returned are not subject to it.
 // The zero time means never.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
-	err := c.w.watch.setDeadline(t)
+	err := c.w.watch.setDeadline(c.conn, t)
 	c.w.mu.Lock()
 	c.w.wake() // writers that wait look at the deadline again
 	c.w.mu.Unlock()

@@ -75,7 +75,7 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 	if err := c.r.turn.lock(ctx); err != nil {
 		return err
 	}
-	c.r.watch.setDeadline(time.Time{}) // ctx bounds this; the application's deadline may have passed already
+	c.r.watch.setDeadline(c.conn, time.Time{}) // ctx bounds this; the application's deadline may have passed already
 	var err error
 	for err == nil && !c.life.isClosed.Load() {
 		err = c.discardMessage(ctx)
@@ -187,8 +187,8 @@ func (c *Conn) linger(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
 	defer cancel()
 	r := &c.r
-	r.watch.setDeadline(time.Time{})
-	r.watch.begin(ctx)
+	r.watch.setDeadline(c.conn, time.Time{})
+	r.watch.begin(c.conn, ctx)
 	for {
 		r.r, r.w = 0, 0
 		if n, err := r.receive(c.conn); n == 0 || err != nil {

@@ -12,16 +12,16 @@ import (
 // write writes out, which its caller took and which f is a part of, and leaves the wire.
 func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 	if f.own < 0 {
-		w.watch.beginOwn(ctx)
+		w.watch.beginOwn(w.c.conn, ctx)
 	} else {
-		w.watch.begin(ctx)
+		w.watch.begin(w.c.conn, ctx)
 	}
 	var n int
 	var err error
 	if f.long || w.fragile {
 		n, out, err = w.writeLong(ctx, out, f)
 	} else {
-		n, err = w.conn.Write(out)
+		n, err = w.c.conn.Write(out)
 	}
 	if err != nil {
 		return w.cut(ctx, out, n, f, err)
@@ -41,11 +41,11 @@ func (w *sender) writeLong(ctx context.Context, out []byte, f *outgoing) (n int,
 		f.untried = true
 		return 0, out, os.ErrDeadlineExceeded
 	case !f.long:
-		n, err = w.conn.Write(out)
+		n, err = w.c.conn.Write(out)
 		return n, out, err
 	case !w.half.client && (w.vectored || !w.fragile && len(f.payload) > copyMax):
 		// Without writev that is a write more, which costs less than the copy.
-		n64, err := writeVec(w.conn, out, f.payload)
+		n64, err := writeVec(w.c.conn, out, f.payload)
 		return int(n64), out, err
 	}
 	return w.writeChunks(out, f.payload, f.key)
@@ -75,14 +75,14 @@ func (w *sender) writeChunks(out, rest []byte, key uint32) (n int, buf []byte, e
 			copy(out[at:], rest[:k])
 		}
 		rest = rest[k:]
-		m, err := w.conn.Write(out)
+		m, err := w.c.conn.Write(out)
 		n += m
 		if err != nil || len(rest) == 0 {
 			return n, out, err
 		}
 		out = out[:0]
 		if !w.half.client {
-			m, err = w.conn.Write(rest)
+			m, err = w.c.conn.Write(rest)
 			return n + m, out, err
 		}
 	}
@@ -255,7 +255,7 @@ func (w *sender) tryFlush() {
 	defer w.mu.Unlock()
 	if w.flushing {
 		// The flusher has begun to write what this call is for: let it, for as long as the attempt below may take.
-		w.conn.SetWriteDeadline(time.Now().Add(tryFor))
+		w.c.conn.SetWriteDeadline(time.Now().Add(tryFor))
 		ctx, cancel := context.WithTimeout(context.Background(), tryFor)
 		defer cancel()
 		for w.flushing {
@@ -269,15 +269,15 @@ func (w *sender) tryFlush() {
 		return
 	}
 	if w.raw != nil {
-		w.watch.beginOwn(context.Background()) // the context of an earlier write may have ended
+		w.watch.beginOwn(w.c.conn, context.Background()) // the context of an earlier write may have ended
 		w.flushRaw()
 		return
 	}
 	out := w.take()
 	w.mu.Unlock()
 	// As near as this transport comes to an attempt that does not block.
-	w.conn.SetWriteDeadline(time.Now().Add(tryFor))
-	w.conn.Write(out)
+	w.c.conn.SetWriteDeadline(time.Now().Add(tryFor))
+	w.c.conn.Write(out)
 	putBuf(out)
 	w.mu.Lock()
 	w.owned = false
@@ -328,7 +328,7 @@ func (w *sender) gatherPong(payload []byte) {
 // until the first is out, and returns an error. It does not heed the application's deadline: ctx bounds it.
 func (w *sender) sendClose(ctx context.Context, payload []byte) error {
 	cause := w.c.life.reason() // there is one by now
-	w.watch.setDeadline(time.Time{})
+	w.watch.setDeadline(w.c.conn, time.Time{})
 	w.mu.Lock()
 	if w.err != nil {
 		err := w.err

@@ -53,7 +53,6 @@ type receiver struct {
 
 func (r *receiver) init(raw *rawConn, cfg *connConfig) {
 	r.raw = raw
-	r.watch.conn = cfg.transport
 	r.limit.Store(orDefault(cfg.readLimit, defaultReadLimit))
 	r.half.client = cfg.client
 	r.buf = r.small[:]
@@ -294,7 +293,7 @@ func (c *Conn) fetch(ctx context.Context, p []byte) (int, error) {
 	c.w.cork(false)
 	c.w.flushForReader()
 
-	r.watch.begin(ctx)
+	r.watch.begin(c.conn, ctx)
 	if r.raw != nil {
 		return r.raw.read(p)
 	}

@@ -23,7 +23,6 @@ const gatherMax = 4 << 10
 // The gather buffer is bounded. Where it is full, writers wait; pongs do not: only the latest is kept.
 type sender struct {
 	c        *Conn    // immutable
-	conn     net.Conn // immutable
 	raw      *rawConn // immutable; nil if the transport cannot write without waiting
 	vectored bool     // immutable: the transport has writev
 	fragile  bool     // immutable: a write that was cut short ruins the transport, even one of nothing (crypto/tls, bodyConn)
@@ -53,12 +52,11 @@ type sender struct {
 
 func (w *sender) init(c *Conn, raw *rawConn, cfg *connConfig) {
 	w.c = c
-	w.conn = cfg.transport
 	w.raw = raw
 	w.alone = crowdTurns // nobody has been met yet
 	w.limit = orDefault(cfg.writeBufferLimit, defaultWriteBufferLimit)
 	w.half.client = cfg.client
-	w.watch.conn, w.watch.write = cfg.transport, true
+	w.watch.write = true
 	switch cfg.transport.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		w.vectored = true

@@ -85,7 +85,7 @@ func TestGivenUpWriteLeavesFragmentsAlone(t *testing.T) {
 			if f := p.ReadFrame(); f.Fin || f.Op != wstest.Text || <-begun != nil {
 				t.Fatalf("got %v", f)
 			}
-			p.c.w.conn.Write(make([]byte, p.frameSize(len("full")))) // the transport is full again
+			p.c.conn.Write(make([]byte, p.frameSize(len("full")))) // the transport is full again
 			ctx, cancel := context.WithCancel(context.Background())
 			given := start(func() error { return p.c.Ping(ctx) })
 			running(given)
