@@ -89,12 +89,7 @@ type Conn struct {
 	w       sender
 	deflate *deflater // immutable; nil if no compression was agreed on
 	life    lifetime
-	pings   pingList
-
-	closeRead struct {
-		once sync.Once
-		ctx  context.Context
-	}
+	pings   atomic.Pointer[pingList] // made by the first Ping
 }
 
 // newConn starts a connection after its opening handshake.
@@ -200,6 +195,8 @@ type lifetime struct {
 	onEnd func()
 	broke error       // what ended the transport, when that was not the closing handshake
 	grace *time.Timer // see Conn.writeBroke
+
+	closeRead context.Context // what CloseRead returned
 }
 
 // onEnd arranges that f runs, once, when the connection has ended (the transport is closed), or at once if it has. It is called once at most.

@@ -122,19 +122,23 @@ func (c *Conn) CloseNow() error {
 //
 // After CloseRead no other reading method may be used. Later calls return the first one's context.
 func (c *Conn) CloseRead(ctx context.Context) context.Context {
-	c.closeRead.once.Do(func() {
-		child, cancel := context.WithCancel(ctx)
-		c.closeRead.ctx = child
-		go func() {
-			defer cancel()
-			_, _, err := c.Reader(child)
-			if err == nil {
-				c.Close(StatusPolicyViolation, "unexpected data message")
-			}
-			c.CloseNow()
-		}()
-	})
-	return c.closeRead.ctx
+	l := &c.life
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closeRead != nil {
+		return l.closeRead
+	}
+	child, cancel := context.WithCancel(ctx)
+	l.closeRead = child
+	go func() {
+		defer cancel()
+		_, _, err := c.Reader(child)
+		if err == nil {
+			c.Close(StatusPolicyViolation, "unexpected data message")
+		}
+		c.CloseNow()
+	}()
+	return child
 }
 
 // peerClosed answers the peer's close frame and ends the connection (section 5.5.1). Its caller holds the reader's turn. It returns

@@ -13,18 +13,21 @@ import (
 //
 // It serves TCP and Unix sockets themselves, not types that embed them: those may have a Read of their own.
 type rawConn struct {
-	c    *Conn
 	sock syscall.RawConn
+	w    *rawWriter // owner: the owner of the wire; nil until it is needed
 
-	// The closures are built once a connection: passing them allocates nothing. Their arguments and results:
+	// Owner of the rest: the reader. readFn is built once a connection: passing it allocates nothing.
 	readFn func(fd uintptr) bool
-	dst    []byte // owner: the reader
+	dst    []byte
 	n      int
 	err    error
+}
 
-	writeFn func(fd uintptr) bool
-	src     []byte // owner: the owner of the wire
-	wrote   int
+// A rawWriter is what a rawConn needs to write.
+type rawWriter struct {
+	fn    func(fd uintptr) bool
+	src   []byte
+	wrote int
 }
 
 // newRawConn returns nil if c's transport has no descriptor of its own.
@@ -38,13 +41,13 @@ func newRawConn(c *Conn) *rawConn {
 	if err != nil {
 		return nil
 	}
-	x := &rawConn{c: c, sock: sock}
+	x := &rawConn{sock: sock}
 	// It reads once, and returns false if there is nothing to read: it is called again when there is. The runtime forgets an earlier readiness before the
 	// call, so false without a try could wait for ever.
 	//
 	// The buffer comes from the pool here, at the bottom of the stack that an idle connection keeps: calls that can be spared are.
 	x.readFn = func(fd uintptr) bool {
-		p, r := x.dst, &x.c.r
+		p, r := x.dst, &c.r
 		if p == nil {
 			if len(r.buf) == len(r.small) {
 				r.adopt(getBuf(r.size()))
@@ -84,23 +87,28 @@ func (x *rawConn) read(p []byte) (int, error) {
 
 // tryWrite writes as much of p as the socket takes at once. Its caller owns the wire.
 func (x *rawConn) tryWrite(p []byte) int {
-	if x.writeFn == nil {
-		x.writeFn = func(fd uintptr) bool {
-			for x.wrote < len(x.src) {
-				n, err := syscall.Write(int(fd), x.src[x.wrote:])
-				if err == syscall.EINTR {
-					continue
-				}
-				if n <= 0 || err != nil {
-					break
-				}
-				x.wrote += n
-			}
-			return true
-		}
+	w := x.w
+	if w == nil {
+		w = &rawWriter{}
+		w.fn = w.tryWrite
+		x.w = w
 	}
-	x.src, x.wrote = p, 0
-	x.sock.Write(x.writeFn) // its errors come up again at the next write that waits
-	x.src = nil
-	return x.wrote
+	w.src, w.wrote = p, 0
+	x.sock.Write(w.fn) // its errors come up again at the next write that waits
+	w.src = nil
+	return w.wrote
+}
+
+func (w *rawWriter) tryWrite(fd uintptr) bool {
+	for w.wrote < len(w.src) {
+		n, err := syscall.Write(int(fd), w.src[w.wrote:])
+		if err == syscall.EINTR {
+			continue
+		}
+		if n <= 0 || err != nil {
+			break
+		}
+		w.wrote += n
+	}
+	return true
 }

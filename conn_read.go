@@ -132,7 +132,7 @@ func (c *Conn) control(ctx context.Context, op opcode, payload []byte) error {
 			c.r.ponged = true
 		}
 	case opPong:
-		c.pings.pong(payload)
+		c.pings.Load().pong(payload)
 		if c.onPong != nil {
 			c.callBack(func() { c.onPong(ctx, payload) })
 		}

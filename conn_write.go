@@ -24,25 +24,23 @@ const gatherMax = 4 << 10
 type sender struct {
 	c        *Conn    // immutable
 	raw      *rawConn // immutable; nil if the transport cannot write without waiting
+	limit    int      // immutable: the most bytes that gather, or negative
 	vectored bool     // immutable: the transport has writev
 	fragile  bool     // immutable: a write that was cut short ruins the transport, even one of nothing (crypto/tls, bodyConn)
-	limit    int      // immutable: the most bytes that gather, or negative
 
-	// corked is set by the reader: more whole frames wait in its buffer, so replies may gather.
-	corked atomic.Bool
-	// pending says that frames may have gathered: lets the reader skip the lock.
-	pending atomic.Bool
+	corked  atomic.Bool // set by the reader: more whole frames wait in its buffer, so replies may gather
+	pending atomic.Bool // frames may have gathered: lets the reader skip the lock
 
 	mu       sync.Mutex // guards what follows; never held across I/O or a wait
 	half     sendHalf
-	buf      []byte        // the gather buffer: whole frames. Pooled; nil when empty
 	owned    bool          // somebody owns the wire
-	alone    uint32        // how many writes in a row have met no other writer; see crowded
 	flushing bool          // the flusher owns the wire
 	armed    bool          // a flusher goroutine is on its way, or at work
-	flusher  func()        // its body, made once
-	wanted   int           // writers that wait for the wire: its owner leaves to them what has gathered meanwhile
 	stream   bool          // a messageWriter is open: other messages wait
+	wanted   int32         // writers that wait for the wire: its owner leaves to them what has gathered meanwhile
+	alone    uint32        // how many writes in a row have met no other writer; see crowded
+	flusher  func()        // the flusher's body, made once
+	buf      []byte        // the gather buffer: whole frames. Pooled; nil when empty
 	late     []byte        // payload of the latest pong that found no room; nil: none
 	changed  chan struct{} // closed, and dropped, when something changes that a writer may wait for; nil: nobody waits
 	err      error         // why no more frames are taken; the first one sticks

@@ -51,8 +51,7 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 type lease struct {
 	// buf is pooled; nil if the step uses none, or shares the receiver's buffer: then receiver.lent is this lease. If the receiver must fetch meanwhile
 	// it takes another buffer, and leaves this one to the lease.
-	buf  []byte
-	tiny [16]byte // a copy of what lay in receiver.small
+	buf []byte
 }
 
 // borrow ends l's last step and reads one message for the next.
@@ -109,14 +108,14 @@ func (c *Conn) lend(ctx context.Context, l *lease) ([]byte, error) {
 		return nil, err
 	}
 	switch {
-	case len(r.buf) == len(r.small):
-		return append(l.tiny[:0], data...), nil
-	case r.lent != nil:
-		// An outer range over the same connection is still at its step with this buffer.
+	case n == 0:
+	case r.lent != nil, len(r.buf) == len(r.small):
+		// An outer range over the same connection is still at its step with this buffer, or it is not one to lend.
 		l.buf = append(getBuf(n)[:0], data...)
 		return l.buf, nil
+	default:
+		r.lent = l
 	}
-	r.lent = l
 	return data, nil
 }
 

@@ -13,8 +13,13 @@ func (c *Conn) Ping(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return c.interrupted("ping", ctx, nil)
 	}
-	id, pong := c.pings.add()
-	defer c.pings.drop(id)
+	l := c.pings.Load()
+	if l == nil {
+		c.pings.CompareAndSwap(nil, new(pingList))
+		l = c.pings.Load()
+	}
+	id, pong := l.add()
+	defer l.drop(id)
 	var payload [8]byte
 	binary.BigEndian.PutUint64(payload[:], id)
 	if err := c.w.send(ctx, &outgoing{op: opPing, fin: true, payload: payload[:]}); err != nil {
@@ -61,7 +66,7 @@ func (l *pingList) drop(id uint64) {
 // pong takes note of a pong. It answers the ping whose payload it carries and all those before it: a peer may answer only the latest of
 // several pings (section 5.5.3). Unsolicited pongs are nothing.
 func (l *pingList) pong(payload []byte) {
-	if len(payload) != 8 {
+	if l == nil || len(payload) != 8 {
 		return
 	}
 	id := binary.BigEndian.Uint64(payload)
