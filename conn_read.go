@@ -237,8 +237,7 @@ func (c *Conn) handOver() {
 		return
 	}
 	// While whole frames wait here, the replies to those before gather: the reader will flush them.
-	h, n, err := parseHeader(r.buf[r.r:r.w])
-	c.w.cork(err == nil && n > 0 && h.length <= int64(r.w-r.r-n))
+	c.w.cork(beginsWhole(r.buf[r.r:r.w]))
 }
 
 // fill fetches more bytes behind those in the buffer.

@@ -210,15 +210,18 @@ func (w *sender) free() bool { return !w.owned && w.wanted == 0 }
 
 // appendFrame appends a frame to the gather buffer. The lock is held.
 func (w *sender) appendFrame(h header, payload []byte) {
-	w.reserve(maxHeaderSize + len(payload))
-	w.buf = appendHeader(w.buf, h)
-	n := len(w.buf)
-	w.buf = w.buf[:n+len(payload)]
-	if h.masked {
-		copyMask(w.buf[n:], payload, h.key)
-	} else {
-		copy(w.buf[n:], payload)
+	if size := maxHeaderSize + len(payload); size > cap(w.buf)-len(w.buf) {
+		w.reserve(size)
 	}
+	buf := appendHeader(w.buf, h)
+	n := len(buf)
+	buf = buf[:n+len(payload)]
+	if h.masked {
+		copyMask(buf[n:], payload, h.key)
+	} else {
+		copy(buf[n:], payload)
+	}
+	w.buf = buf
 }
 
 // reserve makes room for n more bytes in the gather buffer. The lock is held.

@@ -130,6 +130,28 @@ func parseHeader(b []byte) (h header, n int, err error) {
 	return h, n, nil
 }
 
+// beginsWhole reports whether b begins with a whole frame, for less than parseHeader takes. It does not look for a length of 64 bits: false. Of a header that parseHeader
+// refuses it says anything.
+func beginsWhole(b []byte) bool {
+	if len(b) < 2 {
+		return false
+	}
+	n := 2 + int(b[1]&lenBits)
+	switch b[1] & lenBits {
+	case len16:
+		if len(b) < 4 {
+			return false
+		}
+		n = 4 + int(binary.BigEndian.Uint16(b[2:]))
+	case len64:
+		return false
+	}
+	if b[1]&maskBit != 0 {
+		n += 4
+	}
+	return len(b) >= n
+}
+
 // appendHeader appends the wire form of h to dst, its length in the shortest form.
 func appendHeader(dst []byte, h header) []byte {
 	b0 := h.rsv&rsvBits | byte(h.opcode)&opBits

@@ -31,6 +31,16 @@ func TestHeaderWireForm(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			if whole := append(bytes.Clone(tt.wire), make([]byte, tt.h.length&0xffff)...); tt.h.length <= 0xffff {
+				for i := range whole {
+					if beginsWhole(whole[:i]) {
+						t.Errorf("%d bytes of %d are taken for a whole frame", i, len(whole))
+					}
+				}
+				if !beginsWhole(whole) || !beginsWhole(append(whole, 0x81)) {
+					t.Error("the whole frame is not taken for one")
+				}
+			}
 			if got := appendHeader([]byte{'x'}, tt.h); !bytes.Equal(got[1:], tt.wire) || got[0] != 'x' {
 				t.Errorf("appendHeader = % x, want % x behind what was there", got, tt.wire)
 			}

@@ -44,6 +44,9 @@ func FuzzHeader(f *testing.F) {
 		case n < 2 || n > maxHeaderSize || n > len(b) || h.length < 0:
 			t.Fatalf("parseHeader(% x) = %+v, %d", b, h, n)
 		}
+		if h.length <= 0xffff && beginsWhole(b) != (h.length <= int64(len(b)-n)) {
+			t.Fatalf("beginsWhole(% x) = %v, header %+v of %d bytes", b, beginsWhole(b), h, n)
+		}
 		if got := appendHeader([]byte("x"), h); !bytes.Equal(got[1:], b[:n]) {
 			t.Fatalf("appendHeader(%+v) = % x, want % x", h, got[1:], b[:n])
 		}

@@ -86,27 +86,29 @@ type sendHalf struct {
 }
 
 // header returns the header of the next frame: one that carries n bytes of payload of a frame of type op. For the second and
-// later fragments of a message op is its opcode too: header turns it into a continuation. key is used if this endpoint masks.
+// later fragments of a message op is its opcode too: header turns it into a continuation. key is the masking key, 0 if this endpoint does not mask.
 func (s *sendHalf) header(op opcode, fin bool, rsv byte, n int, key uint32) (header, error) {
 	if s.closed {
 		return header{}, errCloseSent
 	}
-	h := header{fin: fin, rsv: rsv, opcode: op, length: int64(n)}
-	if s.client {
-		h.masked, h.key = true, key
-	}
+	h := header{fin: fin, rsv: rsv, opcode: op, masked: s.client, key: key, length: int64(n)}
 	if op.isControl() {
-		if n > maxControlPayload || !fin || rsv != 0 {
-			return header{}, fmt.Errorf("%v frame of %d bytes: a control frame has at most %d, and is not fragmented", op, n, maxControlPayload)
-		}
-		s.closed = op == opClose
-		return h, nil
+		return h, s.control(h)
 	}
 	if s.unfinished {
 		h.opcode, h.rsv = opContinuation, 0
 	}
 	s.unfinished = !fin
 	return h, nil
+}
+
+// control is the part of header for control frames.
+func (s *sendHalf) control(h header) error {
+	if h.length > maxControlPayload || !h.fin || h.rsv != 0 {
+		return fmt.Errorf("%v frame of %d bytes: a control frame has at most %d, and is not fragmented", h.opcode, h.length, maxControlPayload)
+	}
+	s.closed = h.opcode == opClose
+	return nil
 }
 
 // closeState is how far the closing of a connection has come (section 7.1).
