@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// A bodyConn is a net.Conn over the body of a 101 response, for HTTP clients that do not give away the connection behind it. A body cannot be
-// interrupted, so that every read and write of it runs on a goroutine, which lives until the body returns. That is slower than a
-// connection: it is the fallback.
+// A bodyConn is a net.Conn over the body of a 101 response, for HTTP clients that do not give away the connection
+// behind it. A body cannot be interrupted, so that every read and write of it runs on a goroutine, which lives until
+// the body returns. That is slower than a connection: it is the fallback.
 type bodyConn struct {
 	body          io.ReadWriteCloser
 	local, remote net.Addr
@@ -140,7 +140,8 @@ func (c *bodyConn) readBody(buf []byte) {
 	c.result <- ioResult{0, io.ErrNoProgress}
 }
 
-// Write implements net.Conn. When it ends at its deadline, an unknown part of p is on its way: as with a tls.Conn, every later Write fails.
+// Write implements net.Conn. When it ends at its deadline, an unknown part of p is on its way: as with a tls.Conn,
+// every later Write fails.
 func (c *bodyConn) Write(p []byte) (int, error) {
 	expired := c.writeDeadline.passed()
 	if err := c.acquire(c.writing, expired); err != nil {

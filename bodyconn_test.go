@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// bodyPipe returns a bodyConn and the far end of its body. The body is an io.ReadWriteCloser and nothing else: it has no deadlines.
+// bodyPipe returns a bodyConn and the far end of its body. The body is an io.ReadWriteCloser and nothing else: it has
+// no deadlines.
 func bodyPipe() (*bodyConn, net.Conn) {
 	near, far := net.Pipe()
 	return newBodyConn(struct{ io.ReadWriteCloser }{near}, unknownAddr{}, unknownAddr{}), far

@@ -15,45 +15,52 @@ import (
 	"time"
 )
 
-// DialOptions are the options of [Dial]. A nil pointer and the zero value hold the defaults; a negative number switches a limit
-// off. The struct is only read.
+// DialOptions are the options of [Dial]. A nil pointer and the zero value hold the defaults; a negative number
+// switches a limit off. The struct is only read.
 type DialOptions struct {
-	// HTTPClient makes the request: its Transport sets proxies, TLS and the dialer, its Jar cookies, its Timeout bounds the
-	// handshake as a deadline of the context does, and redirects are followed. Those from wss to ws are not, unless its CheckRedirect is set and lets
-	// them pass. Default: [http.DefaultClient].
+	// HTTPClient makes the request: its Transport sets proxies, TLS and the dialer, its Jar cookies, its Timeout
+	// bounds the handshake as a deadline of the context does, and redirects are followed. Those from wss to ws are
+	// not, unless its CheckRedirect is set and lets them pass. Default: [http.DefaultClient].
 	//
 	// Through an HTTP proxy, wss uses CONNECT and ws a plain request, which the proxy must know how to upgrade.
 	HTTPClient *http.Client
 
-	// HTTPHeader are more headers of the request, such as Authorization, Cookie, Origin or User-Agent. It is an error if one is malformed or belongs
-	// to the handshake: Upgrade, Connection, Host and those that begin with Sec-WebSocket-.
+	// HTTPHeader are more headers of the request, such as Authorization, Cookie, Origin or User-Agent. It is an error
+	// if one is malformed or belongs to the handshake: Upgrade, Connection, Host and those that begin with
+	// Sec-WebSocket-.
 	HTTPHeader http.Header
 
 	// Host is the Host header of the request. Default: the host of the URL.
 	Host string
 
-	// Subprotocols are the subprotocols to offer, in order of preference. The server may choose one ([Conn.Subprotocol]), or none.
+	// Subprotocols are the subprotocols to offer, in order of preference. The server may choose one
+	// ([Conn.Subprotocol]), or none.
 	Subprotocols []string
 
 	// CompressionMode says whether messages may be compressed (RFC 7692). Default: CompressionDisabled.
 	CompressionMode CompressionMode
-	// CompressionThreshold is the size, in bytes, from which on messages are compressed. Default: 128 with context takeover, 512 without; negative: all are.
+	// CompressionThreshold is the size, in bytes, from which on messages are compressed. Default: 128 with context
+	// takeover, 512 without; negative: all are.
 	CompressionThreshold int
-	// CompressionSendWindowBits and CompressionReceiveWindowBits bound the windows of the two directions: 8 to 15, for 256 bytes to 32 KiB. Default: 15. With context
-	// takeover a connection keeps up to one window for each direction, and as much again (8 KiB at most) to search what it sends: 40 and 32 KiB with 15 bits, 8 and 4 KiB with 12,
-	// 1 KiB and 512 bytes with 9. A peer that cannot limit the window it sends with is asked to do without takeover.
+	// CompressionSendWindowBits and CompressionReceiveWindowBits bound the windows of the two directions: 8 to 15,
+	// for 256 bytes to 32 KiB. Default: 15. With context takeover a connection keeps up to one window for each
+	// direction, and as much again (8 KiB at most) to search what it sends: 40 and 32 KiB with 15 bits, 8 and 4 KiB
+	// with 12, 1 KiB and 512 bytes with 9. A peer that cannot limit the window it sends with is asked to do without
+	// takeover.
 	CompressionSendWindowBits    int
 	CompressionReceiveWindowBits int
 
-	// OnPingReceived is called with the payload of each ping, by the goroutine that reads from the connection. The ping is answered
-	// if it returns true. It must not block; payload is valid until it returns.
+	// OnPingReceived is called with the payload of each ping, by the goroutine that reads from the connection. The
+	// ping is answered if it returns true. It must not block; payload is valid until it returns.
 	OnPingReceived func(ctx context.Context, payload []byte) bool
 	// OnPongReceived is called with the payload of each pong, as OnPingReceived is for a ping.
 	OnPongReceived func(ctx context.Context, payload []byte)
 
-	// ReadLimit is the most bytes that a message may have, after decompression. Default: 1 MiB; negative: no limit. See [Conn.SetReadLimit].
+	// ReadLimit is the most bytes that a message may have, after decompression. Default: 1 MiB; negative: no limit.
+	// See [Conn.SetReadLimit].
 	ReadLimit int64
-	// WriteBufferLimit is how many bytes of frames may wait to be written before writers have to wait. Default: 64 KiB; negative: no limit.
+	// WriteBufferLimit is how many bytes of frames may wait to be written before writers have to wait. Default: 64
+	// KiB; negative: no limit.
 	WriteBufferLimit int
 	// CloseTimeout bounds [Conn.Close]. Default: 5 seconds; negative: no limit.
 	CloseTimeout time.Duration
@@ -63,7 +70,8 @@ type DialOptions struct {
 
 // Dial opens a WebSocket connection to url, whose scheme is ws, wss, http or https (RFC 6455, sections 3 and 4.1).
 //
-// ctx bounds the handshake, redirects included, and nothing after it: an error that its end causes matches ctx.Err() with [errors.Is].
+// ctx bounds the handshake, redirects included, and nothing after it: an error that its end causes matches ctx.Err()
+// with [errors.Is].
 //
 // The response is that of the server, and may be there with an error too: when the server refused, up to 1024 bytes of its
 // body can be read from resp.Body. It is never necessary to close resp.Body.
@@ -172,8 +180,9 @@ func newKey() string {
 	return base64.StdEncoding.EncodeToString(nonce[:])
 }
 
-// handshakeClient returns a copy of the user's client that also follows redirects to ws and wss. renewKey is called with the header of each request that
-// follows a redirect: "The nonce MUST be selected randomly for each connection" (section 4.1).
+// handshakeClient returns a copy of the user's client that also follows redirects to ws and wss. renewKey is called
+// with the header of each request that follows a redirect: "The nonce MUST be selected randomly for each connection"
+// (section 4.1).
 func handshakeClient(user *http.Client, renewKey func(http.Header)) http.Client {
 	if user == nil {
 		user = http.DefaultClient
@@ -196,7 +205,8 @@ func handshakeClient(user *http.Client, renewKey func(http.Header)) http.Client 
 	return client
 }
 
-// keepBody closes the body of a response that failed the handshake, and keeps its first bytes. giveUp ends a read that takes too long.
+// keepBody closes the body of a response that failed the handshake, and keeps its first bytes. giveUp ends a read
+// that takes too long.
 func keepBody(resp *http.Response, giveUp func(cause error)) {
 	var kept []byte
 	if resp.StatusCode != http.StatusSwitchingProtocols { // what follows a 101 has no end
@@ -208,8 +218,8 @@ func keepBody(resp *http.Response, giveUp func(cause error)) {
 	resp.Body = io.NopCloser(bytes.NewReader(kept))
 }
 
-// A handshakeBound is the context of a handshake: it ends with the caller's and with the timeout of the HTTP client, but only until
-// release. So nothing that kept it, such as the body of a response, ends with them later.
+// A handshakeBound is the context of a handshake: it ends with the caller's and with the timeout of the HTTP client,
+// but only until release. So nothing that kept it, such as the body of a response, ends with them later.
 type handshakeBound struct {
 	ctx    context.Context // of the request
 	cancel context.CancelCauseFunc

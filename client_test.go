@@ -319,7 +319,8 @@ func TestDialKeepsBytes(t *testing.T) {
 	}
 }
 
-// The same over TCP and TLS, where the early bytes are in the client's buffer, in the TLS record of the response, or in one of their own.
+// The same over TCP and TLS, where the early bytes are in the client's buffer, in the TLS record of the response, or
+// in one of their own.
 func TestDialKeepsBytesTCP(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		for _, records := range []int{1, 2} {
@@ -548,8 +549,8 @@ func TestDialRefusalStalls(t *testing.T) {
 	})
 }
 
-// Once Dial has returned, its context and the timeout of the client mean nothing to the connection, even if a RoundTripper ties the body
-// to the context of the request.
+// Once Dial has returned, its context and the timeout of the client mean nothing to the connection, even if a
+// RoundTripper ties the body to the context of the request.
 func TestDialContextAfterwards(t *testing.T) {
 	for _, tied := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

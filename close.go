@@ -98,8 +98,8 @@ func parseClosePayload(p []byte) (CloseError, error) {
 	return CloseError{Code: code, Reason: string(p[2:])}, nil
 }
 
-// appendClosePayload appends the payload of a close frame to dst. It refuses what may not stand on the wire; StatusNoStatusRcvd
-// without a reason is the empty payload.
+// appendClosePayload appends the payload of a close frame to dst. It refuses what may not stand on the wire;
+// StatusNoStatusRcvd without a reason is the empty payload.
 func appendClosePayload(dst []byte, code StatusCode, reason string) ([]byte, error) {
 	switch {
 	case code == StatusNoStatusRcvd && reason == "":

@@ -16,8 +16,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// The closing handshake that this side begins (section 7.1.2): close frame out, close frame in, then the server ends TCP at once and the client
-// waits for that.
+// The closing handshake that this side begins (section 7.1.2): close frame out, close frame in, then the server ends
+// TCP at once and the client waits for that.
 func TestCloseHandshake(t *testing.T) {
 	tests := []struct {
 		code   StatusCode
@@ -296,7 +296,8 @@ func TestCloseFromBothEnds(t *testing.T) {
 	})
 }
 
-// Close and CloseNow may be called by anybody, at any time, any number of times: all return, one close frame at most goes out.
+// Close and CloseNow may be called by anybody, at any time, any number of times: all return, one close frame at most
+// goes out.
 func TestCloseManyTimes(t *testing.T) {
 	for seed := range 20 {
 		bothRoles(t, func(t *testing.T, client bool) {

@@ -21,8 +21,8 @@ func (t *tally) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Many writers on one processor, over a transport that never makes them wait: they still combine. One writer alone is not held back: what it
-// writes is out before Write returns.
+// Many writers on one processor, over a transport that never makes them wait: they still combine. One writer alone is
+// not held back: what it writes is out before Write returns.
 func TestWritersCombine(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	const writers, messages = 16, 400

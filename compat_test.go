@@ -10,9 +10,9 @@ import (
 	"github.com/seed70bc5565/websocket/wsjson"
 )
 
-// The API of github.com/coder/websocket v1.8, as that package declares it. A program written for it must build with this
-// package: this file does not compile if a name, a type, a field or a constant drifts away. (That such programs also behave the same is tested in
-// benchmarks/compat, against that package itself.)
+// The API of github.com/coder/websocket v1.8, as that package declares it. A program written for it must build with
+// this package: this file does not compile if a name, a type, a field or a constant drifts away. (That such programs
+// also behave the same is tested in benchmarks/compat, against that package itself.)
 
 var (
 	_ error = websocket.ErrMessageTooBig

@@ -13,8 +13,8 @@ const (
 	thresholdAlone    = 512
 )
 
-// A deflater compresses what a Conn sends. Messages enter the window in the order in which they go out: whoever holds the turn
-// compresses, and keeps it until the message has its place in that order.
+// A deflater compresses what a Conn sends. Messages enter the window in the order in which they go out: whoever holds
+// the turn compresses, and keeps it until the message has its place in that order.
 type deflater struct {
 	bits      int  // immutable
 	takeover  bool // immutable
@@ -49,8 +49,8 @@ func newDeflater(bits int, takeover bool, threshold int) *deflater {
 	return z
 }
 
-// forget starts over with an empty history: the peer's window holds more, which is no longer referred to. It is called when a message that entered the
-// history was not sent.
+// forget starts over with an empty history: the peer's window holds more, which is no longer referred to. It is
+// called when a message that entered the history was not sent.
 func (z *deflater) forget() { z.enc = flate.NewEncoder(z.bits, z.takeover) }
 
 // lockDeflate takes the turn to compress. It waits as long as ctx, the write deadline and the connection let it.
@@ -98,8 +98,9 @@ func (c *Conn) writeDeflated(ctx context.Context, z *deflater, op opcode, p []by
 	return err
 }
 
-// WriteUncompressed is [Conn.Write] without compression, whatever was agreed on: for secrets beside text that an attacker chooses, and for
-// data that is compressed already. The message does not enter the history of those that are compressed.
+// WriteUncompressed is [Conn.Write] without compression, whatever was agreed on: for secrets beside text that an
+// attacker chooses, and for data that is compressed already. The message does not enter the history of those that are
+// compressed.
 func (c *Conn) WriteUncompressed(ctx context.Context, typ MessageType, p []byte) error {
 	op, err := typ.opcode()
 	if err != nil {
@@ -111,11 +112,11 @@ func (c *Conn) WriteUncompressed(ctx context.Context, typ MessageType, p []byte)
 	return c.w.send(ctx, &outgoing{op: op, fin: true, payload: p})
 }
 
-// A PreparedMessage is a message that was encoded once, to be sent to any number of connections, by any number of goroutines. It is compressed once for each
-// size of window that those connections have agreed on.
+// A PreparedMessage is a message that was encoded once, to be sent to any number of connections, by any number of
+// goroutines. It is compressed once for each size of window that those connections have agreed on.
 //
-// Its compressed form refers to no earlier message: that is what lets connections with different histories share it. Where the history is kept, it still becomes
-// a part of it.
+// Its compressed form refers to no earlier message: that is what lets connections with different histories share it.
+// Where the history is kept, it still becomes a part of it.
 type PreparedMessage struct {
 	op   opcode
 	data []byte // immutable
@@ -130,7 +131,8 @@ type preparedDeflate struct {
 	data []byte // nil if it would not be shorter
 }
 
-// NewPreparedMessage prepares a message. It copies data. The only error is a typ that is neither MessageText nor MessageBinary.
+// NewPreparedMessage prepares a message. It copies data. The only error is a typ that is neither MessageText nor
+// MessageBinary.
 func NewPreparedMessage(typ MessageType, data []byte) (*PreparedMessage, error) {
 	op, err := typ.opcode()
 	if err != nil {
@@ -158,10 +160,11 @@ func (m *PreparedMessage) forWindow(bits int) []byte {
 	return p.data
 }
 
-// WritePrepared sends messages as [Conn.Write] would send each of them, in order, but together: short ones leave with one write to the transport, as far as
-// WriteBufferLimit allows. Another goroutine's messages may come between them.
+// WritePrepared sends messages as [Conn.Write] would send each of them, in order, but together: short ones leave with
+// one write to the transport, as far as WriteBufferLimit allows. Another goroutine's messages may come between them.
 //
-// If ctx or the write deadline ends, or anything else fails, on the way, the messages before the one that failed are sent, those behind it are not.
+// If ctx or the write deadline ends, or anything else fails, on the way, the messages before the one that failed are
+// sent, those behind it are not.
 func (c *Conn) WritePrepared(ctx context.Context, ms ...*PreparedMessage) error {
 	for i, m := range ms {
 		if err := c.writePrepared(ctx, m, i < len(ms)-1); err != nil {

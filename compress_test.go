@@ -45,8 +45,8 @@ func someText(rng *rand.Rand, n int) []byte {
 	return bytes.ToValidUTF8(b.Bytes()[:n], []byte("?"))
 }
 
-// Thousands of messages through each kind of agreement: compressed, too short for it, incompressible, sent uncompressed, streamed and prepared ones, with pings in
-// between; read by each of the reading methods.
+// Thousands of messages through each kind of agreement: compressed, too short for it, incompressible, sent
+// uncompressed, streamed and prepared ones, with pings in between; read by each of the reading methods.
 func TestCompressedEcho(t *testing.T) {
 	for _, p := range []deflateParams{
 		{false, false, 15, 15},

@@ -123,9 +123,9 @@ func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
 // RemoteAddr returns the transport's remote address: that of a proxy, if there is one between.
 func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
 
-// SetReadLimit sets the most bytes that a message may have, from the next frame on. A longer one ends the
-// connection with StatusMessageTooBig, before its payload is read, and the read fails with [ErrMessageTooBig].
-// The default is 1 MiB; negative: no limit.
+// SetReadLimit sets the most bytes that a message may have, from the next frame on, or at once inside a compressed
+// message. A longer one ends the connection with StatusMessageTooBig, before its payload is read, and the read fails
+// with [ErrMessageTooBig]. The default is 1 MiB; negative: no limit.
 func (c *Conn) SetReadLimit(n int64) { c.r.limit.Store(n) }
 
 // SetDeadline sets the read and the write deadline.
@@ -133,15 +133,16 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetReadDeadline sets when reads fail with an error that matches [os.ErrDeadlineExceeded], those in progress too. Nothing is lost by it: with a later
-// deadline the next read goes on. The zero time means never. A deadline costs less than a context of its own for each call.
+// SetReadDeadline sets when reads fail with an error that matches [os.ErrDeadlineExceeded], those in progress too.
+// Nothing is lost by it: with a later deadline the next read goes on. The zero time means never. A deadline costs
+// less than a context of its own for each call.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	return apiError("set read deadline", c.r.watch.setDeadline(c.conn, t))
 }
 
-// SetWriteDeadline sets when writes fail with an error that matches [os.ErrDeadlineExceeded], those in progress too. One that is cut inside a frame
-// ends the connection. Pongs, the closing handshake, and messages whose Write has returned are not subject to it.
-// The zero time means never.
+// SetWriteDeadline sets when writes fail with an error that matches [os.ErrDeadlineExceeded], those in progress too.
+// One that is cut inside a frame ends the connection. Pongs, the closing handshake, and messages whose Write has
+// returned are not subject to it. The zero time means never.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	err := c.w.watch.setDeadline(c.conn, t)
 	c.w.mu.Lock()
@@ -167,8 +168,8 @@ type opError struct {
 func (e *opError) Error() string { return "websocket: " + e.op + ": " + e.err.Error() }
 func (e *opError) Unwrap() error { return e.err }
 
-// interrupted returns what a call is told whose ctx ended, or whose deadline passed (err): why the connection is over, if it
-// is, for that may be why ctx ended.
+// interrupted returns what a call is told whose ctx ended, or whose deadline passed (err): why the connection is
+// over, if it is, for that may be why ctx ended.
 func (c *Conn) interrupted(op string, ctx context.Context, err error) error {
 	if cause := c.life.reason(); cause != nil {
 		return cause
@@ -199,7 +200,8 @@ type lifetime struct {
 	closeRead context.Context // what CloseRead returned
 }
 
-// onEnd arranges that f runs, once, when the connection has ended (the transport is closed), or at once if it has. It is called once at most.
+// onEnd arranges that f runs, once, when the connection has ended (the transport is closed), or at once if it has. It
+// is called once at most.
 func (c *Conn) onEnd(f func()) {
 	l := &c.life
 	l.mu.Lock()
@@ -269,8 +271,8 @@ func (l *lifetime) begin() bool {
 	return true
 }
 
-// end closes the transport, the first time that it is called; cause is why, if there is no earlier reason. Everything that waits for the
-// connection returns. It reports whether this call ended it.
+// end closes the transport, the first time that it is called; cause is why, if there is no earlier reason. Everything
+// that waits for the connection returns. It reports whether this call ended it.
 func (c *Conn) end(cause error) bool {
 	l := &c.life
 	cause, _ = l.over(cause)
@@ -321,8 +323,9 @@ func closeTLS(t *tls.Conn) {
 	timer.Stop()
 }
 
-// writeBroke is told of an error of the transport's that ended the writing half, and returns what its writer is to be told. The peer may have said
-// why, in a close frame that is still to be read: the reading half gets the time for it that Close would take, no more.
+// writeBroke is told of an error of the transport's that ended the writing half, and returns what its writer is to be
+// told. The peer may have said why, in a close frame that is still to be read: the reading half gets the time for it
+// that Close would take, no more.
 func (c *Conn) writeBroke(err error) error {
 	l := &c.life
 	l.mu.Lock()

@@ -8,16 +8,19 @@ import (
 	"time"
 )
 
-// Close performs the closing handshake (RFC 6455, section 7.1.2): it sends a close frame with code and reason behind whatever was written
-// before, waits for the peer's, and ends the connection. Messages that arrive meanwhile are discarded. It takes no longer than the close timeout
-// (CloseTimeout in the options, 5 s by default), whatever the peer does.
+// Close performs the closing handshake (RFC 6455, section 7.1.2): it sends a close frame with code and reason behind
+// whatever was written before, waits for the peer's, and ends the connection. Messages that arrive meanwhile are
+// discarded. It takes no longer than the close timeout (CloseTimeout in the options, 5 s by default), whatever the
+// peer does.
 //
-// The error is nil if the peer answered. If it did not, the connection is closed all the same, and the error matches [context.DeadlineExceeded], or
-// [io.ErrUnexpectedEOF] if the peer ended the connection without an answer. If the connection was already closed, or is being closed, Close waits for its end and
-// returns an error that matches [net.ErrClosed].
+// The error is nil if the peer answered. If it did not, the connection is closed all the same, and the error matches
+// [context.DeadlineExceeded], or [io.ErrUnexpectedEOF] if the peer ended the connection without an answer. If the
+// connection was already closed, or is being closed, Close waits for its end and returns an error that matches
+// [net.ErrClosed].
 //
-// reason is at most 123 bytes of UTF-8. code is 1000 to 1003, 1007 to 1014 or 3000 to 4999; StatusNoStatusRcvd with an empty reason sends none. Anything
-// else is an error, and the connection is closed with StatusInternalError in its place.
+// reason is at most 123 bytes of UTF-8. code is 1000 to 1003, 1007 to 1014 or 3000 to 4999; StatusNoStatusRcvd with
+// an empty reason sends none. Anything else is an error, and the connection is closed with StatusInternalError in its
+// place.
 //
 // Close may be called from any goroutine, at any time, more than once.
 func (c *Conn) Close(code StatusCode, reason string) error {
@@ -100,8 +103,8 @@ func (l *lifetime) breaks(err error) {
 	}
 }
 
-// CloseNow ends the connection without a closing handshake. What is gathered to be written gets one attempt that does not block.
-// The error is nil if this call ended the connection; if it had ended before, it matches [net.ErrClosed].
+// CloseNow ends the connection without a closing handshake. What is gathered to be written gets one attempt that does
+// not block. The error is nil if this call ended the connection; if it had ended before, it matches [net.ErrClosed].
 //
 // CloseNow may be called from any goroutine, at any time, more than once; it also cuts short a Close in progress.
 // "defer c.CloseNow()" after a successful [Accept] or [Dial] makes sure that nothing is left behind.
@@ -116,9 +119,10 @@ func (c *Conn) CloseNow() error {
 	return nil
 }
 
-// CloseRead is for connections on which no message is expected: it starts a goroutine that reads, so that pings are answered and the peer's close frame
-// is seen, until the connection ends. The context that it returns, a child of ctx, ends with the connection. A data message ends the connection
-// with StatusPolicyViolation, and so does the end of ctx without a handshake.
+// CloseRead is for connections on which no message is expected: it starts a goroutine that reads, so that pings are
+// answered and the peer's close frame is seen, until the connection ends. The context that it returns, a child of
+// ctx, ends with the connection. A data message ends the connection with StatusPolicyViolation, and so does the end
+// of ctx without a handshake.
 //
 // After CloseRead no other reading method may be used. Later calls return the first one's context.
 func (c *Conn) CloseRead(ctx context.Context) context.Context {
@@ -141,8 +145,8 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 	return child
 }
 
-// peerClosed answers the peer's close frame and ends the connection (section 5.5.1). Its caller holds the reader's turn. It returns
-// what reads return from now on.
+// peerClosed answers the peer's close frame and ends the connection (section 5.5.1). Its caller holds the reader's
+// turn. It returns what reads return from now on.
 func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
 	c.life.move(closeFrameReceived)
 	var err error = ce
@@ -152,7 +156,8 @@ func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
 	cause, _ := c.life.over(fmt.Errorf("websocket: %w", err))
 	ctx, cancel := c.closeContext(ctx)
 	defer cancel()
-	// "It SHOULD send the Close frame with the status code it received." If a Close of this side has sent its own, this waits until that is out.
+	// "It SHOULD send the Close frame with the status code it received." If a Close of this side has sent its own,
+	// this waits until that is out.
 	payload, _ := appendClosePayload(nil, ce.Code, "")
 	c.w.sendClose(ctx, payload)
 	if c.client {
@@ -164,9 +169,10 @@ func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
 	return cause
 }
 
-// fail fails the connection (section 7.1.7) because of err, which the peer's frames earned: it sends the close frame that says so, ends the sending
-// direction of the transport, and gives the peer a moment to read it: closing a socket with unread input would reset the connection, and
-// the close frame could be lost. Its caller holds the reader's turn.
+// fail fails the connection (section 7.1.7) because of err, which the peer's frames earned: it sends the close frame
+// that says so, ends the sending direction of the transport, and gives the peer a moment to read it: closing a socket
+// with unread input would reset the connection, and the close frame could be lost. Its caller holds the reader's
+// turn.
 func (c *Conn) fail(ctx context.Context, err error) error {
 	c.life.breaks(err)
 	cause, first := c.life.over(fmt.Errorf("websocket: %w", err))
@@ -186,7 +192,8 @@ func (c *Conn) fail(ctx context.Context, err error) error {
 	return cause
 }
 
-// linger reads and discards until the peer ends the transport, for lingerTimeout at most. Its caller holds the reader's turn.
+// linger reads and discards until the peer ends the transport, for lingerTimeout at most. Its caller holds the
+// reader's turn.
 func (c *Conn) linger(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
 	defer cancel()

@@ -34,7 +34,8 @@ func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 	return nil
 }
 
-// writeLong is write's part for payloads that were not gathered, and for transports that need care. It returns the buffer in place of out.
+// writeLong is write's part for payloads that were not gathered, and for transports that need care. It returns the
+// buffer in place of out.
 func (w *sender) writeLong(ctx context.Context, out []byte, f *outgoing) (n int, buf []byte, err error) {
 	switch {
 	case w.fragile && f.own >= 0 && w.tooLate(ctx):
@@ -51,11 +52,12 @@ func (w *sender) writeLong(ctx context.Context, out []byte, f *outgoing) (n int,
 	return w.writeChunks(out, f.payload, f.key)
 }
 
-// copyMax is how much a server copies to send a header and the begin of its payload in one piece: as much as goes into one record of TLS.
+// copyMax is how much a server copies to send a header and the begin of its payload in one piece: as much as goes
+// into one record of TLS.
 const copyMax = 16 << 10
 
-// writeChunks writes out and the rest of the frame that it ends with, through one buffer: masked if this endpoint is the client; else only so that the header does
-// not go by itself. It returns the buffer in place of out.
+// writeChunks writes out and the rest of the frame that it ends with, through one buffer: masked if this endpoint is
+// the client; else only so that the header does not go by itself. It returns the buffer in place of out.
 func (w *sender) writeChunks(out, rest []byte, key uint32) (n int, buf []byte, err error) {
 	chunk := bufLarge
 	if !w.half.client {
@@ -124,8 +126,9 @@ func (w *sender) cut(ctx context.Context, out []byte, n int, f *outgoing, err er
 	return fmt.Errorf("websocket: write cut short inside a frame: %w", err)
 }
 
-// cutShort is why a connection is over on which a message cannot be finished because of err: the end of a context, or a deadline. It does not match err, which is the
-// matter of one call: to the others this side has closed the connection.
+// cutShort is why a connection is over on which a message cannot be finished because of err: the end of a context, or
+// a deadline. It does not match err, which is the matter of one call: to the others this side has closed the
+// connection.
 func cutShort(err error) error {
 	return fmt.Errorf("websocket: the connection is closed: a write was cut short (%v): %w", err, net.ErrClosed)
 }
@@ -184,7 +187,8 @@ func (w *sender) arm() {
 	go w.flusher()
 }
 
-// flush writes what has gathered, until there is nothing left or somebody else owns the wire. It is the body of the flusher goroutine.
+// flush writes what has gathered, until there is nothing left or somebody else owns the wire. It is the body of the
+// flusher goroutine.
 func (w *sender) flush() {
 	w.mu.Lock()
 	for len(w.buf) > 0 && w.free() {
@@ -235,8 +239,8 @@ func (w *sender) flushForReader() {
 	w.mu.Unlock()
 }
 
-// flushRaw writes what the socket takes at once of what has gathered, and leaves the rest to the flusher. The lock is held, but
-// not during the attempt; nobody owns the wire.
+// flushRaw writes what the socket takes at once of what has gathered, and leaves the rest to the flusher. The lock is
+// held, but not during the attempt; nobody owns the wire.
 func (w *sender) flushRaw() {
 	out := w.take()
 	w.mu.Unlock()
@@ -302,8 +306,8 @@ func (w *sender) appendControl(op opcode, payload []byte) error {
 	return err
 }
 
-// gatherPong answers a ping (section 5.5.3). While there is room every ping is answered, in order; after that only the latest: "MAY
-// elect to send a Pong frame for only the most recently processed Ping frame".
+// gatherPong answers a ping (section 5.5.3). While there is room every ping is answered, in order; after that only
+// the latest: "MAY elect to send a Pong frame for only the most recently processed Ping frame".
 func (w *sender) gatherPong(payload []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -324,8 +328,9 @@ func (w *sender) gatherPong(payload []byte) {
 	}
 }
 
-// sendClose sends the close frame, behind all that was written before, and takes no frame after it. A second one is not sent: then it waits
-// until the first is out, and returns an error. It does not heed the application's deadline: ctx bounds it.
+// sendClose sends the close frame, behind all that was written before, and takes no frame after it. A second one is
+// not sent: then it waits until the first is out, and returns an error. It does not heed the application's deadline:
+// ctx bounds it.
 func (w *sender) sendClose(ctx context.Context, payload []byte) error {
 	cause := w.c.life.reason() // there is one by now
 	w.watch.setDeadline(w.c.conn, time.Time{})

@@ -42,10 +42,11 @@ func newRawConn(c *Conn) *rawConn {
 		return nil
 	}
 	x := &rawConn{sock: sock}
-	// It reads once, and returns false if there is nothing to read: it is called again when there is. The runtime forgets an earlier readiness before the
-	// call, so false without a try could wait for ever.
+	// It reads once, and returns false if there is nothing to read: it is called again when there is. The runtime
+	// forgets an earlier readiness before the call, so false without a try could wait for ever.
 	//
-	// The buffer comes from the pool here, at the bottom of the stack that an idle connection keeps: calls that can be spared are.
+	// The buffer comes from the pool here, at the bottom of the stack that an idle connection keeps: calls that can
+	// be spared are.
 	x.readFn = func(fd uintptr) bool {
 		p, r := x.dst, &c.r
 		if p == nil {

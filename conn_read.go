@@ -11,15 +11,16 @@ import (
 	"github.com/seed70bc5565/websocket/internal/flate"
 )
 
-// A receiver is the reading half of a Conn: it fetches bytes from the transport, takes frames off them, answers control frames,
-// and hands out the payload of data frames.
+// A receiver is the reading half of a Conn: it fetches bytes from the transport, takes frames off them, answers
+// control frames, and hands out the payload of data frames.
 //
-// Buffer invariants: buf[r:w] has come from the transport and is not parsed yet. buf is small[:] while little or nothing is there,
-// else a pooled buffer. An idle receiver holds no pooled buffer. All of a data frame's payload that has come is taken out of buf before the
-// next fetch, so that what stays in it across a wait is less than one frame header or one control frame.
+// Buffer invariants: buf[r:w] has come from the transport and is not parsed yet. buf is small[:] while little or
+// nothing is there, else a pooled buffer. An idle receiver holds no pooled buffer. All of a data frame's payload that
+// has come is taken out of buf before the next fetch, so that what stays in it across a wait is less than one frame
+// header or one control frame.
 //
-// Nothing is lost when a read is cut short by its context or deadline: everything below is consistent between any two fetches, and the next
-// read goes on from there.
+// Nothing is lost when a read is cut short by its context or deadline: everything below is consistent between any two
+// fetches, and the next read goes on from there.
 type receiver struct {
 	turn  turn         // whoever holds it owns all that is not marked otherwise
 	raw   *rawConn     // immutable; nil if the transport has no descriptor to wait on
@@ -146,8 +147,8 @@ func (c *Conn) control(ctx context.Context, op opcode, payload []byte) error {
 	return nil
 }
 
-// callBack calls the application, which may panic. Then the reader's turn is given back here: those who took it do not defer
-// that, because they are the frames of the stack that an idle connection keeps.
+// callBack calls the application, which may panic. Then the reader's turn is given back here: those who took it do
+// not defer that, because they are the frames of the stack that an idle connection keeps.
 func (c *Conn) callBack(f func()) {
 	returned := false
 	defer func() {
@@ -159,7 +160,8 @@ func (c *Conn) callBack(f func()) {
 	returned = true
 }
 
-// readPayload moves payload of the current frame, of which some must remain, to the start of p, unmasks and validates it. It returns as soon as it has some.
+// readPayload moves payload of the current frame, of which some must remain, to the start of p, unmasks and validates
+// it. It returns as soon as it has some.
 func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
 	r := &c.r
 	if int64(len(p)) > r.remain {
@@ -217,8 +219,8 @@ func (c *Conn) endMessage(ctx context.Context) error {
 	return nil
 }
 
-// handOver is called when a message goes to the application, which may now do something else for any time. Pongs must not wait
-// for it, and no buffer may.
+// handOver is called when a message goes to the application, which may now do something else for any time. Pongs must
+// not wait for it, and no buffer may.
 func (c *Conn) handOver() {
 	r := &c.r
 	if r.ponged {
@@ -276,8 +278,8 @@ func (r *receiver) makeRoom() {
 	case r.remain > 0:
 		r.unshrink()
 	default:
-		// The transport can only wait inside a Read. Between frames that is done with a few bytes of ours, not with a pooled
-		// buffer: whatever else has come then waits in the transport's own buffers, as in those of crypto/tls.
+		// The transport can only wait inside a Read. Between frames that is done with a few bytes of ours, not with a
+		// pooled buffer: whatever else has come then waits in the transport's own buffers, as in those of crypto/tls.
 		r.release()
 	}
 	r.r, r.w = 0, 0

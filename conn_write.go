@@ -11,14 +11,16 @@ import (
 	"time"
 )
 
-// gatherMax is the longest payload that is copied into the gather buffer. A longer one is written from where it is, or masked in chunks.
+// gatherMax is the longest payload that is copied into the gather buffer. A longer one is written from where it is,
+// or masked in chunks.
 const gatherMax = 4 << 10
 
 // A sender is the writing half of a Conn.
 //
-// Frames are appended, whole, to a gather buffer under a short lock. Then one goroutine at a time owns the wire: it takes all that has gathered and
-// writes it. A writer that finds the wire free writes at once; one that finds it taken leaves its frame to the next write, and returns. Long
-// payloads are not gathered: their writer waits for the wire, and writes them behind what has gathered.
+// Frames are appended, whole, to a gather buffer under a short lock. Then one goroutine at a time owns the wire: it
+// takes all that has gathered and writes it. A writer that finds the wire free writes at once; one that finds it
+// taken leaves its frame to the next write, and returns. Long payloads are not gathered: their writer waits for the
+// wire, and writes them behind what has gathered.
 //
 // The gather buffer is bounded. Where it is full, writers wait; pongs do not: only the latest is kept.
 type sender struct {
@@ -82,7 +84,8 @@ type outgoing struct {
 
 // send sends one frame. It returns when the frame is on its way: written, or left to the goroutine that is writing.
 //
-// ctx bounds the waiting. If it, or the write deadline, ends before the first byte of the frame is out, nothing is sent and the connection lives on.
+// ctx bounds the waiting. If it, or the write deadline, ends before the first byte of the frame is out, nothing is
+// sent and the connection lives on.
 func (w *sender) send(ctx context.Context, f *outgoing) error {
 	out, err := w.admit(ctx, f)
 	if out != nil {
@@ -177,8 +180,9 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 	return out, nil
 }
 
-// A writer that is about to write lets other goroutines run first, so that their frames gather and go out with its own: on one processor a write that does not
-// wait leaves nobody else the time for it. It does so while others have been met lately, and now and then to find out.
+// A writer that is about to write lets other goroutines run first, so that their frames gather and go out with its
+// own: on one processor a write that does not wait leaves nobody else the time for it. It does so while others have
+// been met lately, and now and then to find out.
 const (
 	crowdTurns = 4  // how many writes in a row that met nobody end it
 	crowdProbe = 64 // every how many writes it is tried then
@@ -190,8 +194,8 @@ func (w *sender) crowded() bool {
 	return w.alone <= crowdTurns || w.alone%crowdProbe == 0
 }
 
-// yield lets other goroutines run while its caller owns the wire without using it. The caller's frame must not have been appended: behind it those that come
-// meanwhile would share its fate if it is given up.
+// yield lets other goroutines run while its caller owns the wire without using it. The caller's frame must not have
+// been appended: behind it those that come meanwhile would share its fate if it is given up.
 //
 // The lock is held, and the wire is free. All may have changed when it returns.
 func (w *sender) yield() {
@@ -269,7 +273,8 @@ func (w *sender) leave() {
 	w.wake()
 }
 
-// wait waits until something has changed, ctx ends or the write deadline passes. The lock is held when it is called, and when it returns nil.
+// wait waits until something has changed, ctx ends or the write deadline passes. The lock is held when it is called,
+// and when it returns nil.
 func (w *sender) wait(ctx context.Context) error {
 	if w.changed == nil {
 		w.changed = make(chan struct{})

@@ -77,8 +77,8 @@ func TestInflateLimitChanges(t *testing.T) {
 	})
 }
 
-// While a message is being streamed, what would compress another waits. It waits no longer than its context, the write deadline and the
-// connection let it.
+// While a message is being streamed, what would compress another waits. It waits no longer than its context, the
+// write deadline and the connection let it.
 func TestDeflateWaits(t *testing.T) {
 	msg := bytes.Repeat([]byte("compressible "), 100)
 	prepared, err := NewPreparedMessage(MessageText, msg)
@@ -229,7 +229,8 @@ func TestInflateNothing(t *testing.T) {
 	}
 }
 
-// Close in the middle of a compressed message, whoever has begun to read it, discards the rest and waits for the peer's answer.
+// Close in the middle of a compressed message, whoever has begun to read it, discards the rest and waits for the
+// peer's answer.
 func TestCloseInsideDeflated(t *testing.T) {
 	payload := deflated(t, bytes.Repeat([]byte("compressible, "), 1000))
 	for _, how := range []string{"nobody reads", "Read", "Reader", "corrupt"} {

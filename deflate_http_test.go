@@ -49,7 +49,8 @@ func TestCompressionOptionsInvalid(t *testing.T) {
 	}
 }
 
-// Every mode of either side with windows from one end of the range to the other, over HTTP: messages that refer to each other as far back as is allowed pass both ways.
+// Every mode of either side with windows from one end of the range to the other, over HTTP: messages that refer to
+// each other as far back as is allowed pass both ways.
 func TestCompressionOverHTTP(t *testing.T) {
 	modes := []CompressionMode{CompressionDisabled, CompressionContextTakeover, CompressionNoContextTakeover}
 	bits := []int{0, 8, 12}

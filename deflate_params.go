@@ -6,19 +6,20 @@ import (
 	"strconv"
 )
 
-// CompressionMode says whether messages may be compressed with permessage-deflate (RFC 7692), and what is remembered for it between messages.
+// CompressionMode says whether messages may be compressed with permessage-deflate (RFC 7692), and what is remembered
+// for it between messages.
 //
-// Both endpoints must agree. Compression costs processor time for each message and, with context takeover, memory for each connection. Secrets
-// and text that an attacker chooses should not be compressed together, for the length then tells of the secret (the attacks named CRIME and BREACH): send such
-// messages with [Conn.WriteUncompressed].
+// Both endpoints must agree. Compression costs processor time for each message and, with context takeover, memory for
+// each connection. Secrets and text that an attacker chooses should not be compressed together, for the length then
+// tells of the secret (the attacks named CRIME and BREACH): send such messages with [Conn.WriteUncompressed].
 type CompressionMode int
 
 const (
 	// CompressionDisabled offers and accepts no compression. This is the default.
 	CompressionDisabled CompressionMode = iota
 
-	// CompressionContextTakeover compresses each message with the history of those before it. Small messages that resemble each
-	// other shrink most. If the peer asks for it, one or both directions do without the history.
+	// CompressionContextTakeover compresses each message with the history of those before it. Small messages that
+	// resemble each other shrink most. If the peer asks for it, one or both directions do without the history.
 	CompressionContextTakeover
 
 	// CompressionNoContextTakeover compresses each message by itself, in both directions: between messages nothing is kept.
@@ -50,7 +51,8 @@ type deflateParams struct {
 	clientBits       int // 0 in an offer: not mentioned; anyBits: mentioned without a value
 }
 
-// anyBits stands for a client_max_window_bits without a value: the client can be told which window to use (RFC 7692, section 7.1.2.2).
+// anyBits stands for a client_max_window_bits without a value: the client can be told which window to use (RFC 7692,
+// section 7.1.2.2).
 const anyBits = -1
 
 // deflateConfig is what one endpoint is willing to do.
@@ -82,8 +84,9 @@ func checkWindowBits(option string, bits int) error {
 	return nil
 }
 
-// parseDeflateParams parses the parameters of an offer or, if response is set, of the answer to one. An unknown parameter, one that stands twice, and one with a value
-// that it cannot have make all of it invalid (RFC 7692, section 7.1).
+// parseDeflateParams parses the parameters of an offer or, if response is set, of the answer to one. An unknown
+// parameter, one that stands twice, and one with a value that it cannot have make all of it invalid (RFC 7692,
+// section 7.1).
 func parseDeflateParams(params []extensionParam, response bool) (deflateParams, error) {
 	var p deflateParams
 	for i, param := range params {
@@ -123,7 +126,8 @@ func noValue(param extensionParam) error {
 	return nil
 }
 
-// parseWindowBits parses the value of a parameter that is the size of a window: "a decimal integer value without leading zeroes between 8 to 15, inclusive".
+// parseWindowBits parses the value of a parameter that is the size of a window: "a decimal integer value without
+// leading zeroes between 8 to 15, inclusive".
 func parseWindowBits(param extensionParam) (int, error) {
 	switch v := param.value; v {
 	case "8", "9":
@@ -160,8 +164,9 @@ func (p deflateParams) extension() extension {
 	return ext
 }
 
-// acceptDeflate is the server's half of the negotiation: it takes the first offer that it can, and returns what was agreed on and the answer that says so.
-// Other extensions, and offers that are not valid, are declined by saying nothing about them.
+// acceptDeflate is the server's half of the negotiation: it takes the first offer that it can, and returns what was
+// agreed on and the answer that says so. Other extensions, and offers that are not valid, are declined by saying
+// nothing about them.
 func acceptDeflate(offers []extension, cfg deflateConfig) (agreed deflateParams, answer extension, ok bool) {
 	if cfg.mode == CompressionDisabled {
 		return deflateParams{}, extension{}, false
@@ -180,7 +185,8 @@ func acceptDeflate(offers []extension, cfg deflateConfig) (agreed deflateParams,
 	return deflateParams{}, extension{}, false
 }
 
-// answer returns what a server agrees to when a client offers what offer says, and the parameters of the answer that tells it so.
+// answer returns what a server agrees to when a client offers what offer says, and the parameters of the answer that
+// tells it so.
 func (cfg deflateConfig) answer(offer deflateParams) (agreed, answer deflateParams) {
 	noTakeover := cfg.mode == CompressionNoContextTakeover
 

@@ -190,7 +190,8 @@ func TestAgreeDeflate(t *testing.T) {
 	}
 }
 
-// Whatever two endpoints of ours are set to, they agree on the same thing, and each side on no more than it is willing to keep.
+// Whatever two endpoints of ours are set to, they agree on the same thing, and each side on no more than it is
+// willing to keep.
 func TestDeflateBothSides(t *testing.T) {
 	modes := []CompressionMode{CompressionContextTakeover, CompressionNoContextTakeover}
 	bits := []int{8, 9, 12, 15}

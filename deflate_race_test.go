@@ -47,8 +47,9 @@ func checkKnown(msg []byte) error {
 	return nil
 }
 
-// Many goroutines write in every way, to a peer that reads slowly, and give up at any moment: before their turn, while they wait for the wire, with a message that is compressed
-// and not sent, between the fragments of a stream. Whatever arrives is what somebody wrote: no message refers to one that was not sent.
+// Many goroutines write in every way, to a peer that reads slowly, and give up at any moment: before their turn,
+// while they wait for the wire, with a message that is compressed and not sent, between the fragments of a stream.
+// Whatever arrives is what somebody wrote: no message refers to one that was not sent.
 func TestDeflateAbortedAnywhere(t *testing.T) {
 	sessions := 25
 	if testing.Short() || raceEnabled {

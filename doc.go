@@ -1,48 +1,56 @@
-// Package websocket implements the WebSocket protocol ([RFC 6455]) for servers and clients. It requires nothing but the standard library.
+// Package websocket implements the WebSocket protocol ([RFC 6455]) for servers and clients. It requires nothing but
+// the standard library.
 //
-// A server makes connections with [Handler], or with [Accept] in a handler of its own; a client makes them with [Dial]. Both have a [Conn]
-// then, on which either side sends messages at any time. Package wsjson has messages that are JSON values.
+// A server makes connections with [Handler], or with [Accept] in a handler of its own; a client makes them with
+// [Dial]. Both have a [Conn] then, on which either side sends messages at any time. Package wsjson has messages that
+// are JSON values.
 //
-// The API is that of github.com/coder/websocket v1.8 and more: a program written for that package builds after its import path is changed.
+// The API is that of github.com/coder/websocket v1.8 and more: a program written for that package builds after its
+// import path is changed.
 //
 // # Concurrency
 //
-// All methods of Conn may be called by any number of goroutines at the same time, Close and CloseNow at any moment. Messages
-// are never interleaved. Readers take turns: which of them gets a message is not defined, so one goroutine that reads is the usual
-// arrangement.
+// All methods of Conn may be called by any number of goroutines at the same time, Close and CloseNow at any moment.
+// Messages are never interleaved. Readers take turns: which of them gets a message is not defined, so one goroutine
+// that reads is the usual arrangement.
 //
-// A Conn has no goroutine of its own. Pings, pongs and the peer's close frame are handled by whoever reads. A program that expects no messages calls
-// [Conn.CloseRead], which reads for it; one that does neither does not notice the peer's end.
+// A Conn has no goroutine of its own. Pings, pongs and the peer's close frame are handled by whoever reads. A program
+// that expects no messages calls [Conn.CloseRead], which reads for it; one that does neither does not notice the
+// peer's end.
 //
 // # Reading
 //
-// [Conn.Read] returns a message in memory of its own, [Conn.ReadInto] in the caller's, [Conn.Messages] lends each message for one step of a
-// range loop, and [Conn.Reader] streams one. Messages allocates nothing per message, and neither does ReadInto if the message fits. Text is checked to be UTF-8.
+// [Conn.Read] returns a message in memory of its own, [Conn.ReadInto] in the caller's, [Conn.Messages] lends each
+// message for one step of a range loop, and [Conn.Reader] streams one. Messages allocates nothing per message, and
+// neither does ReadInto if the message fits. Text is checked to be UTF-8.
 //
-// A read whose context ends, or that meets the read deadline, loses nothing, not even in the middle of a message: the connection lives on and the next
-// read goes on where this one stood.
+// A read whose context ends, or that meets the read deadline, loses nothing, not even in the middle of a message: the
+// connection lives on and the next read goes on where this one stood.
 //
 // # Writing
 //
-// [Conn.Write] sends a message as one frame, [Conn.Writer] streams one, and [Conn.WritePrepared] sends a [PreparedMessage] that is encoded once for many
-// connections. A write whose context ends before its first byte is out sends nothing and leaves the connection as it was; one
-// that is cut short inside a frame ends the connection, for nothing can follow half a frame.
+// [Conn.Write] sends a message as one frame, [Conn.Writer] streams one, and [Conn.WritePrepared] sends a
+// [PreparedMessage] that is encoded once for many connections. A write whose context ends before its first byte is
+// out sends nothing and leaves the connection as it was; one that is cut short inside a frame ends the connection,
+// for nothing can follow half a frame.
 //
-// While a reader has more messages at hand, the answers to them are gathered and go out with one system call. What waits to be written
-// is bounded (WriteBufferLimit in the options): past that, writers wait, until their context ends. So a peer that does not read slows down the goroutines
-// that write to it, and costs no more memory than the bound.
+// While a reader has more messages at hand, the answers to them are gathered and go out with one system call. What
+// waits to be written is bounded (WriteBufferLimit in the options): past that, writers wait, until their context
+// ends. So a peer that does not read slows down the goroutines that write to it, and costs no more memory than the
+// bound.
 //
 // # Closing
 //
-// [Conn.Close] performs the closing handshake: it sends a close frame with a [StatusCode] and a reason, and waits for the peer's. It never takes longer than
-// the close timeout (CloseTimeout in the options), whatever the peer does. [Conn.CloseNow] ends the connection at once; deferred, it makes
-// sure that nothing is left behind. When the peer closes, reads answer its close frame by themselves and return a [CloseError].
+// [Conn.Close] performs the closing handshake: it sends a close frame with a [StatusCode] and a reason, and waits for
+// the peer's. It never takes longer than the close timeout (CloseTimeout in the options), whatever the peer does.
+// [Conn.CloseNow] ends the connection at once; deferred, it makes sure that nothing is left behind. When the peer
+// closes, reads answer its close frame by themselves and return a [CloseError].
 //
-// A peer that breaks the protocol is told so with a close frame and its code (1002, or 1007 for text that is not UTF-8, or 1009 for a message
-// past the read limit), and the connection ends.
+// A peer that breaks the protocol is told so with a close frame and its code (1002, or 1007 for text that is not
+// UTF-8, or 1009 for a message past the read limit), and the connection ends.
 //
-// Whatever ended a connection, every later read returns that error, and writes fail too. [NetConn] is a connection as a [net.Conn]: its Read returns
-// io.EOF itself after an orderly close.
+// Whatever ended a connection, every later read returns that error, and writes fail too. [NetConn] is a connection as
+// a [net.Conn]: its Read returns io.EOF itself after an orderly close.
 //
 // # Errors
 //
@@ -57,13 +65,15 @@
 //	errors.Is(err, os.ErrDeadlineExceeded)
 //	                                    the deadline passed: after a read, the connection lives on
 //
-// Anything else is an error of the network, or names the rule that the peer broke. [CloseStatus] returns the code of the peer's close frame, or
-// -1 for errors that tell of none. [Conn.Messages] ends without an error where a read's would match io.EOF.
+// Anything else is an error of the network, or names the rule that the peer broke. [CloseStatus] returns the code of
+// the peer's close frame, or -1 for errors that tell of none. [Conn.Messages] ends without an error where a read's
+// would match io.EOF.
 //
 // # Compression
 //
-// Messages are compressed with permessage-deflate (RFC 7692) if both sides ask for it: see [CompressionMode]. It is off by default. Secrets that must not be
-// compressed together with text that an attacker chooses are sent with [Conn.WriteUncompressed].
+// Messages are compressed with permessage-deflate (RFC 7692) if both sides ask for it: see [CompressionMode]. It is
+// off by default. Secrets that must not be compressed together with text that an attacker chooses are sent with
+// [Conn.WriteUncompressed].
 //
 // # Limits and defaults
 //
@@ -73,10 +83,12 @@
 //	WriteBufferLimit  64 KiB  of frames that wait to be written
 //	CloseTimeout      5 s     for Close
 //
-// A control frame has at most 125 bytes of payload, the reason of a close frame at most 123 (RFC 6455, section 5.5). There is no limit on the time between
-// messages: use a context, [Conn.SetReadDeadline], or [Conn.Ping], which finds a peer that has vanished.
+// A control frame has at most 125 bytes of payload, the reason of a close frame at most 123 (RFC 6455, section 5.5).
+// There is no limit on the time between messages: use a context, [Conn.SetReadDeadline], or [Conn.Ping], which finds
+// a peer that has vanished.
 //
-// A server lets a browser's page connect only if the page came from the same host, unless AcceptOptions.OriginPatterns says otherwise (section 10.2).
+// A server lets a browser's page connect only if the page came from the same host, unless
+// AcceptOptions.OriginPatterns says otherwise (section 10.2).
 //
 // [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
 package websocket

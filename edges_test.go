@@ -38,8 +38,9 @@ func writeFragment(w io.Writer) error {
 	return err
 }
 
-// What a write that is given up leaves behind is the state before it, not that of others who have gone on meanwhile: a message that
-// was begun behind it goes on with continuation frames, and one that was finished behind it is not continued.
+// What a write that is given up leaves behind is the state before it, not that of others who have gone on meanwhile:
+// a message that was begun behind it goes on with continuation frames, and one that was finished behind it is not
+// continued.
 func TestGivenUpWriteLeavesFragmentsAlone(t *testing.T) {
 	giveUp := map[string]func(c *Conn, ctx context.Context) error{
 		"short": func(c *Conn, ctx context.Context) error { return c.Write(ctx, MessageText, []byte("given up")) },
@@ -287,8 +288,8 @@ func TestLongMessageBehindMuchGathered(t *testing.T) {
 	})
 }
 
-// Only the write that was cut short is told of its context or deadline. To all other calls the connection is over: an error that matched theirs would
-// tell a reader that it may go on.
+// Only the write that was cut short is told of its context or deadline. To all other calls the connection is over: an
+// error that matched theirs would tell a reader that it may go on.
 func TestCutWriteEndsOtherCalls(t *testing.T) {
 	cut := map[string]func(c *Conn) error{
 		"context": func(c *Conn) error {

@@ -14,7 +14,8 @@ var ErrMessageTooBig = errors.New("message exceeds the read limit")
 // A CloseError says that the peer closed the connection, with the code and reason of its close frame
 // (RFC 6455, section 5.5.1). Reads return it wrapped: use [errors.As] or [CloseStatus].
 //
-// One that tells of an orderly end (StatusNormalClosure, StatusGoingAway, StatusNoStatusRcvd) matches [io.EOF] with [errors.Is].
+// One that tells of an orderly end (StatusNormalClosure, StatusGoingAway, StatusNoStatusRcvd) matches [io.EOF] with
+// [errors.Is].
 type CloseError struct {
 	Code   StatusCode // StatusNoStatusRcvd if the close frame had no code
 	Reason string     // valid UTF-8, at most 123 bytes

@@ -202,8 +202,8 @@ func ExampleAcceptOptions() {
 	// <nil>
 }
 
-// A client of its own for the handshake, with a timeout, a proxy, cookies, or another way to connect. Host names another host than the one
-// that is connected to.
+// A client of its own for the handshake, with a timeout, a proxy, cookies, or another way to connect. Host names
+// another host than the one that is connected to.
 func ExampleDialOptions() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Println(r.Host, r.Header.Get("Origin"))

@@ -15,8 +15,8 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// connect serves one connection with serve, on a server of its own, and returns the client's end of it. end closes that, and returns when serve has
-// returned.
+// connect serves one connection with serve, on a server of its own, and returns the client's end of it. end closes
+// that, and returns when serve has returned.
 func connect(serve func(c *websocket.Conn, r *http.Request)) (c *websocket.Conn, end func()) {
 	returned := make(chan struct{})
 	s := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {

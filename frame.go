@@ -130,8 +130,8 @@ func parseHeader(b []byte) (h header, n int, err error) {
 	return h, n, nil
 }
 
-// beginsWhole reports whether b begins with a whole frame, for less than parseHeader takes. It does not look for a length of 64 bits: false. Of a header that parseHeader
-// refuses it says anything.
+// beginsWhole reports whether b begins with a whole frame, for less than parseHeader takes. It does not look for a
+// length of 64 bits: false. Of a header that parseHeader refuses it says anything.
 func beginsWhole(b []byte) bool {
 	if len(b) < 2 {
 		return false

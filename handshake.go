@@ -43,7 +43,8 @@ func validKey(s string) bool {
 	return err == nil && n == 16
 }
 
-// A refusal is why a server does not accept a request: the status of its response, and the text that both its body and the error of Accept hold.
+// A refusal is why a server does not accept a request: the status of its response, and the text that both its body
+// and the error of Accept hold.
 type refusal struct {
 	status int
 	reason string
@@ -55,7 +56,8 @@ func refuse(status int, format string, args ...any) *refusal {
 
 func (e *refusal) Error() string { return e.reason }
 
-// setHeader sets what the response needs beside its status and body. http1 is false where the connection has no header of its own (RFC 9113, section 8.2.2).
+// setHeader sets what the response needs beside its status and body. http1 is false where the connection has no
+// header of its own (RFC 9113, section 8.2.2).
 func (e *refusal) setHeader(h http.Header, http1 bool) {
 	if http1 {
 		h["Connection"] = []string{"close"}
@@ -66,7 +68,8 @@ func (e *refusal) setHeader(h http.Header, http1 bool) {
 	case http.StatusUpgradeRequired:
 		h[fieldVersion] = []string{"13"} // section 4.4
 		if http1 {
-			// RFC 9110, sections 15.5.22 and 7.8: the response names the protocol, and who sends Upgrade names it in Connection.
+			// RFC 9110, sections 15.5.22 and 7.8: the response names the protocol, and who sends Upgrade names it in
+			// Connection.
 			h["Upgrade"] = []string{"websocket"}
 			h["Connection"] = []string{"close", "Upgrade"}
 		}
@@ -161,7 +164,8 @@ func checkSubprotocols(names []string) error {
 	return nil
 }
 
-// chooseSubprotocol returns the first of the server's that the client offered, or "". Names are compared as they are: no RFC folds their case.
+// chooseSubprotocol returns the first of the server's that the client offered, or "". Names are compared as they are:
+// no RFC folds their case.
 func chooseSubprotocol(preferred, offered []string) string {
 	if len(offered) == 0 {
 		return ""
@@ -176,7 +180,8 @@ func chooseSubprotocol(preferred, offered []string) string {
 	return ""
 }
 
-// acceptExtensions is the server's half of the negotiation (section 9.1). What is not known is declined by saying nothing about it.
+// acceptExtensions is the server's half of the negotiation (section 9.1). What is not known is declined by saying
+// nothing about it.
 func (up *upgrade) acceptExtensions(offers []extension, deflate deflateConfig) {
 	if agreed, answer, ok := acceptDeflate(offers, deflate); ok {
 		up.deflate = &agreed
@@ -184,8 +189,8 @@ func (up *upgrade) acceptExtensions(offers []extension, deflate deflateConfig) {
 	}
 }
 
-// appendResponse appends the server's handshake (section 4.2.2). extra are fields of the application: those that would be malformed on the wire, and those that
-// say what the handshake itself says, are left out.
+// appendResponse appends the server's handshake (section 4.2.2). extra are fields of the application: those that
+// would be malformed on the wire, and those that say what the handshake itself says, are left out.
 func appendResponse(dst []byte, up upgrade, extra http.Header) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
 	dst = appendAccept(dst, up.key)
@@ -232,7 +237,8 @@ func isHandshakeField(name string) bool {
 		len(name) >= len(prefix) && equalFold(name[:len(prefix)], prefix)
 }
 
-// isFramingField reports whether the header field says where an HTTP message ends. A 101 response has no content (RFC 9112, section 6.3).
+// isFramingField reports whether the header field says where an HTTP message ends. A 101 response has no content (RFC
+// 9112, section 6.3).
 func isFramingField(name string) bool {
 	return equalFold(name, "Content-Length") || equalFold(name, "Transfer-Encoding") || equalFold(name, "Trailer")
 }

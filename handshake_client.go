@@ -27,11 +27,13 @@ func parseURL(raw string) (*url.URL, error) {
 	if u.Hostname() == "" {
 		return nil, errors.New("the URL has no host")
 	}
-	// "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT be used on these URIs." (section 3)
+	// "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT be used on these URIs."
+	// (section 3)
 	if strings.Contains(raw, "#") {
 		return nil, errors.New("the URL has a fragment")
 	}
-	// "If any of the components are invalid, the client MUST fail" (section 4.1). net/http sends a query as it stands: a space in it would end the target of the request.
+	// "If any of the components are invalid, the client MUST fail" (section 4.1). net/http sends a query as it
+	// stands: a space in it would end the target of the request.
 	for i := range len(u.RawQuery) {
 		if c := u.RawQuery[i]; c <= ' ' || c >= 0x7f {
 			return nil, fmt.Errorf("the query of the URL has an invalid byte: it must be written %%%02X", c)
@@ -54,7 +56,8 @@ func fromWebSocketScheme(u *url.URL) bool {
 	return true
 }
 
-// requestHeader returns the header of the client's handshake (section 4.1): a copy of the user's, checked, and the handshake's own fields.
+// requestHeader returns the header of the client's handshake (section 4.1): a copy of the user's, checked, and the
+// handshake's own fields.
 func requestHeader(opts *DialOptions, key string, offered []extension) (http.Header, error) {
 	h := make(http.Header, len(opts.HTTPHeader)+6)
 	for name, values := range opts.HTTPHeader {
@@ -94,7 +97,8 @@ func requestHeader(opts *DialOptions, key string, offered []extension) (http.Hea
 	return h, nil
 }
 
-// validHost reports whether s may be the value of a Host field: no spaces, control characters, or characters that end a host within a URL. "" means the URL's.
+// validHost reports whether s may be the value of a Host field: no spaces, control characters, or characters that end
+// a host within a URL. "" means the URL's.
 func validHost(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c == 0x7f || strings.IndexByte("\"#/<>?@\\^`{|}", c) >= 0 {

@@ -22,7 +22,8 @@ import (
 
 // The opening handshake among the other things that HTTP does.
 
-// "The nonce MUST be selected randomly for each connection" (section 4.1): the request that follows a redirect has one of its own.
+// "The nonce MUST be selected randomly for each connection" (section 4.1): the request that follows a redirect has
+// one of its own.
 func TestRedirectHasItsOwnKey(t *testing.T) {
 	var keys []string
 	mux := http.NewServeMux()
@@ -51,7 +52,8 @@ func TestRedirectHasItsOwnKey(t *testing.T) {
 	}
 }
 
-// Who dials wss is not led to ws, unless the HTTP client's own CheckRedirect says so: headers that are secrets would go with the request.
+// Who dials wss is not led to ws, unless the HTTP client's own CheckRedirect says so: headers that are secrets would
+// go with the request.
 func TestRedirectFromSecure(t *testing.T) {
 	asked := 0
 	plain := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -105,8 +107,8 @@ func (l *pipeListener) dial(context.Context, string, string) (net.Conn, error) {
 	return near, nil
 }
 
-// A connection that has served other requests is upgraded, and then knows nothing of the timeouts that the HTTP server and the
-// HTTP client have for connections.
+// A connection that has served other requests is upgraded, and then knows nothing of the timeouts that the HTTP
+// server and the HTTP client have for connections.
 func TestUpgradeOfUsedConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &pipeListener{make(chan net.Conn), make(chan struct{})}
@@ -222,7 +224,8 @@ func TestHTTP2(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with the response, its connection is closed, at once. A 101 ends with its header, whatever that says of a body.
+// Whatever is wrong with the response, its connection is closed, at once. A 101 ends with its header, whatever that
+// says of a body.
 func TestWrongResponseOverHTTP(t *testing.T) {
 	for _, tt := range []struct{ name, line, err string }{
 		{"Upgrade", "", "the Upgrade header"},

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// The grammar of the header fields that the opening handshake reads. A field may stand on several lines, which together are one list
-// (RFC 9110, section 5.3); lists may have empty elements (RFC 2616, section 2.1, which RFC 6455 uses).
+// The grammar of the header fields that the opening handshake reads. A field may stand on several lines, which
+// together are one list (RFC 9110, section 5.3); lists may have empty elements (RFC 2616, section 2.1, which RFC 6455
+// uses).
 
 // isTokenByte reports whether c may be in a token (RFC 2616, section 2.2).
 func isTokenByte(c byte) bool {

@@ -9,11 +9,11 @@ import (
 	"github.com/seed70bc5565/websocket/internal/flate"
 )
 
-// Reading of compressed messages (RFC 7692, section 7.2.2). They are inflated as they arrive, so that what is kept of a message is what it inflates
-// to, never its payload, and so that inflation stops at the read limit.
+// Reading of compressed messages (RFC 7692, section 7.2.2). They are inflated as they arrive, so that what is kept of
+// a message is what it inflates to, never its payload, and so that inflation stops at the read limit.
 
-// clearPayload returns the payload of the current frame that is in the buffer, unmasked where it lies. It fetches some if there is none.
-// The frame must have payload left.
+// clearPayload returns the payload of the current frame that is in the buffer, unmasked where it lies. It fetches
+// some if there is none. The frame must have payload left.
 func (c *Conn) clearPayload(ctx context.Context) ([]byte, error) {
 	r := &c.r
 	if r.r == r.w {
@@ -37,8 +37,8 @@ func (r *receiver) usePayload(n int) {
 	r.remain -= int64(n)
 }
 
-// inflateRest appends what is left of the message in progress, a compressed one, to dst, which ends with all that it has inflated to before. It is the twin of
-// collect.
+// inflateRest appends what is left of the message in progress, a compressed one, to dst, which ends with all that it
+// has inflated to before. It is the twin of collect.
 func (c *Conn) inflateRest(ctx context.Context, dst []byte, pooled bool) ([]byte, error) {
 	r := &c.r
 	ended := false
@@ -103,8 +103,8 @@ func (r *receiver) inflateLimit() int {
 	return int(max(limit, -1))
 }
 
-// inflateFailed fails the connection. Corrupt data is 1007, for "the data within a message was not consistent with its type" says
-// just that (RFC 6455, section 7.4.1): the frames are as they should be, what they carry is not.
+// inflateFailed fails the connection. Corrupt data is 1007, for "the data within a message was not consistent with
+// its type" says just that (RFC 6455, section 7.4.1): the frames are as they should be, what they carry is not.
 func (c *Conn) inflateFailed(ctx context.Context, err error) error {
 	if errors.Is(err, flate.ErrTooLarge) {
 		return c.fail(ctx, errMessageTooBig)
@@ -112,7 +112,8 @@ func (c *Conn) inflateFailed(ctx context.Context, err error) error {
 	return c.fail(ctx, protocolError{StatusInvalidFramePayloadData, err.Error()})
 }
 
-// inflateInto streams: it puts what comes next of the message in progress into p, which is not empty, and returns io.EOF at its end.
+// inflateInto streams: it puts what comes next of the message in progress into p, which is not empty, and returns
+// io.EOF at its end.
 func (c *Conn) inflateInto(ctx context.Context, p []byte) (int, error) {
 	r := &c.r
 	limit := r.limit.Load()
@@ -157,7 +158,8 @@ func (c *Conn) inflateInto(ctx context.Context, p []byte) (int, error) {
 	}
 }
 
-// discardInflated discards what is left of a compressed message that was begun with Reader. It is inflated all the same: later messages may refer to it.
+// discardInflated discards what is left of a compressed message that was begun with Reader. It is inflated all the
+// same: later messages may refer to it.
 func (c *Conn) discardInflated(ctx context.Context) error {
 	scratch := getBuf(bufSmall)
 	defer putBuf(scratch)

@@ -15,8 +15,9 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// A peer sends messages in every shape: compressed with one history, plain, in fragments, some of them empty, pings between them. They arrive in pieces of any size, and are
-// read in every way, given up and taken up again in another way, or left half read. Nothing is lost, nothing comes twice.
+// A peer sends messages in every shape: compressed with one history, plain, in fragments, some of them empty, pings
+// between them. They arrive in pieces of any size, and are read in every way, given up and taken up again in another
+// way, or left half read. Nothing is lost, nothing comes twice.
 func TestInflateMixed(t *testing.T) {
 	rounds := 200
 	if testing.Short() || raceEnabled {

@@ -15,7 +15,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// deflated returns msg compressed by another implementation than ours, with the 00 00 FF FF left off (RFC 7692, section 7.2.1).
+// deflated returns msg compressed by another implementation than ours, with the 00 00 FF FF left off (RFC 7692,
+// section 7.2.1).
 func deflated(t testing.TB, msg []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer

@@ -93,8 +93,9 @@ var (
 	controls = []string{"Close", "CloseRead", "CloseWrite", "SetDeadline", "SetReadDeadline", "SetWriteDeadline"}
 )
 
-// Only a few files use the transport: conn_read.go, conn_write.go, conn_flush.go and conn_raw_*.go move frames, conn.go ends it and
-// watch.go sets its deadlines. The opening handshake does what it must on its own before there is a Conn.
+// Only a few files use the transport: conn_read.go, conn_write.go, conn_flush.go and conn_raw_*.go move frames,
+// conn.go ends it and watch.go sets its deadlines. The opening handshake does what it must on its own before there is
+// a Conn.
 func TestTransport(t *testing.T) {
 	fset, files := parseFiles(t, 0)
 	for name, f := range files {

@@ -15,8 +15,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/netfake"
 )
 
-// A link makes the two ends of a transport: the Conn's and the peer's. Conn takes another path for each kind: a socket that it can wait on without a
-// buffer, crypto/tls which it cannot, and any other net.Conn.
+// A link makes the two ends of a transport: the Conn's and the peer's. Conn takes another path for each kind: a
+// socket that it can wait on without a buffer, crypto/tls which it cannot, and any other net.Conn.
 type link struct {
 	name   string
 	bubble bool // it works in a testing/synctest bubble

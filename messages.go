@@ -23,11 +23,12 @@ type Message struct {
 //		...
 //	}
 //
-// It lends each message from memory of its own for one step, which costs no allocation, and mostly no copy. Keep a copy of what is needed for longer.
+// It lends each message from memory of its own for one step, which costs no allocation, and mostly no copy. Keep a
+// copy of what is needed for longer.
 //
-// The range ends by itself, without an error, when the peer closes the connection in an orderly way, that is where Read's error matches [io.EOF] (a later
-// Read still returns it). Any other error is its last step. After one that is not permanent (ctx ended, or the read deadline
-// passed) the connection may be read again, and nothing is lost.
+// The range ends by itself, without an error, when the peer closes the connection in an orderly way, that is where
+// Read's error matches [io.EOF] (a later Read still returns it). Any other error is its last step. After one that is
+// not permanent (ctx ended, or the read deadline passed) the connection may be read again, and nothing is lost.
 //
 // The loop's body may use all methods of the connection.
 func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
@@ -49,8 +50,8 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 
 // A lease is the memory that one step of Messages uses. It belongs to the reader's turn, like the receiver.
 type lease struct {
-	// buf is pooled; nil if the step uses none, or shares the receiver's buffer: then receiver.lent is this lease. If the receiver must fetch meanwhile
-	// it takes another buffer, and leaves this one to the lease.
+	// buf is pooled; nil if the step uses none, or shares the receiver's buffer: then receiver.lent is this lease. If
+	// the receiver must fetch meanwhile it takes another buffer, and leaves this one to the lease.
 	buf []byte
 }
 
@@ -128,7 +129,8 @@ func (r *receiver) takeBack(l *lease) {
 	l.buf = nil
 }
 
-// giveBack ends l's last step. If somebody is reading, who may be about to leave the buffer to l, it is left to the collector.
+// giveBack ends l's last step. If somebody is reading, who may be about to leave the buffer to l, it is left to the
+// collector.
 func (c *Conn) giveBack(l *lease) {
 	r := &c.r
 	if !r.turn.tryLock() {

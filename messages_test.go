@@ -11,8 +11,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// The body of a range over Messages may use the connection in every way, reading too: the message that it was lent stays as it is until the
-// step ends, and no message is lost or read twice.
+// The body of a range over Messages may use the connection in every way, reading too: the message that it was lent
+// stays as it is until the step ends, and no message is lost or read twice.
 func TestMessagesBodyReads(t *testing.T) {
 	ctx := context.Background()
 	bodies := map[string]func(c *Conn) (string, error){

@@ -10,12 +10,14 @@ import (
 	"time"
 )
 
-// NetConn returns c as a [net.Conn], for protocols that want a stream of bytes. Each Write sends one message of type typ; Read returns the
-// content of the messages that come in, one after the other. It sets c's read limit to none, for a stream has no messages.
+// NetConn returns c as a [net.Conn], for protocols that want a stream of bytes. Each Write sends one message of type
+// typ; Read returns the content of the messages that come in, one after the other. It sets c's read limit to none,
+// for a stream has no messages.
 //
-// A message of the other type closes the connection with StatusUnsupportedData. When the peer closes the connection in an orderly way (StatusNormalClosure,
-// StatusGoingAway, or no code), Read returns [io.EOF] itself. Close closes c with StatusNormalClosure. The deadlines are those of c: a read that meets one
-// loses nothing. When ctx ends, reads and writes fail.
+// A message of the other type closes the connection with StatusUnsupportedData. When the peer closes the connection
+// in an orderly way (StatusNormalClosure, StatusGoingAway, or no code), Read returns [io.EOF] itself. Close closes c
+// with StatusNormalClosure. The deadlines are those of c: a read that meets one loses nothing. When ctx ends, reads
+// and writes fail.
 func NetConn(ctx context.Context, c *Conn, typ MessageType) net.Conn {
 	c.SetReadLimit(-1)
 	return &netConn{c: c, ctx: ctx, typ: typ}
@@ -70,7 +72,8 @@ func (n *netConn) nextMessage() error {
 	return nil
 }
 
-// error turns an orderly end into io.EOF itself, as callers of a net.Conn compare, and the end of a deadline into a net.Error.
+// error turns an orderly end into io.EOF itself, as callers of a net.Conn compare, and the end of a deadline into a
+// net.Error.
 func (n *netConn) error(op string, err error) error {
 	switch {
 	case errors.Is(err, io.EOF):
@@ -88,7 +91,8 @@ func (n *netConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close implements net.Conn. When the peer has closed the connection in an orderly way nothing is left to do, and nothing went wrong.
+// Close implements net.Conn. When the peer has closed the connection in an orderly way nothing is left to do, and
+// nothing went wrong.
 func (n *netConn) Close() error {
 	err := n.c.Close(StatusNormalClosure, "")
 	if errors.Is(err, net.ErrClosed) && errors.Is(n.c.life.reason(), io.EOF) {

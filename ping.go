@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// Ping sends a ping and waits for its pong (RFC 6455, section 5.5.2). Pongs are read by whoever reads: some goroutine must be reading
-// (see [Conn.CloseRead]), or Ping waits until ctx ends: then the error matches ctx.Err(), and the connection lives on. When the connection is
-// over, the error is the reason why. Any number of goroutines may ping.
+// Ping sends a ping and waits for its pong (RFC 6455, section 5.5.2). Pongs are read by whoever reads: some goroutine
+// must be reading (see [Conn.CloseRead]), or Ping waits until ctx ends: then the error matches ctx.Err(), and the
+// connection lives on. When the connection is over, the error is the reason why. Any number of goroutines may ping.
 func (c *Conn) Ping(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return c.interrupted("ping", ctx, nil)
@@ -63,8 +63,8 @@ func (l *pingList) drop(id uint64) {
 	}
 }
 
-// pong takes note of a pong. It answers the ping whose payload it carries and all those before it: a peer may answer only the latest of
-// several pings (section 5.5.3). Unsolicited pongs are nothing.
+// pong takes note of a pong. It answers the ping whose payload it carries and all those before it: a peer may answer
+// only the latest of several pings (section 5.5.3). Unsolicited pongs are nothing.
 func (l *pingList) pong(payload []byte) {
 	if l == nil || len(payload) != 8 {
 		return

@@ -254,8 +254,8 @@ func TestPongs(t *testing.T) {
 	})
 }
 
-// A peer that floods with pings and does not read takes no memory, and does not keep the Conn from reading. When it reads at last it
-// gets the pongs that found room, in order, and the latest.
+// A peer that floods with pings and does not read takes no memory, and does not keep the Conn from reading. When it
+// reads at last it gets the pongs that found room, in order, and the latest.
 func TestPingFlood(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{writeBufferLimit: 2000}, netfake.Options{A: netfake.End{Buffer: 50}})

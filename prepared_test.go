@@ -102,7 +102,8 @@ func TestWritePreparedTogetherCompressed(t *testing.T) {
 	}
 }
 
-// The context ends on the way: the messages before that are sent, whole, those after it are not, and the connection lives on.
+// The context ends on the way: the messages before that are sent, whole, those after it are not, and the connection
+// lives on.
 func TestWritePreparedGivenUp(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		size := (&pair{client: client}).frameSize(100)

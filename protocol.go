@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// A recvHalf is the receiving side of the protocol: it judges the header of each frame that comes in, in the order in which they come.
-// It sees no payload. Its owner is whoever reads.
+// A recvHalf is the receiving side of the protocol: it judges the header of each frame that comes in, in the order in
+// which they come. It sees no payload. Its owner is whoever reads.
 type recvHalf struct {
 	client  bool // this endpoint is the client, so the peer is a server
 	deflate bool // permessage-deflate was negotiated: RSV1 marks a compressed message
@@ -21,8 +21,8 @@ type recvHalf struct {
 //
 // An error is a protocolError that names the close code, except errMessageTooBig.
 func (s *recvHalf) judge(h header, limit int64) error {
-	// Section 5.2: a bit that no negotiated extension gives a meaning must be 0. RFC 7692, section 6: RSV1 of the first frame
-	// of a message says that it is compressed; elsewhere it must be 0.
+	// Section 5.2: a bit that no negotiated extension gives a meaning must be 0. RFC 7692, section 6: RSV1 of the
+	// first frame of a message says that it is compressed; elsewhere it must be 0.
 	if h.rsv != 0 {
 		first := h.opcode == opText || h.opcode == opBinary
 		if h.rsv != rsv1Bit || !s.deflate || !first {
@@ -85,8 +85,9 @@ type sendHalf struct {
 	closed     bool // the close frame has been made; nothing may follow it (section 5.5.1)
 }
 
-// header returns the header of the next frame: one that carries n bytes of payload of a frame of type op. For the second and
-// later fragments of a message op is its opcode too: header turns it into a continuation. key is the masking key, 0 if this endpoint does not mask.
+// header returns the header of the next frame: one that carries n bytes of payload of a frame of type op. For the
+// second and later fragments of a message op is its opcode too: header turns it into a continuation. key is the
+// masking key, 0 if this endpoint does not mask.
 func (s *sendHalf) header(op opcode, fin bool, rsv byte, n int, key uint32) (header, error) {
 	if s.closed {
 		return header{}, errCloseSent

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// What a header may say, and when. Each row is a conversation: all headers but the last are fine, the last is judged as want says.
+// What a header may say, and when. Each row is a conversation: all headers but the last are fine, the last is judged
+// as want says.
 func TestRecvHalf(t *testing.T) {
 	text := header{fin: true, opcode: opText, length: 1}
 	first := header{opcode: opText, length: 1}

@@ -8,12 +8,12 @@ import (
 
 // Read reads one message. The slice is the caller's, and not nil even if the message is empty.
 //
-// When ctx ends first, or the read deadline passes, the error matches ctx.Err() or [os.ErrDeadlineExceeded], and nothing is lost: the connection lives on, and the
-// next read delivers the message, even if half of it had arrived. Any other error is permanent and tells why the connection is over: see the package
-// documentation.
+// When ctx ends first, or the read deadline passes, the error matches ctx.Err() or [os.ErrDeadlineExceeded], and
+// nothing is lost: the connection lives on, and the next read delivers the message, even if half of it had arrived.
+// Any other error is permanent and tells why the connection is over: see the package documentation.
 //
-// The message is at most as long as the read limit (see [Conn.SetReadLimit]). Its buffer grows as bytes arrive, whatever length the peer
-// declares. Text is valid UTF-8 (section 8.1), unless SkipUTF8Validation was set.
+// The message is at most as long as the read limit (see [Conn.SetReadLimit]). Its buffer grows as bytes arrive,
+// whatever length the peer declares. Text is valid UTF-8 (section 8.1), unless SkipUTF8Validation was set.
 func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 	typ, data, err := c.readMessage(ctx, nil)
 	if err != nil {
@@ -25,8 +25,9 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 	return typ, data, nil
 }
 
-// ReadInto is [Conn.Read] into a buffer of the caller's: it appends the message to buf[:0] and returns the result, which shares buf's memory if the message fits
-// its capacity. Then it allocates nothing. With an error it returns buf[:0].
+// ReadInto is [Conn.Read] into a buffer of the caller's: it appends the message to buf[:0] and returns the result,
+// which shares buf's memory if the message fits its capacity. Then it allocates nothing. With an error it returns
+// buf[:0].
 func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
 	typ, data, err := c.readMessage(ctx, buf[:0])
 	if err != nil {
@@ -50,8 +51,8 @@ func (c *Conn) beginRead(ctx context.Context) error {
 	return nil
 }
 
-// nextMessage goes to the next message, or to the one that a read which was cut short has left. What is left of one that was begun with Reader is
-// discarded.
+// nextMessage goes to the next message, or to the one that a read which was cut short has left. What is left of one
+// that was begun with Reader is discarded.
 func (c *Conn) nextMessage(ctx context.Context) error {
 	r := &c.r
 	if r.opcode != opContinuation && r.byReader {
@@ -95,8 +96,8 @@ func (c *Conn) discardRest(ctx context.Context) error {
 	}
 }
 
-// discardMessage reads a message, or what is left of one, and discards it while the connection is being closed: nothing of it is looked at. Its caller holds the
-// reader's turn.
+// discardMessage reads a message, or what is left of one, and discards it while the connection is being closed:
+// nothing of it is looked at. Its caller holds the reader's turn.
 func (c *Conn) discardMessage(ctx context.Context) error {
 	r := &c.r
 	if r.opcode == opContinuation {
@@ -156,8 +157,8 @@ func (c *Conn) keepPartial(b []byte) {
 	}
 }
 
-// collect appends what is left of the message in progress to dst, which it grows as bytes arrive: from the pool, or as the caller's
-// own. When it fails, the result holds what it has got.
+// collect appends what is left of the message in progress to dst, which it grows as bytes arrive: from the pool, or
+// as the caller's own. When it fails, the result holds what it has got.
 func (c *Conn) collect(ctx context.Context, dst []byte, pooled bool) ([]byte, error) {
 	r := &c.r
 	if r.half.compressed {
@@ -188,8 +189,9 @@ func (c *Conn) collect(ctx context.Context, dst []byte, pooled bool) ([]byte, er
 // trustedSize is how much memory a frame header alone can make us take.
 const trustedSize = 16 << 10
 
-// grow makes room in dst for payload: for all that is left of the message if it is here already, or no longer than the last message or
-// trustedSize; else for twice as much as has come, so that a message of many frames is not copied for each of them.
+// grow makes room in dst for payload: for all that is left of the message if it is here already, or no longer than
+// the last message or trustedSize; else for twice as much as has come, so that a message of many frames is not copied
+// for each of them.
 func (r *receiver) grow(dst []byte, pooled bool) []byte {
 	room := max(r.w-r.r, r.lastSize-len(dst), trustedSize, 2*len(dst))
 	if r.fin && r.remain < int64(room) {
@@ -204,11 +206,12 @@ func (r *receiver) grow(dst []byte, pooled bool) []byte {
 	return append(make([]byte, 0, len(dst)+room), dst...)
 }
 
-// Reader waits for a message and returns its type and a reader of its content, which streams: it returns bytes as they arrive, and [io.EOF]
-// at the end of the message. ctx bounds all of it.
+// Reader waits for a message and returns its type and a reader of its content, which streams: it returns bytes as
+// they arrive, and [io.EOF] at the end of the message. ctx bounds all of it.
 //
-// Text is validated as it streams: bytes are returned before the whole is known to be valid. An error of the reader's is one of the connection's, as with
-// [Conn.Read]; when the connection ends inside the message it matches [io.ErrUnexpectedEOF], never io.EOF.
+// Text is validated as it streams: bytes are returned before the whole is known to be valid. An error of the reader's
+// is one of the connection's, as with [Conn.Read]; when the connection ends inside the message it matches
+// [io.ErrUnexpectedEOF], never io.EOF.
 //
 // A message need not be read to its end: the next reading call discards the rest, and the old reader then returns an error.
 func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {

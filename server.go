@@ -13,43 +13,50 @@ import (
 	"time"
 )
 
-// AcceptOptions are the options of [Accept] and [Handler]. A nil pointer and the zero value hold the defaults; a negative number switches a limit
-// off. The struct is only read.
+// AcceptOptions are the options of [Accept] and [Handler]. A nil pointer and the zero value hold the defaults; a
+// negative number switches a limit off. The struct is only read.
 type AcceptOptions struct {
-	// Subprotocols are the subprotocols that the server speaks, in its order of preference. The first that the client offers too is
-	// chosen; if there is none the connection is made without one, and [Conn.Subprotocol] returns "". Names are compared exactly.
+	// Subprotocols are the subprotocols that the server speaks, in its order of preference. The first that the client
+	// offers too is chosen; if there is none the connection is made without one, and [Conn.Subprotocol] returns "".
+	// Names are compared exactly.
 	Subprotocols []string
 
-	// InsecureSkipVerify lets the pages of every origin connect. Any web site can then talk to the server with the cookies of those who
-	// visit it.
+	// InsecureSkipVerify lets the pages of every origin connect. Any web site can then talk to the server with the
+	// cookies of those who visit it.
 	InsecureSkipVerify bool
 
-	// OriginPatterns are the hosts whose pages may connect, beside the host of the request itself. A pattern is matched, as [path.Match] does and without
-	// regard to case, with the host and port of the Origin header as they stand there ("*.example.com", "localhost:3000"), or, if the pattern has
-	// a "://", with the scheme too ("https://*.example.com"). The origin "null" matches nothing.
+	// OriginPatterns are the hosts whose pages may connect, beside the host of the request itself. A pattern is
+	// matched, as [path.Match] does and without regard to case, with the host and port of the Origin header as they
+	// stand there ("*.example.com", "localhost:3000"), or, if the pattern has a "://", with the scheme too
+	// ("https://*.example.com"). The origin "null" matches nothing.
 	//
 	// A request without an Origin header does not come from a browser's page, and passes.
 	OriginPatterns []string
 
 	// CompressionMode says whether messages may be compressed (RFC 7692). Default: CompressionDisabled.
 	CompressionMode CompressionMode
-	// CompressionThreshold is the size, in bytes, from which on messages are compressed. Default: 128 with context takeover, 512 without; negative: all are.
+	// CompressionThreshold is the size, in bytes, from which on messages are compressed. Default: 128 with context
+	// takeover, 512 without; negative: all are.
 	CompressionThreshold int
-	// CompressionSendWindowBits and CompressionReceiveWindowBits bound the windows of the two directions: 8 to 15, for 256 bytes to 32 KiB. Default: 15. With context
-	// takeover a connection keeps up to one window for each direction, and as much again (8 KiB at most) to search what it sends: 40 and 32 KiB with 15 bits, 8 and 4 KiB with 12,
-	// 1 KiB and 512 bytes with 9. A peer that cannot limit the window it sends with is asked to do without takeover.
+	// CompressionSendWindowBits and CompressionReceiveWindowBits bound the windows of the two directions: 8 to 15,
+	// for 256 bytes to 32 KiB. Default: 15. With context takeover a connection keeps up to one window for each
+	// direction, and as much again (8 KiB at most) to search what it sends: 40 and 32 KiB with 15 bits, 8 and 4 KiB
+	// with 12, 1 KiB and 512 bytes with 9. A peer that cannot limit the window it sends with is asked to do without
+	// takeover.
 	CompressionSendWindowBits    int
 	CompressionReceiveWindowBits int
 
-	// OnPingReceived is called with the payload of each ping, by the goroutine that reads from the connection. The ping is answered
-	// if it returns true. It must not block; payload is valid until it returns.
+	// OnPingReceived is called with the payload of each ping, by the goroutine that reads from the connection. The
+	// ping is answered if it returns true. It must not block; payload is valid until it returns.
 	OnPingReceived func(ctx context.Context, payload []byte) bool
 	// OnPongReceived is called with the payload of each pong, as OnPingReceived is for a ping.
 	OnPongReceived func(ctx context.Context, payload []byte)
 
-	// ReadLimit is the most bytes that a message may have, after decompression. Default: 1 MiB; negative: no limit. See [Conn.SetReadLimit].
+	// ReadLimit is the most bytes that a message may have, after decompression. Default: 1 MiB; negative: no limit.
+	// See [Conn.SetReadLimit].
 	ReadLimit int64
-	// WriteBufferLimit is how many bytes of frames may wait to be written before writers have to wait. Default: 64 KiB; negative: no limit.
+	// WriteBufferLimit is how many bytes of frames may wait to be written before writers have to wait. Default: 64
+	// KiB; negative: no limit.
 	WriteBufferLimit int
 	// CloseTimeout bounds [Conn.Close]. Default: 5 seconds; negative: no limit.
 	CloseTimeout time.Duration
@@ -57,15 +64,16 @@ type AcceptOptions struct {
 	SkipUTF8Validation bool
 }
 
-// Accept upgrades an HTTP request to a WebSocket connection (RFC 6455, section 4.2). Headers set on w before are sent with the response, but for
-// those that belong to the handshake.
+// Accept upgrades an HTTP request to a WebSocket connection (RFC 6455, section 4.2). Headers set on w before are sent
+// with the response, but for those that belong to the handshake.
 //
-// If the request is no valid handshake, or its origin is not allowed (see [AcceptOptions]), Accept responds with a status of 4xx or 5xx and one line of text,
-// and returns an error with the same text: the handler has only to return. The connection must be HTTP/1.1 and w must be an [http.Hijacker], or
-// wrap one as [http.ResponseController] expects.
+// If the request is no valid handshake, or its origin is not allowed (see [AcceptOptions]), Accept responds with a
+// status of 4xx or 5xx and one line of text, and returns an error with the same text: the handler has only to return.
+// The connection must be HTTP/1.1 and w must be an [http.Hijacker], or wrap one as [http.ResponseController] expects.
 //
-// The connection does not end with the request's context, and the handler may return while it is in use. But as long as it has not returned, or if it stores w or r, the memory of
-// the HTTP connection stays in use: [Handler] avoids that.
+// The connection does not end with the request's context, and the handler may return while it is in use. But as long
+// as it has not returned, or if it stores w or r, the memory of the HTTP connection stays in use: [Handler] avoids
+// that.
 func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
 	cfg, err := accept(w, r, opts)
 	if err != nil {
@@ -77,8 +85,8 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn,
 // responseTimeout bounds the write of the handshake's response. It fits into the send buffer of any socket.
 const responseTimeout = 10 * time.Second
 
-// accept does the server's opening handshake. It runs on the stack of net/http's goroutine, which is doubled if the frames of the handshake, one below the other,
-// do not fit: that is a tenth of what a connection costs in all.
+// accept does the server's opening handshake. It runs on the stack of net/http's goroutine, which is doubled if the
+// frames of the handshake, one below the other, do not fit: that is a tenth of what a connection costs in all.
 func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connConfig, error) {
 	if opts == nil {
 		opts = &AcceptOptions{}
@@ -141,8 +149,8 @@ func availableBuffer(buffers *bufio.ReadWriter) []byte {
 	return buffers.Writer.AvailableBuffer()
 }
 
-// writeResponse sends the handshake, with one write. The deadlines that the HTTP server has set do not concern the connection: there are none
-// when it returns. A conn without deadlines is no reason to fail.
+// writeResponse sends the handshake, with one write. The deadlines that the HTTP server has set do not concern the
+// connection: there are none when it returns. A conn without deadlines is no reason to fail.
 func writeResponse(conn net.Conn, response []byte) error {
 	_ = conn.SetReadDeadline(time.Time{})
 	_ = conn.SetWriteDeadline(time.Now().Add(responseTimeout))
@@ -157,16 +165,17 @@ type Server struct {
 	opts  AcceptOptions
 }
 
-// Handler returns an [http.Handler] that upgrades every request as [Accept] does, and then calls serve on a goroutine of its own. A request that is
-// refused has been answered, and serve is not called.
+// Handler returns an [http.Handler] that upgrades every request as [Accept] does, and then calls serve on a goroutine
+// of its own. A request that is refused has been answered, and serve is not called.
 //
-// ServeHTTP returns at once, so that net/http can let its buffers, and the stack of the goroutine that read the request, go: an idle connection costs a fraction of
-// what it costs in a handler that calls Accept and stays.
+// ServeHTTP returns at once, so that net/http can let its buffers, and the stack of the goroutine that read the
+// request, go: an idle connection costs a fraction of what it costs in a handler that calls Accept and stays.
 //
-// The context of r has the values of the request's context, but lives as long as the connection: [http.Server.Shutdown] and [http.Server.Close] leave
-// connections that were taken over alone. The request is garbage when serve uses it no more. When serve returns, the connection
-// is closed with StatusNormalClosure if it is still open. A panic in serve closes it with StatusInternalError and is reported as net/http reports the panic of
-// a handler: with the ErrorLog of the http.Server, unless it is [http.ErrAbortHandler].
+// The context of r has the values of the request's context, but lives as long as the connection:
+// [http.Server.Shutdown] and [http.Server.Close] leave connections that were taken over alone. The request is garbage
+// when serve uses it no more. When serve returns, the connection is closed with StatusNormalClosure if it is still
+// open. A panic in serve closes it with StatusInternalError and is reported as net/http reports the panic of a
+// handler: with the ErrorLog of the http.Server, unless it is [http.ErrAbortHandler].
 func Handler(serve func(c *Conn, r *http.Request), opts *AcceptOptions) *Server {
 	s := &Server{serve: serve}
 	if opts != nil {
@@ -186,15 +195,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	go s.serveConn(c, r.WithContext(&connContext{request: ctx, c: c}), server)
 }
 
-// serveConn is the goroutine of a connection. Nothing but the call of serve may keep r, and the frames stay small: this is the stack that
-// idle connections pay for.
+// serveConn is the goroutine of a connection. Nothing but the call of serve may keep r, and the frames stay small:
+// this is the stack that idle connections pay for.
 func (s *Server) serveConn(c *Conn, r *http.Request, server *http.Server) {
 	defer finish(c, server)
 	s.serve(c, r)
 }
 
-// A connContext is the context of a request that has become a connection: it has the values of the request's, and ends with the connection. What that takes is
-// made when somebody wants it, for most connections do without.
+// A connContext is the context of a request that has become a connection: it has the values of the request's, and
+// ends with the connection. What that takes is made when somebody wants it, for most connections do without.
 type connContext struct {
 	request context.Context
 	c       *Conn

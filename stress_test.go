@@ -23,9 +23,10 @@ var (
 	stressFirst = flag.Uint64("stress.first", 1, "the first seed of TestStress")
 )
 
-// TestStress lets two Conns talk over transports of all kinds of buffers. On each side goroutines write and read in every way that there is, with contexts and
-// deadlines that end at any moment. Each message whose write succeeded must arrive once, whole, and in its writer's order; none whose write was given up
-// may arrive; nothing may be stranded, and at the end nothing may hang. In some runs the connection is ended in the middle.
+// TestStress lets two Conns talk over transports of all kinds of buffers. On each side goroutines write and read in
+// every way that there is, with contexts and deadlines that end at any moment. Each message whose write succeeded
+// must arrive once, whole, and in its writer's order; none whose write was given up may arrive; nothing may be
+// stranded, and at the end nothing may hang. In some runs the connection is ended in the middle.
 func TestStress(t *testing.T) {
 	seeds := *stressSeeds
 	if seeds == 0 {

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// takeConn returns the connection behind the body of a 101 response, with what the HTTP client has read from it beyond the response. conn is the one
-// that the client said it uses, or nil. If body is not known to be conn and nothing else, the connection is one through body.
+// takeConn returns the connection behind the body of a 101 response, with what the HTTP client has read from it
+// beyond the response. conn is the one that the client said it uses, or nil. If body is not known to be conn and
+// nothing else, the connection is one through body.
 func takeConn(body io.ReadWriteCloser, conn net.Conn) (net.Conn, []byte) {
 	if conn == nil {
 		return newBodyConn(body, unknownAddr{}, unknownAddr{}), nil
@@ -37,7 +38,8 @@ func takeConn(body io.ReadWriteCloser, conn net.Conn) (net.Conn, []byte) {
 	return conn, received
 }
 
-// isBodyOf reports whether body is net/http's own for a 101 response, over conn. Any other may be there to count or change what passes.
+// isBodyOf reports whether body is net/http's own for a 101 response, over conn. Any other may be there to count or
+// change what passes.
 func isBodyOf(body io.ReadWriteCloser, conn net.Conn) bool {
 	v := reflect.ValueOf(body)
 	if v.Kind() != reflect.Pointer || v.Type().Elem().PkgPath() != "net/http" || v.Type().Elem().Kind() != reflect.Struct {
@@ -73,8 +75,8 @@ func drain(body io.Reader) (received []byte) {
 // drainTimeout is how long tryDrain waits for a deadline that has passed already. A wait that is too short does no harm.
 const drainTimeout = 100 * time.Millisecond
 
-// tryDrain is drain for a connection that may not honour its deadline. ok is false if it does not: then a read of it goes on in c, which
-// must be used from now on.
+// tryDrain is drain for a connection that may not honour its deadline. ok is false if it does not: then a read of it
+// goes on in c, which must be used from now on.
 func tryDrain(c *bodyConn) (received []byte, ok bool) {
 	c.SetReadDeadline(time.Now().Add(drainTimeout))
 	received = drain(c)

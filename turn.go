@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// A turn is a lock whose waiters can give up, and that may be held across I/O: waiting is on a channel. Its zero value is free.
-// Without contention it costs two atomic operations and no memory.
+// A turn is a lock whose waiters can give up, and that may be held across I/O: waiting is on a channel. Its zero
+// value is free. Without contention it costs two atomic operations and no memory.
 type turn struct {
 	state atomic.Int32 // turnFree, turnHeld, turnContended
 	// wake passes one token to a waiter. The first waiter makes it.

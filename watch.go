@@ -18,7 +18,8 @@ type watch struct {
 	own   atomic.Bool     // the I/O in progress is the library's, whom the application's deadline does not concern. Written by the direction's owner
 	done  <-chan struct{} // belongs to whoever owns the direction: the reader, or the owner of the wire
 
-	// guard is made when there is something to guard: a context that can end, or a deadline. Most connections never have any.
+	// guard is made when there is something to guard: a context that can end, or a deadline. Most connections never
+	// have any.
 	guard atomic.Pointer[guard]
 }
 
@@ -41,8 +42,8 @@ var unguarded guard
 // past is a deadline that has passed.
 var past = time.Unix(1, 0)
 
-// begin makes ctx the context whose end interrupts the I/O on conn that follows, and the application's deadline another limit of it.
-// Its caller owns the direction.
+// begin makes ctx the context whose end interrupts the I/O on conn that follows, and the application's deadline
+// another limit of it. Its caller owns the direction.
 func (w *watch) begin(conn net.Conn, ctx context.Context) {
 	if done := ctx.Done(); done != w.done || w.own.Load() {
 		w.change(conn, ctx, done, false)

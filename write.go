@@ -6,16 +6,18 @@ import (
 	"io"
 )
 
-// Write sends one message, as one frame. p is the caller's again when Write returns. Text must be UTF-8; that is not checked.
+// Write sends one message, as one frame. p is the caller's again when Write returns. Text must be UTF-8; that is not
+// checked.
 //
-// Any number of goroutines may write; each message goes out whole. When nobody else is writing the message has been passed to the operating system when
-// Write returns, except while a read has more messages at hand: then replies are gathered, and go out together as soon as
-// the reader or a goroutine of the library's own gets to it. When somebody else is writing, that writer takes a short message along. Where the
-// gathered bytes reach their bound (WriteBufferLimit in the options), Write waits.
+// Any number of goroutines may write; each message goes out whole. When nobody else is writing the message has been
+// passed to the operating system when Write returns, except while a read has more messages at hand: then replies are
+// gathered, and go out together as soon as the reader or a goroutine of the library's own gets to it. When somebody
+// else is writing, that writer takes a short message along. Where the gathered bytes reach their bound
+// (WriteBufferLimit in the options), Write waits.
 //
-// If ctx or the write deadline ends before the first byte of the message is out, nothing is sent and the connection lives on; the error matches ctx.Err() or
-// [os.ErrDeadlineExceeded]. A write that is cut short inside its frame ends the connection.
-// When the connection is over, the error is the reason why: see the package documentation.
+// If ctx or the write deadline ends before the first byte of the message is out, nothing is sent and the connection
+// lives on; the error matches ctx.Err() or [os.ErrDeadlineExceeded]. A write that is cut short inside its frame ends
+// the connection. When the connection is over, the error is the reason why: see the package documentation.
 func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	op, err := typ.opcode()
 	if err != nil {
@@ -30,11 +32,12 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	return c.w.send(ctx, &outgoing{op: op, fin: true, payload: p})
 }
 
-// Writer returns a writer for one message, which ends with the writer's Close. It is sent in fragments as it grows, or in one frame if it is
-// short (RFC 6455, section 5.4). ctx bounds all of it.
+// Writer returns a writer for one message, which ends with the writer's Close. It is sent in fragments as it grows,
+// or in one frame if it is short (RFC 6455, section 5.4). ctx bounds all of it.
 //
-// Other messages wait until the writer is closed; pings, pongs and the closing handshake do not. The writer must be closed, after an error too, and is for one
-// goroutine at a time. A message that ctx cuts short after its first fragment has been sent ends the connection.
+// Other messages wait until the writer is closed; pings, pongs and the closing handshake do not. The writer must be
+// closed, after an error too, and is for one goroutine at a time. A message that ctx cuts short after its first
+// fragment has been sent ends the connection.
 func (c *Conn) Writer(ctx context.Context, typ MessageType) (io.WriteCloser, error) {
 	op, err := typ.opcode()
 	if err != nil {

@@ -149,8 +149,8 @@ func TestConcurrentWriters(t *testing.T) {
 	}
 }
 
-// A write that is given up before the first byte of its frame is out was never made, and the connection lives on. One that is cut inside
-// its frame ends the connection.
+// A write that is given up before the first byte of its frame is out was never made, and the connection lives on. One
+// that is cut inside its frame ends the connection.
 func TestWriteGivenUp(t *testing.T) {
 	giveUp := []struct {
 		name  string
@@ -238,7 +238,8 @@ func TestWriteGivenUp(t *testing.T) {
 	}
 }
 
-// Writers that find the buffer at its bound wait, each for its own context; what is given up was never sent, all else arrives.
+// Writers that find the buffer at its bound wait, each for its own context; what is given up was never sent, all else
+// arrives.
 func TestWriteBufferLimit(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		const limit = 1000
@@ -456,8 +457,8 @@ func TestWriterInterleaved(t *testing.T) {
 	})
 }
 
-// A Writer whose context ends before anything was sent has sent nothing. Once a fragment is out the connection ends with it, for the
-// message can never be finished.
+// A Writer whose context ends before anything was sent has sent nothing. Once a fragment is out the connection ends
+// with it, for the message can never be finished.
 func TestWriterCancelled(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{Buffer: 1 << 20})

@@ -9,8 +9,8 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// Read reads one message from c, of either type, and unmarshals it into v. A message that is not JSON, or does not fit v, closes the
-// connection with StatusInvalidFramePayloadData; other errors are those of [websocket.Conn.Read].
+// Read reads one message from c, of either type, and unmarshals it into v. A message that is not JSON, or does not
+// fit v, closes the connection with StatusInvalidFramePayloadData; other errors are those of [websocket.Conn.Read].
 func Read(ctx context.Context, c *websocket.Conn, v any) error {
 	_, data, err := c.Read(ctx)
 	if err != nil {

@@ -25,12 +25,13 @@ const (
 	boring    = 2 * time.Second        // for what must not, at the other end
 )
 
-// A question is asked to every library. Its answers are "yes", "no", and "-" where the library leaves the matter to its caller.
+// A question is asked to every library. Its answers are "yes", "no", and "-" where the library leaves the matter to
+// its caller.
 type question struct {
 	text    string // as the README has it
 	answers [6]string
-	// Exactly one of these is set. server is given the peer's end of a TCP connection and our end of the WebSocket, and the other way around for client;
-	// both return yes or no.
+	// Exactly one of these is set. server is given the peer's end of a TCP connection and our end of the WebSocket,
+	// and the other way around for client; both return yes or no.
 	server func(raw *rawPeer, s session) bool
 	client func(raw *rawPeer, s session) bool
 	// early is sent together with the handshake's last byte.
@@ -126,8 +127,8 @@ var questions = []question{
 	},
 }
 
-// refuses asks whether a session's read fails, or its peer gets a close frame or the end of the connection, when bytes come in that the session must
-// not take.
+// refuses asks whether a session's read fails, or its peer gets a close frame or the end of the connection, when
+// bytes come in that the session must not take.
 func refuses(parts ...[]byte) func(raw *rawPeer, s session) bool {
 	return func(raw *rawPeer, s session) bool {
 		raw.send(bytes.Join(parts, nil))

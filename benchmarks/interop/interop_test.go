@@ -37,7 +37,8 @@ func (e end) lacks(a ability) bool {
 	return lacking
 }
 
-// A scenario is what the two ends do with one connection. Each runs with this library as the client, and again as the server.
+// A scenario is what the two ends do with one connection. Each runs with this library as the client, and again as the
+// server.
 type scenario struct {
 	name    string
 	options options
@@ -333,7 +334,8 @@ const (
 	byServer
 )
 
-// closing has one end close while the other reads: the reader learns the code and the reason, and the closer's handshake completes.
+// closing has one end close while the other reads: the reader learns the code and the reason, and the closer's
+// handshake completes.
 func closing(by side, code int, reason string) func(*testing.T, end, end) {
 	return func(t *testing.T, client, server end) {
 		closer, reader := client, server

@@ -42,7 +42,8 @@ const (
 type options struct {
 	subprotocols []string
 	tls          *tls.Config // the client's
-	// compression is what both ends are set to. A library that cannot keep the context between messages negotiates that it does not.
+	// compression is what both ends are set to. A library that cannot keep the context between messages negotiates
+	// that it does not.
 	compression compression
 	windowBits  int // of both directions, for the libraries that let one choose; 0: 15
 }

@@ -34,8 +34,8 @@ func appendLength(b []byte, bit byte, n int) []byte {
 	return binary.BigEndian.AppendUint64(append(b, bit|127), uint64(n))
 }
 
-// A ring holds prebuilt frames of one length, each masked with a key of its own, so that any batch of up to a given count stands in one
-// piece, wherever it starts.
+// A ring holds prebuilt frames of one length, each masked with a key of its own, so that any batch of up to a given
+// count stands in one piece, wherever it starts.
 type ring struct {
 	bytes []byte
 	frame int // bytes of a frame

@@ -1,6 +1,7 @@
-// Package load is the client side of the benchmarks. It uses no WebSocket library: frames are built and masked before the clock starts, and
-// a server's answers are checked for their headers and lengths always, for their contents in samples. Its hot loop never sleeps: a sleeping
-// client makes the kernel charge wake-ups to the server, which changed the figures of identical servers by 30 %.
+// Package load is the client side of the benchmarks. It uses no WebSocket library: frames are built and masked before
+// the clock starts, and a server's answers are checked for their headers and lengths always, for their contents in
+// samples. Its hot loop never sleeps: a sleeping client makes the kernel charge wake-ups to the server, which changed
+// the figures of identical servers by 30 %.
 package load
 
 import "time"
@@ -18,7 +19,8 @@ type Job struct {
 	TLS         bool // Idle: connect over TLS
 	PerTrigger  int  // Receive: messages that one trigger makes the server send, over all connections
 
-	// Deflate makes Echo and Idle use compressed JSON texts of about Size bytes. Idle then has Outstanding messages echoed on each connection, one after the other.
+	// Deflate makes Echo and Idle use compressed JSON texts of about Size bytes. Idle then has Outstanding messages
+	// echoed on each connection, one after the other.
 	Deflate Deflate
 
 	// Blind says that the server answers with the right lengths and other contents.

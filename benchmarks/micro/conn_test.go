@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A feed is a server's net.Conn. Reads give the same masked frame again and again, as often as was asked for, and then io.EOF.
-// Writes are counted and dropped.
+// A feed is a server's net.Conn. Reads give the same masked frame again and again, as often as was asked for, and
+// then io.EOF. Writes are counted and dropped.
 type feed struct {
 	block   []byte // whole frames
 	pos     int

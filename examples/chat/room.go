@@ -120,7 +120,8 @@ func (m *member) write(ctx context.Context, c *websocket.Conn) {
 	}
 }
 
-// join takes m into the room, under a name that nobody else has, and tells everybody. It reports false if the room is closed.
+// join takes m into the room, under a name that nobody else has, and tells everybody. It reports false if the room is
+// closed.
 func (rm *room) join(m *member) bool {
 	rm.mu.Lock()
 	defer rm.mu.Unlock()
@@ -156,7 +157,8 @@ func (rm *room) tell(e event) {
 	rm.tellLocked(e)
 }
 
-// tellLocked passes e to every member, in the same order for all of them, and drops the members whose queue is full. rm.mu is held.
+// tellLocked passes e to every member, in the same order for all of them, and drops the members whose queue is full.
+// rm.mu is held.
 func (rm *room) tellLocked(e event) {
 	p := prepare(e)
 	var slow []*member

@@ -38,8 +38,8 @@ type Rules struct {
 	SkipUTF8 bool
 }
 
-// Decode reads a whole stream, from the first byte after the handshake on, by the rules of RFC 6455, sections 5 to 7, in the
-// plainest way: byte by byte, each judged as early as it can be.
+// Decode reads a whole stream, from the first byte after the handshake on, by the rules of RFC 6455, sections 5 to 7,
+// in the plainest way: byte by byte, each judged as early as it can be.
 func Decode(stream []byte, rules Rules) (out Outcome) {
 	var (
 		message []byte

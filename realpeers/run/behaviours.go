@@ -56,7 +56,8 @@ func (q request) options() (*websocket.AcceptOptions, error) {
 	return opts, nil
 }
 
-// checkTraffic compares the bytes that went through the tap with the parameters most and least, which are for each direction, and most-to-client.
+// checkTraffic compares the bytes that went through the tap with the parameters most and least, which are for each
+// direction, and most-to-client.
 func (q request) checkTraffic() error {
 	if !q.Has("most") && !q.Has("most-to-client") && !q.Has("least") {
 		return nil
@@ -80,8 +81,8 @@ func (q request) checkTraffic() error {
 	return nil
 }
 
-// checkEnd compares the error that a read ended with with what the parameter end says: a code and a reason ("1000:bye"; without a colon the reason may be
-// any), or abrupt, too-big, invalid, any.
+// checkEnd compares the error that a read ended with with what the parameter end says: a code and a reason
+// ("1000:bye"; without a colon the reason may be any), or abrupt, too-big, invalid, any.
 func checkEnd(err error, want string) error {
 	var ce websocket.CloseError
 	closed := errors.As(err, &ce)

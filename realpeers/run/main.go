@@ -1,9 +1,11 @@
-// Command run connects this library with the WebSocket ends that are out there: browsers and other clients with our server, our client with other
-// servers, and both through the proxies that stand in front of servers. It needs what .ci/run installs; whatever is missing is a failure.
+// Command run connects this library with the WebSocket ends that are out there: browsers and other clients with our
+// server, our client with other servers, and both through the proxies that stand in front of servers. It needs what
+// .ci/run installs; whatever is missing is a failure.
 //
 //	npm ci --ignore-scripts --prefix realpeers && go run ./realpeers/run
 //
-// Everything listens on 127.0.0.1, and has ended when run ends. The exit status is 0 only if every case of every peer passed.
+// Everything listens on 127.0.0.1, and has ended when run ends. The exit status is 0 only if every case of every peer
+// passed.
 package main
 
 import (

@@ -409,7 +409,8 @@ var proxyCases = []proxyCase{
 	}},
 }
 
-// silence lets a connection idle for longer than the proxy allows: both ends are told, with the error of a connection that ended without a close frame.
+// silence lets a connection idle for longer than the proxy allows: both ends are told, with the error of a connection
+// that ended without a close frame.
 func silence(ctx context.Context, r *runningProxy, base string) error {
 	if !r.cuts {
 		return r.with(ctx, base, "echo?end=1000:bye", nil, func(c *websocket.Conn) error {
@@ -484,8 +485,8 @@ func reload(ctx context.Context, r *runningProxy, base string) error {
 		return err
 	}
 	if !r.survives {
-		// Caddy 2.6 sends a close frame of its own to both sides, to the server without a mask: our server takes that for what it is, and whichever
-		// frame is first tells the client.
+		// Caddy 2.6 sends a close frame of its own to both sides, to the server without a mask: our server takes that
+		// for what it is, and whichever frame is first tells the client.
 		err := drain(ctx, c)
 		if code := websocket.CloseStatus(err); code != websocket.StatusGoingAway && code != websocket.StatusProtocolError {
 			return fmt.Errorf("%w, want close code 1001 or 1002", err)
@@ -507,7 +508,8 @@ func reload(ctx context.Context, r *runningProxy, base string) error {
 	return r.closed(1)
 }
 
-// noServer is what a client sees when the proxy has no server behind it: a response that is no upgrade, with a status that says so.
+// noServer is what a client sees when the proxy has no server behind it: a response that is no upgrade, with a status
+// that says so.
 func noServer(ctx context.Context, r *runningProxy, base string) error {
 	r.server.close()
 	for {

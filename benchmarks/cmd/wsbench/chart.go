@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// The chart is a row for each scenario and a dot for each server, on a logarithmic axis of ratios to the best Go peer: to the right is better.
+// The chart is a row for each scenario and a dot for each server, on a logarithmic axis of ratios to the best Go
+// peer: to the right is better.
 const (
 	chartWidth = 860
 	labelWidth = 330

@@ -1,7 +1,9 @@
-// Command wsbench measures WebSocket servers against each other: messages per second of the server's CPU time, and memory per connection.
+// Command wsbench measures WebSocket servers against each other: messages per second of the server's CPU time, and
+// memory per connection.
 //
-// Each server runs in a process of its own on CPU 0, the load generator on CPU 1, both with GOMAXPROCS=1. The servers take turns, several
-// rounds long; ratios are taken within a round, and medians and ranges over the rounds are reported. See the README beside it.
+// Each server runs in a process of its own on CPU 0, the load generator on CPU 1, both with GOMAXPROCS=1. The servers
+// take turns, several rounds long; ratios are taken within a round, and medians and ranges over the rounds are
+// reported. See the README beside it.
 package main
 
 import (
@@ -272,8 +274,8 @@ func holding(job load.Job, meanwhile func() error) error {
 	return meanwhile()
 }
 
-// loadMain is the load generator's process: a job on standard input, the result on standard output. It holds the connections of an idle
-// job until its input ends.
+// loadMain is the load generator's process: a job on standard input, the result on standard output. It holds the
+// connections of an idle job until its input ends.
 func loadMain() {
 	in := json.NewDecoder(os.Stdin)
 	out := json.NewEncoder(os.Stdout)

@@ -1,5 +1,5 @@
-// Package kit is what the servers under test have in common: flags, listening, and the orders that the harness gives on standard
-// input. What a library does with a connection stands in that library's own server.
+// Package kit is what the servers under test have in common: flags, listening, and the orders that the harness gives
+// on standard input. What a library does with a connection stands in that library's own server.
 package kit
 
 import (
@@ -29,7 +29,8 @@ type Options struct {
 	Validate bool
 	// HTTP asks a library that can do without for upgrades through net/http.
 	HTTP bool
-	// Deflate asks for permessage-deflate, if Takeover is set with context takeover and in windows of 2^WindowBits bytes, where the library lets one choose; 0: its default.
+	// Deflate asks for permessage-deflate, if Takeover is set with context takeover and in windows of 2^WindowBits
+	// bytes, where the library lets one choose; 0: its default.
 	Deflate, Takeover bool
 	WindowBits        int
 
@@ -153,7 +154,8 @@ func (o *Options) Add(c Conn) {
 	o.conns = append(o.conns, c)
 }
 
-// Triggered does what a message asks for that came on c: a broadcast to all connections, or many goroutines that write to c.
+// Triggered does what a message asks for that came on c: a broadcast to all connections, or many goroutines that
+// write to c.
 func (o *Options) Triggered(c Conn) {
 	payload := load.Payload(o.size, false)
 	if o.broadcast != nil {
