@@ -155,9 +155,11 @@ async function run() {
     await eve.context().close();
 
     step('the server stops: the pages say so and try again');
+    // All pages at once, and before anything else: each says so for a second only, until it has tried again in vain.
+    const told = [...pages].map(([, page]) => page.getByRole('alert').getByText('the server is stopping (code 1001)').waitFor());
     await stop();
+    await Promise.all(told);
     for (const [name, page] of pages) {
-      await page.getByRole('alert').getByText('the server is stopping (code 1001)').waitFor();
       await page.getByRole('status').getByText('Not connected').waitFor();
       await shot(page, `lost-${name}`);
     }
