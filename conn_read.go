@@ -295,9 +295,6 @@ func (c *Conn) fetch(ctx context.Context, p []byte) (int, error) {
 	c.w.flushForReader()
 
 	r.watch.begin(c.conn, ctx)
-	if r.raw != nil {
-		return r.raw.read(p)
-	}
 	return r.receiveInto(c.conn, p)
 }
 
