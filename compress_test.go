@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"strings"
 	"testing"
 )
@@ -14,26 +13,7 @@ import (
 // deflatePair returns two endpoints over the loopback interface that have agreed on p.
 func deflatePair(t testing.TB, p deflateParams) (server, client *Conn) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	out, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	server = newConn(connConfig{transport: in, deflate: &p, readLimit: 1 << 22})
-	client = newConn(connConfig{transport: out, client: true, deflate: &p, readLimit: 1 << 22})
-	t.Cleanup(func() {
-		server.CloseNow()
-		client.CloseNow()
-	})
-	return server, client
+	return tcpPairOf(t, connConfig{deflate: &p, readLimit: 1 << 22})
 }
 
 // someText returns n bytes that compress well, no two of which are quite the same.

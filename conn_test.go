@@ -12,6 +12,12 @@ import (
 // tcpPair returns the two ends of a connection over the loopback interface: a real socket, with all fast paths.
 func tcpPair(t testing.TB) (server, client *Conn) {
 	t.Helper()
+	return tcpPairOf(t, connConfig{})
+}
+
+// tcpPairOf is tcpPair for endpoints with the options of cfg.
+func tcpPairOf(t testing.TB, cfg connConfig) (server, client *Conn) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -25,8 +31,10 @@ func tcpPair(t testing.TB) (server, client *Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server = newConn(connConfig{transport: in})
-	client = newConn(connConfig{transport: out, client: true})
+	cfg.transport = in
+	server = newConn(cfg)
+	cfg.transport, cfg.client = out, true
+	client = newConn(cfg)
 	t.Cleanup(func() {
 		server.CloseNow()
 		client.CloseNow()
