@@ -190,7 +190,7 @@ func TestInflateNothing(t *testing.T) {
 	for name, read := range reads {
 		t.Run(name, func(t *testing.T) {
 			bothRoles(t, func(t *testing.T, client bool) {
-				p := newPair(t, client, connConfig{deflate: &withTakeover, readLimit: 100}, netfake.Options{Buffer: 1 << 12})
+				p := newPair(t, client, connConfig{deflate: &withTakeover, readLimit: 200_000}, netfake.Options{Buffer: 1 << 12})
 				nothing := p.Encode(wstest.Frame{Op: wstest.Continuation})
 				nothing = bytes.Repeat(nothing, 1000)
 				blocks := p.Encode(wstest.Frame{Op: wstest.Continuation, Payload: empty})

@@ -47,7 +47,7 @@
 // closes, reads answer its close frame by themselves and return a [CloseError].
 //
 // A peer that breaks the protocol is told so with a close frame and its code (1002, or 1007 for text that is not
-// UTF-8, or 1009 for a message past the read limit), and the connection ends.
+// UTF-8, 1009 for a message past the read limit, 1008 for one in too many empty frames), and the connection ends.
 //
 // Whatever ended a connection, every later read returns that error, and writes fail too. [NetConn] is a connection as
 // a [net.Conn]: its Read returns io.EOF itself after an orderly close.
@@ -84,6 +84,12 @@
 //	CloseTimeout      5 s     for Close
 //
 // A control frame has at most 125 bytes of payload, the reason of a close frame at most 123 (RFC 6455, section 5.5).
+//
+// The read limit bounds what a message may cost before it is there, too. A message may come in frames as small as its
+// sender likes, but in no more than 1,024 frames without payload, its last aside, beside one for each byte of it: the
+// next one is refused with close code 1008. A compressed message may have 16 times as many bytes on the wire as the
+// limit allows of it inflated, and 64 KiB: past that, close code 1009.
+//
 // There is no limit on the time between messages: use a context, [Conn.SetReadDeadline], or [Conn.Ping], which finds
 // a peer that has vanished.
 //

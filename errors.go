@@ -87,6 +87,7 @@ var (
 	errControlTooLong    = protocolError{StatusProtocolError, "control frame of more than 125 bytes"}
 	errNothingToContinue = protocolError{StatusProtocolError, "continuation frame, but no message to continue"}
 	errMessageUnfinished = protocolError{StatusProtocolError, "new message before the last one was finished"}
+	errEmptyFrames       = protocolError{StatusPolicyViolation, "too many frames without payload in a message"}
 	errTextUTF8          = protocolError{StatusInvalidFramePayloadData, "text is not UTF-8"}
 	errClosePayloadShort = protocolError{StatusProtocolError, "close frame with a payload of one byte"}
 	errCloseReasonUTF8   = protocolError{StatusInvalidFramePayloadData, "close reason is not UTF-8"}

@@ -13,8 +13,21 @@ type recvHalf struct {
 
 	message    opcode // opText or opBinary while a message is unfinished, else opContinuation
 	compressed bool   // the unfinished message is compressed
+	empty      uint32 // how many of its frames have no payload and are not its last
 	size       int64  // payload bytes that the headers of the message have declared so far
 }
+
+// The read limit counts the bytes of a message. These bound what does not add to them, so that no message goes on for
+// ever below the limit.
+const (
+	// spareFrames is how many frames without payload a message may have before its last, beside one for each byte of
+	// payload.
+	spareFrames = 1024
+	// A compressed message may be deflateExpansion times as long on the wire as the read limit lets it be inflated,
+	// and spareDeflate bytes: more than the worst compressors make of one byte and a flush, which is 11 bytes.
+	deflateExpansion = 16
+	spareDeflate     = 64 << 10
+)
 
 // judge says whether a frame with header h may come now, and takes note of it. limit is the most bytes
 // that a message may have; negative: any number.
@@ -61,18 +74,22 @@ func (s *recvHalf) judge(h header, limit int64) error {
 		if s.message != opContinuation {
 			return errMessageUnfinished
 		}
-		s.message, s.size, s.compressed = h.opcode, 0, h.rsv&rsv1Bit != 0
+		s.message, s.size, s.compressed, s.empty = h.opcode, 0, h.rsv&rsv1Bit != 0, 0
 	}
 	if h.length > math.MaxInt64-s.size {
 		return errMessageTooBig
 	}
 	s.size += h.length
 	// What a compressed message inflates to is counted where it is inflated.
-	if limit >= 0 && s.size > limit && !s.compressed {
+	if limit >= 0 && s.size > limit && (!s.compressed || (s.size-spareDeflate)/deflateExpansion > limit) {
 		return errMessageTooBig
 	}
 	if h.fin {
 		s.message = opContinuation
+	} else if h.length == 0 {
+		if s.empty++; int64(s.empty)-spareFrames > s.size {
+			return errEmptyFrames
+		}
 	}
 	return nil
 }

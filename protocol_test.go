@@ -16,6 +16,13 @@ func TestRecvHalf(t *testing.T) {
 	with := func(h header, change func(*header)) header { change(&h); return h }
 	rsv := func(h header, bits byte) header { h.rsv = bits; return h }
 	size := func(h header, n int64) header { h.length = n; return h }
+	repeat := func(h header, n int, first header) []header {
+		headers := []header{first}
+		for range n {
+			headers = append(headers, h)
+		}
+		return headers
+	}
 
 	tests := []struct {
 		name    string
@@ -61,6 +68,17 @@ func TestRecvHalf(t *testing.T) {
 		{name: "longer than the limit in fragments", limit: 10, headers: []header{size(first, 4), size(more, 6), last}, want: errMessageTooBig},
 		{name: "empty fragment at the limit", limit: 10, headers: []header{size(first, 10), size(last, 0)}},
 		{name: "more than 2^63 bytes in fragments", headers: []header{size(first, math.MaxInt64), last}, want: errMessageTooBig},
+		// What the read limit does not count.
+		{name: "spare frames", headers: append(repeat(size(more, 0), spareFrames-1, size(first, 0)), size(last, 0), text)},
+		{name: "too many frames without payload", headers: repeat(size(more, 0), spareFrames, size(first, 0)), want: errEmptyFrames},
+		{name: "one more for each byte", limit: 10, headers: append(repeat(size(more, 0), spareFrames+10, size(first, 10)), last), want: errMessageTooBig},
+		{name: "too many for the bytes", headers: repeat(size(more, 0), spareFrames+11, size(first, 10)), want: errEmptyFrames},
+		{name: "each message by itself", headers: append(repeat(size(more, 0), spareFrames-1, size(first, 0)), last, size(first, 0), last)},
+		{name: "pings do not count", headers: append(repeat(size(ping, 0), 2*spareFrames, size(first, 0)), last)},
+		{name: "as long as a compressed message may be", deflate: true, limit: 10, headers: []header{rsv(size(first, 10*deflateExpansion+spareDeflate), rsv1Bit), size(last, 15)}},
+		{name: "longer", deflate: true, limit: 10, headers: []header{rsv(size(first, 10*deflateExpansion+spareDeflate), rsv1Bit), size(last, 16)}, want: errMessageTooBig},
+		{name: "a compressed message of 2^63-1 bytes", deflate: true, limit: 10, headers: []header{rsv(size(text, math.MaxInt64), rsv1Bit)}, want: errMessageTooBig},
+		{name: "the greatest limit", deflate: true, limit: math.MaxInt64, headers: []header{rsv(size(text, math.MaxInt64), rsv1Bit)}},
 		{name: "compressed bytes are not counted here", deflate: true, limit: 10, headers: []header{rsv(size(text, 11), rsv1Bit)}},
 	}
 	for _, tt := range tests {

@@ -154,6 +154,7 @@ func TestDecode(t *testing.T) {
 		{"text fails in its first fragment", []Frame{First(Text, "\xed\xa0")}, Outcome{Code: 1007}},
 		{"too big", []Frame{Final(Binary, strings.Repeat("x", 1001))}, Outcome{Code: 1009}},
 		{"too big in two", Fragments(Binary, strings.Repeat("x", 1000), "x"), Outcome{Code: 1009}},
+		{"frames without payload", Fragments(Binary, append(make([]string, SpareFrames+2), "xx", "", "")...), Outcome{Code: 1008}},
 		{"limit", Fragments(Binary, strings.Repeat("x", 1000), ""), Outcome{Events: []Event{{Binary, strings.Repeat("x", 1000)}}}},
 	}
 	for _, test := range tests {

@@ -28,6 +28,10 @@ type Outcome struct {
 	Closed bool
 }
 
+// SpareFrames is how many frames without payload a message may have, beside one for each byte of payload. It is a rule of
+// the library's, not of the RFC.
+const SpareFrames = 1024
+
 // Rules are what the two ends agreed on.
 type Rules struct {
 	// Sender is the role of the endpoint that wrote the stream.
@@ -46,6 +50,7 @@ func Decode(stream []byte, rules Rules) (out Outcome) {
 		open    bool   // a fragmented message is under way
 		kind    Opcode // of the message under way
 		partial []byte // of a code point of the text under way
+		empty   int    // frames without payload of the message under way
 	)
 	fail := func(code int, why string) Outcome {
 		out.Code, out.Why, out.Rest = code, why, 0
@@ -129,11 +134,17 @@ func Decode(stream []byte, rules Rules) (out Outcome) {
 		}
 		if !control {
 			if op != Continuation {
-				kind, message, partial = op, nil, nil
+				kind, message, partial, empty = op, nil, nil, 0
 			}
 			open = true
 			if rules.ReadLimit != 0 && (length > rules.ReadLimit || uint64(len(message))+length > rules.ReadLimit) {
 				return fail(1009, "message beyond the limit")
+			}
+			if !fin && length == 0 {
+				empty++
+			}
+			if empty > SpareFrames+len(message) {
+				return fail(1008, "too many frames without payload")
 			}
 		}
 
