@@ -14,6 +14,8 @@ CI_FUZZTIME ?= 20000x
 BENCH ?= .
 BENCHFLAGS ?=
 CHROMIUM ?= /usr/bin/chromium
+# Which examples `browser` drives, such as "chat game"; none means all, -screenshots stores those of examples/README.md.
+EXAMPLES ?=
 
 CROSS := linux/arm64 linux/s390x darwin/arm64 windows/amd64 freebsd/amd64 js/wasm
 
@@ -96,8 +98,8 @@ interop: ## our ends against those of other libraries, in the nested module benc
 	cd benchmarks && go vet ./... && go test ./...
 
 .PHONY: browser
-browser: ## two windows of the chat in a headless Chromium; screenshots in artifacts/ (needs node, npm, chromium)
-	cd examples/chat/browsertest && npm ci --no-audit --no-fund && CHROMIUM=$(CHROMIUM) node chat.mjs
+browser: ## two windows of each example in a headless Chromium; screenshots in artifacts/ (needs node, npm, chromium)
+	cd examples/browsertest && npm ci --no-audit --no-fund && CHROMIUM=$(CHROMIUM) node run.mjs $(EXAMPLES)
 
 # Set to -race to run our ends under the race detector.
 REALPEERS_RACE ?=

@@ -1,0 +1,154 @@
+// What the scenarios stand on: servers, windows, steps.
+
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+export const top = join(dirname(fileURLToPath(import.meta.url)), '../..');
+const artifacts = join(top, 'artifacts');
+const screenshots = join(top, 'examples/screenshots');
+const largestScreenshot = 60_000; // bytes: they are in the repository
+const stepTimeout = 30_000;       // far more than any step takes on a machine that does nothing else
+
+const binaries = mkdtempSync(join(tmpdir(), 'examples-'));
+const running = new Set();
+
+export function cleanUp() {
+  for (const child of running) child.kill('SIGKILL');
+  rmSync(binaries, { recursive: true, force: true });
+}
+
+// build compiles the named examples: one go build for those of the root module, one for each that is a module of its own.
+export async function build(names) {
+  mkdirSync(artifacts, { recursive: true });
+  const own = names.filter((name) => existsSync(join(top, 'examples', name, 'go.mod')));
+  const root = names.filter((name) => !own.includes(name));
+  const go = (cwd, packages) => promisify(execFile)('go', ['build', '-o', binaries + '/', ...packages], { cwd });
+  if (root.length) await go(top, root.map((name) => `./examples/${name}`));
+  for (const name of own) await go(join(top, 'examples', name), ['.']);
+}
+
+// A Server is one run of an example.
+export class Server {
+  static async start(name, addr = '127.0.0.1:0', args = []) {
+    const server = new Server();
+    const child = spawn(join(binaries, name), ['-addr', addr, ...args], { cwd: top, stdio: ['ignore', 'pipe', 'pipe'] });
+    running.add(child);
+    server.child = child;
+    server.printed = [];
+    server.complaints = '';
+    child.stderr.on('data', (text) => { server.complaints += text; process.stderr.write(text); });
+    server.ended = new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', resolve);
+    }).finally(() => running.delete(child));
+    server.url = await new Promise((resolve, reject) => {
+      createInterface({ input: child.stdout }).on('line', (line) => {
+        server.printed.push(line);
+        const found = /^Open (http:\S+) in two windows/.exec(line);
+        if (found) resolve(found[1]);
+      });
+      server.ended.then(() => reject(new Error(`${name} ended without printing its URL`)), reject);
+    });
+    return server;
+  }
+
+  get addr() { return new URL(this.url).host; }
+
+  // stop interrupts the program, which must end in peace and without an error.
+  async stop() {
+    this.child.kill('SIGINT');
+    assert.equal(await this.ended, 0, 'the exit status of the server');
+    assert.equal(this.printed.at(-1), 'Stopping.');
+    assert.equal(this.complaints, '', 'what the server wrote to its standard error');
+  }
+
+  async kill() {
+    this.child.kill('SIGKILL');
+    await this.ended;
+  }
+}
+
+// A Stage is what a scenario gets: a server that runs (server, url), and windows.
+export class Stage {
+  constructor(name, browser, refresh) {
+    Object.assign(this, { name, browser, refresh, windows: [] });
+  }
+
+  async start(...args) {
+    this.server = await Server.start(this.name, ...args);
+    this.url = this.server.url;
+  }
+
+  // restart starts the server again where it was.
+  async restart() {
+    this.server = await Server.start(this.name, this.server.addr);
+  }
+
+  step(text) {
+    console.log(`${new Date().toISOString().slice(11, 19)} ${this.name}: ${text}`);
+  }
+
+  // open opens a window of its own, which shares no cookies with others, and collects what the browser complains about.
+  async open({ url = this.url, context, ...options } = {}) {
+    context ??= await this.browser.newContext({ viewport: { width: 900, height: 600 }, colorScheme: 'light', ...options });
+    context.setDefaultTimeout(stepTimeout);
+    const page = await context.newPage();
+    page.complaints = [];
+    page.on('console', (m) => { if (['error', 'warning'].includes(m.type())) page.complaints.push(m.text()); });
+    page.on('pageerror', (e) => page.complaints.push(String(e)));
+    this.windows.push(page);
+    await page.goto(url);
+    return page;
+  }
+
+  narrow(options) {
+    return this.open({ viewport: { width: 380, height: 760 }, colorScheme: 'dark', ...options });
+  }
+
+  // quiet fails if a browser complained about anything but the connections that a stopped server refuses.
+  quiet() {
+    for (const page of this.windows) {
+      assert.deepEqual(page.complaints.filter((text) => !text.includes('ERR_CONNECTION_REFUSED')), [], `the browser on ${page.url()}`);
+    }
+  }
+
+  async shot(page, name) {
+    await page.screenshot({ path: join(artifacts, `${this.name}-${name}.png`) });
+  }
+
+  // portrait is the screenshot that examples/README.md shows; it is replaced there only when the run was asked to.
+  async portrait(page) {
+    await this.shot(page, 'portrait');
+    if (!this.refresh) return;
+    mkdirSync(screenshots, { recursive: true });
+    const path = join(screenshots, `${this.name}.png`);
+    await page.screenshot({ path, animations: 'disabled' });
+    const { size } = statSync(path);
+    assert.ok(size < largestScreenshot, `${path} has ${size} bytes, more than ${largestScreenshot}`);
+  }
+
+  async failed() {
+    for (const [i, page] of this.windows.entries()) if (!page.isClosed()) await this.shot(page, `failed-${i}`).catch(() => {});
+  }
+
+  async close() {
+    await Promise.all([...new Set(this.windows.map((page) => page.context()))].map((context) => context.close()));
+  }
+}
+
+// connected waits until the page says that its connection is open.
+export function connected(page, text = 'Connected') {
+  return page.locator('#status[data-state=open]').getByText(text).waitFor();
+}
+
+// fits fails if the page is wider than its window.
+export async function fits(page) {
+  const [wide, seen] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+  assert.ok(wide <= seen, `the page is ${wide} pixels wide, its window ${seen}`);
+}

@@ -1,0 +1,118 @@
+// Package site is what the programs in examples have in common: the flags, the page, the way they start and stop.
+package site
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// stopTimeout bounds how long a program takes leave of its clients.
+const stopTimeout = 5 * time.Second
+
+// A Program is one example: a page, and what the page talks to.
+type Program struct {
+	Page   fs.FS                     // holds the folder "page", which is served at /
+	Routes map[string]http.Handler   // patterns of [http.ServeMux]; those with a method Shutdown are shut down
+	Work   func(ctx context.Context) // if set, runs beside the server, and returns when ctx ends
+	Notes  []string                  // lines to print below the URL
+}
+
+// Main is the main function of an example. addr is where it listens unless -addr says otherwise; build is called when
+// the flags have been parsed.
+func Main(name, addr string, build func() (*Program, error)) {
+	flag.StringVar(&addr, "addr", addr, "`address` to listen on; port 0 takes a free one")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(flag.CommandLine.Output(), "%s: unexpected argument %q\n", name, flag.Arg(0))
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	p, err := build()
+	if err == nil {
+		err = Run(ctx, p, addr, os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
+	}
+}
+
+// Run serves p at addr until ctx ends, and then takes leave of everybody. It prints the URL to open to out.
+func Run(ctx context.Context, p *Program, addr string, out io.Writer) error {
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is taken by another program; choose another port with -addr, "+
+			"or -addr localhost:0 for a free one", addr)
+	}
+	if err != nil {
+		return err
+	}
+	// The contexts of all requests end when the server begins to stop, so that those that wait, as for a long poll, do
+	// not hold it up.
+	requests, endRequests := context.WithCancel(context.Background())
+	defer endRequests()
+	s := &http.Server{
+		Handler:           p.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		BaseContext:       func(net.Listener) context.Context { return requests },
+	}
+	s.RegisterOnShutdown(endRequests)
+	goodbye, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var leaving sync.WaitGroup
+	for _, h := range p.Routes {
+		// http.Server.Shutdown calls the function and goes on; it neither closes nor waits for connections that were
+		// upgraded, because they are not net/http's any more.
+		if server, ok := h.(interface{ Shutdown(context.Context) error }); ok {
+			leaving.Add(1)
+			s.RegisterOnShutdown(func() { defer leaving.Done(); server.Shutdown(goodbye) })
+		}
+	}
+	if p.Work != nil {
+		work, stopWork := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() { defer close(ended); p.Work(work) }()
+		defer func() { stopWork(); <-ended }()
+	}
+
+	fmt.Fprintf(out, "Open %s in two windows. Ctrl-C stops.\n", PageURL(addr, l.Addr()))
+	for _, note := range p.Notes {
+		fmt.Fprintln(out, note)
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- s.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	fmt.Fprintln(out, "Stopping.")
+	bounded := time.AfterFunc(stopTimeout, cancel)
+	defer bounded.Stop()
+	err = s.Shutdown(goodbye)
+	leaving.Wait()
+	return err
+}
+
+// PageURL returns the URL to open for a server that was asked to listen on addr and does so on bound.
+func PageURL(addr string, bound net.Addr) string {
+	host, _, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err != nil || host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	_, port, _ := net.SplitHostPort(bound.String())
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}

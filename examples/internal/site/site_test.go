@@ -1,0 +1,131 @@
+package site
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/seed70bc5565/websocket"
+)
+
+func program() *Program {
+	return &Program{
+		Page: fstest.MapFS{
+			"page/index.html": {Data: []byte("<!doctype html><title>Test</title>")},
+			"page/own.js":     {Data: []byte("'use strict'")},
+		},
+		Routes: map[string]http.Handler{
+			"/ws": websocket.Handler(func(c *websocket.Conn, r *http.Request) { c.Read(r.Context()) }, nil),
+			"GET /wait": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+			}),
+		},
+		Notes: []string{"A note."},
+	}
+}
+
+// start runs p as its program does, and returns its URL, without a slash, what stops it, and what it printed behind the URL.
+func start(t *testing.T, p *Program) (url string, stop func() (printed string)) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	out, w := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- Run(ctx, p, "localhost:0", w); w.Close() }()
+	lines := bufio.NewReader(out)
+	line, err := lines.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscanf(line, "Open %s in two windows.", &url); err != nil {
+		t.Fatalf("%q: %v", line, err)
+	}
+	rest := make(chan string, 1)
+	go func() { b, _ := io.ReadAll(lines); rest <- string(b) }()
+	return strings.TrimSuffix(url, "/"), func() string {
+		t.Helper()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		return <-rest
+	}
+}
+
+// A request that waits does not hold up the end, and work ends too.
+func TestRunEnds(t *testing.T) {
+	p := program()
+	worked := make(chan struct{})
+	p.Work = func(ctx context.Context) { <-ctx.Done(); close(worked) }
+	url, stop := start(t, p)
+	resp, err := http.Get(url + "/wait")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := stop(), "A note.\nStopping.\n"; got != want {
+		t.Errorf("printed %q, want %q", got, want)
+	}
+	<-worked
+	if _, err := io.ReadAll(resp.Body); err != nil {
+		t.Errorf("the request that waited: %v", err)
+	}
+	resp.Body.Close()
+}
+
+func TestPortTaken(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	err = Run(t.Context(), program(), l.Addr().String(), io.Discard)
+	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) || !strings.Contains(err.Error(), "taken") {
+		t.Errorf("Run with a port that is taken: %v", err)
+	}
+}
+
+func TestPageURL(t *testing.T) {
+	for _, test := range []struct{ addr, want string }{
+		{"localhost:8080", "http://localhost:99/"},
+		{"127.0.0.1:0", "http://127.0.0.1:99/"},
+		{":8080", "http://localhost:99/"},
+		{"0.0.0.0:8080", "http://localhost:99/"},
+		{"[::]:8080", "http://localhost:99/"},
+		{"[::1]:8080", "http://[::1]:99/"},
+	} {
+		if got := PageURL(test.addr, &net.TCPAddr{IP: net.IPv4zero, Port: 99}); got != test.want {
+			t.Errorf("PageURL(%q) = %q, want %q", test.addr, got, test.want)
+		}
+	}
+}
+
+// The page has its own files and the shared ones, and may load nothing else.
+func TestHandler(t *testing.T) {
+	h := program().Handler()
+	for path, want := range map[string]struct {
+		status      int
+		contentType string
+	}{
+		"/":         {200, "text/html"},
+		"/own.js":   {200, "text/javascript"},
+		"/site.css": {200, "text/css"},
+		"/site.mjs": {200, "text/javascript"},
+		"/other.js": {404, "text/plain"},
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != want.status || !strings.HasPrefix(w.Header().Get("Content-Type"), want.contentType) {
+			t.Errorf("GET %s: %d, %s", path, w.Code, w.Header().Get("Content-Type"))
+		}
+		if !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Errorf("GET %s: Content-Security-Policy is %q", path, w.Header().Get("Content-Security-Policy"))
+		}
+	}
+}
