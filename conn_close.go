@@ -126,13 +126,15 @@ func (c *Conn) CloseNow() error {
 //
 // After CloseRead no other reading method may be used. Later calls return the first one's context.
 func (c *Conn) CloseRead(ctx context.Context) context.Context {
+	// Not under the lock: the context of a handled request is made when it is used first, which takes the lock too.
+	child, cancel := context.WithCancel(ctx)
 	l := &c.life
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closeRead != nil {
+		cancel()
 		return l.closeRead
 	}
-	child, cancel := context.WithCancel(ctx)
 	l.closeRead = child
 	go func() {
 		defer cancel()

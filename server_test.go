@@ -535,6 +535,25 @@ func TestHandlerContextAfterTheEnd(t *testing.T) {
 	}
 }
 
+// CloseRead with the request's context, which it is the first to use.
+func TestHandlerCloseRead(t *testing.T) {
+	ended := make(chan struct{})
+	h := Handler(func(c *Conn, r *http.Request) {
+		ctx := c.CloseRead(r.Context())
+		if err := c.Write(ctx, MessageText, []byte("a")); err != nil {
+			t.Error(err)
+		}
+		<-ctx.Done()
+		close(ended)
+	}, nil)
+	p := wstest.NewPeer(t, rawServer(t, h.ServeHTTP), wstest.Client)
+	p.ClientHandshake("/", "example.com")
+	p.WantFrame(wstest.Text, "a")
+	p.WriteClose(1000, "")
+	p.WantClose(1000)
+	<-ended
+}
+
 // While serve runs, nothing of net/http is kept; and once it has dropped the request, neither is that.
 func TestHandlerFreesMemory(t *testing.T) {
 	all := map[string]func() bool{}
