@@ -1,0 +1,30 @@
+// Command game is a small game in the browser: everybody who opens its page steers a ball and collects coins.
+//
+//	go run ./examples/game
+//
+// Open the printed URL in two windows. The server moves everybody 30 times a second and sends the positions to all, in
+// binary messages; a client that cannot keep up gets the newest ones only.
+package main
+
+import (
+	"embed"
+	"net/http"
+
+	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/examples/internal/site"
+)
+
+//go:embed page
+var page embed.FS
+
+func main() {
+	site.Main("game", "localhost:8082", func() (*site.Program, error) { return program(newGame()), nil })
+}
+
+func program(g *game) *site.Program {
+	return &site.Program{
+		Page:   page,
+		Routes: map[string]http.Handler{"/ws": websocket.Handler(g.serve, &websocket.AcceptOptions{ReadLimit: maxInput})},
+		Work:   g.run,
+	}
+}
