@@ -1,0 +1,53 @@
+// Package hub sends messages to many WebSocket connections: by topic, in order, and without waiting for the slowest.
+//
+// A connection becomes a [Subscriber] with [Hub.Join], subscribes to topics, and gets what is published there with
+// [Hub.Publish]. A message is encoded, and compressed, once for all of its subscribers.
+//
+//	h := hub.New(nil)
+//	http.Handle("/ws", websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+//		s := h.Join(c)
+//		defer s.Leave()
+//		if err := s.Subscribe(r.Context(), "news"); err != nil {
+//			return
+//		}
+//		for m, err := range c.Messages(r.Context()) {
+//			if err != nil {
+//				return
+//			}
+//			h.Publish(r.Context(), "news", m.Type, m.Data)
+//		}
+//	}, nil))
+//
+// # Order
+//
+// All subscribers of a topic get its messages in the same order, and what one goroutine publishes, in the order in
+// which it did. [Subscriber.Send] sends to one subscriber through the same queue: what is sent first arrives first,
+// whichever way it goes. Between topics there is no order but that.
+//
+// # Slow subscribers
+//
+// Each subscriber has a queue, bounded in messages and in bytes. Publish puts the message into the queues and returns;
+// it never writes to a connection. A goroutine for each subscriber whose queue is not empty writes what waits, many
+// messages with one system call, and ends when nothing does: an idle subscriber has no goroutine, and costs about 200
+// bytes, and 24 for each of its topics.
+//
+// When a queue is full the [Policy] decides: the subscriber is disconnected with StatusTryAgainLater (1013), which is
+// the default, or its oldest or newest messages are dropped. [Subscriber.Stats] and [Hub.Stats] count it.
+//
+// # Coming back
+//
+// A hub can keep the latest messages of a topic: see [History]. Each message then has a [Position], which
+// [Options].Encode puts into what is sent, and the client remembers the last one it saw. When it comes back,
+// [Subscriber.SubscribeFrom] sends what it has missed, and goes on with what is published from then on, without a gap
+// or a duplicate between them; or it says that too much was missed, and that the client must start afresh.
+//
+// # The end of a connection
+//
+// A subscriber whose connection fails in a write leaves by itself. One to which nothing is sent does not notice: the
+// function that serves the connection must call [Subscriber.Leave] when it returns, as above.
+//
+// # More than one process
+//
+// With a [Broker] the hubs of several processes are one: what is published in any of them goes through an engine, such
+// as Redis or NATS, and comes back to all.
+package hub

@@ -1,0 +1,250 @@
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed70bc5565/websocket"
+)
+
+// Errors of subscribers and hubs. Callers use [errors.Is].
+var (
+	// ErrClosed says that the hub is closed.
+	ErrClosed = errors.New("hub: closed")
+	// ErrLeft says that the subscriber has left.
+	ErrLeft = errors.New("hub: the subscriber has left")
+	// ErrFull says that the queue of a subscriber is full: it was disconnected for that, or the message was dropped.
+	ErrFull = errors.New("hub: the subscriber's queue is full")
+	// ErrSubscribed says that the subscriber has the topic already.
+	ErrSubscribed = errors.New("hub: already subscribed")
+)
+
+// A Hub connects those who publish with those who subscribe. It is made by [New]. All methods may be called by any
+// number of goroutines at the same time.
+type Hub struct {
+	opts   Options // immutable, with the defaults filled in
+	seed   maphash.Seed
+	shards [shardCount]shard
+
+	epochs atomic.Uint64 // the latest epoch given to a topic; begins anywhere
+	closed atomic.Bool
+	engine *engine // immutable; nil without a broker
+
+	subscribers  atomic.Int64
+	published    atomic.Uint64
+	delivered    atomic.Uint64
+	dropped      atomic.Uint64
+	disconnected atomic.Uint64
+	invalid      atomic.Uint64
+}
+
+// The topics are spread over shards, so that a lookup seldom waits for another.
+const shardCount = 32
+
+type shard struct {
+	mu     sync.Mutex // held for a lookup
+	topics map[string]*topic
+}
+
+// New returns a hub. With a Broker in its options it has a goroutine, which ends with [Hub.Close]; without one it has
+// none, and need not be closed.
+func New(opts *Options) *Hub {
+	h := &Hub{seed: maphash.MakeSeed()}
+	if opts != nil {
+		h.opts = *opts
+	}
+	h.opts.QueueMessages = orDefault(h.opts.QueueMessages, defaultQueueMessages)
+	h.opts.QueueBytes = orDefault(h.opts.QueueBytes, defaultQueueBytes)
+	for i := range h.shards {
+		h.shards[i].topics = map[string]*topic{}
+	}
+	var begin [8]byte
+	rand.Read(begin[:]) // never fails
+	h.epochs.Store(binary.NativeEndian.Uint64(begin[:]))
+	if h.opts.Broker != nil {
+		h.engine = startEngine(h, h.opts.Broker)
+	}
+	return h
+}
+
+// Join makes c a subscriber, of no topic yet. The connection stays the caller's, who reads from it, and must see to it
+// that [Subscriber.Leave] is called when it has ended. One connection should not join a hub twice: its messages would
+// have two queues.
+func (h *Hub) Join(c *websocket.Conn) *Subscriber {
+	s := &Subscriber{hub: h, conn: c}
+	if h.closed.Load() {
+		s.err = ErrClosed
+		return s
+	}
+	h.subscribers.Add(1)
+	return s
+}
+
+// Publish sends a message to all subscribers of topic. It does not wait for any of them. data is the caller's again
+// when Publish returns.
+//
+// Without a Broker the message is in the queues when Publish returns, and ctx is not used. With one, Publish returns
+// when the engine has it, as far as the engine tells; ctx bounds that, and the error is the engine's.
+func (h *Hub) Publish(ctx context.Context, topic string, typ websocket.MessageType, data []byte) error {
+	if typ != websocket.MessageText && typ != websocket.MessageBinary {
+		return fmt.Errorf("hub: no such message type: %d", int(typ))
+	}
+	if h.closed.Load() {
+		return ErrClosed
+	}
+	if h.engine != nil {
+		return h.engine.publish(ctx, topic, typ, data)
+	}
+	h.deliver(topic, typ, data, Position{})
+	return nil
+}
+
+// deliver puts a message into the queues of the topic's subscribers in this process. at is its position, if an engine
+// has given it one.
+func (h *Hub) deliver(name string, typ websocket.MessageType, data []byte, at Position) {
+	t := h.find(name)
+	if t == nil {
+		if h.engine != nil || h.historyOf(name).Messages <= 0 {
+			return // nobody is interested
+		}
+		t = h.findOrMake(name)
+	}
+	defer t.unlock()
+	t.publish(typ, data, at, time.Now())
+}
+
+// Subscribers returns how many subscribers topic has in this process.
+func (h *Hub) Subscribers(topic string) int {
+	t := h.find(topic)
+	if t == nil {
+		return 0
+	}
+	defer t.unlock()
+	return len(t.subs)
+}
+
+// Stats counts what a hub has and has done, in this process.
+type Stats struct {
+	Subscribers int // that have joined and not left
+	Topics      int // that have subscribers or a history
+
+	Published    uint64 // messages that were put into topics
+	Delivered    uint64 // messages that were written to connections
+	Dropped      uint64 // messages that found a queue full, under DropOldest or DropNewest
+	Disconnected uint64 // subscribers whose queue was full, under Disconnect
+	Invalid      uint64 // messages from the Broker that were no hub's
+}
+
+// Stats returns the counts so far. They are not taken at one moment.
+func (h *Hub) Stats() Stats {
+	st := Stats{
+		Subscribers:  int(h.subscribers.Load()),
+		Published:    h.published.Load(),
+		Delivered:    h.delivered.Load(),
+		Dropped:      h.dropped.Load(),
+		Disconnected: h.disconnected.Load(),
+		Invalid:      h.invalid.Load(),
+	}
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.mu.Lock()
+		st.Topics += len(s.topics)
+		s.mu.Unlock()
+	}
+	return st
+}
+
+// Close ends the hub: its subscribers leave, and it forgets all topics. Connections stay open, and what waits for them
+// is still written. The Broker is not closed: whoever made it does that.
+func (h *Hub) Close() error {
+	if h.closed.Swap(true) {
+		return ErrClosed
+	}
+	if h.engine != nil {
+		h.engine.stop()
+	}
+	for _, t := range h.all() {
+		t.close()
+	}
+	return nil
+}
+
+// all returns the topics that there are.
+func (h *Hub) all() []*topic {
+	var all []*topic
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.mu.Lock()
+		all = slices.AppendSeq(all, maps.Values(s.topics))
+		s.mu.Unlock()
+	}
+	return all
+}
+
+// historyOf returns what is kept of a topic.
+func (h *Hub) historyOf(topic string) History {
+	if h.opts.HistoryOf != nil {
+		return h.opts.HistoryOf(topic)
+	}
+	return h.opts.History
+}
+
+// newEpoch returns an epoch that no topic of this hub has had, and of another hub hardly any.
+func (h *Hub) newEpoch() uint64 {
+	for {
+		if e := h.epochs.Add(1); e != 0 {
+			return e
+		}
+	}
+}
+
+func (h *Hub) shard(name string) *shard {
+	return &h.shards[maphash.String(h.seed, name)%shardCount]
+}
+
+// find returns the topic, locked, or nil if there is none.
+func (h *Hub) find(name string) *topic {
+	s := h.shard(name)
+	for {
+		s.mu.Lock()
+		t := s.topics[name]
+		s.mu.Unlock()
+		if t == nil || t.lock() {
+			return t
+		}
+	}
+}
+
+// findOrMake returns the topic, locked.
+func (h *Hub) findOrMake(name string) *topic {
+	s := h.shard(name)
+	for {
+		s.mu.Lock()
+		t := s.topics[name]
+		if t == nil {
+			t = newTopic(h, name)
+			s.topics[name] = t
+		}
+		s.mu.Unlock()
+		if t.lock() {
+			return t
+		}
+	}
+}
+
+// remove takes t, which is locked, out of the map.
+func (h *Hub) remove(t *topic) {
+	s := h.shard(t.name)
+	s.mu.Lock()
+	delete(s.topics, t.name)
+	s.mu.Unlock()
+}

@@ -1,0 +1,232 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
+)
+
+func TestPublish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(nil)
+		a := join(t, h, "x", "y", "x") // twice is once
+		b := join(t, h, "y")
+		if got := h.Subscribers("x"); got != 1 {
+			t.Errorf("%d subscribers of x, want 1", got)
+		}
+		publish(t, h, "x", "one")
+		publish(t, h, "y", "two")
+		publish(t, h, "z", "nobody")
+		if err := h.Publish(t.Context(), "x", websocket.MessageBinary, []byte("three")); err != nil {
+			t.Fatal(err)
+		}
+		a.want("one", "two")
+		a.WantFrame(wstest.Binary, "three")
+		b.want("two")
+
+		a.s.Unsubscribe("x", "never had")
+		publish(t, h, "x", "four")
+		publish(t, h, "y", "five")
+		a.want("five")
+		b.want("five")
+
+		a.s.Leave()
+		a.s.Leave()
+		publish(t, h, "y", "six")
+		b.want("six")
+		synctest.Wait()
+		a.WantIdle()
+		if err := a.s.Err(); !errors.Is(err, ErrLeft) {
+			t.Errorf("Err after Leave: %v", err)
+		}
+		if err := a.s.Subscribe(t.Context(), "y"); !errors.Is(err, ErrLeft) {
+			t.Errorf("Subscribe after Leave: %v", err)
+		}
+		if err := a.s.Send(websocket.MessageText, nil); !errors.Is(err, ErrLeft) {
+			t.Errorf("Send after Leave: %v", err)
+		}
+		want := Stats{Subscribers: 1, Topics: 1, Published: 5, Delivered: 7}
+		if got := h.Stats(); got != want {
+			t.Errorf("Stats: %+v, want %+v", got, want)
+		}
+		b.s.Leave()
+		if got := h.Stats(); got.Subscribers != 0 || got.Topics != 0 {
+			t.Errorf("when all have left: %+v", got)
+		}
+	})
+}
+
+func TestBadType(t *testing.T) {
+	h := New(nil)
+	if err := h.Publish(t.Context(), "x", 9, nil); err == nil || !strings.Contains(err.Error(), "9") {
+		t.Errorf("Publish: %v", err)
+	}
+	if err := h.Join(nil).Send(9, nil); err == nil || !strings.Contains(err.Error(), "9") {
+		t.Errorf("Send: %v", err)
+	}
+}
+
+// What one goroutine sends and publishes arrives in that order, in as few writes as can be; an idle subscriber has no
+// goroutine.
+func TestOrderAndWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(nil)
+		c := join(t, h, "x")
+		synctest.Wait()
+		before, goroutines := c.server.Stats().Writes, runtime.NumGoroutine()
+		var want []string
+		for i := range 40 {
+			text := fmt.Sprint(i)
+			want = append(want, text)
+			if i%2 == 0 {
+				publish(t, h, "x", text)
+			} else if err := c.s.Send(websocket.MessageText, []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		c.want(want...)
+		if got := c.server.Stats().Writes - before; got > 10 {
+			t.Errorf("%d messages took %d writes", len(want), got)
+		}
+		if got := runtime.NumGoroutine(); got != goroutines {
+			t.Errorf("%d goroutines, %d before", got, goroutines)
+		}
+	})
+}
+
+// All subscribers of a topic get its messages in one order, whoever publishes.
+func TestOneOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const publishers, each = 8, 50
+		h := New(&Options{QueueMessages: -1})
+		var clients []*client
+		for range 5 {
+			clients = append(clients, join(t, h, "x"))
+		}
+		var wg sync.WaitGroup
+		for i := range publishers {
+			wg.Go(func() {
+				for j := range each {
+					publish(t, h, "x", fmt.Sprintf("%d %d", i, j))
+				}
+			})
+		}
+		var first []string
+		for i, c := range clients {
+			var got []string
+			next := map[int]int{}
+			for range publishers * each {
+				f := c.ReadFrame()
+				got = append(got, string(f.Payload))
+				var p, n int
+				fmt.Sscan(string(f.Payload), &p, &n)
+				if n != next[p] {
+					t.Fatalf("publisher %d: message %d, want %d", p, n, next[p])
+				}
+				next[p]++
+			}
+			if i == 0 {
+				first = got
+			} else if strings.Join(got, ",") != strings.Join(first, ",") {
+				t.Fatalf("subscriber %d has another order", i)
+			}
+		}
+		wg.Wait()
+	})
+}
+
+// stall makes a subscriber whose connection takes nothing, with a flusher that stands in a write.
+func stall(t *testing.T, h *Hub) *client {
+	t.Helper()
+	c := connect(t, h, netfake.Options{A: netfake.End{Buffer: 1 << 10}}, nil)
+	if err := c.s.Subscribe(t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.s.Send(websocket.MessageText, make([]byte, 4<<10)); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+	return c
+}
+
+func TestPolicies(t *testing.T) {
+	for _, tt := range []struct {
+		policy       Policy
+		messages     int
+		bytes        int
+		kept         string // of 0 to 9, one byte each
+		disconnected bool
+	}{
+		{DropOldest, 3, -1, "789", false},
+		{DropOldest, -1, 4, "6789", false},
+		{DropNewest, 3, -1, "012", false},
+		{DropNewest, -1, 4, "0123", false},
+		{Disconnect, 3, -1, "", true},
+		{Disconnect, -1, 4, "", true},
+		{Disconnect, 10, 10, "0123456789", false},
+	} {
+		t.Run(fmt.Sprint(tt.policy, tt.messages, tt.bytes), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := New(&Options{QueueMessages: tt.messages, QueueBytes: tt.bytes, WhenFull: tt.policy})
+				slow, quick := stall(t, h), join(t, h, "x")
+				for i := range 10 {
+					publish(t, h, "x", fmt.Sprint(i))
+					quick.want(fmt.Sprint(i)) // nobody waits for the slow one
+				}
+				st := slow.s.Stats()
+				if !tt.disconnected {
+					if want := uint64(10 - len(tt.kept)); st.Dropped != want || h.Stats().Dropped != want {
+						t.Errorf("dropped %d and %d, want %d", st.Dropped, h.Stats().Dropped, want)
+					}
+					if st.Queued != len(tt.kept) || st.QueuedBytes != len(tt.kept) {
+						t.Errorf("%+v", st)
+					}
+					slow.ReadFrame()
+					slow.want(strings.Split(tt.kept, "")...)
+					synctest.Wait()
+					if st := slow.s.Stats(); st.Queued != 0 || st.QueuedBytes != 0 || slow.s.Err() != nil {
+						t.Errorf("when all is read: %+v, %v", st, slow.s.Err())
+					}
+					return
+				}
+				if err := slow.s.Err(); !errors.Is(err, ErrFull) {
+					t.Errorf("Err: %v", err)
+				}
+				want := Stats{Subscribers: 1, Topics: 1, Published: 10, Delivered: 10, Disconnected: 1}
+				synctest.Wait()
+				if got := h.Stats(); got != want {
+					t.Errorf("%+v, want %+v", got, want)
+				}
+				slow.ReadFrame() // it wakes up in time to see why
+				slow.WantClose(1013)
+				slow.WriteClose(1013, "")
+				slow.WantEOF()
+			})
+		})
+	}
+}
+
+// A peer that never reads again is cut off when the close timeout has passed, and nothing is left of it.
+func TestDisconnectStalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(&Options{QueueMessages: 1})
+		before := runtime.NumGoroutine()
+		c := stall(t, h)
+		publish(t, h, "x", "1", "2")
+		<-c.conn.CloseRead(context.Background()).Done() // in place of time.Sleep: the end of the connection
+		synctest.Wait()
+		if got := runtime.NumGoroutine(); got != before {
+			t.Errorf("%d goroutines, %d before", got, before)
+		}
+	})
+}

@@ -1,0 +1,96 @@
+package hub
+
+import (
+	"time"
+
+	"github.com/seed70bc5565/websocket"
+)
+
+// Options are the options of [New]. A nil pointer and the zero value hold the defaults; a negative number switches a
+// limit off. The struct is only read.
+type Options struct {
+	// QueueMessages and QueueBytes bound what waits for one subscriber, beside what is being written at the moment
+	// (64 messages or 64 KiB at most, or one message that is longer). Bytes are those of the messages before
+	// compression. A message is always taken if nothing waits. Defaults: 256 messages, 1 MiB.
+	QueueMessages int
+	QueueBytes    int
+	// WhenFull says what happens when a message finds the queue of a subscriber full. Default: Disconnect.
+	WhenFull Policy
+
+	// History is what is kept of the messages of each topic. Default: nothing.
+	History History
+	// HistoryOf returns the History of a topic, where topics differ: it takes the place of the field History. It is
+	// called when a topic comes into being, must not call the hub, and must return the same for the same topic.
+	HistoryOf func(topic string) History
+
+	// Encode makes what is sent to the subscribers out of what was published: it appends it to dst. It is called once
+	// for a message, in every process that has subscribers of the topic, in the order of the topic, and must not call
+	// the hub. It is where a message gets its Position. Default: the data as it was published.
+	Encode func(dst []byte, m Message) []byte
+
+	// Broker connects this hub with those of other processes. Default: none.
+	Broker Broker
+	// OnBroker is told when the engine behind Broker is lost, and when it is back. It is called by the goroutine that
+	// receives from the engine, so it must not wait for a message.
+	OnBroker func(BrokerEvent)
+}
+
+// A Policy says what happens to a subscriber whose queue is full.
+type Policy int
+
+const (
+	// Disconnect ends the connection with StatusTryAgainLater (1013). The client comes back when it can, and gets from
+	// the history what it missed.
+	Disconnect Policy = iota
+	// DropOldest drops what waits longest. It suits states of which only the latest counts.
+	DropOldest
+	// DropNewest drops the message that found no room.
+	DropNewest
+)
+
+// String returns the name of p.
+func (p Policy) String() string {
+	switch p {
+	case Disconnect:
+		return "Disconnect"
+	case DropOldest:
+		return "DropOldest"
+	case DropNewest:
+		return "DropNewest"
+	}
+	return "Policy(?)"
+}
+
+// A Message is a published message on its way to the subscribers of its topic.
+type Message struct {
+	Topic    string
+	Position Position // zero if the topic has no history
+	Type     websocket.MessageType
+	Data     []byte // as it was published; valid until Encode returns
+}
+
+// History bounds what is kept of the messages of a topic, for subscribers that come back.
+type History struct {
+	// Messages is how many messages are kept. Default: none.
+	Messages int
+	// Bytes bounds their size, as it is sent. Default: 1 MiB; negative: no limit.
+	Bytes int
+	// Age is how long a message is kept. Default: 5 minutes; negative: no limit. A topic without subscribers
+	// vanishes, and its positions with it, when its last message has reached that age.
+	Age time.Duration
+}
+
+const (
+	defaultQueueMessages = 256
+	defaultQueueBytes    = 1 << 20
+	defaultHistoryBytes  = 1 << 20
+	defaultHistoryAge    = 5 * time.Minute
+)
+
+// orDefault returns v, or def if v is 0.
+func orDefault[T int | time.Duration](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
+}

@@ -1,0 +1,192 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/seed70bc5565/websocket"
+)
+
+// What the flusher takes out of a queue at once.
+const (
+	batchMessages = 64
+	batchBytes    = 64 << 10
+)
+
+// maxExtra bounds the messages that are replayed to one subscriber while it has not taken those before.
+const maxExtra = 1 << 16
+
+func newMessage(typ websocket.MessageType, data []byte) (*message, error) {
+	p, err := websocket.NewPreparedMessage(typ, data)
+	if err != nil {
+		return nil, fmt.Errorf("hub: no such message type: %d", int(typ))
+	}
+	return &message{PreparedMessage: p, size: len(data)}, nil
+}
+
+// Send sends a message to this subscriber alone, behind what waits for it. It does not wait. data is the caller's
+// again when Send returns.
+//
+// The error matches [ErrFull] if the queue was full and the message was not taken, or says as [Subscriber.Err] does why
+// the subscriber can get no more messages.
+func (s *Subscriber) Send(typ websocket.MessageType, data []byte) error {
+	m, err := newMessage(typ, data)
+	if err != nil {
+		return err
+	}
+	if s.hub.closed.Load() {
+		return ErrClosed
+	}
+	return s.put(m)
+}
+
+// put puts m into the queue.
+func (s *Subscriber) put(m *message) error {
+	s.mu.Lock()
+	if s.err != nil {
+		err := s.err
+		s.mu.Unlock()
+		return err
+	}
+	if len(s.queue) > 0 && s.full(m) {
+		if err := s.makeRoom(m); err != nil {
+			s.mu.Unlock()
+			return err
+		}
+	}
+	s.push(m)
+	s.mu.Unlock()
+	return nil
+}
+
+// replay puts messages into the queue that do not count for its bound. The lock is held.
+func (s *Subscriber) replay(ms []*message) error {
+	if len(ms) == 0 {
+		return nil
+	}
+	if s.extra > 0 && s.extra+len(ms) > maxExtra {
+		return ErrFull
+	}
+	s.extra += len(ms)
+	for _, m := range ms {
+		s.extraBytes += m.size
+		s.push(m)
+	}
+	return nil
+}
+
+// full reports whether there is no room for m. The lock is held.
+func (s *Subscriber) full(m *message) bool {
+	o := &s.hub.opts
+	return o.QueueMessages > 0 && len(s.queue) >= o.QueueMessages+s.extra ||
+		o.QueueBytes > 0 && s.bytes+m.size > o.QueueBytes+s.extraBytes
+}
+
+// makeRoom does what the policy says. The lock is held.
+func (s *Subscriber) makeRoom(m *message) error {
+	h := s.hub
+	switch h.opts.WhenFull {
+	case DropNewest:
+		s.dropped++
+		h.dropped.Add(1)
+		return ErrFull
+	case DropOldest:
+		for len(s.queue) > 0 && s.full(m) {
+			s.bytes -= s.queue[0].size
+			s.queue[0] = nil
+			s.queue = s.queue[1:]
+			s.dropped++
+			h.dropped.Add(1)
+		}
+		return nil
+	}
+	s.endLocked(ErrFull)
+	s.empty()
+	h.disconnected.Add(1)
+	go s.disconnect()
+	return ErrFull
+}
+
+// disconnect ends the connection of a subscriber that was too slow. If the flusher stands in a write, the end of the
+// connection ends it.
+func (s *Subscriber) disconnect() {
+	s.leaveTopics()
+	s.conn.Close(websocket.StatusTryAgainLater, "too slow")
+}
+
+// push appends m and sees to it that somebody writes it. The lock is held.
+func (s *Subscriber) push(m *message) {
+	if s.queue == nil {
+		s.queue = s.small[:0]
+	}
+	s.queue = append(s.queue, m)
+	s.bytes += m.size
+	if s.flushing {
+		return
+	}
+	s.flushing = true
+	if s.flusher == nil {
+		s.flusher = s.flush
+	}
+	go s.flusher()
+}
+
+// empty forgets what waits. The lock is held.
+func (s *Subscriber) empty() {
+	clear(s.queue)
+	s.queue, s.bytes, s.extra, s.extraBytes = nil, 0, 0, 0
+}
+
+// flush writes what waits until nothing does. It is the body of the flusher goroutine.
+func (s *Subscriber) flush() {
+	var batch [batchMessages]*websocket.PreparedMessage
+	for {
+		n := s.take(&batch)
+		if n == 0 {
+			return
+		}
+		err := s.conn.WritePrepared(context.Background(), batch[:n]...)
+		clear(batch[:n])
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		s.hub.delivered.Add(uint64(n))
+	}
+}
+
+// take takes what can be written at once out of the queue. If there is nothing, the flusher's work is done.
+func (s *Subscriber) take(batch *[batchMessages]*websocket.PreparedMessage) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	bytes := 0
+	for n < len(s.queue) && n < batchMessages {
+		m := s.queue[n]
+		if bytes += m.size; n > 0 && bytes > batchBytes {
+			break
+		}
+		batch[n] = m.PreparedMessage
+		s.queue[n] = nil
+		s.bytes -= m.size
+		n++
+	}
+	s.queue = s.queue[n:]
+	if len(s.queue) == 0 {
+		s.queue = nil
+	}
+	s.extra, s.extraBytes = min(s.extra, len(s.queue)), min(s.extraBytes, s.bytes)
+	if n == 0 {
+		s.flushing = false
+	}
+	return n
+}
+
+// fail ends the subscription of a connection that cannot be written to.
+func (s *Subscriber) fail(err error) {
+	s.mu.Lock()
+	s.endLocked(err)
+	s.empty()
+	s.flushing = false
+	s.mu.Unlock()
+	s.leaveTopics()
+}

@@ -1,0 +1,266 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/seed70bc5565/websocket"
+)
+
+// A Subscriber is a connection that has joined a hub. All methods may be called by any number of goroutines at the
+// same time.
+type Subscriber struct {
+	hub  *Hub            // immutable
+	conn *websocket.Conn // immutable
+
+	mu                sync.Mutex // guards what follows
+	topics            []membership
+	queue             []*message // what waits; in small while it fits
+	small             [2]*message
+	bytes             int    // of what waits
+	extra, extraBytes int    // by how much the bounds are raised, for what was replayed
+	flushing          bool   // the flusher is at work, or on its way
+	flusher           func() // its body, made once
+	dropped           uint64
+	err               error // why it is a subscriber no more
+}
+
+// A membership is a topic of a subscriber, and where the topic has it.
+type membership struct {
+	topic *topic
+	index int
+}
+
+// From says where a subscription begins, and what the subscriber gets before the messages that are published from
+// then on.
+type From struct {
+	// After is the position up to which the client has the messages of the topic: it gets all behind it, if they are
+	// still there. Zero: the client has none.
+	After Position
+	// Recent is how many of the latest messages the client gets if After is zero, or if it cannot go on from there.
+	Recent int
+	// Greet returns a message for the client that it gets before any of the topic; none if the data is nil. It must
+	// not call the hub. Default: no such message.
+	Greet func(Start) (websocket.MessageType, []byte)
+}
+
+// A Start says how a subscription has begun.
+type Start struct {
+	// Position is that of the topic: the subscriber gets what is published behind it. It is zero if the topic has no
+	// history, or, with a Broker, if this process does not know it yet.
+	Position Position
+	// Complete says that the client has missed nothing: what was published since From.After is in its queue. If it is
+	// not set the client must get the state of things in another way, after the subscription has begun.
+	Complete bool
+	// Messages is how many messages of the history were put into the queue.
+	Messages int
+}
+
+// Conn returns the connection.
+func (s *Subscriber) Conn() *websocket.Conn { return s.conn }
+
+// Subscribe subscribes to topics: what is published there from now on is sent to the connection. A topic that the
+// subscriber has already stays as it is.
+//
+// ctx bounds the time that the Broker takes, if the hub has one. When Subscribe returns nil, the engine knows of the
+// subscriptions, or is lost at the moment and will know of them when it is back. After an error the subscriber has
+// none of those topics that it did not have before.
+func (s *Subscriber) Subscribe(ctx context.Context, topics ...string) error {
+	added := make([]string, 0, 8)
+	var err error
+	for _, name := range topics {
+		t := s.hub.findOrMake(name)
+		_, err = t.add(s, nil)
+		if err == nil {
+			s.hub.engine.interested(t)
+			added = append(added, name)
+		}
+		t.unlock()
+		if err == ErrSubscribed {
+			err = nil
+		}
+		if err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = s.hub.engine.settle(ctx, topics)
+	}
+	if err != nil {
+		s.Unsubscribe(added...)
+		return fmt.Errorf("hub: subscribe: %w", err)
+	}
+	return nil
+}
+
+// SubscribeFrom subscribes to a topic that has a history, and sends what the client has missed of it. Between that and
+// what is published from now on there is neither a gap nor a duplicate. The error matches [ErrSubscribed] if the
+// subscriber has the topic already. What is replayed does not count for the bounds of the queue.
+//
+// ctx and other errors are as for Subscribe.
+func (s *Subscriber) SubscribeFrom(ctx context.Context, topic string, from From) (Start, error) {
+	t := s.hub.findOrMake(topic)
+	st, err := t.add(s, &from)
+	if err == nil {
+		s.hub.engine.interested(t)
+	}
+	t.unlock()
+	if err == nil {
+		if err = s.hub.engine.settle(ctx, []string{topic}); err != nil {
+			s.Unsubscribe(topic)
+		}
+	}
+	if err != nil {
+		return Start{}, fmt.Errorf("hub: subscribe: %w", err)
+	}
+	return st, nil
+}
+
+// Unsubscribe ends subscriptions. Messages that wait already are still sent. Topics that the subscriber does not have
+// are ignored.
+func (s *Subscriber) Unsubscribe(topics ...string) {
+	for _, name := range topics {
+		if t := s.hub.find(name); t != nil {
+			t.drop(s)
+			t.unlock()
+		}
+	}
+}
+
+// Topics returns the topics that the subscriber has, in no order.
+func (s *Subscriber) Topics() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := make([]string, len(s.topics))
+	for i, m := range s.topics {
+		names[i] = m.topic.name
+	}
+	return names
+}
+
+// Leave ends all subscriptions. It is to be called when the connection has ended, and may be called more than once.
+// The connection stays as it is; what waits for it is still sent.
+func (s *Subscriber) Leave() {
+	s.end(ErrLeft)
+	s.leaveTopics()
+}
+
+// Err returns nil as long as s can get messages. Then it tells why it cannot: it matches [ErrLeft] after Leave,
+// [ErrFull] if s was disconnected because its queue was full, [ErrClosed] after [Hub.Close], or is the error of the
+// write that failed.
+func (s *Subscriber) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil && s.hub.closed.Load() {
+		return ErrClosed
+	}
+	return s.err
+}
+
+// SubscriberStats tell of one subscriber.
+type SubscriberStats struct {
+	Queued      int    // messages that wait
+	QueuedBytes int    // their size
+	Dropped     uint64 // messages that found the queue full
+}
+
+// Stats returns how things stand.
+func (s *Subscriber) Stats() SubscriberStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return SubscriberStats{Queued: len(s.queue), QueuedBytes: s.bytes, Dropped: s.dropped}
+}
+
+// end makes err the reason why s is a subscriber no more, unless there is one.
+func (s *Subscriber) end(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endLocked(err)
+}
+
+func (s *Subscriber) endLocked(err error) bool {
+	if s.err != nil {
+		return false
+	}
+	s.err = err
+	s.hub.subscribers.Add(-1)
+	return true
+}
+
+// leaveTopics ends all subscriptions. There are no new ones, for err is set.
+func (s *Subscriber) leaveTopics() {
+	for {
+		s.mu.Lock()
+		if len(s.topics) == 0 {
+			s.topics = nil
+			s.mu.Unlock()
+			return
+		}
+		t := s.topics[len(s.topics)-1].topic
+		s.mu.Unlock()
+		if t.lock() { // a topic that is gone has no subscribers: the next look does not find it
+			t.drop(s)
+			t.unlock()
+		}
+	}
+}
+
+// admit is the subscriber's part of [topic.add]: the topic is locked.
+func (s *Subscriber) admit(t *topic, from *From, st Start, missed []*message) error {
+	var greeting *message
+	if from != nil && from.Greet != nil {
+		if typ, data := from.Greet(st); data != nil {
+			var err error
+			if greeting, err = newMessage(typ, data); err != nil {
+				return err
+			}
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	for _, m := range s.topics {
+		if m.topic == t {
+			return ErrSubscribed
+		}
+	}
+	if greeting != nil {
+		missed = append([]*message{greeting}, missed...)
+	}
+	if err := s.replay(missed); err != nil {
+		return err
+	}
+	s.topics = append(s.topics, membership{t, len(t.subs)})
+	return nil
+}
+
+// forget takes t out of the topics of s, and returns where t has it, or -1. t is locked.
+func (s *Subscriber) forget(t *topic) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, m := range s.topics {
+		if m.topic == t {
+			last := len(s.topics) - 1
+			s.topics[i] = s.topics[last]
+			s.topics[last] = membership{}
+			s.topics = s.topics[:last]
+			return m.index
+		}
+	}
+	return -1
+}
+
+// moved notes that t, which is locked, has s elsewhere now.
+func (s *Subscriber) moved(t *topic, index int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.topics {
+		if s.topics[i].topic == t {
+			s.topics[i].index = index
+			return
+		}
+	}
+}

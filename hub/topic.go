@@ -1,0 +1,201 @@
+package hub
+
+import (
+	"sync"
+	"time"
+
+	"github.com/seed70bc5565/websocket"
+)
+
+// A topic has subscribers and perhaps a history. It is there as long as it has one or the other.
+//
+// Locks are taken in this order: a topic's, a subscriber's. That of a shard is taken alone, or inside a topic's.
+// None is held across I/O.
+type topic struct {
+	hub  *Hub   // immutable
+	name string // immutable
+
+	mu       sync.Mutex // guards what follows
+	gone     bool       // out of the map: whoever has it looks again
+	subs     []*Subscriber
+	last     Position    // of the latest message; the epoch is 0 until there is one
+	hist     *history    // nil: none is kept
+	numbered bool        // last is from the engine
+	stale    bool        // messages behind last, which is from the engine, may have been lost
+	timer    *time.Timer // looks whether the history has become too old, while there are no subscribers
+}
+
+// A message is one that was published, as it waits in queues and histories. It is immutable.
+type message struct {
+	*websocket.PreparedMessage
+	size int
+	at   time.Time // when it was published; zero without history
+}
+
+func newTopic(h *Hub, name string) *topic {
+	return &topic{hub: h, name: name, hist: newHistory(h.historyOf(name))}
+}
+
+// lock takes the lock, unless the topic is gone.
+func (t *topic) lock() bool {
+	t.mu.Lock()
+	if t.gone {
+		t.mu.Unlock()
+		return false
+	}
+	return true
+}
+
+// unlock gives the lock back. A topic that is of no more use goes.
+func (t *topic) unlock() {
+	if !t.gone && len(t.subs) == 0 && !t.waitForAge() {
+		t.gone = true
+		t.hub.remove(t)
+		t.hub.engine.uninterested(t)
+	}
+	t.mu.Unlock()
+}
+
+// waitForAge reports whether the topic must stay for its history, and sees to it that its end is noticed.
+func (t *topic) waitForAge() bool {
+	if t.hist == nil {
+		return false
+	}
+	now := time.Now()
+	t.hist.expire(now)
+	if t.hist.len() == 0 {
+		return false
+	}
+	if at, ok := t.hist.expiry(); ok && t.timer == nil {
+		t.timer = time.AfterFunc(at.Sub(now), t.aged)
+	}
+	return true
+}
+
+// aged is called when the last message of a topic without subscribers was too old, if none has come since.
+func (t *topic) aged() {
+	if t.lock() {
+		t.timer = nil
+		t.unlock()
+	}
+}
+
+// publish puts a message into the history and the queues.
+func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, now time.Time) {
+	h := t.hub
+	if h.closed.Load() {
+		return
+	}
+	m := &message{}
+	if t.hist != nil {
+		at = t.advance(at)
+		m.at = now
+	}
+	if h.opts.Encode != nil {
+		data = h.opts.Encode(nil, Message{Topic: t.name, Position: at, Type: typ, Data: data})
+	}
+	m.PreparedMessage, _ = websocket.NewPreparedMessage(typ, data) // typ has been checked
+	m.size = len(data)
+	if t.hist != nil {
+		t.hist.add(m, now)
+	}
+	h.published.Add(1)
+	for _, s := range t.subs {
+		s.put(m)
+	}
+}
+
+// advance returns the position of the next message. at is what the engine says, or zero.
+func (t *topic) advance(at Position) Position {
+	if !at.IsZero() {
+		if at.Epoch != t.last.Epoch || at.Offset != t.last.Offset+1 {
+			t.hist.clear() // what lies between was not seen here
+		}
+		t.stale, t.numbered = false, true
+		t.last = at
+		return at
+	}
+	if t.last.Epoch == 0 {
+		t.last = Position{Epoch: t.hub.newEpoch()}
+	}
+	t.last.Offset++
+	return t.last
+}
+
+// gap is told that messages may have been lost on the way from the engine.
+func (t *topic) gap() {
+	switch {
+	case t.hist == nil || t.last.Epoch == 0:
+	case t.numbered:
+		t.stale = true // the next position tells
+	default:
+		t.hist.clear()
+		t.last = Position{Epoch: t.hub.newEpoch()}
+	}
+}
+
+// add makes s a subscriber. What from asks for is put into its queue first.
+func (t *topic) add(s *Subscriber, from *From) (Start, error) {
+	if t.hub.closed.Load() {
+		return Start{}, ErrClosed
+	}
+	var st Start
+	var missed []*message
+	if t.hist != nil {
+		if t.last.Epoch == 0 && t.hub.engine == nil {
+			t.last.Epoch = t.hub.newEpoch()
+		}
+		st.Position = t.last
+	}
+	if t.hist != nil && from != nil {
+		t.hist.expire(time.Now())
+		if from.After.Epoch == t.last.Epoch && !from.After.IsZero() && !t.stale {
+			missed, st.Complete = t.hist.after(from.After.Offset, t.last.Offset)
+		}
+		if !st.Complete {
+			missed = t.hist.recent(from.Recent)
+		}
+		st.Messages = len(missed)
+	}
+	if err := s.admit(t, from, st, missed); err != nil {
+		return Start{}, err
+	}
+	t.subs = append(t.subs, s)
+	return st, nil
+}
+
+// drop ends the subscription of s, if it has one.
+func (t *topic) drop(s *Subscriber) bool {
+	i := s.forget(t)
+	if i < 0 {
+		return false
+	}
+	last := len(t.subs) - 1
+	if i != last {
+		t.subs[i] = t.subs[last]
+		t.subs[i].moved(t, i)
+	}
+	t.subs[last] = nil
+	t.subs = t.subs[:last]
+	if cap(t.subs) > 64 && last < cap(t.subs)/4 {
+		t.subs = append(make([]*Subscriber, 0, cap(t.subs)/2), t.subs...)
+	}
+	return true
+}
+
+// close is a part of [Hub.Close].
+func (t *topic) close() {
+	if !t.lock() {
+		return
+	}
+	for len(t.subs) > 0 {
+		s := t.subs[len(t.subs)-1]
+		s.end(ErrClosed)
+		t.drop(s)
+	}
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	t.hist = nil
+	t.unlock()
+}
