@@ -50,6 +50,11 @@ staticcheck: ## staticcheck, at the pinned version
 race: ## the tests under the race detector, in random order
 	go test -race -shuffle=on ./...
 
+.PHONY: poison
+poison: ## the tests with pools that overwrite what is given back, and miss what is not
+	go vet -tags websocketpoison ./...
+	go test -tags websocketpoison -shuffle=on ./...
+
 .PHONY: cross
 cross: ## build and vet for other systems, and test as a 32-bit program
 	@for p in $(CROSS); do \
@@ -110,7 +115,7 @@ realpeers: ## browsers, other clients and servers, and proxies, with our ends (n
 	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check cross browser realpeers interop autobahn-core autobahn-deflate fuzz
+CI_STAGES := check poison cross browser realpeers interop autobahn-core autobahn-deflate fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...

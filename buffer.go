@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+
+	"github.com/seed70bc5565/websocket/internal/poison"
 )
 
 // This file is the only one with pools. Every pool keeps pieces of one fixed size, so that none can
@@ -28,6 +30,9 @@ var (
 
 // getBuf returns a buffer of at least n bytes, all of its capacity in use. What it holds is left from earlier use.
 func getBuf(n int) []byte {
+	if poison.On {
+		return takeBuf(n)
+	}
 	switch {
 	case n <= bufSmall:
 		return poolSmall.Get().(*[bufSmall]byte)[:]
@@ -45,6 +50,10 @@ func getBuf(n int) []byte {
 // nil, and a buffer of another size, are left alone.
 func putBuf(b []byte) {
 	b = b[:cap(b)]
+	if poison.On {
+		giveBuf(b)
+		return
+	}
 	switch len(b) {
 	case bufSmall:
 		poolSmall.Put((*[bufSmall]byte)(b))

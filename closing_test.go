@@ -182,6 +182,8 @@ func TestCloseIsBounded(t *testing.T) {
 			w, err := p.c.Writer(context.Background(), MessageText)
 			if err == nil {
 				w.Write(make([]byte, 10_000))
+				<-p.c.life.closed()
+				w.Close()
 			}
 		}},
 		{"ping in progress", func(p *pair) { p.c.Ping(context.Background()) }},

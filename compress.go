@@ -51,7 +51,12 @@ func newDeflater(bits int, takeover bool, threshold int) *deflater {
 
 // forget starts over with an empty history: the peer's window holds more, which is no longer referred to. It is
 // called when a message that entered the history was not sent.
-func (z *deflater) forget() { z.enc = flate.NewEncoder(z.bits, z.takeover) }
+func (z *deflater) forget() {
+	if z.enc != nil {
+		z.enc.Drop()
+	}
+	z.enc = flate.NewEncoder(z.bits, z.takeover)
+}
 
 // lockDeflate takes the turn to compress. It waits as long as ctx, the write deadline and the connection let it.
 func (c *Conn) lockDeflate(ctx context.Context) error {

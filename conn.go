@@ -250,6 +250,13 @@ func (l *lifetime) reason() error {
 	return l.cause
 }
 
+// ending reports whether the transport is closed, or about to be.
+func (l *lifetime) ending() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state == stateEnded || l.state == stateBroken
+}
+
 // move notes a step of the closing and returns the new state.
 func (l *lifetime) move(e closeEvent) closeState {
 	l.mu.Lock()
@@ -296,7 +303,7 @@ func (c *Conn) end(cause error) bool {
 	c.w.watch.end()
 	c.w.stop(cause)
 	if c.r.turn.tryLock() { // else the reader in progress does it
-		c.r.release()
+		c.r.finish()
 		c.r.turn.unlock()
 	}
 	l.mu.Lock()

@@ -167,7 +167,7 @@ func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
 		c.linger(ctx)
 	}
 	c.end(cause)
-	c.r.release()
+	c.r.finish()
 	return cause
 }
 
@@ -190,7 +190,7 @@ func (c *Conn) fail(ctx context.Context, err error) error {
 		}
 	}
 	c.end(cause)
-	c.r.release()
+	c.r.finish()
 	return cause
 }
 
@@ -222,6 +222,6 @@ func (c *Conn) ended(err error) error {
 	c.life.breaks(err)
 	cause, _ := c.life.over(apiError("read", err))
 	c.end(cause)
-	c.r.release()
+	c.r.finish()
 	return cause
 }

@@ -305,6 +305,9 @@ func (c *Conn) fetchFailed(ctx context.Context, err error) error {
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// The connection lives on, unless somebody ended it meanwhile.
+		if c.life.ending() {
+			c.r.finish()
+		}
 		return c.interrupted("read", ctx, err)
 	}
 	return c.ended(err)
@@ -380,6 +383,15 @@ func (r *receiver) release() {
 	r.r, r.w = 0, 0
 }
 
+// finish is release for a connection that is over: what a message in progress has taken to be inflated is given back
+// too.
+func (r *receiver) finish() {
+	r.release()
+	if r.inflate != nil {
+		r.inflate.Drop()
+	}
+}
+
 // detach makes sure that no step of Messages shares buf: it is left to the step, and the receiver goes on with another.
 func (r *receiver) detach() {
 	l := r.lent
@@ -393,4 +405,5 @@ func (r *receiver) detach() {
 		next = getBuf(len(left))
 	}
 	r.buf, r.r, r.w = next, 0, copy(next, left)
+	l.part()
 }

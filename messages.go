@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"sync/atomic"
 )
 
 // Message is a message that [Conn.Messages] lends.
@@ -53,6 +54,19 @@ type lease struct {
 	// buf is pooled; nil if the step uses none, or shares the receiver's buffer: then receiver.lent is this lease. If
 	// the receiver must fetch meanwhile it takes another buffer, and leaves this one to the lease.
 	buf []byte
+	// shared is set if the step began with the receiver's buffer. It belongs to the goroutine of the range.
+	shared bool
+	// parted is set by the first of the two that are done with a shared buffer, the receiver and the range. The second
+	// gives it back.
+	parted atomic.Bool
+}
+
+// part is called by the receiver when it has left its buffer to l.
+func (l *lease) part() {
+	if l.parted.Swap(true) {
+		putBuf(l.buf)
+		l.buf = nil
+	}
 }
 
 // borrow ends l's last step and reads one message for the next.
@@ -115,7 +129,10 @@ func (c *Conn) lend(ctx context.Context, l *lease) ([]byte, error) {
 		l.buf = append(getBuf(n)[:0], data...)
 		return l.buf, nil
 	default:
-		r.lent = l
+		r.lent, l.shared = l, true
+		if l.parted.Load() { // in an earlier step
+			l.parted.Store(false)
+		}
 	}
 	return data, nil
 }
@@ -126,14 +143,18 @@ func (r *receiver) takeBack(l *lease) {
 		r.lent = nil
 	}
 	putBuf(l.buf)
-	l.buf = nil
+	l.buf, l.shared = nil, false
 }
 
-// giveBack ends l's last step. If somebody is reading, who may be about to leave the buffer to l, it is left to the
-// collector.
+// giveBack ends l's last step. If somebody is reading, who may be about to leave the buffer to l, it is given back by
+// whoever is done with it last.
 func (c *Conn) giveBack(l *lease) {
 	r := &c.r
 	if !r.turn.tryLock() {
+		if !l.shared || l.parted.Swap(true) {
+			putBuf(l.buf)
+			l.buf = nil
+		}
 		return
 	}
 	r.takeBack(l)

@@ -43,7 +43,7 @@ func (c *Conn) beginRead(ctx context.Context) error {
 	}
 	if err := c.life.reason(); err != nil {
 		if c.life.isClosed.Load() {
-			c.r.release()
+			c.r.finish()
 		} // else Close is at work, and reads on from where the buffer stands
 		c.r.turn.unlock()
 		return err

@@ -182,7 +182,11 @@ func (m *messageWriter) send(p []byte, fin bool) error {
 		}
 	default:
 		m.deflate = true
-		m.out = m.z.enc.AppendChunk(m.out, p, fin)
+		out := m.z.enc.AppendChunk(m.out, p, fin)
+		if cap(out) != cap(m.out) { // it has moved
+			putBuf(m.out)
+		}
+		m.out = out
 		if !fin && len(m.out) < fragmentSize {
 			return nil
 		}

@@ -158,6 +158,14 @@ func (d *Decoder) start() *inflater {
 	return d.in
 }
 
+// Drop gives back the memory that a message which will not be finished has taken, if there is one. The Decoder is of
+// no more use.
+func (d *Decoder) Drop() {
+	if d.in != nil {
+		d.release()
+	}
+}
+
 func (d *Decoder) release() {
 	putInflater(d.in)
 	d.in = nil

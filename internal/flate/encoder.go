@@ -98,6 +98,15 @@ func (e *Encoder) AppendChunk(dst, chunk []byte, final bool) []byte {
 	return w.out
 }
 
+// Drop gives back the memory that a message which will not be finished has taken, if there is one. The Encoder is of
+// no more use.
+func (e *Encoder) Drop() {
+	if e.stream != nil {
+		putStream(e.stream)
+		e.stream = nil
+	}
+}
+
 // Learn tells e that msg reached the peer's window by another way: compressed by an Encoder without context
 // takeover and with a window no greater than this one's, and sent in place of what AppendMessage would have given.
 func (e *Encoder) Learn(msg []byte) {

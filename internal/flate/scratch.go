@@ -3,6 +3,8 @@ package flate
 import (
 	"math/bits"
 	"sync"
+
+	"github.com/seed70bc5565/websocket/internal/poison"
 )
 
 const (
@@ -44,20 +46,47 @@ var (
 	inflaterPool = sync.Pool{New: func() any { return new(inflater) }}
 )
 
-func getScratch() *scratch  { return scratchPool.Get().(*scratch) }
-func putScratch(s *scratch) { s.block.n = 0; scratchPool.Put(s) }
+func getScratch() *scratch {
+	if poison.On {
+		return poison.Take(spoilScratch, intactScratch)
+	}
+	return scratchPool.Get().(*scratch)
+}
 
-func getStream() *stream { return streamPool.Get().(*stream) }
+func putScratch(s *scratch) {
+	s.block.n = 0
+	if poison.On {
+		poison.Give(s, spoilScratch)
+		return
+	}
+	scratchPool.Put(s)
+}
+
+func getStream() *stream {
+	if poison.On {
+		return poison.Take(spoilStream, intactStream)
+	}
+	return streamPool.Get().(*stream)
+}
 
 func putStream(t *stream) {
 	t.buf, t.pos = t.buf[:0], 0
 	t.acc, t.n, t.pending = 0, 0, t.pending[:0]
 	t.table = t.table[:0]
+	if poison.On {
+		poison.Give(t, spoilStream)
+		return
+	}
 	streamPool.Put(t)
 }
 
 func getInflater() *inflater {
-	z := inflaterPool.Get().(*inflater)
+	var z *inflater
+	if poison.On {
+		z = poison.Take(spoilInflater, intactInflater)
+	} else {
+		z = inflaterPool.Get().(*inflater)
+	}
 	z.fresh = true
 	return z
 }
@@ -67,5 +96,9 @@ func putInflater(z *inflater) {
 	z.acc, z.n, z.state, z.total = 0, 0, stateBlock, 0
 	z.final, z.tail, z.empty = false, false, false
 	z.past.buf, z.past.next = z.past.buf[:0], 0
+	if poison.On {
+		poison.Give(z, spoilInflater)
+		return
+	}
 	inflaterPool.Put(z)
 }
