@@ -53,7 +53,8 @@ type DialOptions struct {
 	// OnPingReceived is called with the payload of each ping, by the goroutine that reads from the connection. The
 	// ping is answered if it returns true. It must not block; payload is valid until it returns.
 	OnPingReceived func(ctx context.Context, payload []byte) bool
-	// OnPongReceived is called with the payload of each pong, as OnPingReceived is for a ping.
+	// OnPongReceived is called with the payload of each pong, as OnPingReceived is for a ping. The pongs that answer
+	// the pings of PingInterval are not among them.
 	OnPongReceived func(ctx context.Context, payload []byte)
 
 	// ReadLimit is the most bytes that a message may have, after decompression. Default: 1 MiB; negative: no limit.
@@ -64,6 +65,14 @@ type DialOptions struct {
 	WriteBufferLimit int
 	// CloseTimeout bounds [Conn.Close]. Default: 5 seconds; negative: no limit.
 	CloseTimeout time.Duration
+	// PingInterval is how long the peer may be silent before it is sent a ping, if somebody is reading from the
+	// connection; the ping leaves up to half as much later. Any byte that arrives ends a silence. Default: 30 seconds;
+	// negative: there are no such pings, and nobody is judged by them.
+	PingInterval time.Duration
+	// PongTimeout is how long the peer may stay silent after such a ping, before the connection is over with
+	// [ErrPongTimeout]. It is judged only while somebody is reading, and only when the ping has left: a long message
+	// may be on its way before it. Default: 10 seconds; negative: pings are sent, but nobody is judged by them.
+	PongTimeout time.Duration
 	// SkipUTF8Validation delivers text messages without a check that they are UTF-8, which RFC 6455, section 8.1, demands.
 	SkipUTF8Validation bool
 }
@@ -167,6 +176,8 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 		readLimit:        opts.ReadLimit,
 		writeBufferLimit: opts.WriteBufferLimit,
 		closeTimeout:     opts.CloseTimeout,
+		pingInterval:     opts.PingInterval,
+		pongTimeout:      opts.PongTimeout,
 		skipUTF8:         opts.SkipUTF8Validation,
 		onPing:           opts.OnPingReceived,
 		onPong:           opts.OnPongReceived,

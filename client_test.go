@@ -557,7 +557,7 @@ func TestDialContextAfterwards(t *testing.T) {
 			client := pipeServer(t, asIs, func(p *wstest.Peer) {
 				p.ServerHandshake()
 				p.Conn.SetDeadline(time.Time{})
-				c := newConn(connConfig{transport: p.Conn})
+				c := newConn(connConfig{transport: p.Conn, pingInterval: -1}) // the client does not read for an hour
 				serveEcho(c, nil)
 				c.CloseNow()
 			})

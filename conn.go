@@ -64,6 +64,8 @@ type connConfig struct {
 	readLimit        int64
 	writeBufferLimit int
 	closeTimeout     time.Duration
+	pingInterval     time.Duration
+	pongTimeout      time.Duration
 	skipUTF8         bool
 	onPing           func(ctx context.Context, payload []byte) bool
 	onPong           func(ctx context.Context, payload []byte)
@@ -90,6 +92,7 @@ type Conn struct {
 	deflate *deflater // immutable; nil if no compression was agreed on
 	life    lifetime
 	pings   atomic.Pointer[pingList] // made by the first Ping
+	beat    heartbeat
 }
 
 // newConn starts a connection after its opening handshake.
@@ -111,6 +114,7 @@ func (cfg *connConfig) start() *Conn {
 	if cfg.deflate != nil {
 		c.initDeflate(*cfg.deflate, cfg.deflateThreshold)
 	}
+	c.startHeartbeat(cfg)
 	return c
 }
 
@@ -187,6 +191,7 @@ func (c *Conn) interrupted(op string, ctx context.Context, err error) error {
 type lifetime struct {
 	isOver   atomic.Bool // cause is set
 	isClosed atomic.Bool // the transport is closed
+	posted   atomic.Bool // the closing was begun by postClose
 
 	mu    sync.Mutex // guards what follows; never held across I/O or a wait
 	state closeState
@@ -291,6 +296,9 @@ func (c *Conn) end(cause error) bool {
 	l.state = l.state.after(transportClosed)
 	if l.grace != nil {
 		l.grace.Stop()
+	}
+	if c.beat.timer != nil {
+		c.beat.timer.Stop()
 	}
 	l.mu.Unlock()
 

@@ -29,6 +29,9 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 		payload, _ = appendClosePayload(nil, StatusInternalError, "")
 	}
 	if !c.life.begin() {
+		if c.life.posted.Load() {
+			c.awaitClose(context.Background()) // nobody else may be there to read the answer
+		}
 		<-c.life.closed() // whoever ends the connection does so in bounded time
 		return errClosed
 	}
@@ -42,6 +45,25 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 		err = badArgument
 	}
 	return apiError("close", err)
+}
+
+// postClose begins a closing handshake and waits for nothing: neither for the peer to take the close frame, nor for its
+// answer. Whoever reads meets that; a timer ends the connection after the close timeout. It reports whether nobody is
+// reading: then somebody should call awaitClose.
+func (c *Conn) postClose(code StatusCode) (unread bool) {
+	l := &c.life
+	if !l.begin() {
+		return false
+	}
+	payload, _ := appendClosePayload(nil, code, "")
+	l.posted.Store(true)
+	l.mu.Lock()
+	if l.state != stateEnded && l.state != stateBroken && l.grace == nil && c.closeTimeout >= 0 {
+		l.grace = time.AfterFunc(c.closeTimeout, func() { c.end(nil) })
+	}
+	l.mu.Unlock()
+	c.w.postClose(payload)
+	return !c.r.turn.held()
 }
 
 // closeContext returns a context that ends after the close timeout.

@@ -328,6 +328,31 @@ func (w *sender) gatherPong(payload []byte) {
 	}
 }
 
+// postClose is sendClose without any waiting: what the transport does not take at once is left to the flusher.
+func (w *sender) postClose(payload []byte) {
+	cause := w.c.life.reason() // there is one by now
+	w.watch.setDeadline(w.c.conn, time.Time{})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return
+	}
+	w.err = cause
+	w.late = nil
+	if w.appendControl(opClose, payload) != nil {
+		return
+	}
+	w.c.life.move(closeFrameSent)
+	w.wake()
+	switch {
+	case !w.free(): // its owner does not leave it stranded
+	case w.raw != nil:
+		w.flushRaw()
+	default:
+		w.arm()
+	}
+}
+
 // sendClose sends the close frame, behind all that was written before, and takes no frame after it. A second one is
 // not sent: then it waits until the first is out, and returns an error. It does not heed the application's deadline:
 // ctx bounds it.

@@ -133,8 +133,7 @@ func (c *Conn) control(ctx context.Context, op opcode, payload []byte) error {
 			c.r.ponged = true
 		}
 	case opPong:
-		c.pings.Load().pong(payload)
-		if c.onPong != nil {
+		if c.pong(payload) && c.onPong != nil {
 			c.callBack(func() { c.onPong(ctx, payload) })
 		}
 	case opClose:
@@ -151,7 +150,9 @@ func (c *Conn) control(ctx context.Context, op opcode, payload []byte) error {
 // not defer that, because they are the frames of the stack that an idle connection keeps.
 func (c *Conn) callBack(f func()) {
 	returned := false
+	c.beat.away.Store(true)
 	defer func() {
+		c.beat.away.Store(false)
 		if !returned {
 			c.r.turn.unlock()
 		}
@@ -295,7 +296,11 @@ func (c *Conn) fetch(ctx context.Context, p []byte) (int, error) {
 	c.w.flushForReader()
 
 	r.watch.begin(c.conn, ctx)
-	return r.receiveInto(c.conn, p)
+	n, err := r.receiveInto(c.conn, p)
+	if n > 0 && !c.beat.heard.Load() { // a store costs more
+		c.beat.heard.Store(true)
+	}
+	return n, err
 }
 
 // fetchFailed makes err, with which fetch got nothing, fit for the API.

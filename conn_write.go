@@ -36,10 +36,12 @@ type sender struct {
 	mu       sync.Mutex // guards what follows; never held across I/O or a wait
 	half     sendHalf
 	owned    bool          // somebody owns the wire
+	long     bool          // for a payload that was not gathered
 	flushing bool          // the flusher owns the wire
 	armed    bool          // a flusher goroutine is on its way, or at work
 	stream   bool          // a messageWriter is open: other messages wait
 	wanted   int32         // writers that wait for the wire: its owner leaves to them what has gathered meanwhile
+	takes    uint32        // how often the wire was taken
 	alone    uint32        // how many writes in a row have met no other writer; see crowded
 	flusher  func()        // the flusher's body, made once
 	buf      []byte        // the gather buffer: whole frames. Pooled; nil when empty
@@ -176,6 +178,7 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 		}
 	}
 	out := w.take()
+	w.long = f.long
 	w.mu.Unlock()
 	return out, nil
 }
@@ -244,7 +247,8 @@ func (w *sender) reserve(n int) {
 // take makes its caller the owner of the wire, and of what has gathered. The lock is held; nobody owns the wire.
 func (w *sender) take() []byte {
 	out := w.buf
-	w.buf, w.owned = nil, true
+	w.buf, w.owned, w.long = nil, true, false
+	w.takes++
 	return out
 }
 

@@ -11,6 +11,11 @@ import (
 // read limit (see [Conn.SetReadLimit]). The connection is then closed with StatusMessageTooBig.
 var ErrMessageTooBig = errors.New("message exceeds the read limit")
 
+// ErrPongTimeout is wrapped by the error of a read, and of all that follow, when the connection is over because the
+// peer showed no life: nothing arrived for PingInterval, nor within PongTimeout after a ping (see [AcceptOptions] and
+// [DialOptions]).
+var ErrPongTimeout = errors.New("the peer did not answer a ping in time")
+
 // A CloseError says that the peer closed the connection, with the code and reason of its close frame
 // (RFC 6455, section 5.5.1). Reads return it wrapped: use [errors.As] or [CloseStatus].
 //
@@ -119,5 +124,6 @@ var (
 	errClosed      = fmt.Errorf("websocket: the connection is closed: %w", net.ErrClosed)
 	errAbruptEnd   = fmt.Errorf("the connection ended without a close frame: %w", io.ErrUnexpectedEOF)
 	errMidMessage  = fmt.Errorf("the connection ended inside a message: %w", io.ErrUnexpectedEOF)
+	errDeadPeer    = fmt.Errorf("websocket: the connection is over: %w", ErrPongTimeout)
 	errStaleReader = errors.New("the reader's message was left for a later one")
 )

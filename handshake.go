@@ -43,6 +43,9 @@ func validKey(s string) bool {
 	return err == nil && n == 16
 }
 
+// retryAfter is after how many seconds a client may come back that was refused with status 503.
+const retryAfter = "5"
+
 // A refusal is why a server does not accept a request: the status of its response, and the text that both its body
 // and the error of Accept hold.
 type refusal struct {
@@ -73,6 +76,8 @@ func (e *refusal) setHeader(h http.Header, http1 bool) {
 			h["Upgrade"] = []string{"websocket"}
 			h["Connection"] = []string{"close", "Upgrade"}
 		}
+	case http.StatusServiceUnavailable:
+		h["Retry-After"] = []string{retryAfter} // RFC 9110, section 15.6.4
 	}
 }
 

@@ -112,7 +112,7 @@ func (l *pipeListener) dial(context.Context, string, string) (net.Conn, error) {
 func TestUpgradeOfUsedConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &pipeListener{make(chan net.Conn), make(chan struct{})}
-		handler := Handler(serveEcho, nil)
+		handler := Handler(serveEcho, &AcceptOptions{PingInterval: -1}) // the client does not read for hours
 		server := &http.Server{
 			ReadTimeout: time.Second, ReadHeaderTimeout: time.Second, WriteTimeout: time.Second, IdleTimeout: 10 * time.Second,
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

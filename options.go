@@ -5,6 +5,8 @@ const (
 	defaultReadLimit        = 1 << 20 // bytes
 	defaultWriteBufferLimit = 64 << 10
 	defaultCloseTimeout     = 5e9 // a time.Duration: 5 s
+	defaultPingInterval     = 30e9
+	defaultPongTimeout      = 10e9
 )
 
 // orDefault applies the rule of the options: zero is the default. A negative value stays as it is: no limit.

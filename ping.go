@@ -18,7 +18,7 @@ func (c *Conn) Ping(ctx context.Context) error {
 		c.pings.CompareAndSwap(nil, new(pingList))
 		l = c.pings.Load()
 	}
-	id, pong := l.add()
+	id, pong := l.add(sinceEpoch())
 	defer l.drop(id)
 	var payload [8]byte
 	binary.BigEndian.PutUint64(payload[:], id)
@@ -39,18 +39,24 @@ func (c *Conn) Ping(ctx context.Context) error {
 type pingList struct {
 	mu      sync.Mutex
 	last    uint64
-	waiting map[uint64]chan struct{}
+	waiting map[uint64]waitingPing
 }
 
-func (l *pingList) add() (id uint64, pong <-chan struct{}) {
+// A waitingPing is a ping that waits for its pong.
+type waitingPing struct {
+	pong chan struct{} // closed when it comes
+	sent int64         // see sinceEpoch
+}
+
+func (l *pingList) add(now int64) (id uint64, pong <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last++
 	ch := make(chan struct{})
 	if l.waiting == nil {
-		l.waiting = make(map[uint64]chan struct{})
+		l.waiting = make(map[uint64]waitingPing)
 	}
-	l.waiting[l.last] = ch
+	l.waiting[l.last] = waitingPing{ch, now}
 	return l.last, ch
 }
 
@@ -64,21 +70,23 @@ func (l *pingList) drop(id uint64) {
 }
 
 // pong takes note of a pong. It answers the ping whose payload it carries and all those before it: a peer may answer
-// only the latest of several pings (section 5.5.3). Unsolicited pongs are nothing.
-func (l *pingList) pong(payload []byte) {
+// only the latest of several pings (section 5.5.3). It returns when that ping was sent. Unsolicited pongs are nothing.
+func (l *pingList) pong(payload []byte) (sent int64, ok bool) {
 	if l == nil || len(payload) != 8 {
-		return
+		return 0, false
 	}
 	id := binary.BigEndian.Uint64(payload)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.waiting[id]; !ok {
-		return
+	answered, ok := l.waiting[id]
+	if !ok {
+		return 0, false
 	}
-	for i, ch := range l.waiting {
+	for i, p := range l.waiting {
 		if i <= id {
-			close(ch)
+			close(p.pong)
 			delete(l.waiting, i)
 		}
 	}
+	return answered.sent, true
 }

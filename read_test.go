@@ -146,7 +146,7 @@ func TestReadContextEndsLater(t *testing.T) {
 // A read deadline ends reads in progress and later ones, loses nothing, and is lifted by another.
 func TestReadDeadline(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
-		p := newPair(t, client, connConfig{}, netfake.Options{})
+		p := newPair(t, client, connConfig{pingInterval: -1}, netfake.Options{}) // the peer answers nothing
 		stream := p.Encode(text("hello"))
 		p.WriteRaw(stream[:len(stream)-2])
 

@@ -49,7 +49,8 @@ type AcceptOptions struct {
 	// OnPingReceived is called with the payload of each ping, by the goroutine that reads from the connection. The
 	// ping is answered if it returns true. It must not block; payload is valid until it returns.
 	OnPingReceived func(ctx context.Context, payload []byte) bool
-	// OnPongReceived is called with the payload of each pong, as OnPingReceived is for a ping.
+	// OnPongReceived is called with the payload of each pong, as OnPingReceived is for a ping. The pongs that answer
+	// the pings of PingInterval are not among them.
 	OnPongReceived func(ctx context.Context, payload []byte)
 
 	// ReadLimit is the most bytes that a message may have, after decompression. Default: 1 MiB; negative: no limit.
@@ -60,8 +61,21 @@ type AcceptOptions struct {
 	WriteBufferLimit int
 	// CloseTimeout bounds [Conn.Close]. Default: 5 seconds; negative: no limit.
 	CloseTimeout time.Duration
+	// PingInterval is how long the peer may be silent before it is sent a ping, if somebody is reading from the
+	// connection; the ping leaves up to half as much later. Any byte that arrives ends a silence. Default: 30 seconds;
+	// negative: there are no such pings, and nobody is judged by them.
+	PingInterval time.Duration
+	// PongTimeout is how long the peer may stay silent after such a ping, before the connection is over with
+	// [ErrPongTimeout]. It is judged only while somebody is reading, and only when the ping has left: a long message
+	// may be on its way before it. Default: 10 seconds; negative: pings are sent, but nobody is judged by them.
+	PongTimeout time.Duration
 	// SkipUTF8Validation delivers text messages without a check that they are UTF-8, which RFC 6455, section 8.1, demands.
 	SkipUTF8Validation bool
+
+	// MaxConnections is the most connections that a [Server] has at a time, those in the handshake included. Past it
+	// requests are refused with status 503 and a Retry-After header. Default, and negative: no limit. [Accept] does
+	// not heed it.
+	MaxConnections int
 }
 
 // Accept upgrades an HTTP request to a WebSocket connection (RFC 6455, section 4.2). Headers set on w before are sent
@@ -114,6 +128,8 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 		readLimit:        opts.ReadLimit,
 		writeBufferLimit: opts.WriteBufferLimit,
 		closeTimeout:     opts.CloseTimeout,
+		pingInterval:     opts.PingInterval,
+		pongTimeout:      opts.PongTimeout,
 		skipUTF8:         opts.SkipUTF8Validation,
 		onPing:           opts.OnPingReceived,
 		onPong:           opts.OnPongReceived,
@@ -161,8 +177,9 @@ func writeResponse(conn net.Conn, response []byte) error {
 
 // A Server is an [http.Handler] that upgrades every request it gets. It is made by [Handler].
 type Server struct {
-	serve func(c *Conn, r *http.Request)
-	opts  AcceptOptions
+	serve func(c *Conn, r *http.Request) // immutable
+	opts  AcceptOptions                  // immutable
+	live  connSet                        // has its own lock
 }
 
 // Handler returns an [http.Handler] that upgrades every request as [Accept] does, and then calls serve on a goroutine
@@ -186,9 +203,24 @@ func Handler(serve func(c *Conn, r *http.Request), opts *AcceptOptions) *Server 
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if no := s.live.reserve(s.opts.MaxConnections); no != nil {
+		_ = sendRefusal(w, r, no)
+		return
+	}
+	taken := false
+	defer func() {
+		if !taken {
+			s.live.release(nil)
+		}
+	}()
 	c, err := Accept(w, r, &s.opts)
 	if err != nil {
 		return // the client has been told
+	}
+	taken = true
+	if down, ended := s.live.add(c); down {
+		go s.turnAway(c, ended)
+		return
 	}
 	ctx := r.Context()
 	server, _ := ctx.Value(http.ServerContextKey).(*http.Server)
@@ -198,7 +230,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serveConn is the goroutine of a connection. Nothing but the call of serve may keep r, and the frames stay small:
 // this is the stack that idle connections pay for.
 func (s *Server) serveConn(c *Conn, r *http.Request, server *http.Server) {
-	defer finish(c, server)
+	defer s.finish(c, server)
 	s.serve(c, r)
 }
 
@@ -227,7 +259,7 @@ func (x *connContext) Err() error                  { return x.made().Err() }
 func (x *connContext) Value(key any) any           { return x.made().Value(key) }
 
 // finish is deferred around serve.
-func finish(c *Conn, server *http.Server) {
+func (s *Server) finish(c *Conn, server *http.Server) {
 	code := StatusNormalClosure
 	if v := recover(); v != nil {
 		code = StatusInternalError
@@ -236,6 +268,7 @@ func finish(c *Conn, server *http.Server) {
 		}
 	}
 	_ = c.Close(code, "") // fails if serve has closed the connection: all the same
+	s.live.release(c)
 }
 
 // reportPanic logs as net/http does for a handler.

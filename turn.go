@@ -19,6 +19,9 @@ const (
 	turnContended // held, and somebody may wait
 )
 
+// held reports whether somebody holds the turn.
+func (t *turn) held() bool { return t.state.Load() != turnFree }
+
 // tryLock takes the turn if it is free.
 func (t *turn) tryLock() bool { return t.state.CompareAndSwap(turnFree, turnHeld) }
 

@@ -1,0 +1,215 @@
+package websocket
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"sync/atomic"
+	"time"
+)
+
+// A heartbeat finds out whether a silent peer is still there. It costs one timer a connection, and the reader one
+// load each time that it has waited for bytes: the reader raises a flag, and the timer looks at it now and then.
+//
+// While the flag is raised between any two looks, half an interval apart, nothing else happens. After two looks in a
+// row that found nothing a ping goes out, if somebody is reading, and the looks come closer together. The peer is dead
+// if each of them, until the pong timeout is over, finds that nothing has arrived while somebody is reading. So the
+// first look after a process was stopped for a while ends no connection: its reader gets the time to read what waits.
+type heartbeat struct {
+	interval time.Duration // immutable; negative: none of this happens
+	timeout  time.Duration // immutable; negative: nobody is judged
+
+	heard atomic.Bool   // something has arrived since the last look. The reader sets it, the timer clears it
+	away  atomic.Bool   // the reader is with the application, in a callback. Written by the holder of the reader's turn
+	id    atomic.Uint32 // payload of the last ping, 0 when its pong has come
+	sent  atomic.Int64  // when it was made: see sinceEpoch
+	rtt   atomic.Int64  // the last round-trip time, in nanoseconds; 0: none
+
+	timer *time.Timer // guarded by lifetime.mu; nil if there is no heartbeat
+
+	// The rest belongs to the timer's function, which is not called again until it has set the timer.
+
+	quiet  bool          // the last look found nothing
+	pinged bool          // the next look is for the answer to a ping
+	out    bool          // that ping has left, or nothing was before it
+	mark   uint32        // sender.takes when the last ping was made
+	seen   uint32        // sender.takes at the last look; while the ping has not left
+	waited time.Duration // for the answer
+	since  time.Duration // since the ping was made
+}
+
+// epoch is what the times of pings are relative to: a difference is half the size of a [time.Time], and monotonic.
+var epoch = time.Now()
+
+func sinceEpoch() int64 { return int64(time.Since(epoch)) }
+
+// RoundTripTime returns how long the last ping that was answered had to wait for its pong, be it one of [Conn.Ping] or
+// of PingInterval: 0 if there was none yet. What was written before the ping, and had to go out first, is part of it.
+func (c *Conn) RoundTripTime() time.Duration { return time.Duration(c.beat.rtt.Load()) }
+
+// startHeartbeat is the last step of making a Conn.
+func (c *Conn) startHeartbeat(cfg *connConfig) {
+	h := &c.beat
+	h.interval = orDefault(cfg.pingInterval, defaultPingInterval)
+	h.timeout = orDefault(cfg.pongTimeout, defaultPongTimeout)
+	if h.interval < 0 {
+		return
+	}
+	// The first interval is shorter, by half at most: connections that were made at once are not to ping at once for ever.
+	early, _ := bits.Mul64(uint64(h.interval/2), uint64(newMaskingKey())<<32)
+	h.quiet, h.out = true, true
+	c.life.mu.Lock()
+	h.timer = time.AfterFunc(h.interval-time.Duration(early), c.look)
+	c.life.mu.Unlock()
+}
+
+// look is called by the timer.
+func (c *Conn) look() {
+	if c.life.isOver.Load() {
+		return
+	}
+	h := &c.beat
+	heard := h.heard.Swap(false)
+	reading := c.r.turn.held() && !h.away.Load()
+	if h.pinged {
+		c.lookForAnswer(heard, reading)
+		return
+	}
+	quiet := h.quiet
+	h.quiet = !heard
+	if heard || !quiet || !reading {
+		c.lookAgain(h.interval / 2)
+		return
+	}
+	h.pinged, h.waited, h.since = true, 0, 0
+	flush := c.makePing()
+	c.lookAgain(h.step())
+	if flush {
+		c.w.flush() // it may wait for the peer: the next look does not wait with it
+	}
+}
+
+// lookForAnswer is look after a ping.
+func (c *Conn) lookForAnswer(heard, reading bool) {
+	h := &c.beat
+	step := h.step()
+	h.waited += step
+	h.since += step
+	if heard || !reading || h.timeout < 0 {
+		// Alive, or not to be judged. The next ping is due an interval after this one.
+		h.pinged = false
+		h.quiet = true
+		c.lookAgain(max(0, h.interval-h.since))
+		return
+	}
+	if !h.out {
+		// What was before the ping goes first. A peer that takes nothing of it is judged like one that does not
+		// answer; but how much of a long payload it has taken nobody knows.
+		out, long, takes := c.w.pingOut(h.mark)
+		if out || long || takes != h.seen {
+			h.out, h.seen, h.waited = out, takes, 0
+		}
+	}
+	if h.waited >= h.timeout {
+		c.endDead()
+		return
+	}
+	c.lookAgain(h.step())
+}
+
+// step returns how long after a ping, or after the last look for its answer, the next look is.
+func (h *heartbeat) step() time.Duration {
+	step := h.interval / 8
+	if h.timeout >= 0 {
+		step = min(step, h.timeout/4, h.timeout-h.waited)
+	}
+	return max(1, step)
+}
+
+// lookAgain sets the timer, unless the connection has ended.
+func (c *Conn) lookAgain(d time.Duration) {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	if !c.life.isOver.Load() {
+		c.beat.timer.Reset(d)
+	}
+}
+
+// makePing gathers a ping, unless the last one has not left yet. It reports whether the caller must flush.
+func (c *Conn) makePing() (flush bool) {
+	h, w := &c.beat, &c.w
+	id := newMaskingKey() | 1 // not 0. Nobody can answer it before it has come
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil || !h.out && !w.passed(h.mark) {
+		return false
+	}
+	h.id.Store(0) // see answered
+	h.sent.Store(sinceEpoch())
+	h.id.Store(id)
+	h.mark, h.seen = w.takes, w.takes
+	h.out = w.free()
+	var payload [4]byte
+	binary.BigEndian.PutUint32(payload[:], id)
+	w.appendControl(opPing, payload[:]) // cannot fail: there is no close frame yet
+	if flush = w.free() && !w.armed; flush {
+		w.armed = true // the caller is the flusher
+	}
+	return flush
+}
+
+// passed reports whether what gathered when the wire had been taken so many times has been written. The lock is held.
+func (w *sender) passed(takes uint32) bool {
+	n := w.takes - takes
+	return n > 1 || n == 1 && !w.owned
+}
+
+// pingOut reports whether the ping has left that was made when the wire had been taken mark times, whether a long
+// payload is being written, and how often the wire has been taken.
+func (w *sender) pingOut(mark uint32) (out, long bool, takes uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.passed(mark), w.owned && w.long, w.takes
+}
+
+// endDead ends the connection, for the peer is dead. If it is not, it may as well know why: the close frame gets one
+// attempt that does not block.
+func (c *Conn) endDead() {
+	if _, first := c.life.over(errDeadPeer); !first {
+		return
+	}
+	payload, _ := appendClosePayload(nil, StatusInternalError, "no pong in time")
+	w := &c.w
+	w.mu.Lock()
+	if w.err == nil {
+		w.err, w.late = errDeadPeer, nil
+		w.appendControl(opClose, payload)
+	}
+	w.mu.Unlock()
+	w.tryFlush()
+	c.end(errDeadPeer)
+}
+
+// pong takes note of a pong. It reports whether it is the application's: those that answer a heartbeat are not.
+func (c *Conn) pong(payload []byte) bool {
+	h := &c.beat
+	if len(payload) == 4 && h.answered(binary.BigEndian.Uint32(payload)) {
+		return false
+	}
+	if sent, ok := c.pings.Load().pong(payload); ok {
+		h.measured(sent)
+	}
+	return true
+}
+
+// answered reports whether id is that of the last ping, which had no answer so far.
+func (h *heartbeat) answered(id uint32) bool {
+	sent := h.sent.Load() // of a later ping? Then id is not h.id any more
+	if id == 0 || !h.id.CompareAndSwap(id, 0) {
+		return false
+	}
+	h.measured(sent)
+	return true
+}
+
+// measured notes the round trip of a ping that was sent at the time given, and has come back now.
+func (h *heartbeat) measured(sent int64) { h.rtt.Store(max(1, sinceEpoch()-sent)) }

@@ -1,0 +1,205 @@
+package websocket
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Shutdown ends the server in a polite way. From now on requests are refused with status 503 and a Retry-After
+// header. Each connection is closed with StatusGoingAway: 1000 of them a second, so that their clients do not all come
+// back at the same moment, or as many as it takes to be through after 10 seconds, or after half the time that is left
+// until ctx's deadline. A message that is being read by serve may still arrive there, but nothing is sent behind the
+// close frame.
+//
+// Shutdown returns nil when all connections have ended and serve has returned for each of them. When ctx ends first,
+// the connections that are left are ended as [Server.Close] does it, and the error is ctx.Err().
+//
+// [http.Server.Shutdown] does not know of WebSocket connections. It calls Shutdown if that was registered with
+// [http.Server.RegisterOnShutdown], but does not wait for it: the program has to.
+//
+// Shutdown may be called at any time, more than once, and from several goroutines, but not by serve, which it waits
+// for. The server cannot be used again.
+func (s *Server) Shutdown(ctx context.Context) error {
+	conns := s.live.stop(false)
+	if !closeSlowly(ctx, conns) || !s.live.wait(ctx) {
+		s.Close()
+		return ctx.Err()
+	}
+	return nil
+}
+
+// Close ends the server and all its connections at once, without closing handshakes, as [Conn.CloseNow] does it.
+// Requests are refused from now on. It does not wait for serve to return. The error is nil.
+//
+// Close may be called at any time, more than once, also while Shutdown is at work.
+func (s *Server) Close() error {
+	conns := s.live.stop(true)
+	work := make(chan *Conn)
+	var workers sync.WaitGroup
+	for range min(len(conns), closers) {
+		workers.Go(func() {
+			for c := range work {
+				c.CloseNow()
+			}
+		})
+	}
+	for _, c := range conns {
+		work <- c
+	}
+	close(work)
+	workers.Wait()
+	return nil
+}
+
+// Connections returns how many connections the server has: those in the handshake and those for which serve has not
+// returned.
+func (s *Server) Connections() int {
+	l := &s.live
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.n
+}
+
+const (
+	// shutdownRate is how many connections are closed in a second when nothing demands more.
+	shutdownRate = 1000
+	// shutdownSpread is the longest time over which connections are closed.
+	shutdownSpread = 10 * time.Second
+	// shutdownStep is the time between two batches.
+	shutdownStep = 10 * time.Millisecond
+	// closers is how many goroutines end connections at once. A TLS connection whose peer takes nothing needs some
+	// milliseconds.
+	closers = 64
+	// attendants is how many goroutines at most read from connections that are being closed and that nobody reads.
+	attendants = 1024
+)
+
+// closeSlowly closes conns over time. It does not wait for the peers, and reports whether it got through before ctx
+// ended.
+func closeSlowly(ctx context.Context, conns []*Conn) bool {
+	spread := min(time.Duration(len(conns))*time.Second/shutdownRate, shutdownSpread)
+	if deadline, ok := ctx.Deadline(); ok {
+		spread = min(spread, time.Until(deadline)/2)
+	}
+	steps := max(1, int(spread/shutdownStep))
+	var attending atomic.Int32
+	var ticker *time.Ticker
+	for step := range steps {
+		if step > 0 {
+			if ticker == nil {
+				ticker = time.NewTicker(shutdownStep)
+				defer ticker.Stop()
+			}
+			select {
+			case <-ctx.Done():
+				return false
+			case <-ticker.C:
+			}
+		}
+		for _, c := range conns[len(conns)*step/steps : len(conns)*(step+1)/steps] {
+			if !c.postClose(StatusGoingAway) || attending.Load() >= attendants {
+				continue // serve reads, or will when it returns, or the close timeout ends the connection
+			}
+			attending.Add(1)
+			go func() {
+				c.awaitClose(context.Background())
+				attending.Add(-1)
+			}()
+		}
+	}
+	return true
+}
+
+// turnAway ends a connection that was in its handshake when the server was shut down: nobody has seen it yet.
+func (s *Server) turnAway(c *Conn, ended bool) {
+	if ended {
+		c.CloseNow()
+	} else {
+		_ = c.Close(StatusGoingAway, "")
+	}
+	s.live.release(c)
+}
+
+// A connSet is the connections of a Server.
+type connSet struct {
+	mu    sync.Mutex // guards what follows; never held across I/O or a wait
+	n     int        // with those in the handshake
+	all   map[*Conn]struct{}
+	down  bool          // no more connections
+	ended bool          // Close was called
+	empty chan struct{} // closed when n is 0, and dropped; nil: nobody waits
+}
+
+// reserve takes a place for a connection, of which there are limit (0: any number), or returns why it may not be.
+func (l *connSet) reserve(limit int) *refusal {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.down:
+		return refuse(http.StatusServiceUnavailable, "the server is shutting down")
+	case limit > 0 && l.n >= limit:
+		return refuse(http.StatusServiceUnavailable, "the server has as many connections as it takes")
+	}
+	l.n++
+	return nil
+}
+
+// add makes c the connection of a place. It reports whether the server was shut down meanwhile, and whether it was
+// closed: nobody else closes c then, though Close still ends it.
+func (l *connSet) add(c *Conn) (down, ended bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all == nil {
+		l.all = make(map[*Conn]struct{})
+	}
+	l.all[c] = struct{}{}
+	return l.down, l.ended
+}
+
+// stop lets no more connections in, and returns those that there are.
+func (l *connSet) stop(ended bool) []*Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down = true
+	l.ended = l.ended || ended
+	conns := make([]*Conn, 0, len(l.all))
+	for c := range l.all {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// wait waits until all places are free, and reports whether they were before ctx ended.
+func (l *connSet) wait(ctx context.Context) bool {
+	l.mu.Lock()
+	if l.n == 0 {
+		l.mu.Unlock()
+		return true
+	}
+	if l.empty == nil {
+		l.empty = make(chan struct{})
+	}
+	empty := l.empty
+	l.mu.Unlock()
+	select {
+	case <-empty:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// release gives a place back; c is its connection, or nil.
+func (l *connSet) release(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.all, c)
+	l.n--
+	if l.n == 0 && l.empty != nil {
+		close(l.empty)
+		l.empty = nil
+	}
+}
