@@ -21,6 +21,9 @@ func TestHostileFragmentFlood(t *testing.T) {
 		{65_536, 64}, // 4 MiB, as the Autobahn suite sends it
 	} {
 		n := test.fragments
+		if raceEnabled {
+			n /= 16
+		}
 		for how := range reads {
 			bothRoles(t, func(t *testing.T, client bool) {
 				p := newPair(t, client, connConfig{readLimit: int64(n * test.size)}, netfake.Options{Buffer: 256 << 10})
