@@ -104,7 +104,9 @@ interop: ## our ends against those of other libraries, in the nested module benc
 
 .PHONY: browser
 browser: ## two windows of each example in a headless Chromium; screenshots in artifacts/ (needs node, npm, chromium)
-	cd examples/browsertest && npm ci --no-audit --no-fund && CHROMIUM=$(CHROMIUM) node run.mjs $(EXAMPLES)
+	npm ci --ignore-scripts --no-audit --no-fund --prefix examples/browsertest
+	node --test examples/browsertest/*.test.mjs
+	CHROMIUM=$(CHROMIUM) node examples/browsertest/run.mjs $(EXAMPLES)
 
 # Set to -race to run our ends under the race detector.
 REALPEERS_RACE ?=

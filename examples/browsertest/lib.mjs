@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -74,10 +75,47 @@ export class Server {
   }
 }
 
+// A Line is a way to a server that can be cut: a TCP proxy.
+export class Line {
+  #sockets = new Set();
+
+  static async to(url) {
+    const line = new Line();
+    line.target = new URL(url);
+    await line.mend();
+    line.url = `http://127.0.0.1:${line.port}/`;
+    return line;
+  }
+
+  // mend lets connections through.
+  mend() {
+    this.listener = createServer((near) => {
+      const far = createConnection(this.target.port, this.target.hostname);
+      for (const [from, to] of [[near, far], [far, near]]) {
+        this.#sockets.add(from);
+        from.pipe(to);
+        from.on('error', () => {});
+        from.on('close', () => { this.#sockets.delete(from); to.destroy(); });
+      }
+    });
+    return new Promise((resolve, reject) => {
+      this.listener.once('error', reject);
+      this.listener.listen(this.port ?? 0, '127.0.0.1', () => { this.port = this.listener.address().port; resolve(); });
+    });
+  }
+
+  // cut ends all connections and lets no new ones through.
+  cut() {
+    const closed = new Promise((resolve) => this.listener.close(resolve));
+    for (const socket of this.#sockets) socket.destroy();
+    return closed;
+  }
+}
+
 // A Stage is what a scenario gets: a server that runs (server, url), and windows.
 export class Stage {
   constructor(name, browser, refresh) {
-    Object.assign(this, { name, browser, refresh, windows: [] });
+    Object.assign(this, { name, browser, refresh, windows: [], lines: [] });
   }
 
   async start(...args) {
@@ -88,6 +126,12 @@ export class Stage {
   // restart starts the server again where it was.
   async restart() {
     this.server = await Server.start(this.name, this.server.addr);
+  }
+
+  // line returns a new way to the server.
+  async line() {
+    this.lines.push(await Line.to(this.url));
+    return this.lines.at(-1);
   }
 
   step(text) {
@@ -111,10 +155,10 @@ export class Stage {
     return this.open({ viewport: { width: 380, height: 760 }, colorScheme: 'dark', ...options });
   }
 
-  // quiet fails if a browser complained about anything but the connections that a stopped server refuses.
+  // quiet fails if a browser complained about anything but the connections that a stopped server, or a cut line, refuses.
   quiet() {
     for (const page of this.windows) {
-      assert.deepEqual(page.complaints.filter((text) => !text.includes('ERR_CONNECTION_REFUSED')), [], `the browser on ${page.url()}`);
+      assert.deepEqual(page.complaints.filter((text) => !/ERR_CONNECTION_(REFUSED|RESET)/.test(text)), [], `the browser on ${page.url()}`);
     }
   }
 
@@ -138,6 +182,7 @@ export class Stage {
   }
 
   async close() {
+    for (const line of this.lines) if (line.listener.listening) await line.cut();
     await Promise.all([...new Set(this.windows.map((page) => page.context()))].map((context) => context.close()));
   }
 }

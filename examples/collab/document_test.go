@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// A writer is a client without a connection: what it has sent and what it has been sent is in queues, which the test
-// delivers when it likes.
-type writer struct {
+// A simulated client has no connection: what it sends and what it is sent is in queues, which the test delivers when it
+// likes.
+type simulated struct {
 	name     string
 	text     text
 	revision int
@@ -27,12 +27,12 @@ type sent struct {
 	op            operation
 }
 
-func (w *writer) edit(op operation) {
+func (w *simulated) edit(op operation) {
 	w.text = must(w.text, op)
 	w.pending = append(w.pending, op)
 }
 
-func (w *writer) send() {
+func (w *simulated) send() {
 	if !w.sent && len(w.pending) > 0 {
 		w.sent = true
 		w.seq++
@@ -40,7 +40,7 @@ func (w *writer) send() {
 	}
 }
 
-func (w *writer) receive(c change) error {
+func (w *simulated) receive(c change) error {
 	if c.Revision != w.revision+1 {
 		return fmt.Errorf("%s has revision %d and got %d", w.name, w.revision, c.Revision)
 	}
@@ -67,11 +67,11 @@ func TestClientsConverge(t *testing.T) {
 	r := rand.New(rand.NewPCG(6455, 3))
 	for round := range 200 {
 		d := &document{text: randomText(r, 30)}
-		var ws []*writer
+		var ws []*simulated
 		for i := range 2 + r.IntN(4) {
-			ws = append(ws, &writer{name: fmt.Sprint(i), text: slices.Clone(d.text)})
+			ws = append(ws, &simulated{name: fmt.Sprint(i), text: slices.Clone(d.text)})
 		}
-		deliverOut := func(w *writer) {
+		deliverOut := func(w *simulated) {
 			if len(w.out) == 0 {
 				return
 			}
@@ -85,7 +85,7 @@ func TestClientsConverge(t *testing.T) {
 				other.in = append(other.in, c)
 			}
 		}
-		deliverIn := func(w *writer) {
+		deliverIn := func(w *simulated) {
 			if len(w.in) == 0 {
 				return
 			}
@@ -107,7 +107,7 @@ func TestClientsConverge(t *testing.T) {
 				deliverIn(w)
 			}
 		}
-		busy := func(w *writer) bool { return len(w.out)+len(w.in)+len(w.pending) > 0 }
+		busy := func(w *simulated) bool { return len(w.out)+len(w.in)+len(w.pending) > 0 }
 		for slices.ContainsFunc(ws, busy) {
 			for _, w := range ws {
 				w.send()

@@ -142,6 +142,25 @@ func shorten(amount, n int) int {
 	return amount - n
 }
 
+// move returns where a position in the text is after op. What is inserted right there stays behind it.
+func (op operation) move(position int) int {
+	at, moved := 0, position
+	for _, s := range op {
+		switch {
+		case at > position || at == position && s.n == 0:
+			return moved
+		case s.n == 0:
+			moved += len(s.insert)
+		case s.n > 0:
+			at += s.n
+		default:
+			moved -= min(-s.n, position-at)
+			at -= s.n
+		}
+	}
+	return moved
+}
+
 func (op operation) MarshalJSON() ([]byte, error) {
 	steps := make([]any, len(op))
 	for i, s := range op {

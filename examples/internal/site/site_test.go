@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -126,6 +128,30 @@ func TestHandler(t *testing.T) {
 		}
 		if !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
 			t.Errorf("GET %s: Content-Security-Policy is %q", path, w.Header().Get("Content-Security-Policy"))
+		}
+	}
+}
+
+// No page loads anything from elsewhere, and what a user wrote never becomes HTML.
+func TestPages(t *testing.T) {
+	files, err := filepath.Glob("../../*/page/*")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%d files of pages, %v", len(files), err)
+	}
+	more, err := filepath.Glob("shared/*")
+	if err != nil || len(more) < 2 {
+		t.Fatalf("%d shared files, %v", len(more), err)
+	}
+	for _, file := range append(files, more...) {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range []string{"https://", "src=\"http", "src=\"//", "innerHTML", "outerHTML", "insertAdjacentHTML",
+			"document.write", "@import", "eval("} {
+			if strings.Contains(string(data), word) {
+				t.Errorf("%s has %q in it", file, word)
+			}
 		}
 	}
 }
