@@ -48,14 +48,6 @@ func (y *history) expire(now time.Time) {
 	}
 }
 
-// expiry returns when the last message will be too old. ok is false if there is none, or if it never will.
-func (y *history) expiry() (at time.Time, ok bool) {
-	if y.len() == 0 || y.limits.Age < 0 {
-		return time.Time{}, false
-	}
-	return y.kept[len(y.kept)-1].at.Add(y.limits.Age), true
-}
-
 func (y *history) dropFirst() {
 	y.bytes -= y.kept[y.first].size
 	y.kept[y.first] = nil

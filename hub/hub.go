@@ -241,6 +241,25 @@ func (h *Hub) findOrMake(name string) *topic {
 	}
 }
 
+// pin keeps topics in place while the engine is told that somebody is interested in them.
+func (h *Hub) pin(topics []string) {
+	for _, name := range topics {
+		t := h.findOrMake(name)
+		t.pins++
+		h.engine.interested(t)
+		t.unlock()
+	}
+}
+
+// unpin undoes pin.
+func (h *Hub) unpin(topics []string) {
+	for _, name := range topics {
+		t := h.find(name) // pinned, so it is there
+		t.pins--
+		t.unlock()
+	}
+}
+
 // remove takes t, which is locked, out of the map.
 func (h *Hub) remove(t *topic) {
 	s := h.shard(t.name)

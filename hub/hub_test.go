@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/internal/netfake"
@@ -75,14 +78,17 @@ func TestBadType(t *testing.T) {
 	}
 }
 
-// What one goroutine sends and publishes arrives in that order, in as few writes as can be; an idle subscriber has no
-// goroutine.
+// What one goroutine sends and publishes arrives in that order, and what waits leaves in one write. An idle subscriber
+// has no goroutine.
 func TestOrderAndWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(nil)
-		c := join(t, h, "x")
-		synctest.Wait()
-		before, goroutines := c.server.Stats().Writes, runtime.NumGoroutine()
+		idle := runtime.NumGoroutine() + 1 // the reader's
+		c := stall(t, h)
+		if got := runtime.NumGoroutine(); got != idle+1 {
+			t.Errorf("%d goroutines with a queue, want %d", got, idle+1)
+		}
+		before := c.server.Stats().Writes
 		var want []string
 		for i := range 40 {
 			text := fmt.Sprint(i)
@@ -93,14 +99,16 @@ func TestOrderAndWrites(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		synctest.Wait()
+		c.ReadFrame()
 		c.want(want...)
-		if got := c.server.Stats().Writes - before; got > 10 {
+		if got := c.server.Stats().Writes - before; got != 1 {
 			t.Errorf("%d messages took %d writes", len(want), got)
 		}
-		if got := runtime.NumGoroutine(); got != goroutines {
-			t.Errorf("%d goroutines, %d before", got, goroutines)
+		synctest.Wait()
+		if got := runtime.NumGoroutine(); got != idle {
+			t.Errorf("%d goroutines with an empty queue, want %d", got, idle)
 		}
+		c.want()
 	})
 }
 
@@ -227,6 +235,139 @@ func TestDisconnectStalled(t *testing.T) {
 		synctest.Wait()
 		if got := runtime.NumGoroutine(); got != before {
 			t.Errorf("%d goroutines, %d before", got, before)
+		}
+	})
+}
+
+// Close sends what waits first.
+func TestSubscriberClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(nil)
+		for _, stalled := range []bool{true, false} {
+			var c *client
+			if stalled {
+				c = stall(t, h)
+			} else {
+				c = join(t, h, "x")
+			}
+			publish(t, h, "x", "before")
+			c.s.Close(4000, "bye")
+			c.s.Close(4001, "again")
+			publish(t, h, "x", "after")
+			if err := c.s.Err(); !errors.Is(err, ErrLeft) {
+				t.Errorf("Err: %v", err)
+			}
+			synctest.Wait()
+			if stalled {
+				c.ReadFrame()
+			}
+			c.want("before")
+			if reason := c.WantClose(4000); reason != "bye" {
+				t.Errorf("reason %q", reason)
+			}
+			c.WriteClose(4000, "")
+			c.WantEOF()
+		}
+	})
+}
+
+// A connection that broke leaves at the first message that cannot be written, and Close still ends it.
+func TestBrokenConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(nil)
+		c := connect(t, h, netfake.Options{}, nil)
+		s := h.Join(c.conn) // of which nobody takes care
+		if err := s.Subscribe(t.Context(), "x"); err != nil {
+			t.Fatal(err)
+		}
+		c.Conn.(*netfake.Conn).Reset()
+		publish(t, h, "x", "1")
+		synctest.Wait()
+		if err := s.Err(); err == nil || errors.Is(err, ErrLeft) || errors.Is(err, ErrClosed) {
+			t.Errorf("Err: %v", err)
+		}
+		if h.Subscribers("x") != 0 || h.Stats().Subscribers != 0 || h.Stats().Topics != 0 {
+			t.Errorf("%+v", h.Stats())
+		}
+		s.Close(1000, "")
+		s.Leave()
+	})
+}
+
+// Subscribers come and go, the hub is closed, and nothing is left.
+func TestComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(&Options{History: History{Messages: 10, Age: time.Second}, WhenFull: DropOldest})
+		topics := []string{"a", "b", "c", "d", "e"}
+		var clients []*client
+		for range 6 {
+			c := connect(t, h, netfake.Options{}, nil)
+			clients = append(clients, c)
+			go io.Copy(io.Discard, c.Conn)
+		}
+		var publishers, movers sync.WaitGroup
+		stop := make(chan struct{})
+		for i := range 3 {
+			publishers.Go(func() {
+				for n := i; ; n++ {
+					select {
+					case <-stop:
+						return
+					default:
+						h.Publish(context.Background(), topics[n%len(topics)], websocket.MessageText, []byte("text"))
+					}
+				}
+			})
+		}
+		for i, c := range clients {
+			for k := range 2 { // one subscriber, used by two goroutines
+				movers.Go(func() {
+					for n := range 300 {
+						topic := topics[(n*(i+1)+k)%len(topics)]
+						if n%2 == 0 {
+							c.s.Subscribe(context.Background(), topic, "a")
+						} else {
+							c.s.Unsubscribe(topic)
+						}
+						h.Subscribers(topic)
+						if n == 250 && i%2 == 0 {
+							c.s.Leave()
+						}
+					}
+				})
+			}
+		}
+		movers.Wait()
+		close(stop)
+		publishers.Wait()
+		for i, c := range clients {
+			want := map[string]bool{}
+			for _, name := range c.s.Topics() {
+				want[name] = true
+			}
+			if i%2 == 0 && len(want) > 0 {
+				t.Errorf("subscriber %d has left, and has %v", i, want)
+			}
+			for _, name := range topics {
+				topic := h.find(name)
+				if topic == nil {
+					continue
+				}
+				if got := slices.Contains(topic.subs, c.s); got != want[name] {
+					t.Errorf("subscriber %d, topic %s: %v on one side, %v on the other", i, name, want[name], got)
+				}
+				topic.unlock()
+			}
+		}
+		h.Close()
+		if st := h.Stats(); st.Topics != 0 {
+			t.Errorf("%+v", st)
+		}
+		if err := clients[1].s.Subscribe(context.Background(), "a"); !errors.Is(err, ErrClosed) {
+			t.Errorf("Subscribe after Close: %v", err)
+		}
+		if err := clients[1].s.Send(websocket.MessageText, nil); !errors.Is(err, ErrClosed) {
+			t.Errorf("Send after Close: %v", err)
 		}
 	})
 }

@@ -75,8 +75,8 @@ type History struct {
 	Messages int
 	// Bytes bounds their size, as it is sent. Default: 1 MiB; negative: no limit.
 	Bytes int
-	// Age is how long a message is kept. Default: 5 minutes; negative: no limit. A topic without subscribers
-	// vanishes, and its positions with it, when its last message has reached that age.
+	// Age is how long a message is kept. Default: 5 minutes; negative: no limit. A topic that has had no subscriber
+	// and no message for so long vanishes, and its positions with it.
 	Age time.Duration
 }
 

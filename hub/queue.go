@@ -121,6 +121,11 @@ func (s *Subscriber) push(m *message) {
 	}
 	s.queue = append(s.queue, m)
 	s.bytes += m.size
+	s.wakeFlusher()
+}
+
+// wakeFlusher starts the flusher, unless it is there. The lock is held.
+func (s *Subscriber) wakeFlusher() {
 	if s.flushing {
 		return
 	}
@@ -141,22 +146,26 @@ func (s *Subscriber) empty() {
 func (s *Subscriber) flush() {
 	var batch [batchMessages]*websocket.PreparedMessage
 	for {
-		n := s.take(&batch)
-		if n == 0 {
-			return
+		n, bye := s.take(&batch)
+		if n > 0 {
+			err := s.conn.WritePrepared(context.Background(), batch[:n]...)
+			clear(batch[:n])
+			if err == nil {
+				s.hub.delivered.Add(uint64(n))
+				continue
+			}
+			bye = s.fail(err)
 		}
-		err := s.conn.WritePrepared(context.Background(), batch[:n]...)
-		clear(batch[:n])
-		if err != nil {
-			s.fail(err)
-			return
+		if bye != nil {
+			s.conn.Close(bye.code, bye.reason)
 		}
-		s.hub.delivered.Add(uint64(n))
+		return
 	}
 }
 
-// take takes what can be written at once out of the queue. If there is nothing, the flusher's work is done.
-func (s *Subscriber) take(batch *[batchMessages]*websocket.PreparedMessage) (n int) {
+// take takes what can be written at once out of the queue. If there is nothing, the flusher has only to do what bye
+// says.
+func (s *Subscriber) take(batch *[batchMessages]*websocket.PreparedMessage) (n int, bye *closing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	bytes := 0
@@ -178,15 +187,17 @@ func (s *Subscriber) take(batch *[batchMessages]*websocket.PreparedMessage) (n i
 	if n == 0 {
 		s.flushing = false
 	}
-	return n
+	return n, s.bye
 }
 
-// fail ends the subscription of a connection that cannot be written to.
-func (s *Subscriber) fail(err error) {
+// fail ends the subscriptions of a connection that cannot be written to.
+func (s *Subscriber) fail(err error) (bye *closing) {
 	s.mu.Lock()
 	s.endLocked(err)
 	s.empty()
 	s.flushing = false
+	bye = s.bye
 	s.mu.Unlock()
 	s.leaveTopics()
+	return bye
 }

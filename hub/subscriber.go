@@ -23,13 +23,20 @@ type Subscriber struct {
 	flushing          bool   // the flusher is at work, or on its way
 	flusher           func() // its body, made once
 	dropped           uint64
-	err               error // why it is a subscriber no more
+	bye               *closing // what the flusher does when nothing waits any more; nil: nothing
+	err               error    // why it is a subscriber no more
 }
 
 // A membership is a topic of a subscriber, and where the topic has it.
 type membership struct {
 	topic *topic
 	index int
+}
+
+// closing is how a connection is to be closed.
+type closing struct {
+	code   websocket.StatusCode
+	reason string
 }
 
 // From says where a subscription begins, and what the subscriber gets before the messages that are published from
@@ -63,35 +70,12 @@ func (s *Subscriber) Conn() *websocket.Conn { return s.conn }
 // Subscribe subscribes to topics: what is published there from now on is sent to the connection. A topic that the
 // subscriber has already stays as it is.
 //
-// ctx bounds the time that the Broker takes, if the hub has one. When Subscribe returns nil, the engine knows of the
-// subscriptions, or is lost at the moment and will know of them when it is back. After an error the subscriber has
-// none of those topics that it did not have before.
+// With a Broker, Subscribe returns when the engine has confirmed the subscriptions, or is lost at the moment: it is
+// told of them when it is back. ctx bounds that. After an error there is none of the subscriptions that were not
+// there before.
 func (s *Subscriber) Subscribe(ctx context.Context, topics ...string) error {
-	added := make([]string, 0, 8)
-	var err error
-	for _, name := range topics {
-		t := s.hub.findOrMake(name)
-		_, err = t.add(s, nil)
-		if err == nil {
-			s.hub.engine.interested(t)
-			added = append(added, name)
-		}
-		t.unlock()
-		if err == ErrSubscribed {
-			err = nil
-		}
-		if err != nil {
-			break
-		}
-	}
-	if err == nil {
-		err = s.hub.engine.settle(ctx, topics)
-	}
-	if err != nil {
-		s.Unsubscribe(added...)
-		return fmt.Errorf("hub: subscribe: %w", err)
-	}
-	return nil
+	_, err := s.subscribe(ctx, nil, topics)
+	return err
 }
 
 // SubscribeFrom subscribes to a topic that has a history, and sends what the client has missed of it. Between that and
@@ -100,15 +84,22 @@ func (s *Subscriber) Subscribe(ctx context.Context, topics ...string) error {
 //
 // ctx and other errors are as for Subscribe.
 func (s *Subscriber) SubscribeFrom(ctx context.Context, topic string, from From) (Start, error) {
-	t := s.hub.findOrMake(topic)
-	st, err := t.add(s, &from)
-	if err == nil {
-		s.hub.engine.interested(t)
+	return s.subscribe(ctx, &from, []string{topic})
+}
+
+func (s *Subscriber) subscribe(ctx context.Context, from *From, topics []string) (st Start, err error) {
+	h := s.hub
+	if err = s.Err(); err == nil && h.engine != nil {
+		h.pin(topics)
+		defer h.unpin(topics)
+		err = h.engine.settle(ctx, topics)
 	}
-	t.unlock()
-	if err == nil {
-		if err = s.hub.engine.settle(ctx, []string{topic}); err != nil {
-			s.Unsubscribe(topic)
+	for i := 0; i < len(topics) && err == nil; i++ {
+		t := h.findOrMake(topics[i])
+		st, err = t.add(s, from)
+		t.unlock()
+		if err == ErrSubscribed && from == nil {
+			err = nil
 		}
 	}
 	if err != nil {
@@ -143,6 +134,19 @@ func (s *Subscriber) Topics() []string {
 // The connection stays as it is; what waits for it is still sent.
 func (s *Subscriber) Leave() {
 	s.end(ErrLeft)
+	s.leaveTopics()
+}
+
+// Close ends all subscriptions, sends what waits, and then closes the connection as [websocket.Conn.Close] does with
+// code and reason. It does not wait for any of that.
+func (s *Subscriber) Close(code websocket.StatusCode, reason string) {
+	s.mu.Lock()
+	s.endLocked(ErrLeft)
+	if s.bye == nil {
+		s.bye = &closing{code, reason}
+		s.wakeFlusher()
+	}
+	s.mu.Unlock()
 	s.leaveTopics()
 }
 

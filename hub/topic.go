@@ -22,7 +22,9 @@ type topic struct {
 	hist     *history    // nil: none is kept
 	numbered bool        // last is from the engine
 	stale    bool        // messages behind last, which is from the engine, may have been lost
-	timer    *time.Timer // looks whether the history has become too old, while there are no subscribers
+	pins     int         // calls of Subscribe that wait for the engine
+	used     time.Time   // when the last subscriber left, or the last message came; zero without history
+	timer    *time.Timer // ends a topic that nobody has used for long
 }
 
 // A message is one that was published, as it waits in queues and histories. It is immutable.
@@ -48,7 +50,7 @@ func (t *topic) lock() bool {
 
 // unlock gives the lock back. A topic that is of no more use goes.
 func (t *topic) unlock() {
-	if !t.gone && len(t.subs) == 0 && !t.waitForAge() {
+	if !t.gone && len(t.subs) == 0 && t.pins == 0 && !t.lingers() {
 		t.gone = true
 		t.hub.remove(t)
 		t.hub.engine.uninterested(t)
@@ -56,23 +58,24 @@ func (t *topic) unlock() {
 	t.mu.Unlock()
 }
 
-// waitForAge reports whether the topic must stay for its history, and sees to it that its end is noticed.
-func (t *topic) waitForAge() bool {
-	if t.hist == nil {
+// lingers reports whether a topic without subscribers must stay for those who may come back, and sees to it that it
+// goes when it must no more.
+func (t *topic) lingers() bool {
+	if t.hist == nil || t.used.IsZero() {
 		return false
 	}
-	now := time.Now()
-	t.hist.expire(now)
-	if t.hist.len() == 0 {
-		return false
+	age := t.hist.limits.Age
+	if age < 0 {
+		return true
 	}
-	if at, ok := t.hist.expiry(); ok && t.timer == nil {
-		t.timer = time.AfterFunc(at.Sub(now), t.aged)
+	left := age - time.Since(t.used)
+	if left > 0 && t.timer == nil {
+		t.timer = time.AfterFunc(left, t.aged)
 	}
-	return true
+	return left > 0
 }
 
-// aged is called when the last message of a topic without subscribers was too old, if none has come since.
+// aged looks again whether a topic lingers.
 func (t *topic) aged() {
 	if t.lock() {
 		t.timer = nil
@@ -89,7 +92,7 @@ func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, now
 	m := &message{}
 	if t.hist != nil {
 		at = t.advance(at)
-		m.at = now
+		m.at, t.used = now, now
 	}
 	if h.opts.Encode != nil {
 		data = h.opts.Encode(nil, Message{Topic: t.name, Position: at, Type: typ, Data: data})
@@ -177,6 +180,9 @@ func (t *topic) drop(s *Subscriber) bool {
 	}
 	t.subs[last] = nil
 	t.subs = t.subs[:last]
+	if last == 0 && t.hist != nil {
+		t.used = time.Now()
+	}
 	if cap(t.subs) > 64 && last < cap(t.subs)/4 {
 		t.subs = append(make([]*Subscriber, 0, cap(t.subs)/2), t.subs...)
 	}

@@ -1,0 +1,100 @@
+package hub
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/internal/netfake"
+)
+
+// sink is a transport that takes everything.
+type sink struct{ net.Conn }
+
+func (sink) Write(p []byte) (int, error)      { return len(p), nil }
+func (sink) SetDeadline(time.Time) error      { return nil }
+func (sink) SetReadDeadline(time.Time) error  { return nil }
+func (sink) SetWriteDeadline(time.Time) error { return nil }
+func (sink) Close() error                     { return nil }
+func (sink) RemoteAddr() net.Addr             { return netfake.Addr("sink") }
+
+// sinks makes n subscribers of topic x that take everything.
+func sinks(tb testing.TB, h *Hub, n int, opts *websocket.AcceptOptions) {
+	tb.Helper()
+	for range n {
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\n" +
+			"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+			"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n")))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		c, err := websocket.Accept(&hijacker{conn: sink{}}, r, opts)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if err := h.Join(c).Subscribe(tb.Context(), "x"); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// publishAndWait publishes a message, and returns when all have it.
+func publishAndWait(tb testing.TB, h *Hub, data []byte, subscribers int) {
+	want := h.delivered.Load() + uint64(subscribers)
+	if err := h.Publish(tb.Context(), "x", websocket.MessageText, data); err != nil {
+		tb.Fatal(err)
+	}
+	for h.delivered.Load() < want {
+		runtime.Gosched()
+	}
+}
+
+// A delivery allocates nothing; a message does, however many it is for.
+func TestAllocations(t *testing.T) {
+	const subscribers = 100
+	data := []byte(strings.Repeat("some text ", 20))
+	for _, mode := range []websocket.CompressionMode{websocket.CompressionDisabled, websocket.CompressionNoContextTakeover} {
+		h := New(nil)
+		sinks(t, h, subscribers, &websocket.AcceptOptions{CompressionMode: mode, CompressionThreshold: -1})
+		publishAndWait(t, h, data, subscribers)
+		got := testing.AllocsPerRun(50, func() { publishAndWait(t, h, data, subscribers) })
+		if got > subscribers/10 && !raceEnabled {
+			t.Errorf("%v: %v allocations for %d deliveries", mode, got, subscribers)
+		}
+		t.Logf("%v: %v allocations for %d deliveries", mode, got, subscribers)
+	}
+}
+
+// What the package's documentation says of an idle subscriber.
+func TestSizes(t *testing.T) {
+	if got := reflect.TypeFor[Subscriber]().Size(); got > 192 {
+		t.Errorf("a Subscriber has %d bytes", got)
+	}
+	if got := reflect.TypeFor[membership]().Size() + reflect.TypeFor[*Subscriber]().Size(); got > 24 {
+		t.Errorf("a topic of a subscriber has %d bytes", got)
+	}
+}
+
+func BenchmarkPublish(b *testing.B) {
+	for _, n := range []struct {
+		name        string
+		subscribers int
+	}{{"1", 1}, {"1000", 1000}, {"10000", 10000}} {
+		b.Run(n.name, func(b *testing.B) {
+			h := New(nil)
+			sinks(b, h, n.subscribers, nil)
+			data := []byte(strings.Repeat("some text ", 20))
+			b.ReportAllocs()
+			for b.Loop() {
+				publishAndWait(b, h, data, n.subscribers)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n.subscribers), "ns/delivery")
+		})
+	}
+}
