@@ -35,6 +35,9 @@ func connect(t *testing.T, h *Hub, pipe netfake.Options, opts *websocket.AcceptO
 	if err != nil {
 		t.Fatal(err)
 	}
+	if opts == nil {
+		opts = &websocket.AcceptOptions{PingInterval: -1} // the peer answers nothing by itself
+	}
 	head := make(chan string)
 	go func() { head <- p.ReadHead() }()
 	c, err := websocket.Accept(&hijacker{conn: ours}, r, opts)
