@@ -36,7 +36,7 @@ export async function build(names) {
 
 // A Server is one run of an example.
 export class Server {
-  static async start(name, addr = '127.0.0.1:0', args = []) {
+  static async start(name, addr, args) {
     const server = new Server();
     const child = spawn(join(binaries, name), ['-addr', addr, ...args], { cwd: top, stdio: ['ignore', 'pipe', 'pipe'] });
     running.add(child);
@@ -118,14 +118,16 @@ export class Stage {
     Object.assign(this, { name, browser, refresh, windows: [], lines: [] });
   }
 
-  async start(...args) {
-    this.server = await Server.start(this.name, ...args);
+  // start starts the server, with more arguments than -addr.
+  async start(args = []) {
+    this.args = args;
+    this.server = await Server.start(this.name, '127.0.0.1:0', args);
     this.url = this.server.url;
   }
 
   // restart starts the server again where it was.
   async restart() {
-    this.server = await Server.start(this.name, this.server.addr);
+    this.server = await Server.start(this.name, this.server.addr, this.args);
   }
 
   // line returns a new way to the server.

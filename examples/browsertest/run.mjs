@@ -28,9 +28,9 @@ const names = chosen.length ? chosen : known;
 async function play(name, browser) {
   const stage = new Stage(name, browser, refresh);
   try {
-    await stage.start();
-    const { default: scenario } = await import(new URL(`${name}.mjs`, scenarios));
-    await scenario(stage);
+    const scenario = await import(new URL(`${name}.mjs`, scenarios));
+    await stage.start(scenario.args);
+    await scenario.default(stage);
     stage.quiet();
     await stage.close();
     await stage.server.stop();
