@@ -224,11 +224,7 @@ func (c *Conn) linger(ctx context.Context) {
 	r := &c.r
 	r.watch.setDeadline(c.conn, time.Time{})
 	r.watch.begin(c.conn, ctx)
-	for {
-		r.r, r.w = 0, 0
-		if n, err := r.receive(c.conn); n == 0 || err != nil {
-			return
-		}
+	for r.drain(c.conn) == nil {
 	}
 }
 

@@ -21,6 +21,8 @@ type rawConn struct {
 	dst    []byte
 	n      int
 	err    error
+	waited bool // the read in progress has found nothing at first
+	eager  bool // the last read has found something at once
 }
 
 // A rawWriter is what a rawConn needs to write.
@@ -42,15 +44,15 @@ func newRawConn(c *Conn) *rawConn {
 		return nil
 	}
 	x := &rawConn{sock: sock}
-	// It reads once, and returns false if there is nothing to read: it is called again when there is. The runtime
-	// forgets an earlier readiness before the call, so false without a try could wait for ever.
+	// It reads, and returns false if there is nothing to read: it is called again when there is. The runtime forgets an
+	// earlier readiness before the call, so false without a try could wait for ever.
 	//
-	// The buffer comes from the pool here, at the bottom of the stack that an idle connection keeps: calls that can
-	// be spared are.
+	// The first try is mostly in vain, and made with the few bytes of r.small: a buffer from the pool, taken here at the
+	// bottom of the stack that an idle connection keeps, would be given back at once.
 	x.readFn = func(fd uintptr) bool {
 		p, r := x.dst, &c.r
 		if p == nil {
-			if len(r.buf) == len(r.small) {
+			if len(r.buf) == len(r.small) && (x.waited || x.eager) {
 				r.adopt(getBuf(r.size()))
 			}
 			p = r.buf[r.w:]
@@ -61,6 +63,7 @@ func newRawConn(c *Conn) *rawConn {
 			case err == syscall.EINTR:
 				continue
 			case err == syscall.EAGAIN:
+				x.waited = true
 				if x.dst == nil {
 					putBuf(r.shrink())
 				}
@@ -69,6 +72,7 @@ func newRawConn(c *Conn) *rawConn {
 				err = io.EOF
 			}
 			x.n, x.err = max(n, 0), err
+			x.eager = !x.waited
 			return true
 		}
 	}
@@ -77,7 +81,7 @@ func newRawConn(c *Conn) *rawConn {
 
 // read waits until there is something to read and reads it into p, or if p is nil behind what is in the receiver's buffer.
 func (x *rawConn) read(p []byte) (int, error) {
-	x.dst, x.n, x.err = p, 0, nil
+	x.dst, x.n, x.err, x.waited = p, 0, nil, false
 	err := x.sock.Read(x.readFn)
 	x.dst = nil
 	if err == nil {

@@ -70,7 +70,7 @@ func (c *Conn) nextFrame(ctx context.Context) error {
 		if found || err != nil {
 			return err
 		}
-		if err := c.fill(ctx); err != nil {
+		if _, err := c.fetch(ctx, nil); err != nil {
 			return err
 		}
 	}
@@ -173,15 +173,15 @@ func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
 		// Much to come and nothing here: straight to where it is wanted.
 		r.release()
 		var err error
-		if n, err = c.fetch(ctx, p); n <= 0 {
-			return 0, c.fetchFailed(ctx, err)
+		if n, err = c.fetch(ctx, p); err != nil {
+			return 0, err
 		}
 		if !c.client {
 			r.key = mask(p[:n], r.key)
 		}
 	} else {
 		if r.r == r.w {
-			if err := c.fill(ctx); err != nil {
+			if _, err := c.fetch(ctx, nil); err != nil {
 				return 0, err
 			}
 		}
@@ -243,27 +243,7 @@ func (c *Conn) handOver() {
 	c.w.cork(beginsWhole(r.buf[r.r:r.w]))
 }
 
-// fill fetches more bytes behind those in the buffer.
-func (c *Conn) fill(ctx context.Context) error {
-	r := &c.r
-	r.makeRoom()
-	n, err := c.fetch(ctx, nil)
-	if n <= 0 {
-		return c.fetchFailed(ctx, err)
-	}
-	r.w += n
-	switch {
-	case len(r.buf) == len(r.small):
-	case r.w == len(r.buf):
-		r.busy = true
-	case len(r.buf) > bufSmall && n < bufSmall/2:
-		// A short fetch into a small buffer says nothing: it may be the rest of the burst that filled it just before.
-		r.busy = false
-	}
-	return nil
-}
-
-// makeRoom prepares the buffer for fill.
+// makeRoom prepares the buffer for a fetch into it.
 func (r *receiver) makeRoom() {
 	r.detach()
 	switch {
@@ -286,21 +266,51 @@ func (r *receiver) makeRoom() {
 	r.r, r.w = 0, 0
 }
 
-// fetch waits for bytes from the transport and puts them into p; if p is nil, behind those in the buffer, without
-// counting them in. If it got any, the error does not matter: it comes again.
-func (c *Conn) fetch(ctx context.Context, p []byte) (int, error) {
+// fetch waits for bytes from the transport and puts them into its argument; if that is nil, behind those in the buffer. It gets some,
+// or fails.
+//
+// It and what it calls are what an idle connection has on its stack: few frames, and small ones.
+func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 	r := &c.r
+	p := into
+	if p == nil {
+		r.makeRoom()
+	}
 	// The reader is about to wait: what has gathered goes out now.
 	r.ponged = false
 	c.w.cork(false)
 	c.w.flushForReader()
 
 	r.watch.begin(c.conn, ctx)
-	n, err := r.receiveInto(c.conn, p)
-	if n > 0 && !c.beat.heard.Load() { // a store costs more
-		c.beat.heard.Store(true)
+	if r.raw != nil {
+		n, err = r.raw.read(p)
+	} else {
+		if p == nil {
+			p = r.buf[r.w:]
+		}
+		n, err = c.conn.Read(p)
 	}
-	return n, err
+	if n <= 0 {
+		return 0, c.fetchFailed(ctx, err)
+	}
+	// If it got any, an error does not matter: it comes again.
+	if into == nil {
+		r.gained(n)
+	}
+	return n, nil
+}
+
+// gained counts in what was fetched into the buffer.
+func (r *receiver) gained(n int) {
+	r.w += n
+	switch {
+	case len(r.buf) == len(r.small):
+	case r.w == len(r.buf):
+		r.busy = true
+	case len(r.buf) > bufSmall && n < bufSmall/2:
+		// A short fetch into a small buffer says nothing: it may be the rest of the burst that filled it just before.
+		r.busy = false
+	}
 }
 
 // fetchFailed makes err, with which fetch got nothing, fit for the API.
@@ -318,24 +328,16 @@ func (c *Conn) fetchFailed(ctx context.Context, err error) error {
 	return c.ended(err)
 }
 
-// receiveInto is fetch without its care for contexts and errors.
-func (r *receiver) receiveInto(conn net.Conn, p []byte) (int, error) {
-	if r.raw != nil {
-		return r.raw.read(p)
+// drain reads and discards once. The buffer must hold nothing that is still wanted.
+func (r *receiver) drain(conn net.Conn) error {
+	r.release()
+	buf := getBuf(bufSmall)
+	defer putBuf(buf)
+	n, err := conn.Read(buf)
+	if n == 0 && err == nil {
+		err = io.ErrNoProgress
 	}
-	if p == nil {
-		p = r.buf[r.w:]
-	}
-	return conn.Read(p)
-}
-
-// receive fetches into the buffer, which holds nothing that is still wanted.
-func (r *receiver) receive(conn net.Conn) (int, error) {
-	r.detach()
-	if r.raw == nil {
-		r.unshrink()
-	}
-	return r.receiveInto(conn, nil)
+	return err
 }
 
 // unshrink makes sure that buf is a pooled buffer.

@@ -17,7 +17,7 @@ import (
 func (c *Conn) clearPayload(ctx context.Context) ([]byte, error) {
 	r := &c.r
 	if r.r == r.w {
-		if err := c.fill(ctx); err != nil {
+		if _, err := c.fetch(ctx, nil); err != nil {
 			return nil, err
 		}
 	}

@@ -61,10 +61,16 @@ func (c *Conn) nextMessage(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.opcode != opContinuation {
-		return nil
+	// nextFrame's loop, for one frame less on the stack of an idle connection.
+	for r.opcode == opContinuation {
+		if found, err := c.takeFrame(ctx); found || err != nil {
+			return err
+		}
+		if _, err := c.fetch(ctx, nil); err != nil {
+			return err
+		}
 	}
-	return c.nextFrame(ctx)
+	return nil
 }
 
 // discardRest discards what is left of the message in progress. It is validated all the same.
@@ -77,7 +83,7 @@ func (c *Conn) discardRest(ctx context.Context) error {
 	for {
 		for r.remain > 0 {
 			if r.r == r.w {
-				if err := c.fill(ctx); err != nil {
+				if _, err := c.fetch(ctx, nil); err != nil {
 					return err
 				}
 			}
@@ -109,7 +115,7 @@ func (c *Conn) discardMessage(ctx context.Context) error {
 	for {
 		for r.remain > 0 {
 			if r.r == r.w {
-				if err := c.fill(ctx); err != nil {
+				if _, err := c.fetch(ctx, nil); err != nil {
 					return err
 				}
 			}
