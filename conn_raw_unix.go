@@ -52,8 +52,8 @@ func newRawConn(c *Conn) *rawConn {
 	x.readFn = func(fd uintptr) bool {
 		p, r := x.dst, &c.r
 		if p == nil {
-			if len(r.buf) == len(r.small) && (x.waited || x.eager) {
-				r.adopt(getBuf(r.size()))
+			if x.waited || x.eager {
+				r.unshrink()
 			}
 			p = r.buf[r.w:]
 		}
@@ -62,7 +62,7 @@ func newRawConn(c *Conn) *rawConn {
 			switch {
 			case err == syscall.EINTR:
 				continue
-			case err == syscall.EAGAIN:
+			case err == syscall.EAGAIN && x.n == 0:
 				x.waited = true
 				if x.dst == nil {
 					putBuf(r.shrink())
@@ -71,9 +71,18 @@ func newRawConn(c *Conn) *rawConn {
 			case n == 0 && err == nil:
 				err = io.EOF
 			}
-			x.n, x.err = max(n, 0), err
-			x.eager = !x.waited
-			return true
+			x.n += max(n, 0)
+			x.err = err
+			if n < len(p) || x.dst != nil || len(r.buf) > len(r.small) {
+				x.eager = !x.waited
+				return true
+			}
+			// small is full, so there is more: all that has come is taken, for closing a socket resets the connection
+			// if there is unread input.
+			r.w += n
+			r.unshrink()
+			r.w -= n
+			p = r.buf[r.w+n:]
 		}
 	}
 	return x

@@ -266,8 +266,8 @@ func (r *receiver) makeRoom() {
 	r.r, r.w = 0, 0
 }
 
-// fetch waits for bytes from the transport and puts them into its argument; if that is nil, behind those in the buffer. It gets some,
-// or fails.
+// fetch waits for bytes from the transport and puts them into its argument, or if that is nil behind those in the
+// buffer. It gets some, or fails.
 //
 // It and what it calls are what an idle connection has on its stack: few frames, and small ones.
 func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
@@ -293,7 +293,10 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 	if n <= 0 {
 		return 0, c.fetchFailed(ctx, err)
 	}
-	// If it got any, an error does not matter: it comes again.
+	// It got some: an error does not matter, it comes again.
+	if !c.beat.heard.Load() { // a store costs more
+		c.beat.heard.Store(true)
+	}
 	if into == nil {
 		r.gained(n)
 	}
