@@ -76,8 +76,9 @@ type connConfig struct {
 // All methods may be called concurrently. Any number of goroutines may write; readers take turns.
 // Control frames (pings, pongs, the close frame) are handled by whoever reads: keep reading, or call [Conn.CloseRead].
 //
-// No goroutine runs for a Conn that nobody calls. The first permanent error of a direction sticks: each later
-// call returns it.
+// No goroutine runs for a Conn that nobody calls, but for the moment in which a ping is due. Its timer keeps it in
+// memory until it has ended: close it, or read until it is over. The first permanent error of a direction sticks: each
+// later call returns it.
 type Conn struct {
 	conn         net.Conn                                       // immutable
 	client       bool                                           // immutable

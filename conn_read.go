@@ -294,9 +294,7 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 		return 0, c.fetchFailed(ctx, err)
 	}
 	// It got some: an error does not matter, it comes again.
-	if !c.beat.heard.Load() { // a store costs more
-		c.beat.heard.Store(true)
-	}
+	c.beat.hear()
 	if into == nil {
 		r.gained(n)
 	}

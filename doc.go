@@ -14,9 +14,20 @@
 // Messages are never interleaved. Readers take turns: which of them gets a message is not defined, so one goroutine
 // that reads is the usual arrangement.
 //
-// A Conn has no goroutine of its own. Pings, pongs and the peer's close frame are handled by whoever reads. A program
+// A Conn has no goroutine of its own, but for moments: that of its timer, when a ping is due, and one that writes
+// what nobody else is there to write. Pings, pongs and the peer's close frame are handled by whoever reads. A program
 // that expects no messages calls [Conn.CloseRead], which reads for it; one that does neither does not notice the
-// peer's end.
+// peer's end, and answers no pings: to a peer that has heartbeats it looks dead.
+//
+// # Heartbeats
+//
+// Networks drop connections without a word. So a peer that has been silent for 30 seconds is sent a ping, and if
+// nothing at all arrives from it in the 10 seconds that follow, the connection is over: reads return an error that
+// matches [ErrPongTimeout]. Both sides do so by default, and both times are options: PingInterval and PongTimeout.
+// The traffic also keeps proxies from ending the connection for idleness.
+//
+// Only a connection from which somebody is reading is judged: a program that is busy elsewhere for an hour finds it
+// as it was, as far as this side goes. [Conn.RoundTripTime] is what the last ping measured.
 //
 // # Reading
 //
@@ -46,6 +57,8 @@
 // [Conn.CloseNow] ends the connection at once; deferred, it makes sure that nothing is left behind. When the peer
 // closes, reads answer its close frame by themselves and return a [CloseError].
 //
+// [Server.Shutdown] closes all connections of a [Handler], spread over time, and waits for them.
+//
 // A peer that breaks the protocol is told so with a close frame and its code (1002, or 1007 for text that is not
 // UTF-8, 1009 for a message past the read limit, 1008 for one in too many empty frames), and the connection ends.
 //
@@ -61,6 +74,7 @@
 //	errors.Is(err, net.ErrClosed)       this side closed it, with Close or CloseNow, or by a write that was cut short
 //	errors.Is(err, io.ErrUnexpectedEOF) the connection ended without a close frame, or inside a message
 //	errors.Is(err, ErrMessageTooBig)    the peer sent a message past the read limit
+//	errors.Is(err, ErrPongTimeout)      the peer did not answer a ping of the heartbeat in time
 //	errors.Is(err, ctx.Err())           the context ended: after a read, the connection lives on
 //	errors.Is(err, os.ErrDeadlineExceeded)
 //	                                    the deadline passed: after a read, the connection lives on
@@ -82,6 +96,9 @@
 //	ReadLimit         1 MiB   of a message, after decompression; past it, close code 1009
 //	WriteBufferLimit  64 KiB  of frames that wait to be written
 //	CloseTimeout      5 s     for Close
+//	PingInterval      30 s    of silence, before a ping is sent
+//	PongTimeout       10 s    for its answer
+//	MaxConnections    none    at a time, of a Server
 //
 // A control frame has at most 125 bytes of payload, the reason of a close frame at most 123 (RFC 6455, section 5.5).
 //
@@ -90,8 +107,10 @@
 // next one is refused with close code 1008. A compressed message may have 16 times as many bytes on the wire as the
 // limit allows of it inflated, and 64 KiB: past that, close code 1009.
 //
-// There is no limit on the time between messages: use a context, [Conn.SetReadDeadline], or [Conn.Ping], which finds
-// a peer that has vanished.
+// There is no limit on the time between messages, as long as the peer answers pings: use a context or
+// [Conn.SetReadDeadline]. A write waits for a peer that takes nothing until its context ends or the write deadline
+// passes, or until the heartbeat gives the peer up; it does not do so while a payload of more than 4 KiB is being
+// written, for the ping cannot leave before it.
 //
 // A server lets a browser's page connect only if the page came from the same host, unless
 // AcceptOptions.OriginPatterns says otherwise (section 10.2).

@@ -8,12 +8,13 @@ import (
 )
 
 // A heartbeat finds out whether a silent peer is still there. It costs one timer a connection, and the reader one
-// load each time that it has waited for bytes: the reader raises a flag, and the timer looks at it now and then.
+// load each time that it has waited for bytes: the reader raises a flag, and the timer looks at it now and then, at
+// most half an interval apart.
 //
-// While the flag is raised between any two looks, half an interval apart, nothing else happens. After two looks in a
-// row that found nothing a ping goes out, if somebody is reading, and the looks come closer together. The peer is dead
-// if each of them, until the pong timeout is over, finds that nothing has arrived while somebody is reading. So the
-// first look after a process was stopped for a while ends no connection: its reader gets the time to read what waits.
+// After an interval without a byte a ping goes out, if somebody is reading, and the looks come closer together. The
+// peer is dead if each of them, until the pong timeout is over, finds that nothing has arrived while somebody is
+// reading. There are four looks at least, each set when the one before is done: a process that was stopped for a
+// while does not end its connections at the first look after it, before their readers have got to what waits.
 type heartbeat struct {
 	interval time.Duration // immutable; negative: none of this happens
 	timeout  time.Duration // immutable; negative: nobody is judged
@@ -28,13 +29,13 @@ type heartbeat struct {
 
 	// The rest belongs to the timer's function, which is not called again until it has set the timer.
 
-	quiet  bool          // the last look found nothing
+	silent time.Duration // how long nothing has come, as far as the looks can tell
+	gap    time.Duration // from the last look to the next
 	pinged bool          // the next look is for the answer to a ping
 	out    bool          // that ping has left, or nothing was before it
 	mark   uint32        // sender.takes when the last ping was made
 	seen   uint32        // sender.takes at the last look; while the ping has not left
 	waited time.Duration // for the answer
-	since  time.Duration // since the ping was made
 }
 
 // epoch is what the times of pings are relative to: a difference is half the size of a [time.Time], and monotonic.
@@ -42,9 +43,17 @@ var epoch = time.Now()
 
 func sinceEpoch() int64 { return int64(time.Since(epoch)) }
 
-// RoundTripTime returns how long the last ping that was answered had to wait for its pong, be it one of [Conn.Ping] or
-// of PingInterval: 0 if there was none yet. What was written before the ping, and had to go out first, is part of it.
+// RoundTripTime returns how long the last ping that was answered had to wait for its pong, be it one of [Conn.Ping]
+// or of PingInterval: 0 if there was none yet. What was written before the ping, and had to go out first, is part of
+// it.
 func (c *Conn) RoundTripTime() time.Duration { return time.Duration(c.beat.rtt.Load()) }
+
+// hear is called by the reader when something has arrived.
+func (h *heartbeat) hear() {
+	if !h.heard.Load() { // a store costs more
+		h.heard.Store(true)
+	}
+}
 
 // startHeartbeat is the last step of making a Conn.
 func (c *Conn) startHeartbeat(cfg *connConfig) {
@@ -54,11 +63,13 @@ func (c *Conn) startHeartbeat(cfg *connConfig) {
 	if h.interval < 0 {
 		return
 	}
-	// The first interval is shorter, by half at most: connections that were made at once are not to ping at once for ever.
+	// The first interval is shorter, by half at most, and so is its first half: connections that were made at once do
+	// not ping at once for ever.
 	early, _ := bits.Mul64(uint64(h.interval/2), uint64(newMaskingKey())<<32)
-	h.quiet, h.out = true, true
+	h.silent, h.out = time.Duration(early), true
+	h.gap = (h.interval - h.silent + 1) / 2
 	c.life.mu.Lock()
-	h.timer = time.AfterFunc(h.interval-time.Duration(early), c.look)
+	h.timer = time.AfterFunc(h.gap, c.look)
 	c.life.mu.Unlock()
 }
 
@@ -74,13 +85,15 @@ func (c *Conn) look() {
 		c.lookForAnswer(heard, reading)
 		return
 	}
-	quiet := h.quiet
-	h.quiet = !heard
-	if heard || !quiet || !reading {
-		c.lookAgain(h.interval / 2)
+	h.silent += h.gap
+	if heard {
+		h.silent = 0
+	}
+	if h.silent < h.interval || !reading {
+		c.lookAgain(h.nextGap())
 		return
 	}
-	h.pinged, h.waited, h.since = true, 0, 0
+	h.pinged, h.waited = true, 0
 	flush := c.makePing()
 	c.lookAgain(h.step())
 	if flush {
@@ -93,12 +106,10 @@ func (c *Conn) lookForAnswer(heard, reading bool) {
 	h := &c.beat
 	step := h.step()
 	h.waited += step
-	h.since += step
 	if heard || !reading || h.timeout < 0 {
-		// Alive, or not to be judged. The next ping is due an interval after this one.
-		h.pinged = false
-		h.quiet = true
-		c.lookAgain(max(0, h.interval-h.since))
+		// Alive, or not to be judged.
+		h.pinged, h.silent = false, step
+		c.lookAgain(h.nextGap())
 		return
 	}
 	if !h.out {
@@ -114,6 +125,15 @@ func (c *Conn) lookForAnswer(heard, reading bool) {
 		return
 	}
 	c.lookAgain(h.step())
+}
+
+// nextGap returns when the next look is, while there is no ping to be answered.
+func (h *heartbeat) nextGap() time.Duration {
+	h.gap = (h.interval + 1) / 2
+	if left := h.interval - h.silent; left > 0 {
+		h.gap = min(h.gap, left)
+	}
+	return h.gap
 }
 
 // step returns how long after a ping, or after the last look for its answer, the next look is.
