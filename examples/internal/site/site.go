@@ -26,6 +26,9 @@ type Program struct {
 	Routes map[string]http.Handler   // patterns of [http.ServeMux]; those with a method Shutdown are shut down
 	Work   func(ctx context.Context) // if set, runs beside the server, and returns when ctx ends
 	Notes  []string                  // lines to print below the URL
+
+	// Prepare may change the server before it starts, and returns the listener to use in place of l.
+	Prepare func(s *http.Server, l net.Listener) net.Listener
 }
 
 // Main is the main function of an example. addr is where it listens unless -addr says otherwise; build is called when
@@ -70,6 +73,10 @@ func Run(ctx context.Context, p *Program, addr string, out io.Writer) error {
 		BaseContext:       func(net.Listener) context.Context { return requests },
 	}
 	s.RegisterOnShutdown(endRequests)
+	bound := l.Addr()
+	if p.Prepare != nil {
+		l = p.Prepare(s, l)
+	}
 	goodbye, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var leaving sync.WaitGroup
@@ -88,7 +95,7 @@ func Run(ctx context.Context, p *Program, addr string, out io.Writer) error {
 		defer func() { stopWork(); <-ended }()
 	}
 
-	fmt.Fprintf(out, "Open %s in two windows. Ctrl-C stops.\n", PageURL(addr, l.Addr()))
+	fmt.Fprintf(out, "Open %s in two windows. Ctrl-C stops.\n", PageURL(addr, bound))
 	for _, note := range p.Notes {
 		fmt.Fprintln(out, note)
 	}
