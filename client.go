@@ -83,7 +83,8 @@ type DialOptions struct {
 // with [errors.Is].
 //
 // The response is that of the server, and may be there with an error too: when the server refused, up to 1024 bytes of its
-// body can be read from resp.Body. It is never necessary to close resp.Body.
+// body can be read from resp.Body, and the error wraps a [HandshakeError] with the status. It is never necessary to close
+// resp.Body.
 func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Response, error) {
 	cfg, resp, err := dial(ctx, url, opts)
 	if err != nil {
@@ -106,19 +107,19 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 	}
 	u, err := parseURL(rawURL)
 	if err != nil {
-		return connConfig{}, nil, err
+		return connConfig{}, nil, argumentError{err}
 	}
 	key := newKey()
 	deflate, err := newDeflateConfig(opts.CompressionMode, opts.CompressionSendWindowBits, opts.CompressionReceiveWindowBits)
 	if err != nil {
-		return connConfig{}, nil, fmt.Errorf("invalid DialOptions: %w", err)
+		return connConfig{}, nil, argumentError{fmt.Errorf("invalid DialOptions: %w", err)}
 	}
 	header, err := requestHeader(opts, key, offerExtensions(deflate))
 	if err != nil {
-		return connConfig{}, nil, err
+		return connConfig{}, nil, argumentError{err}
 	}
 	if ctx == nil {
-		return connConfig{}, nil, errors.New("the context is nil")
+		return connConfig{}, nil, argumentError{errors.New("the context is nil")}
 	}
 	if err := ctx.Err(); err != nil {
 		return connConfig{}, nil, err
@@ -145,13 +146,14 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 	if err != nil {
 		if resp != nil { // a redirect that was not followed: its body is closed
 			resp.Body = http.NoBody
+			err = &HandshakeError{StatusCode: resp.StatusCode, Header: resp.Header, err: err}
 		}
 		return connConfig{}, resp, bound.fail(err)
 	}
 	up, err := checkResponse(resp, opts, key, deflate)
 	if err != nil {
-		keepBody(resp, bound.cancel)
-		return connConfig{}, resp, bound.fail(err)
+		body := keepBody(resp, bound.cancel)
+		return connConfig{}, resp, bound.fail(&HandshakeError{resp.StatusCode, resp.Header, body, err})
 	}
 	body, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok {
@@ -216,10 +218,9 @@ func handshakeClient(user *http.Client, renewKey func(http.Header)) http.Client 
 	return client
 }
 
-// keepBody closes the body of a response that failed the handshake, and keeps its first bytes. giveUp ends a read
-// that takes too long.
-func keepBody(resp *http.Response, giveUp func(cause error)) {
-	var kept []byte
+// keepBody closes the body of a response that failed the handshake, and keeps its first bytes, which it returns. giveUp
+// ends a read that takes too long.
+func keepBody(resp *http.Response, giveUp func(cause error)) (kept []byte) {
 	if resp.StatusCode != http.StatusSwitchingProtocols { // what follows a 101 has no end
 		timer := time.AfterFunc(refusalBodyTimeout, func() { giveUp(errors.New("the body of the response took too long")) })
 		kept, _ = io.ReadAll(io.LimitReader(resp.Body, refusalBodyLimit))
@@ -227,6 +228,7 @@ func keepBody(resp *http.Response, giveUp func(cause error)) {
 	}
 	resp.Body.Close()
 	resp.Body = io.NopCloser(bytes.NewReader(kept))
+	return kept
 }
 
 // A handshakeBound is the context of a handshake: it ends with the caller's and with the timeout of the HTTP client,

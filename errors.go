@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"strings"
 )
 
 // ErrMessageTooBig is wrapped by the error of a read that met a message longer than the
@@ -71,6 +73,52 @@ func CloseStatus(err error) StatusCode {
 	}
 	return -1
 }
+
+// A HandshakeError says that a server answered the opening handshake of [Dial], but did not accept it: with a status
+// other than 101, or with a 101 that breaks the protocol (RFC 6455, section 4.1). Dial returns it wrapped: use
+// [errors.As] with a *HandshakeError.
+type HandshakeError struct {
+	StatusCode int         // the HTTP status of the response
+	Header     http.Header // of the response; it must not be changed
+	// Body is what the response says, as far as it is kept: up to 1024 bytes. It must not be changed.
+	Body []byte
+
+	err error
+}
+
+// Error returns a text with what was wrong, and the first line of the response's body if that is plain text.
+func (e *HandshakeError) Error() string {
+	text := "the handshake failed"
+	if e.err != nil {
+		text = e.err.Error()
+	}
+	if line := plainLine(e.Header, e.Body); line != "" {
+		text += ": " + quoteUpTo(line, refusalLineLimit)
+	}
+	return text
+}
+
+// Unwrap returns what was wrong with the response.
+func (e *HandshakeError) Unwrap() error { return e.err }
+
+// refusalLineLimit is how much of the first line of a refusal stands in the text of the error, in bytes.
+const refusalLineLimit = 200
+
+// plainLine returns the first line of body, if it is plain text.
+func plainLine(h http.Header, body []byte) string {
+	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	if !equalFold(trimSpace(media), "text/plain") {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(body), "\n")
+	return strings.TrimSpace(line)
+}
+
+// An argumentError says that a caller's argument is invalid: the same call fails each time.
+type argumentError struct{ err error }
+
+func (e argumentError) Error() string { return e.err.Error() }
+func (e argumentError) Unwrap() error { return e.err }
 
 // A protocolError is what the peer did wrong, and the close code that tells it so. It is a finding of this
 // side: a CloseError is what the peer said.

@@ -141,18 +141,20 @@ func ExampleDial() {
 	// Output: <nil>
 }
 
-// When the server refuses, its response tells more.
-func ExampleDial_refused() {
+// When the server refuses, the error tells its status, and what it said.
+func ExampleHandshakeError() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "30")
 		http.Error(w, "come back later", http.StatusServiceUnavailable)
 	}))
 	defer server.Close()
 
-	_, resp, err := websocket.Dial(context.Background(), server.URL, nil)
+	_, _, err := websocket.Dial(context.Background(), server.URL, nil)
 	fmt.Println(err)
-	if resp != nil { // there is none if nobody answered
-		body, _ := io.ReadAll(resp.Body) // the first 1024 bytes, at most
-		fmt.Print(string(body))
+	var refused *websocket.HandshakeError
+	if errors.As(err, &refused) { // it is another error if nobody answered
+		fmt.Println(refused.StatusCode, refused.Header.Get("Retry-After"))
+		fmt.Printf("%s", refused.Body) // the first 1024 bytes, at most
 	}
 
 	// The end of the context, as that of any other call.
@@ -161,7 +163,8 @@ func ExampleDial_refused() {
 	_, _, err = websocket.Dial(ctx, server.URL, nil)
 	fmt.Println(errors.Is(err, context.Canceled))
 	// Output:
-	// websocket: dial: the server answered with status 503 Service Unavailable, not 101
+	// websocket: dial: the server answered with status 503 Service Unavailable, not 101: "come back later"
+	// 503 30
 	// come back later
 	// true
 }

@@ -247,8 +247,9 @@ func appendExtensions(dst []byte, list []extension) []byte {
 }
 
 // quote makes what a peer sent fit for an error: on one line, and not long.
-func quote(s string) string {
-	const most = 64
+func quote(s string) string { return quoteUpTo(s, 64) }
+
+func quoteUpTo(s string, most int) string {
 	if len(s) > most {
 		return fmt.Sprintf("%q...", s[:most])
 	}

@@ -24,6 +24,7 @@ var pureFiles = map[string][]string{ // and the packages of pureForbidden that e
 	"options.go":   nil,
 	"origin.go":    {"net/http", "net/url"},
 
+	"backoff.go":          {"net/http", "time"},
 	"deflate_params.go":   nil,
 	"handshake_client.go": {"net/http", "net/url"},
 }
@@ -144,6 +145,7 @@ func TestLayers(t *testing.T) {
 		{"protocol.go", "buffer.go", "buffer_poison.go", "deflate_params.go"},
 		{"conn.go"}, // with all conn_*.go, and the files that no other layer names
 		{"client.go", "server.go", "shutdown.go", "switched.go"},
+		{"redialer.go"},
 	}
 	level := map[string]int{}
 	for name := range files {
@@ -155,6 +157,7 @@ func TestLayers(t *testing.T) {
 		}
 	}
 	level["handshake.go"], level["handshake_client.go"], level["origin.go"] = 1, 1, 1
+	level["backoff.go"] = 1
 	for name := range files {
 		if strings.HasPrefix(name, "mask_") || strings.HasPrefix(name, "utf8_") {
 			level[name] = 0

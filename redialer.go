@@ -1,0 +1,316 @@
+package websocket
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// A Redialer is a client that stays connected: [Redialer.Run] dials, lets the application use the connection, and
+// dials again when that ends.
+//
+// All fields but URL may be left out, and URL too if BeforeDial sets it. In the durations zero means the default. The
+// fields must not be changed while Run is in progress; Run only reads them, and what they point to, so that one
+// Redialer serves any number of calls of it.
+type Redialer struct {
+	// URL is the URL of the server, as for [Dial].
+	URL string
+	// Options are the options of each [Dial].
+	Options *DialOptions
+
+	// BeforeDial is called before each attempt, and may change a: for a token that is still fresh, the offset to resume
+	// at, another server. Its error is judged in place of Dial's. ctx is bounded by DialTimeout.
+	BeforeDial func(ctx context.Context, a *RedialAttempt) error
+
+	// IsFinal judges what ended an attempt or a connection: if it returns true, Run returns err and does not dial
+	// again. Default: [IsFinal]. err is never nil.
+	IsFinal func(err error) bool
+
+	// OnState is called with each change of state, by the goroutine of Run: it must not block.
+	OnState func(s RedialStatus)
+
+	// BaseDelay and MaxDelay govern the wait before the next attempt: a random time between zero and a ceiling, which is
+	// BaseDelay after the first failure and doubles with each that follows, up to MaxDelay. Default: 500 ms and 30 s.
+	// Negative: no wait, and no limit.
+	BaseDelay, MaxDelay time.Duration
+	// StableAfter is how long a connection must have lasted for the failures before it to be forgotten. One that ends
+	// earlier is a failure like an attempt that failed, so that a server which accepts and falls over is not
+	// stormed. Default: 30 s; negative: all are forgotten as soon as there is a connection.
+	StableAfter time.Duration
+	// MaxRetryAfter is the most that is heeded of a Retry-After header, with which a server that refuses says how long
+	// to stay away (RFC 9110, section 10.2.3). The random wait is added to it, so that those who were told the
+	// same time do not come at the same time. Default: 5 min; negative: no limit.
+	MaxRetryAfter time.Duration
+	// DialTimeout bounds each attempt, BeforeDial included. Default: 30 s; negative: no limit.
+	DialTimeout time.Duration
+
+	random func() uint64 // tests set it; nil means crypto/rand
+}
+
+// The defaults of a Redialer.
+const (
+	defaultBaseDelay     = 500 * time.Millisecond
+	defaultMaxDelay      = 30 * time.Second
+	defaultStableAfter   = 30 * time.Second
+	defaultMaxRetryAfter = 5 * time.Minute
+	defaultDialTimeout   = 30 * time.Second
+)
+
+// A RedialAttempt is what [Redialer.BeforeDial] may change before an attempt. Changes hold for this attempt only.
+type RedialAttempt struct {
+	// URL is the Redialer's.
+	URL string
+	// Options are a copy of the Redialer's. HTTPHeader is a copy too, and not nil.
+	Options DialOptions
+	// Failures is how many attempts and short connections have failed since the last stable one (StableAfter).
+	Failures int
+	// LastErr is what ended the attempt or connection before: nil for the first one.
+	LastErr error
+}
+
+// A RedialState is what a call of [Redialer.Run] is doing.
+type RedialState int
+
+const (
+	RedialDialing   RedialState = iota + 1 // BeforeDial is called next, and then Dial
+	RedialConnected                        // serve is called next
+	RedialWaiting                          // there is no connection, and the next attempt has to wait
+	RedialStopped                          // Run is about to return
+)
+
+// String returns "dialing", "connected", "waiting" or "stopped", or RedialState(n) for a state that does not exist.
+func (s RedialState) String() string {
+	switch s {
+	case RedialDialing:
+		return "dialing"
+	case RedialConnected:
+		return "connected"
+	case RedialWaiting:
+		return "waiting"
+	case RedialStopped:
+		return "stopped"
+	}
+	return fmt.Sprintf("RedialState(%d)", int(s))
+}
+
+// A RedialStatus is what [Redialer.OnState] is told.
+type RedialStatus struct {
+	State RedialState
+	// Failures is how many attempts and short connections have failed since the last stable one (StableAfter).
+	Failures int
+	// Wait is how long RedialWaiting will last.
+	Wait time.Duration
+	// Err is what ended the last attempt or connection, with RedialWaiting, and what Run returns, with RedialStopped.
+	Err error
+	// Response is the server's to the handshake, with RedialConnected. That of a refusal is in Err: see
+	// [HandshakeError].
+	Response *http.Response
+}
+
+// Run dials and calls serve with the connection, again and again, until
+//
+//   - ctx ends: the error matches ctx.Err(), whatever serve returned;
+//   - serve returns nil while the connection is alive, or after it has closed the connection itself: the application
+//     is done, and so is Run, which returns nil;
+//   - IsFinal finds an error final: Run returns it.
+//
+// Anything else is followed by a wait and another attempt: Dial's error, that of BeforeDial, and what ended the
+// connection. That is the error of serve, or if serve returned nil, or the error of its context, because the
+// connection had ended, the reason why it had: a range over [Conn.Messages] that the server's close has ended, and a
+// return nil behind it, therefore lead to the next connection.
+//
+// serve is called by the goroutine of Run, for one connection at a time. Its context is a child of ctx, and ends
+// when the connection ends. It must return then; Run waits for it. A connection that serve leaves open is closed for
+// it, with StatusNormalClosure after nil and StatusGoingAway after an error.
+//
+// The end of ctx cuts short whatever is in progress: an attempt, a wait, or the connection, which is closed with
+// StatusGoingAway. What serve still writes then fails. A peer that does not answer the close frame is waited for no
+// longer than a second, at the end of ctx as elsewhere.
+func (r *Redialer) Run(ctx context.Context, serve func(ctx context.Context, c *Conn) error) error {
+	err := r.run(ctx, serve)
+	r.tell(RedialStatus{State: RedialStopped, Err: err})
+	return err
+}
+
+func (r *Redialer) run(ctx context.Context, serve func(ctx context.Context, c *Conn) error) error {
+	switch {
+	case ctx == nil:
+		return errors.New("websocket: redial: the context is nil")
+	case serve == nil:
+		return errors.New("websocket: redial: serve is nil")
+	}
+	isFinal := r.IsFinal
+	if isFinal == nil {
+		isFinal = IsFinal
+	}
+	retry := backoff{base: orDefault(r.BaseDelay, defaultBaseDelay), max: orDefault(r.MaxDelay, defaultMaxDelay)}
+	var last error
+	for {
+		if ctx.Err() != nil {
+			return redialEnded(ctx, nil, last)
+		}
+		r.tell(RedialStatus{State: RedialDialing, Failures: retry.failures})
+		c, resp, err := r.dial(ctx, retry.failures, last)
+		if err == nil {
+			since := time.Now()
+			err = r.use(ctx, c, resp, retry.failures, serve)
+			if time.Since(since) >= orDefault(r.StableAfter, defaultStableAfter) {
+				retry.failures = 0
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return redialEnded(ctx, err, last)
+		case err == nil:
+			return nil
+		case isFinal(err):
+			return err
+		}
+		last = err
+		wait := addWaits(r.retryAfter(err), retry.fail(r.randomUint64()))
+		r.tell(RedialStatus{State: RedialWaiting, Failures: retry.failures, Wait: wait, Err: err})
+		sleep(ctx, wait)
+	}
+}
+
+// dial makes one attempt.
+func (r *Redialer) dial(ctx context.Context, failures int, last error) (*Conn, *http.Response, error) {
+	if timeout := orDefault(r.DialTimeout, defaultDialTimeout); timeout > 0 {
+		bound, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		ctx = bound
+	}
+	a := RedialAttempt{URL: r.URL, Failures: failures, LastErr: last}
+	if r.Options != nil {
+		a.Options = *r.Options
+	}
+	if r.BeforeDial != nil {
+		if a.Options.HTTPHeader = a.Options.HTTPHeader.Clone(); a.Options.HTTPHeader == nil {
+			a.Options.HTTPHeader = make(http.Header)
+		}
+		a.Options.Subprotocols = slices.Clone(a.Options.Subprotocols)
+		if err := r.BeforeDial(ctx, &a); err != nil {
+			return nil, nil, fmt.Errorf("websocket: redial: BeforeDial: %w", err)
+		}
+	}
+	return Dial(ctx, a.URL, &a.Options)
+}
+
+// use lets serve use the connection and returns what ended it: nil if the application is done. The connection has
+// ended then.
+func (r *Redialer) use(ctx context.Context, c *Conn, resp *http.Response, failures int,
+	serve func(ctx context.Context, c *Conn) error) error {
+	defer c.CloseNow() // if serve panics
+	live, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.onEnd(cancel)
+	left := make(chan struct{})
+	stay := context.AfterFunc(ctx, func() {
+		defer close(left)
+		leave(c, StatusGoingAway)
+	})
+	defer func() {
+		if !stay() {
+			<-left
+		}
+	}()
+
+	r.tell(RedialStatus{State: RedialConnected, Failures: failures, Response: resp})
+	err := serve(live, c)
+	if reason := c.life.reason(); reason != nil && reason != errClosed && (err == nil || errors.Is(err, live.Err())) {
+		err = reason
+	}
+	code := StatusNormalClosure
+	if err != nil || ctx.Err() != nil {
+		code = StatusGoingAway
+	}
+	leave(c, code)
+	return err
+}
+
+// leave closes c, and waits for the peer's answer for lingerTimeout at most.
+func leave(c *Conn, code StatusCode) {
+	timer := time.AfterFunc(lingerTimeout, func() { c.CloseNow() })
+	defer timer.Stop()
+	_ = c.Close(code, "") // fails if the connection is over already, or the peer does not answer: all the same
+}
+
+// retryAfter returns how long the server that refused with err wants to be left alone, as far as that is heeded.
+func (r *Redialer) retryAfter(err error) time.Duration {
+	var he *HandshakeError
+	if !errors.As(err, &he) {
+		return 0
+	}
+	wait := parseRetryAfter(he.Header, time.Now())
+	if most := orDefault(r.MaxRetryAfter, defaultMaxRetryAfter); most > 0 {
+		wait = min(wait, most)
+	}
+	return wait
+}
+
+func (r *Redialer) randomUint64() uint64 {
+	if r.random != nil {
+		return r.random()
+	}
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return binary.NativeEndian.Uint64(b[:])
+}
+
+func (r *Redialer) tell(s RedialStatus) {
+	if r.OnState != nil {
+		r.OnState(s)
+	}
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// redialEnded is the error of a Run whose context has ended. Its text has the last failure, which it does not match: err,
+// what was in progress has ended with, if that is not just the end of the context, or else what was before.
+func redialEnded(ctx context.Context, err, last error) error {
+	ended := ctx.Err()
+	if err == nil || errors.Is(err, ended) {
+		err = last
+	}
+	if err == nil {
+		return fmt.Errorf("websocket: redial: %w", ended)
+	}
+	return fmt.Errorf("websocket: redial: %w (before that: %v)", ended, err)
+}
+
+// IsFinal is what a [Redialer] asks by default whether to give up. It reports true if
+//
+//   - the server refused the handshake with status 400, 401, 403 or 404 (see [HandshakeError]);
+//   - the peer closed the connection with code 1002, 1003, 1007, 1008 or 1010 (see [CloseError]);
+//   - Dial found its URL or its options to be invalid.
+//
+// Coming back would end in the same way. Everything else is reported false, errors that it does not know too.
+func IsFinal(err error) bool {
+	var he *HandshakeError
+	if errors.As(err, &he) {
+		switch he.StatusCode {
+		case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+			return true
+		}
+	}
+	switch CloseStatus(err) {
+	case StatusProtocolError, StatusUnsupportedData, StatusInvalidFramePayloadData, StatusPolicyViolation,
+		StatusMandatoryExtension:
+		return true
+	}
+	var ae argumentError
+	return errors.As(err, &ae)
+}
