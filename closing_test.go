@@ -258,6 +258,27 @@ func TestCloseError(t *testing.T) {
 	}
 }
 
+// A Close that has begun before the goroutine of CloseRead gets to read is not cut short by it.
+func TestCloseReadBehindClose(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 1}})
+		closed := start(func() error { return p.c.Close(StatusPolicyViolation, "") })
+		synctest.Wait() // it waits for room
+		ctx := p.c.CloseRead(t.Context())
+		synctest.Wait()
+		if ctx.Err() != nil {
+			t.Error("the context has ended before the connection")
+		}
+		p.WantClose(1008)
+		p.WriteClose(1008, "")
+		p.Close()
+		if err := <-closed; err != nil {
+			t.Errorf("Close = %v", err)
+		}
+		<-ctx.Done()
+	})
+}
+
 // What must not stand on the wire (section 7.4) is refused, and the connection closed all the same.
 func TestCloseArguments(t *testing.T) {
 	tests := []struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 )
 
@@ -163,6 +164,11 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 		_, _, err := c.Reader(child)
 		if err == nil {
 			c.Close(StatusPolicyViolation, "unexpected data message")
+		} else if errors.Is(err, net.ErrClosed) {
+			select { // a Close of this side's is at work, and is not cut short by what is its own doing
+			case <-c.life.closed():
+			case <-child.Done():
+			}
 		}
 		c.CloseNow()
 	}()

@@ -83,6 +83,13 @@
 // the peer's close frame, or -1 for errors that tell of none. [Conn.Messages] ends without an error where a read's
 // would match io.EOF.
 //
+// A [HandshakeError] in the chain of Dial's error tells the HTTP status with which a server refused.
+//
+// # Reconnecting
+//
+// A [Redialer] dials again whenever a connection has ended, with random waits that grow, until its context ends or an
+// error is final.
+//
 // # Compression
 //
 // Messages are compressed with permessage-deflate (RFC 7692) if both sides ask for it: see [CompressionMode]. It is

@@ -278,8 +278,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// redialEnded is the error of a Run whose context has ended. Its text has the last failure, which it does not match: err,
-// what was in progress has ended with, if that is not just the end of the context, or else what was before.
+// redialEnded is the error of a Run whose context has ended. Its text has the last failure, which it does not match:
+// err, what was in progress has ended with, if that is not just the end of the context, or else what was before.
 func redialEnded(ctx context.Context, err, last error) error {
 	ended := ctx.Err()
 	if err == nil || errors.Is(err, ended) {

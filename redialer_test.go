@@ -448,7 +448,7 @@ func TestRedialerFinal(t *testing.T) {
 				return
 			}
 			if !matches(err, tt.want) || len(*times) != 1 {
-				t.Errorf("%s: Run = %v after %d attempts, want %q after the first", tt.name, err, len(*times), tt.want)
+				t.Errorf("%s: Run = %v after %d attempts, want %q after the first: %+v", tt.name, err, len(*times), tt.want, *states)
 			}
 			if last := (*states)[len(*states)-1]; last.State != RedialStopped || last.Err != err {
 				t.Errorf("%s: the last state is %+v", tt.name, last)
