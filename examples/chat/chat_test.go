@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"reflect"
@@ -16,10 +14,11 @@ import (
 	"time"
 
 	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/examples/internal/site"
 	"github.com/seed70bc5565/websocket/wsjson"
 )
 
-// A visitor is a client in the room.
+// A visitor is a client in a room.
 type visitor struct {
 	t *testing.T
 	c *websocket.Conn
@@ -27,8 +26,12 @@ type visitor struct {
 
 func visit(t *testing.T, pageURL, name string) *visitor {
 	t.Helper()
-	wsURL := "ws" + strings.TrimPrefix(pageURL, "http") + "ws?name=" + url.QueryEscape(name)
-	c, _, err := websocket.Dial(t.Context(), wsURL, nil)
+	return visitRoom(t, pageURL, url.Values{"name": {name}})
+}
+
+func visitRoom(t *testing.T, pageURL string, query url.Values) *visitor {
+	t.Helper()
+	c, _, err := websocket.Dial(t.Context(), pageURL+"ws?"+query.Encode(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,17 +46,38 @@ func (v *visitor) say(text string) {
 	}
 }
 
-func (v *visitor) want(want event) {
+// next returns the next event, without those of type rooms, unless that is wanted, and without its time and position.
+func (v *visitor) next(kind string) (got event, at string) {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(v.t.Context(), 10*time.Second)
 	defer cancel()
-	var got event
-	if err := wsjson.Read(ctx, v.c, &got); err != nil {
-		v.t.Fatalf("waiting for %+v: %v", want, err)
+	for {
+		var got event
+		if err := wsjson.Read(ctx, v.c, &got); err != nil {
+			v.t.Fatalf("waiting for %s: %v", kind, err)
+		}
+		if got.Type == "rooms" && kind != "rooms" {
+			continue
+		}
+		if got.Type == "message" && (got.At == 0 || got.Position == "") {
+			v.t.Fatalf("%+v: no time, or no position", got)
+		}
+		at, got.At, got.Position = got.Position, 0, ""
+		return got, at
+	}
+}
+
+// want waits for an event, and returns its position.
+func (v *visitor) want(want event) (at string) {
+	v.t.Helper()
+	got, at := v.next(want.Type)
+	if want.Type == "hello" && want.Room == "" {
+		want.Room = firstRoom
 	}
 	if !reflect.DeepEqual(got, want) {
 		v.t.Fatalf("got %+v, want %+v", got, want)
 	}
+	return at
 }
 
 // wantClose reads until the connection ends, which must be with the given code.
@@ -74,17 +98,15 @@ func (v *visitor) wantClose(code websocket.StatusCode) websocket.CloseError {
 	}
 }
 
-// serveRoom serves a chat for the time of the test and returns its room and its URL, with a slash at the end.
-func serveRoom(t *testing.T) (*room, string) {
-	room := newRoom()
-	s := httptest.NewServer(handler(room))
+// serveRoom serves a chat for the time of the test and returns its URL, with a slash at the end.
+func serveRoom(t *testing.T) string {
+	s := httptest.NewServer(program(newChat()).Handler())
 	t.Cleanup(s.Close)
-	t.Cleanup(room.close)
-	return room, s.URL + "/"
+	return s.URL + "/"
 }
 
 func TestJoinTalkLeave(t *testing.T) {
-	_, url := serveRoom(t)
+	url := serveRoom(t)
 	ada := visit(t, url, "Ada")
 	ada.want(event{Type: "hello", Name: "Ada", People: []string{"Ada"}})
 	bob := visit(t, url, " Bob ")
@@ -108,7 +130,7 @@ func TestJoinTalkLeave(t *testing.T) {
 }
 
 func TestOneNameTwice(t *testing.T) {
-	_, url := serveRoom(t)
+	url := serveRoom(t)
 	first := visit(t, url, "Ada")
 	first.want(event{Type: "hello", Name: "Ada", People: []string{"Ada"}})
 	second := visit(t, url, "Ada")
@@ -116,7 +138,7 @@ func TestOneNameTwice(t *testing.T) {
 }
 
 func TestBadNames(t *testing.T) {
-	_, url := serveRoom(t)
+	url := serveRoom(t)
 	for _, name := range []string{"", "  ", "a\x00b", "a\nb", "\xff", "right\u202eleft", strings.Repeat("n", maxName+1)} {
 		closed := visit(t, url, name).wantClose(websocket.StatusPolicyViolation)
 		if closed.Reason == "" {
@@ -129,7 +151,7 @@ func TestBadNames(t *testing.T) {
 }
 
 func TestBadMessages(t *testing.T) {
-	_, url := serveRoom(t)
+	url := serveRoom(t)
 	watch := visit(t, url, "watch")
 	watch.want(event{Type: "hello", Name: "watch", People: []string{"watch"}})
 	for _, test := range []struct {
@@ -151,46 +173,78 @@ func TestBadMessages(t *testing.T) {
 	}
 }
 
-// A member whose queue is full is dropped; nobody waits for it and nobody else misses anything.
-func TestSlowMemberIsDropped(t *testing.T) {
-	room := newRoom()
-	var dropped []websocket.StatusCode
-	newMember := func(name string) *member {
-		m := &member{name: name, queue: make(chan *websocket.PreparedMessage, queueLength)}
-		m.drop = func(code websocket.StatusCode, reason string) { dropped = append(dropped, code) }
-		room.join(m)
-		return m
+func TestRooms(t *testing.T) {
+	url := serveRoom(t)
+	ada := visit(t, url, "Ada")
+	ada.want(event{Type: "hello", Name: "Ada", People: []string{"Ada"}})
+	bob := visitRoom(t, url, map[string][]string{"name": {"Ada"}, "room": {" Garden "}})
+	bob.want(event{Type: "hello", Name: "Ada", Room: "Garden", People: []string{"Ada"}}) // one in each room
+	for _, want := range [][]room{{{"Lobby", 1}}, {{"Garden", 1}, {"Lobby", 1}}} {
+		ada.want(event{Type: "rooms", Rooms: want})
 	}
-	slow := newMember("slow") // its queue has hello, and joined of the other
-	quick := newMember("quick")
-	received := 0
-	drain := func() {
-		for len(quick.queue) > 0 {
-			<-quick.queue
-			received++
+	bob.say("here")
+	bob.want(event{Type: "message", Name: "Ada", Text: "here"})
+	ada.say("there")
+	ada.want(event{Type: "message", Name: "Ada", Text: "there"})
+
+	// Into the other room, where somebody has the name, and where something was said.
+	if err := wsjson.Write(t.Context(), ada.c, map[string]string{"enter": "Garden"}); err != nil {
+		t.Fatal(err)
+	}
+	ada.want(event{Type: "hello", Name: "Ada (2)", Room: "Garden", People: []string{"Ada", "Ada (2)"}, Missed: 1})
+	ada.want(event{Type: "message", Name: "Ada", Text: "here"})
+	ada.want(event{Type: "rooms", Rooms: []room{{"Garden", 2}}})
+	bob.want(event{Type: "joined", Name: "Ada (2)"})
+	if err := wsjson.Write(t.Context(), ada.c, map[string]string{"enter": "a\nb"}); err != nil {
+		t.Fatal(err)
+	}
+	ada.wantClose(websocket.StatusPolicyViolation)
+	bob.want(event{Type: "left", Name: "Ada (2)"})
+	bob.want(event{Type: "rooms", Rooms: []room{{"Garden", 1}}})
+}
+
+// Somebody who comes back gets what was said meanwhile.
+func TestComingBack(t *testing.T) {
+	url := serveRoom(t)
+	ada := visit(t, url, "Ada")
+	ada.want(event{Type: "hello", Name: "Ada", People: []string{"Ada"}})
+	var at string
+	for _, text := range []string{"one", "two", "three"} {
+		ada.say(text)
+		if p := ada.want(event{Type: "message", Name: "Ada", Text: text}); text == "one" {
+			at = p
 		}
 	}
-	for range queueLength - 2 {
-		room.tell(event{Type: "message", Name: "quick", Text: "x"})
-		drain()
+	back := visitRoom(t, url, map[string][]string{"name": {"Bob"}, "after": {at}})
+	back.want(event{Type: "hello", Name: "Bob", People: []string{"Ada", "Bob"}, Resumed: true, Missed: 2})
+	for _, text := range []string{"two", "three"} {
+		back.want(event{Type: "message", Name: "Ada", Text: text})
 	}
-	if len(dropped) != 0 || len(slow.queue) != queueLength {
-		t.Fatalf("dropped %v with %d messages in the queue", dropped, len(slow.queue))
-	}
-	room.tell(event{Type: "message", Name: "quick", Text: "one too many"})
-	drain()
-	if len(dropped) != 1 || dropped[0] != websocket.StatusTryAgainLater {
-		t.Fatalf("dropped with %v, want StatusTryAgainLater once", dropped)
-	}
-	if got := room.names(); !reflect.DeepEqual(got, []string{"quick"}) {
-		t.Errorf("members now: %v", got)
-	}
-	if want := 1 + (queueLength - 2) + 1 + 1; received != want { // hello, the messages, the last, left
-		t.Errorf("the quick member received %d messages, want %d", received, want)
-	}
-	room.leave(slow) // as its serve does in the end: not told twice
-	if drain(); received != 1+(queueLength-2)+1+1 {
-		t.Error("told twice that a member left")
+	visitRoom(t, url, map[string][]string{"name": {"Eve"}, "after": {"nonsense"}}).wantClose(websocket.StatusPolicyViolation)
+	// Of another run of the server: the latest messages, and it is not told that they are all.
+	other := visitRoom(t, url, map[string][]string{"name": {"Eve"}, "after": {"1-1"}})
+	other.want(event{Type: "hello", Name: "Eve", People: []string{"Ada", "Bob", "Eve"}, Missed: 3})
+}
+
+// A member that does not read is dropped; nobody waits for it and nobody else misses anything.
+func TestSlowMemberIsDropped(t *testing.T) {
+	// The server waits less long for the answer to its close frame, which does not come.
+	opts := &websocket.AcceptOptions{ReadLimit: maxMessage, CloseTimeout: 50 * time.Millisecond}
+	s := httptest.NewServer(websocket.Handler(newChat().serve, opts))
+	defer s.Close()
+	url := s.URL + "/"
+	quick := visit(t, url, "quick")
+	quick.want(event{Type: "hello", Name: "quick", People: []string{"quick"}})
+	visit(t, url, "slow") // reads nothing
+	quick.want(event{Type: "joined", Name: "slow"})
+	text := strings.Repeat("x", maxMessage-100)
+	for sent := 1; ; sent++ { // until the buffers of the operating system are full, and then the queue
+		quick.say(text)
+		if got, _ := quick.next("message"); got.Type == "left" && got.Name == "slow" {
+			return
+		} else if got.Text != text {
+			t.Fatalf("message %d: %+v", sent, got)
+		}
 	}
 }
 
@@ -198,7 +252,7 @@ func TestRunPrintsURLAndSaysGoodbye(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out, w := io.Pipe()
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, "localhost:0", w); w.Close() }()
+	go func() { ended <- site.Run(ctx, program(newChat()), "localhost:0", w); w.Close() }()
 	lines := bufio.NewReader(out)
 	line, err := lines.ReadString('\n')
 	if err != nil {
@@ -215,56 +269,5 @@ func TestRunPrintsURLAndSaysGoodbye(t *testing.T) {
 	ada.wantClose(websocket.StatusGoingAway)
 	if err := <-ended; err != nil {
 		t.Errorf("run: %v", err)
-	}
-}
-
-func TestPortTaken(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	err = run(t.Context(), l.Addr().String(), io.Discard)
-	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) || !strings.Contains(err.Error(), "taken") {
-		t.Errorf("run with a port that is taken: %v", err)
-	}
-}
-
-func TestPageURL(t *testing.T) {
-	for _, test := range []struct{ addr, want string }{
-		{"localhost:8080", "http://localhost:99/"},
-		{"127.0.0.1:0", "http://127.0.0.1:99/"},
-		{":8080", "http://localhost:99/"},
-		{"0.0.0.0:8080", "http://localhost:99/"},
-		{"[::]:8080", "http://localhost:99/"},
-		{"[::1]:8080", "http://[::1]:99/"},
-	} {
-		if got := pageURL(test.addr, &net.TCPAddr{IP: net.IPv4zero, Port: 99}); got != test.want {
-			t.Errorf("pageURL(%q) = %q, want %q", test.addr, got, test.want)
-		}
-	}
-}
-
-// The page and what it loads are all in the program, and loaded from it alone.
-func TestPage(t *testing.T) {
-	_, url := serveRoom(t)
-	for path, contentType := range map[string]string{"": "text/html", "chat.css": "text/css", "chat.js": "text/javascript"} {
-		resp, err := http.Get(url + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil || resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), contentType) {
-			t.Errorf("GET /%s: %v, %s, %v", path, resp.Status, resp.Header.Get("Content-Type"), err)
-		}
-		if !strings.Contains(resp.Header.Get("Content-Security-Policy"), "default-src 'none'") {
-			t.Errorf("GET /%s: Content-Security-Policy is %q", path, resp.Header.Get("Content-Security-Policy"))
-		}
-		for _, foreign := range []string{"https://", "src=\"http", "innerHTML", "@import"} {
-			if strings.Contains(string(body), foreign) {
-				t.Errorf("/%s has %q in it", path, foreign)
-			}
-		}
 	}
 }

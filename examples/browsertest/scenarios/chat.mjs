@@ -44,7 +44,6 @@ export default async function chat(stage) {
   await say(bob, markup);
   await heard(ada, 'Bob', markup);
   for (const [, page] of pages) assert.equal(await page.locator('#log img, #log .text b').count(), 0, 'text became HTML');
-  await stage.portrait(ada);
   await say(ada, 'A longer message, so that the line has to break somewhere: RFC 6455 is about seventy pages long, and a word like '
     + 'w'.repeat(80) + ' must not push the page out of its window.');
   await bob.getByText('must not push').waitFor();
@@ -54,8 +53,25 @@ export default async function chat(stage) {
     await stage.shot(page, `talk-${name}`);
   }
 
+  stage.step('another room');
+  const eve = await stage.open();
+  await eve.getByLabel('Room', { exact: true }).fill('Garden');
+  await eve.getByLabel('Your name').focus();
+  await enter(eve, 'Eve');
+  await eve.getByText('You are in Garden.').waitFor();
+  await bob.locator('#rooms').getByRole('button', { name: 'Garden' }).click();
+  await eve.getByRole('log').getByText('Bob joined').waitFor();
+  await ada.getByRole('log').getByText('Bob left').waitFor();
+  await say(bob, 'It is quiet here');
+  await heard(eve, 'Bob', 'It is quiet here');
+  await bob.locator('#rooms').getByRole('button', { name: 'Lobby' }).click();
+  await bob.getByText('You are in Lobby. The last 3 messages:').waitFor();
+  await heard(bob, 'Ada', 'Hello Bob');
+  assert.equal(await ada.getByText('It is quiet here').count(), 0, 'the other room is heard');
+  await stage.portrait(ada);
+  await eve.getByRole('button', { name: 'Leave' }).click();
+
   stage.step('a name that the server refuses');
-  const eve = await stage.narrow();
   await eve.getByLabel('Your name').fill('Eve\u202e');
   await eve.keyboard.press('Enter');
   await eve.getByRole('alert').getByText('cannot be shown').waitFor();

@@ -77,15 +77,17 @@ func Run(ctx context.Context, p *Program, addr string, out io.Writer) error {
 	if p.Prepare != nil {
 		l = p.Prepare(s, l)
 	}
-	goodbye, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	var goodbye context.Context // set before the functions of RegisterOnShutdown are called
 	var leaving sync.WaitGroup
 	for _, h := range p.Routes {
 		// http.Server.Shutdown calls the function and goes on; it neither closes nor waits for connections that were
 		// upgraded, because they are not net/http's any more.
 		if server, ok := h.(interface{ Shutdown(context.Context) error }); ok {
 			leaving.Add(1)
-			s.RegisterOnShutdown(func() { defer leaving.Done(); server.Shutdown(goodbye) })
+			s.RegisterOnShutdown(func() {
+				defer leaving.Done()
+				server.Shutdown(goodbye) // fails when the time is up: then the connections are ended all the same
+			})
 		}
 	}
 	if p.Work != nil {
@@ -107,8 +109,9 @@ func Run(ctx context.Context, p *Program, addr string, out io.Writer) error {
 	case <-ctx.Done():
 	}
 	fmt.Fprintln(out, "Stopping.")
-	bounded := time.AfterFunc(stopTimeout, cancel)
-	defer bounded.Stop()
+	var cancel context.CancelFunc
+	goodbye, cancel = context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
 	err = s.Shutdown(goodbye)
 	leaving.Wait()
 	return err

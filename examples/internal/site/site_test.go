@@ -61,6 +61,25 @@ func start(t *testing.T, p *Program) (url string, stop func() (printed string)) 
 	}
 }
 
+// WebSocket connections are told.
+func TestRunSaysGoodbye(t *testing.T) {
+	url, stop := start(t, program())
+	c, _, err := websocket.Dial(t.Context(), url+"/ws", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	status := make(chan websocket.StatusCode, 1)
+	go func() {
+		_, _, err := c.Read(t.Context())
+		status <- websocket.CloseStatus(err)
+	}()
+	stop()
+	if got := <-status; got != websocket.StatusGoingAway {
+		t.Errorf("closed with %v, want StatusGoingAway", got)
+	}
+}
+
 // A request that waits does not hold up the end, and work ends too.
 func TestRunEnds(t *testing.T) {
 	p := program()

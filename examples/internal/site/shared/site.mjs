@@ -12,6 +12,8 @@ export function element(tag, className, text) {
 
 // Close codes that would come again at once: the server wants nothing from this page as it is.
 const final = new Set([1002, 1003, 1007, 1008, 1010]);
+// What close codes mean that come without a reason.
+const meanings = { 1001: 'the server is stopping', 1012: 'the server restarts', 1013: 'this page was too slow, or there is no room' };
 const firstWait = 0.5;  // seconds: the longest wait before the first retry; it doubles with each attempt in vain
 const longestWait = 15; // seconds
 const stableAfter = 5;  // seconds that a connection must last until the next loss counts as the first again
@@ -80,7 +82,8 @@ export function connect(path, on = {}) {
       on.refused?.(e);
       return;
     }
-    if (e.code !== 1006) why = `The server closed the connection: ${e.reason ? `${e.reason} (code ${e.code})` : `code ${e.code}`}.`;
+    const reason = e.reason || meanings[e.code];
+    if (e.code !== 1006) why = `The server closed the connection: ${reason ? `${reason} (code ${e.code})` : `code ${e.code}`}.`;
     else if (wasOpen) why = 'The connection was lost.';
     notice.show(why || 'The server cannot be reached.');
     on.close?.(e);
