@@ -175,7 +175,8 @@ func writeResponse(conn net.Conn, response []byte) error {
 	return err
 }
 
-// A Server is an [http.Handler] that upgrades every request it gets. It is made by [Handler].
+// A Server is an [http.Handler] that upgrades every request it gets, and knows the connections that come of it. It is
+// made by [Handler]. All methods may be called concurrently.
 type Server struct {
 	serve func(c *Conn, r *http.Request) // immutable
 	opts  AcceptOptions                  // immutable
@@ -183,16 +184,18 @@ type Server struct {
 }
 
 // Handler returns an [http.Handler] that upgrades every request as [Accept] does, and then calls serve on a goroutine
-// of its own. A request that is refused has been answered, and serve is not called.
+// of its own. A request that is refused has been answered, and serve is not called. Nor is it for a connection whose
+// handshake ends after the server was shut down: that is closed at once.
 //
 // ServeHTTP returns at once, so that net/http can let its buffers, and the stack of the goroutine that read the
 // request, go: an idle connection costs a fraction of what it costs in a handler that calls Accept and stays.
 //
 // The context of r has the values of the request's context, but lives as long as the connection:
-// [http.Server.Shutdown] and [http.Server.Close] leave connections that were taken over alone. The request is garbage
-// when serve uses it no more. When serve returns, the connection is closed with StatusNormalClosure if it is still
-// open. A panic in serve closes it with StatusInternalError and is reported as net/http reports the panic of a
-// handler: with the ErrorLog of the http.Server, unless it is [http.ErrAbortHandler].
+// [http.Server.Shutdown] and [http.Server.Close] leave connections that were taken over alone; [Server.Shutdown] and
+// [Server.Close] end them. The request is garbage when serve uses it no more. When serve returns, the connection is
+// closed with StatusNormalClosure if it is still open. A panic in serve closes it with StatusInternalError and is
+// reported as net/http reports the panic of a handler: with the ErrorLog of the http.Server, unless it is
+// [http.ErrAbortHandler].
 func Handler(serve func(c *Conn, r *http.Request), opts *AcceptOptions) *Server {
 	s := &Server{serve: serve}
 	if opts != nil {

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -9,10 +10,12 @@ import (
 )
 
 // Shutdown ends the server in a polite way. From now on requests are refused with status 503 and a Retry-After
-// header. Each connection is closed with StatusGoingAway: 1000 of them a second, so that their clients do not all come
-// back at the same moment, or as many as it takes to be through after 10 seconds, or after half the time that is left
-// until ctx's deadline. A message that is being read by serve may still arrive there, but nothing is sent behind the
-// close frame.
+// header. Each connection is closed with StatusGoingAway: 1000 of them a second, so that their clients do not all
+// come back at the same moment, or as many as it takes to be through after 10 seconds, or after half the time that is
+// left until ctx's deadline. Each then has its CloseTimeout, and none waits for another.
+//
+// For serve it is as if [Conn.Close] had been called: writes fail, and so do reads, but for a message that is on its
+// way to a read in progress. The context of its request ends with the connection, not before.
 //
 // Shutdown returns nil when all connections have ended and serve has returned for each of them. When ctx ends first,
 // the connections that are left are ended as [Server.Close] does it, and the error is ctx.Err().
@@ -77,14 +80,19 @@ const (
 	attendants = 1024
 )
 
+// spread returns over what time n connections are closed, if there is so much left for all that Shutdown does.
+func spread(n int, left time.Duration) time.Duration {
+	return min(time.Duration(n)*time.Second/shutdownRate, shutdownSpread, left/2)
+}
+
 // closeSlowly closes conns over time. It does not wait for the peers, and reports whether it got through before ctx
 // ended.
 func closeSlowly(ctx context.Context, conns []*Conn) bool {
-	spread := min(time.Duration(len(conns))*time.Second/shutdownRate, shutdownSpread)
+	left := time.Duration(math.MaxInt64)
 	if deadline, ok := ctx.Deadline(); ok {
-		spread = min(spread, time.Until(deadline)/2)
+		left = time.Until(deadline)
 	}
-	steps := max(1, int(spread/shutdownStep))
+	steps := max(1, int(spread(len(conns), left)/shutdownStep))
 	var attending atomic.Int32
 	var ticker *time.Ticker
 	for step := range steps {
@@ -188,7 +196,9 @@ func (l *connSet) wait(ctx context.Context) bool {
 	case <-empty:
 		return true
 	case <-ctx.Done():
-		return false
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.n == 0
 	}
 }
 

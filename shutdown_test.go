@@ -1,32 +1,490 @@
 package websocket
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/seed70bc5565/websocket/internal/netfake"
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
+// connect has s accept a connection over a fake transport, with that many bytes on their way to the peer at most, and
+// returns the peer, which has seen the response.
+func connect(t *testing.T, s *Server, buffer int) *wstest.Peer {
+	t.Helper()
+	near, far := netfake.Pipe(netfake.Options{A: netfake.End{Buffer: buffer}})
+	t.Cleanup(func() { far.Close() })
+	p := wstest.NewPeer(t, far, wstest.Client)
+	w := httptest.NewRecorder()
+	done := start(func() error {
+		s.ServeHTTP(&hijacker{ResponseWriter: w, conn: near}, request(t, goodRequest+"\n"))
+		return nil
+	})
+	p.ReadHead()
+	<-done
+	return p
+}
+
+// refused checks that s refuses a request.
+func refused(t *testing.T, s *Server) {
+	t.Helper()
+	near, far := netfake.Pipe(netfake.Options{})
+	defer far.Close()
+	w := httptest.NewRecorder()
+	s.ServeHTTP(&hijacker{ResponseWriter: w, conn: near}, request(t, goodRequest+"\n"))
+	h := w.Header()
+	if w.Code != http.StatusServiceUnavailable || h.Get("Retry-After") != "5" || h.Get("Connection") != "close" {
+		t.Errorf("got %d %v, want a refusal", w.Code, h)
+	}
+}
+
+// serveReads is a serve that reads until the connection is over.
+func serveReads(c *Conn, _ *http.Request) {
+	for {
+		if _, _, err := c.Read(context.Background()); err != nil {
+			return
+		}
+	}
+}
+
+// All are told to go, those that answer are gone at once, and Shutdown waits for the last, and for serve.
 func TestShutdown(t *testing.T) {
-	s := Handler(serveEcho, nil)
-	p := wstest.NewPeer(t, rawServer(t, s.ServeHTTP), wstest.Client)
-	p.ClientHandshake("/", "example.com")
-	if n := s.Connections(); n != 1 {
-		t.Errorf("%d connections, want 1", n)
+	for name, serve := range map[string]func(c *Conn, r *http.Request){
+		"reads":       serveReads,
+		"CloseRead":   func(c *Conn, _ *http.Request) { <-c.CloseRead(context.Background()).Done() },
+		"waits":       func(_ *Conn, r *http.Request) { <-r.Context().Done() },
+		"writes":      func(c *Conn, _ *http.Request) { writeSlowly(c) },
+		"reads later": func(c *Conn, r *http.Request) { time.Sleep(3 * time.Second); serveReads(c, r) },
+		"reads one":   func(c *Conn, r *http.Request) { c.Read(context.Background()) },
+		"with a deadline": func(c *Conn, r *http.Request) {
+			c.SetDeadline(time.Now().Add(time.Second))
+			c.Read(context.Background())
+			time.Sleep(10 * time.Second)
+		},
+		"one second at a time": func(c *Conn, r *http.Request) {
+			for c.life.reason() == nil {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				c.Read(ctx)
+				cancel()
+			}
+		},
+		"closes": func(c *Conn, _ *http.Request) { time.Sleep(4 * time.Second); c.Close(4000, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var served atomic.Int32
+				s := Handler(func(c *Conn, r *http.Request) { serve(c, r); served.Add(1) }, nil)
+				peers := []*wstest.Peer{connect(t, s, 0), connect(t, s, 0), connect(t, s, 0)}
+				if n := s.Connections(); n != 3 {
+					t.Errorf("%d connections, want 3", n)
+				}
+				time.Sleep(1500 * time.Millisecond)
+				done := start(func() error { return s.Shutdown(context.Background()) })
+				for i, p := range peers {
+					for f := p.ReadFrame(); f.Op != wstest.Close; f = p.ReadFrame() {
+						if f.Op != wstest.Text {
+							t.Errorf("got %v", f)
+						}
+					}
+					refused(t, s)
+					p.WriteFrames(text("the last"), ping("x")) // not answered any more
+					begin := time.Now()
+					p.WriteClose(1001, "")
+					p.WantEOF()
+					if d := time.Since(begin); d > time.Millisecond {
+						t.Errorf("the server ends the connection %v after the answer", d)
+					}
+					if i < len(peers)-1 && !running(done) {
+						t.Fatalf("Shutdown has returned: %v", <-done)
+					}
+				}
+				if err := <-done; err != nil {
+					t.Errorf("Shutdown = %v", err)
+				}
+				if n := served.Load(); n != 3 || s.Connections() != 0 {
+					t.Errorf("serve has returned %d times, %d connections are left", n, s.Connections())
+				}
+				for range 2 { // again
+					if err := errors.Join(s.Shutdown(context.Background()), s.Close()); err != nil {
+						t.Error(err)
+					}
+				}
+				refused(t, s)
+			})
+		})
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	done := start(func() error { return s.Shutdown(ctx) })
-	p.WantClose(int(StatusGoingAway))
-	p.WriteClose(int(StatusGoingAway), "")
-	p.WantEOF()
-	if err := <-done; err != nil || s.Connections() != 0 {
-		t.Errorf("Shutdown = %v with %d connections left", err, s.Connections())
+}
+
+func writeSlowly(c *Conn) {
+	for c.Write(context.Background(), MessageText, []byte("x")) == nil {
+		time.Sleep(time.Second)
 	}
-	_, resp, err := Dial(ctx, newServer(t, s, false).URL, nil)
-	if resp == nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "5" {
-		t.Errorf("after Shutdown: got %v, %v", resp, err)
+}
+
+// A server that never had a connection.
+func TestShutdownUnused(t *testing.T) {
+	s := Handler(serveReads, nil)
+	if n := s.Connections(); n != 0 {
+		t.Errorf("%d connections", n)
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, ctx := range []context.Context{context.Background(), ended} {
+		if err := s.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+	}
+	refused(t, s)
+}
+
+// The closing is spread over time: 1000 a second, or more if the time is short.
+func TestShutdownSpread(t *testing.T) {
+	for _, tt := range []struct {
+		n          int
+		left, want time.Duration
+	}{
+		{0, time.Minute, 0},
+		{1, time.Minute, time.Millisecond},
+		{1000, time.Minute, time.Second},
+		{1000, time.Second, 500 * time.Millisecond},
+		{100_000, time.Hour, 10 * time.Second},
+		{100_000, 8 * time.Second, 4 * time.Second},
+		{1000, -time.Second, -500 * time.Millisecond},
+	} {
+		if got := spread(tt.n, tt.left); got != tt.want {
+			t.Errorf("spread(%d, %v) = %v, want %v", tt.n, tt.left, got, tt.want)
+		}
+	}
+	const n = 100
+	for _, timeout := range []time.Duration{0, 100 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			s := Handler(serveReads, nil)
+			var mu sync.Mutex
+			told := map[time.Duration]int{} // how many when
+			var peers sync.WaitGroup
+			var begin time.Time
+			for range n {
+				p := connect(t, s, 0)
+				peers.Go(func() {
+					wstest.ReadFrame(p.Conn)
+					mu.Lock()
+					told[time.Since(begin)]++
+					mu.Unlock()
+					p.TryWrite(p.Encode(closing(1001, "")))
+				})
+			}
+			begin = time.Now()
+			ctx, cancel := context.Background(), func() {}
+			if timeout > 0 {
+				ctx, cancel = context.WithTimeout(ctx, timeout)
+			}
+			defer cancel()
+			if err := s.Shutdown(ctx); err != nil {
+				t.Errorf("Shutdown = %v", err)
+			}
+			took := time.Since(begin)
+			peers.Wait()
+			steps := 10
+			if timeout > 0 {
+				steps = 5
+			}
+			if want := time.Duration(steps-1) * shutdownStep; took != want {
+				t.Errorf("it took %v, want %v", took, want)
+			}
+			for i := range steps {
+				if got := told[time.Duration(i)*shutdownStep]; got != n/steps {
+					t.Errorf("step %d told %d, want %d", i, got, n/steps)
+				}
+			}
+		})
+	}
+}
+
+// Peers that answer nothing, or take nothing, hold nobody up: each has its own close timeout.
+func TestShutdownStalledPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Handler(func(c *Conn, r *http.Request) {
+			go writeSlowly(c)
+			serveReads(c, r)
+		}, &AcceptOptions{PingInterval: -1})
+		var stalled []*wstest.Peer
+		for range 50 {
+			stalled = append(stalled, connect(t, s, 1), connect(t, s, 0)) // the first takes one byte
+		}
+		polite := connect(t, s, 0)
+		time.Sleep(10 * time.Second)
+		begin := time.Now()
+		done := start(func() error { return s.Shutdown(context.Background()) })
+		for f := polite.ReadFrame(); f.Op != wstest.Close; f = polite.ReadFrame() {
+		}
+		if d := time.Since(begin); d > 200*time.Millisecond {
+			t.Errorf("a peer that behaves was told after %v", d)
+		}
+		polite.WriteClose(1001, "")
+		polite.WantEOF()
+		if err := <-done; err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+		if d := time.Since(begin); d < 5*time.Second || d > 5200*time.Millisecond {
+			t.Errorf("Shutdown took %v, want the close timeout", d)
+		}
+		for _, p := range stalled {
+			p.Close()
+		}
+	})
+}
+
+// When ctx ends, so do the connections that are left, and serve need not have returned.
+func TestShutdownContext(t *testing.T) {
+	for _, cause := range []error{context.DeadlineExceeded, context.Canceled} {
+		synctest.Test(t, func(t *testing.T) {
+			returned := make(chan struct{})
+			s := Handler(func(c *Conn, r *http.Request) {
+				serveReads(c, r)
+				<-returned
+			}, &AcceptOptions{CloseTimeout: -1})
+			var peers []*wstest.Peer
+			for range 300 {
+				peers = append(peers, connect(t, s, 0))
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			if cause == context.Canceled {
+				time.AfterFunc(50*time.Millisecond, cancel) // some have not been told yet
+			}
+			if err := s.Shutdown(ctx); err != cause {
+				t.Errorf("Shutdown = %v", err)
+			}
+			told := 0
+			for _, p := range peers {
+				f, err := wstest.ReadFrame(p.Conn)
+				if err == nil {
+					told++
+					_, err = wstest.ReadFrame(p.Conn)
+				}
+				if err != io.EOF {
+					t.Fatalf("got %v, %v", f, err)
+				}
+			}
+			if most := told == len(peers); most != (cause == context.DeadlineExceeded) || told == 0 {
+				t.Errorf("%d of %d were told", told, len(peers))
+			}
+			if n := s.Connections(); n != len(peers) {
+				t.Errorf("%d connections while serve has not returned", n)
+			}
+			close(returned)
+			synctest.Wait()
+			if n := s.Connections(); n != 0 {
+				t.Errorf("%d connections are left", n)
+			}
+		})
+	}
+}
+
+// Close ends all connections at once and waits for nobody, also while Shutdown waits.
+func TestServerClose(t *testing.T) {
+	for _, shutdown := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			returned := make(chan struct{})
+			s := Handler(func(c *Conn, r *http.Request) {
+				<-r.Context().Done()
+				<-returned
+			}, nil)
+			var peers []*wstest.Peer
+			for range 200 {
+				peers = append(peers, connect(t, s, 0))
+			}
+			var done <-chan error
+			if shutdown {
+				done = start(func() error { return s.Shutdown(context.Background()) })
+				time.Sleep(time.Second)
+			}
+			begin := time.Now()
+			if err := s.Close(); err != nil || time.Since(begin) > 0 {
+				t.Errorf("Close = %v after %v", err, time.Since(begin))
+			}
+			refused(t, s)
+			for _, p := range peers {
+				if shutdown {
+					p.WantClose(1001)
+				}
+				p.WantEOF()
+			}
+			if shutdown && !running(done) {
+				t.Errorf("Shutdown has returned before serve: %v", <-done)
+			}
+			close(returned)
+			if shutdown {
+				if err := <-done; err != nil {
+					t.Errorf("Shutdown = %v", err)
+				}
+			}
+			synctest.Wait()
+		})
+	}
+}
+
+// A slowHijacker takes its time.
+type slowHijacker struct {
+	*hijacker
+	gate chan struct{}
+}
+
+func (h slowHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	<-h.gate
+	return h.hijacker.Hijack()
+}
+
+// A connection whose handshake was going on is closed before serve sees it, and waited for.
+func TestShutdownDuringHandshake(t *testing.T) {
+	for _, hard := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := Handler(func(*Conn, *http.Request) { t.Error("serve was called") }, nil)
+			near, far := netfake.Pipe(netfake.Options{})
+			p := wstest.NewPeer(t, far, wstest.Client)
+			gate := make(chan struct{})
+			h := &hijacker{ResponseWriter: httptest.NewRecorder(), conn: near}
+			go s.ServeHTTP(slowHijacker{h, gate}, request(t, goodRequest+"\n"))
+			synctest.Wait()
+			if n := s.Connections(); n != 1 {
+				t.Errorf("%d connections, want 1", n)
+			}
+			if hard {
+				s.Close()
+			}
+			done := start(func() error { return s.Shutdown(context.Background()) })
+			if !running(done) {
+				t.Fatalf("Shutdown = %v with a handshake going on", <-done)
+			}
+			close(gate)
+			p.ReadHead()
+			if !hard {
+				p.WantClose(1001)
+				if !running(done) {
+					t.Fatalf("Shutdown = %v before the connection has ended", <-done)
+				}
+				p.WriteClose(1001, "")
+			}
+			p.WantEOF()
+			if err := <-done; err != nil || s.Connections() != 0 {
+				t.Errorf("Shutdown = %v, %d connections are left", err, s.Connections())
+			}
+		})
+	}
+}
+
+// MaxConnections counts those in the handshake, and those until serve has returned.
+func TestMaxConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Handler(serveReads, &AcceptOptions{MaxConnections: 3})
+		near, far := netfake.Pipe(netfake.Options{})
+		gate := make(chan struct{})
+		go s.ServeHTTP(slowHijacker{&hijacker{ResponseWriter: httptest.NewRecorder(), conn: near}, gate}, request(t, goodRequest+"\n"))
+		synctest.Wait()
+		a, b := connect(t, s, 0), connect(t, s, 0)
+		refused(t, s)
+		close(gate)
+		synctest.Wait()
+		refused(t, s)
+		far.Close()
+		synctest.Wait()
+		c := connect(t, s, 0)
+		refused(t, s)
+
+		// A request that is refused for what it is takes no place; nor does one whose handler panics.
+		c.Close()
+		synctest.Wait()
+		for range 5 {
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			if w.Code != http.StatusUpgradeRequired {
+				t.Errorf("got %d", w.Code)
+			}
+			func() {
+				defer func() { recover() }()
+				s.ServeHTTP(panicHijacker{httptest.NewRecorder()}, request(t, goodRequest+"\n"))
+				t.Error("Hijack has not panicked")
+			}()
+		}
+		if n := s.Connections(); n != 2 {
+			t.Errorf("%d connections, want 2", n)
+		}
+		a.Close()
+		b.Close()
+		synctest.Wait()
+		if n := s.Connections(); n != 0 {
+			t.Errorf("%d connections, want 0", n)
+		}
+	})
+}
+
+type panicHijacker struct{ http.ResponseWriter }
+
+func (panicHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { panic("hijack") }
+
+// Clients come and go over real sockets, with and without TLS, while the server is shut down from several sides.
+func TestShutdownRace(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		for _, how := range []string{"Shutdown", "both", "Close"} {
+			s := Handler(serveEcho, nil)
+			server := newServer(t, s, secure)
+			var clients, met sync.WaitGroup
+			for range 20 {
+				met.Add(1)
+				clients.Go(func() {
+					first := sync.OnceFunc(met.Done)
+					defer first()
+					for {
+						c, resp, err := Dial(context.Background(), server.URL, &DialOptions{HTTPClient: server.Client()})
+						if err != nil {
+							if resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
+								t.Errorf("%s: Dial: %v", how, err)
+							}
+							return
+						}
+						first()
+						for err == nil {
+							if err = c.Write(context.Background(), MessageText, []byte("hello")); err == nil {
+								_, _, err = c.Read(context.Background())
+							}
+						}
+						_, _, err = c.Read(context.Background())
+						if how == "Shutdown" && CloseStatus(err) != StatusGoingAway {
+							t.Errorf("%s: the connection ended with %v", how, err)
+						}
+						c.CloseNow()
+					}
+				})
+			}
+			met.Wait()
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			var all sync.WaitGroup
+			for i := range 4 {
+				all.Go(func() {
+					if how == "Close" || how == "both" && i == 3 {
+						s.Close()
+					}
+					if err := s.Shutdown(ctx); err != nil {
+						t.Errorf("%s: Shutdown = %v", how, err)
+					}
+				})
+			}
+			all.Wait()
+			cancel()
+			clients.Wait()
+			if n := s.Connections(); n != 0 {
+				t.Errorf("%s: %d connections are left", how, n)
+			}
+		}
 	}
 }
