@@ -1,0 +1,165 @@
+// Package brokertest tests brokers against the engines that they are for. It starts the engine on a free port, and a
+// second process, which is the test's own program again.
+package brokertest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/seed70bc5565/websocket/hub"
+)
+
+// SkipVariable is the environment variable that, if it is not empty, lets tests skip whose engine is not installed.
+const SkipVariable = "WEBSOCKET_SKIP_MISSING_BROKERS"
+
+// A Kind is a kind of engine.
+type Kind struct {
+	Program string                          // that runs the engine
+	Args    func(port, dir string) []string // its arguments, to listen on 127.0.0.1 with its files in dir
+	Connect func(addr string) (b hub.Broker, close func() error)
+	Numbers bool // the engine gives positions, and one order for all
+}
+
+// An Engine is one that runs.
+type Engine struct {
+	Addr string
+
+	kind Kind
+	port string
+	dir  string
+	cmd  *exec.Cmd
+}
+
+// Start starts an engine for the time of the test.
+func Start(t *testing.T, kind Kind) *Engine {
+	t.Helper()
+	if _, err := exec.LookPath(kind.Program); err != nil {
+		if os.Getenv(SkipVariable) != "" {
+			t.Skipf("%v, and %s is set", err, SkipVariable)
+		}
+		t.Fatalf("%v: install it, or set %s to skip this test", err, SkipVariable)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &Engine{Addr: l.Addr().String(), kind: kind, dir: t.TempDir()}
+	_, e.port, _ = net.SplitHostPort(e.Addr)
+	l.Close()
+	e.Run(t)
+	t.Cleanup(func() { e.Kill() })
+	return e
+}
+
+// Run starts the engine again.
+func (e *Engine) Run(t *testing.T) {
+	t.Helper()
+	log, err := os.OpenFile(filepath.Join(e.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	e.cmd = exec.Command(e.kind.Program, e.kind.Args(e.port, e.dir)...)
+	e.cmd.Dir, e.cmd.Stdout, e.cmd.Stderr = e.dir, log, log
+	if err := e.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		c, err := net.Dial("tcp", e.Addr)
+		if err == nil {
+			c.Close()
+			return
+		}
+		if time.Since(begin) > 20*time.Second {
+			text, _ := os.ReadFile(log.Name())
+			t.Fatalf("%s does not listen: %v\n%s", e.kind.Program, err, text)
+		}
+	}
+}
+
+// Kill ends the engine with SIGKILL.
+func (e *Engine) Kill() {
+	if e.cmd != nil {
+		e.cmd.Process.Kill()
+		e.cmd.Wait()
+		e.cmd = nil
+	}
+}
+
+// Signal sends a signal to the engine.
+func (e *Engine) Signal(sig os.Signal) error { return e.cmd.Process.Signal(sig) }
+
+const addrVariable = "BROKERTEST_ADDR"
+
+// Main is for TestMain: it is the second process if that is what the program was started for.
+func Main(m *testing.M, kind Kind) int {
+	if addr := os.Getenv(addrVariable); addr != "" {
+		if err := serveProcess(kind, addr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
+	return m.Run()
+}
+
+// serveProcess is the second process: a server until its standard input ends. It prints its URL, and then the events
+// of its broker.
+func serveProcess(kind Kind, addr string) error {
+	s := newServer(kind, addr, func(ev string) { fmt.Println(ev) })
+	defer s.close()
+	fmt.Println(s.url)
+	var b [1]byte
+	os.Stdin.Read(b[:])
+	return nil
+}
+
+// startProcess starts the second process, and returns it as a server.
+func startProcess(t *testing.T, e *Engine) *server {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), addrVariable+"="+e.Addr)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stdout)
+	if !lines.Scan() {
+		t.Fatalf("the second process said nothing: %v", errors.Join(lines.Err(), cmd.Wait()))
+	}
+	s := &server{url: lines.Text(), events: make(chan string, 100)}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for lines.Scan() {
+			s.events <- lines.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		stdin.Close()
+		<-read
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the second process: %v", err)
+		}
+	})
+	return s
+}

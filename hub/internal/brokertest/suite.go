@@ -1,0 +1,199 @@
+package brokertest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/hub"
+)
+
+// Run runs the tests: a server in this process and one in another, and clients of both.
+func Run(t *testing.T, kind Kind) {
+	t.Run("Cross", func(t *testing.T) { cross(t, kind) })
+	t.Run("Order", func(t *testing.T) { order(t, kind) })
+	t.Run("Resume", func(t *testing.T) { resume(t, kind) })
+	t.Run("Restart", func(t *testing.T) { restart(t, kind) })
+	t.Run("LateEngine", func(t *testing.T) { lateEngine(t, kind) })
+	t.Run("ManyTopics", func(t *testing.T) { manyTopics(t, kind) })
+}
+
+// cross: messages reach the clients of both processes, with their type, and only those of the topic.
+func cross(t *testing.T, kind Kind) {
+	e := Start(t, kind)
+	here, there := startServer(t, e), startProcess(t, e)
+	for _, topic := range []string{"x", "", "with blanks, *.> and \x00\xff", "kept"} {
+		a, b := join(t, here, topic), join(t, there, topic)
+		other := join(t, there, topic+"2")
+		binary := string([]byte{0, 1, 2, 255, '\r', '\n', ' '})
+		for _, sent := range []struct {
+			by   *client
+			typ  websocket.MessageType
+			text string
+		}{
+			{a, websocket.MessageText, "from here"},
+			{b, websocket.MessageBinary, binary},
+			{b, websocket.MessageText, ""},
+		} {
+			sent.by.send(sent.typ, sent.text)
+			for _, c := range []*client{a, b} {
+				if typ, text := c.message(); typ != sent.typ || text != sent.text {
+					t.Errorf("topic %q: %v %q, want %v %q", topic, typ, text, sent.typ, sent.text)
+				}
+			}
+			if kept := topic == "kept"; a.last.IsZero() == kept || kept && kind.Numbers && a.last != b.last {
+				t.Errorf("topic %q: positions %v and %v", topic, a.last, b.last)
+			}
+		}
+		other.send(websocket.MessageText, "end")
+		other.want("end")
+	}
+}
+
+// order: all get what one process publishes in its order, and if the engine has one order for all, in that.
+func order(t *testing.T, kind Kind) {
+	const each = 400
+	e := Start(t, kind)
+	here, there := startServer(t, e), startProcess(t, e)
+	clients := []*client{join(t, here, "kept"), join(t, there, "kept"), join(t, here, "kept")}
+	for i, c := range clients[:2] {
+		go func() {
+			for n := range each {
+				c.c.Write(t.Context(), websocket.MessageText, fmt.Appendf(nil, "%d %d", i, n))
+			}
+		}()
+	}
+	var got [3][]string
+	for i, c := range clients {
+		var next [2]int
+		before := hub.Position{}
+		for range 2 * each {
+			_, text := c.message()
+			var from, n int
+			fmt.Sscan(text, &from, &n)
+			if n != next[from] {
+				t.Fatalf("client %d: message %d of %d, want %d", i, n, from, next[from])
+			}
+			next[from]++
+			if before.Epoch != 0 && c.last != (hub.Position{Epoch: before.Epoch, Offset: before.Offset + 1}) {
+				t.Fatalf("client %d: position %v behind %v", i, c.last, before)
+			}
+			before = c.last
+			got[i] = append(got[i], text)
+		}
+	}
+	if !slices.Equal(got[0], got[2]) || kind.Numbers && !slices.Equal(got[0], got[1]) {
+		t.Error("not all have one order")
+	}
+}
+
+// resume: a client goes on in the other process if positions are the same there, or is told that it cannot.
+func resume(t *testing.T, kind Kind) {
+	e := Start(t, kind)
+	here, there := startServer(t, e), startProcess(t, e)
+	a, b := join(t, here, "kept"), join(t, there, "kept")
+	a.send(websocket.MessageText, "1")
+	a.want("1")
+	last := a.last
+	a.c.CloseNow()
+	b.send(websocket.MessageText, "2")
+	b.send(websocket.MessageText, "3")
+	b.want("1", "2", "3")
+
+	again := dial(t, there, "kept", last)
+	if kind.Numbers {
+		again.want("2", "3")
+		again.wantStart("true 2")
+	} else {
+		again.wantStart("false 0")
+	}
+	again = dial(t, here, "kept", last)
+	again.want("2", "3")
+	again.wantStart("true 2")
+	b.send(websocket.MessageText, "4")
+	again.want("4")
+}
+
+// restart: both processes notice that the engine is killed, and come back with it.
+func restart(t *testing.T, kind Kind) {
+	e := Start(t, kind)
+	here, there := startServer(t, e), startProcess(t, e)
+	a, b := join(t, here, "kept"), join(t, there, "kept")
+	last := hub.Position{}
+	for round := range 3 {
+		a.send(websocket.MessageText, "before")
+		a.want("before")
+		b.want("before")
+		if round > 0 && a.last.Epoch == last.Epoch {
+			t.Errorf("round %d: position %v behind %v", round, a.last, last)
+		}
+		last = a.last
+
+		e.Kill()
+		here.wantEvent(t, hub.BrokerLost)
+		there.wantEvent(t, hub.BrokerLost)
+		for _, c := range []*client{a, b} {
+			c.send(websocket.MessageText, "lost")
+			if _, got := c.read(); got != "failed" {
+				t.Fatalf("without an engine: %q", got)
+			}
+		}
+		during := join(t, there, fmt.Sprint("during", round)) // does not wait for the engine
+		e.Run(t)
+		here.wantEvent(t, hub.BrokerRecovered)
+		there.wantEvent(t, hub.BrokerRecovered)
+		dial(t, here, "kept", last).wantStart("false 0")
+
+		a.send(websocket.MessageText, "after")
+		a.want("after")
+		b.want("after")
+		during.send(websocket.MessageText, "after")
+		during.want("after")
+		last = a.last
+		e.Kill() // the epoch of the next round is another
+		here.wantEvent(t, hub.BrokerLost)
+		there.wantEvent(t, hub.BrokerLost)
+		e.Run(t)
+		here.wantEvent(t, hub.BrokerRecovered)
+		there.wantEvent(t, hub.BrokerRecovered)
+	}
+}
+
+// lateEngine: a process may start before the engine.
+func lateEngine(t *testing.T, kind Kind) {
+	e := Start(t, kind)
+	e.Kill()
+	here := startServer(t, e)
+	here.wantEvent(t, hub.BrokerLost)
+	c := join(t, here, "x")
+	e.Run(t)
+	here.wantEvent(t, hub.BrokerRecovered)
+	c.send(websocket.MessageText, "hello")
+	c.want("hello")
+}
+
+// manyTopics: they go to the engine together, and again after it was lost.
+func manyTopics(t *testing.T, kind Kind) {
+	const n = 5000
+	e := Start(t, kind)
+	here := startServer(t, e)
+	c := join(t, here, "0")
+	// The subscriber of the connection is the server's: this one has a hub and no connection of its own.
+	s := here.hub.Join(c.c)
+	var topics []string
+	for i := range n {
+		topics = append(topics, fmt.Sprint("topic ", i))
+	}
+	if err := s.Subscribe(t.Context(), topics...); err != nil {
+		t.Fatal(err)
+	}
+	s.Leave()
+	watcher := join(t, here, topics[n-1])
+	e.Kill()
+	here.wantEvent(t, hub.BrokerLost)
+	e.Run(t)
+	here.wantEvent(t, hub.BrokerRecovered)
+	watcher.send(websocket.MessageText, "hello")
+	watcher.want("hello")
+}

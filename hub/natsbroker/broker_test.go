@@ -1,0 +1,132 @@
+package natsbroker
+
+import (
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed70bc5565/websocket/hub"
+	"github.com/seed70bc5565/websocket/hub/internal/brokertest"
+)
+
+var kind = brokertest.Kind{
+	Program: "nats-server",
+	Args: func(port, dir string) []string {
+		return []string{"-a", "127.0.0.1", "-p", port}
+	},
+	Connect: func(addr string) (hub.Broker, func() error) {
+		b, err := New("nats://"+addr, &Options{Connection: []nats.Option{nats.ReconnectWait(50 * time.Millisecond)}})
+		if err != nil {
+			panic(err)
+		}
+		return b, b.Close
+	},
+}
+
+func TestMain(m *testing.M) { os.Exit(brokertest.Main(m, kind)) }
+
+func TestNATS(t *testing.T) { brokertest.Run(t, kind) }
+
+func TestSubject(t *testing.T) {
+	b := &Broker{prefix: "p"}
+	seen := map[string]string{}
+	for topic, want := range map[string]string{
+		"":         "p.%",
+		"%":        "p.%25",
+		"news":     "p.news",
+		"room/1:a": "p.room/1:a",
+		"a.b *>":   "p.a%2Eb%20%2A%3E",
+		"grüß":     "p.gr%C3%BC%C3%9F",
+		"\x00\xff": "p.%00%FF",
+		"_-A9":     "p._-A9",
+	} {
+		got := b.subject(topic)
+		if got != want {
+			t.Errorf("%q: %q, want %q", topic, got, want)
+		}
+		if other, ok := seen[got]; ok {
+			t.Errorf("%q and %q have one subject", topic, other)
+		}
+		seen[got] = topic
+	}
+}
+
+// next waits for an event.
+func next(t *testing.T, b *Broker) hub.BrokerEvent {
+	t.Helper()
+	events := make(chan hub.BrokerEvent, 1)
+	go func() {
+		ev, _ := b.Receive(t.Context())
+		events <- ev
+	}()
+	select {
+	case ev := <-events:
+		return ev
+	case <-time.After(20 * time.Second):
+		t.Fatal("no event")
+		panic("unreachable")
+	}
+}
+
+// A hub that does not keep up is told that it has lost messages.
+func TestSlow(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	b, err := New("nats://"+e.Addr, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	for range backlog + 100 {
+		if err := b.Publish(t.Context(), "x", []byte("payload"), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.conn.Flush(); err != nil { // all are back
+		t.Fatal(err)
+	}
+	got, lost, recovered := 0, 0, 0
+	for got < backlog || recovered == 0 {
+		switch ev := next(t, b); ev.Kind {
+		case hub.BrokerMessage:
+			got++
+		case hub.BrokerLost:
+			lost++
+			if !errors.Is(ev.Err, nats.ErrSlowConsumer) {
+				t.Errorf("%+v", ev)
+			}
+		case hub.BrokerRecovered:
+			recovered++
+		}
+	}
+	if got != backlog || lost != recovered {
+		t.Errorf("%d messages, lost %d times, recovered %d times", got, lost, recovered)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	if _, err := New("nats://%", nil); err == nil {
+		t.Error("a bad URL is taken")
+	}
+	e := brokertest.Start(t, kind)
+	b, err := New("nats://"+e.Addr, &Options{Prefix: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	b.Close()
+	if err := b.Subscribe(t.Context(), []string{"x"}); err == nil {
+		t.Error("Subscribe after Close")
+	}
+	if err := b.Publish(t.Context(), "x", nil, true); err == nil {
+		t.Error("Publish after Close")
+	}
+	if _, err := b.Receive(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("Receive after Close: %v", err)
+	}
+}

@@ -1,0 +1,30 @@
+// Package natsbroker connects hubs through core NATS, server version 2.
+//
+//	b, err := natsbroker.New("nats://localhost:4222", nil)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer b.Close()
+//	h := hub.New(&hub.Options{Broker: b})
+//	defer h.Close()
+//
+// A process has one connection, which receives and publishes, whatever the number of its clients and topics.
+//
+// # What NATS promises
+//
+// A message is delivered at most once. NATS keeps none: who is not connected at that moment does not get it, and a
+// process that reads too slowly loses messages. All processes get what one process publishes to a topic in its order;
+// how messages of two processes that come at the same moment follow on each other may differ from process to process.
+//
+// NATS does not number messages, so each hub has positions of its own: a client that comes back to the process that it
+// came from goes on there, and in any other it is told that it must start afresh. Where that matters, redisbroker has
+// positions that hold everywhere. (JetStream, which keeps messages, is another thing, and not used.)
+//
+// Publish returns when the message is on its way to the server. One that is on its way when the connection ends is
+// lost, without an error.
+//
+// # When the server is lost
+//
+// The broker connects again by itself, asks for all topics again, and tells the hub of both moments. Publish fails in
+// between; nothing is queued and nothing is sent twice.
+package natsbroker

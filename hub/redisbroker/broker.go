@@ -1,0 +1,204 @@
+package redisbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/seed70bc5565/websocket/hub"
+)
+
+// Options are the options of [New] and [NewClient]. A nil pointer and the zero value hold the defaults.
+type Options struct {
+	// Prefix begins the names of all channels and keys. Hubs that share it share their topics. Default: "websocket:".
+	Prefix string
+	// PositionAge is how long Redis remembers the position of a topic after its last message. It should be longer than
+	// the Age of the hub's histories. Default: 24 hours.
+	PositionAge time.Duration
+}
+
+// ErrClosed is returned by the methods of a Broker that is closed.
+var ErrClosed = errors.New("redisbroker: closed")
+
+// A Broker is a [hub.Broker] for one hub. It is made by [New].
+type Broker struct {
+	client redis.UniversalClient // immutable
+	owned  bool                  // immutable: the client ends with the broker
+	opts   Options               // immutable, with the defaults filled in
+
+	ctx    context.Context    // immutable; ends with the broker
+	cancel context.CancelFunc // immutable
+	done   chan struct{}      // closed when the goroutine that receives has ended
+	events chan hub.BrokerEvent
+
+	silence time.Duration // immutable: see session.go
+	heard   atomic.Bool   // something came since the watch looked last
+
+	mu      sync.Mutex      // guards what follows; not held across I/O
+	topics  map[string]bool // that the hub wants; true when the server has confirmed
+	session *redis.PubSub   // nil between connections
+	live    bool            // the session has everything that it began with
+	lost    bool            // the hub has been told that the server is lost
+	changed chan struct{}   // closed, and replaced, when something above has changed
+}
+
+// New returns a broker, which connects in the background. options are those of the client, which the broker owns. Two
+// of them are set whatever they were: MaxRetries to none, for a message that is sent again may arrive twice, and
+// Protocol to 2, for go-redis loses messages with 3 (it takes those whose first bytes end a read for something else).
+func New(options *redis.Options, opts *Options) *Broker {
+	o := *options
+	o.MaxRetries = -1
+	o.Protocol = 2
+	b := NewClient(redis.NewClient(&o), opts)
+	b.owned = true
+	return b
+}
+
+// NewClient is New for a client of the caller's, such as one for Redis Sentinel. It should have MaxRetries -1 and
+// Protocol 2, for the reasons that [New] gives.
+func NewClient(client redis.UniversalClient, opts *Options) *Broker {
+	return newBroker(client, opts, defaultSilence)
+}
+
+func newBroker(client redis.UniversalClient, opts *Options, silence time.Duration) *Broker {
+	b := &Broker{
+		client:  client,
+		done:    make(chan struct{}),
+		events:  make(chan hub.BrokerEvent, 64),
+		topics:  map[string]bool{},
+		changed: make(chan struct{}),
+		silence: silence,
+	}
+	if opts != nil {
+		b.opts = *opts
+	}
+	if b.opts.Prefix == "" {
+		b.opts.Prefix = "websocket:"
+	}
+	if b.opts.PositionAge == 0 {
+		b.opts.PositionAge = 24 * time.Hour
+	}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	go b.run()
+	return b
+}
+
+// Close ends the connections. The hub should be closed before.
+func (b *Broker) Close() error {
+	b.cancel()
+	b.mu.Lock()
+	session := b.session
+	b.mu.Unlock()
+	if session != nil {
+		session.Close() // what reads from it ends
+	}
+	<-b.done
+	if b.owned {
+		if err := b.client.Close(); err != nil && !errors.Is(err, redis.ErrClosed) {
+			return fmt.Errorf("redisbroker: %w", err)
+		}
+	}
+	return nil
+}
+
+// Subscribe implements [hub.Broker].
+func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
+	b.mu.Lock()
+	for _, topic := range topics {
+		b.topics[topic] = false
+	}
+	session := b.session
+	b.mu.Unlock()
+	if session != nil {
+		b.send(session, session.Subscribe, topics)
+	}
+	for {
+		b.mu.Lock()
+		for b.live && len(topics) > 0 {
+			if confirmed, wanted := b.topics[topics[0]]; wanted && !confirmed {
+				break
+			}
+			topics = topics[1:]
+		}
+		pending := len(topics) > 0 && !b.lost
+		changed := b.changed
+		b.mu.Unlock()
+		if !pending {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("redisbroker: %w", ctx.Err())
+		case <-b.ctx.Done():
+			return ErrClosed
+		}
+	}
+}
+
+// Unsubscribe implements [hub.Broker].
+func (b *Broker) Unsubscribe(ctx context.Context, topics []string) error {
+	b.mu.Lock()
+	for _, topic := range topics {
+		delete(b.topics, topic)
+	}
+	session := b.session
+	b.mu.Unlock()
+	if session != nil {
+		b.send(session, session.Unsubscribe, topics)
+	}
+	return nil
+}
+
+// batch is how many topics go into one command.
+const batch = 500
+
+// send sends a command for topics. When that fails the session is over: its reader finds out, and the next one asks
+// for all topics that are wanted then.
+func (b *Broker) send(session *redis.PubSub, command func(context.Context, ...string) error, topics []string) {
+	for len(topics) > 0 {
+		n := min(len(topics), batch)
+		channels := make([]string, n)
+		for i, topic := range topics[:n] {
+			channels[i] = b.channel(topic)
+		}
+		topics = topics[n:]
+		if command(b.ctx, channels...) != nil {
+			session.Close()
+			return
+		}
+	}
+}
+
+// Receive implements [hub.Broker].
+func (b *Broker) Receive(ctx context.Context) (hub.BrokerEvent, error) {
+	select {
+	case ev := <-b.events:
+		return ev, nil
+	case <-ctx.Done():
+		return hub.BrokerEvent{}, ctx.Err()
+	case <-b.ctx.Done():
+		return hub.BrokerEvent{}, ErrClosed
+	}
+}
+
+// bring gives an event to the hub.
+func (b *Broker) bring(ev hub.BrokerEvent) {
+	select {
+	case b.events <- ev:
+	case <-b.ctx.Done():
+	}
+}
+
+// notify wakes all who wait for a change. The lock is held.
+func (b *Broker) notify() {
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+func (b *Broker) channel(topic string) string { return b.opts.Prefix + "topic:" + topic }

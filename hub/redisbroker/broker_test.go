@@ -1,0 +1,133 @@
+package redisbroker
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/seed70bc5565/websocket/hub"
+	"github.com/seed70bc5565/websocket/hub/internal/brokertest"
+)
+
+var kind = brokertest.Kind{
+	Program: "redis-server",
+	Args: func(port, dir string) []string {
+		return []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--appendonly", "no"}
+	},
+	Connect: func(addr string) (hub.Broker, func() error) {
+		b := New(&redis.Options{Addr: addr}, nil)
+		return b, b.Close
+	},
+	Numbers: true,
+}
+
+func TestMain(m *testing.M) { os.Exit(brokertest.Main(m, kind)) }
+
+func TestRedis(t *testing.T) { brokertest.Run(t, kind) }
+
+// next waits for an event.
+func next(t *testing.T, b *Broker) hub.BrokerEvent {
+	t.Helper()
+	events := make(chan hub.BrokerEvent, 1)
+	go func() {
+		ev, _ := b.Receive(t.Context())
+		events <- ev
+	}()
+	select {
+	case ev := <-events:
+		return ev
+	case <-time.After(20 * time.Second):
+		t.Fatal("no event")
+		panic("unreachable")
+	}
+}
+
+// A server that is there and says nothing is lost all the same.
+func TestSilence(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	client := redis.NewClient(&redis.Options{Addr: e.Addr, MaxRetries: -1, Protocol: 2, ReadTimeout: 200 * time.Millisecond})
+	defer client.Close()
+	b := newBroker(client, nil, 50*time.Millisecond)
+	defer b.Close()
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if ev := next(t, b); ev.Kind != hub.BrokerLost || ev.Err == nil {
+		t.Errorf("%+v", ev)
+	}
+	if err := e.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if ev := next(t, b); ev.Kind != hub.BrokerRecovered {
+		t.Errorf("%+v", ev)
+	}
+	if err := b.Publish(t.Context(), "x", []byte("payload"), false); err != nil {
+		t.Fatal(err)
+	}
+	if ev := next(t, b); ev.Topic != "x" || string(ev.Payload) != "payload" || !ev.Position.IsZero() {
+		t.Errorf("%+v", ev)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// One connection receives, whatever the number of topics; positions last as long as they should.
+func TestServerSide(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	b := New(&redis.Options{Addr: e.Addr}, &Options{Prefix: "p:", PositionAge: time.Hour})
+	defer b.Close()
+	admin := redis.NewClient(&redis.Options{Addr: e.Addr})
+	defer admin.Close()
+	if err := b.Subscribe(t.Context(), []string{"a", "b", "c"}); err != nil {
+		t.Fatal(err)
+	}
+	clients, err := admin.Do(t.Context(), "CLIENT", "LIST", "TYPE", "PUBSUB").Text()
+	if err != nil || strings.Count(clients, "\n") != 1 || !strings.Contains(clients, "sub=3") {
+		t.Errorf("subscribed connections: %s, %v", clients, err)
+	}
+	for i := range uint64(3) {
+		if err := b.Publish(t.Context(), "a", []byte("x"), true); err != nil {
+			t.Fatal(err)
+		}
+		if ev := next(t, b); ev.Topic != "a" || string(ev.Payload) != "x" || ev.Position.Offset != i+1 || ev.Position.Epoch == 0 {
+			t.Errorf("%+v", ev)
+		}
+	}
+	if ttl := admin.PTTL(t.Context(), "p:position:a").Val(); ttl <= 50*time.Minute || ttl > time.Hour {
+		t.Errorf("the position is kept for %v", ttl)
+	}
+	if err := b.Unsubscribe(t.Context(), []string{"a", "b"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Subscribe(t.Context(), []string{"d"}); err != nil { // behind that
+		t.Fatal(err)
+	}
+	if got := admin.PubSubChannels(t.Context(), "*").Val(); len(got) != 2 {
+		t.Errorf("channels %q", got)
+	}
+	// What is no message of ours does no harm.
+	for _, strange := range []string{"", "x", "1-", "1-x y"} {
+		admin.Publish(t.Context(), "p:topic:c", strange)
+		if ev := next(t, b); ev.Topic != "c" || ev.Payload != nil {
+			t.Errorf("%q: %+v", strange, ev)
+		}
+	}
+	b.Close()
+	if err := b.Subscribe(t.Context(), []string{"x"}); err == nil {
+		t.Error("Subscribe after Close")
+	}
+	if err := b.Publish(t.Context(), "x", nil, true); err == nil {
+		t.Error("Publish after Close")
+	}
+	if _, err := b.Receive(t.Context()); err == nil {
+		t.Error("Receive after Close")
+	}
+}
