@@ -102,6 +102,13 @@ microbench: ## the benchmarks of single functions, in both modules; BENCH=regexp
 interop: ## our ends against those of other libraries, in the nested module benchmarks/ (needs the module proxy)
 	cd benchmarks && go vet ./... && go test ./...
 
+.PHONY: brokers
+brokers: ## hubs of two processes through real servers of Redis and NATS (needs redis-server, nats-server, the module proxy)
+	@for module in redisbroker natsbroker; do \
+		printf 'hub/%s\n' "$$module"; \
+		cd "$(CURDIR)/hub/$$module"; go vet ./...; go run $(STATICCHECK) ./...; go test -race ./...; \
+	done
+
 .PHONY: browser
 browser: ## two windows of each example in a headless Chromium; screenshots in artifacts/ (needs node, npm, chromium)
 	npm ci --ignore-scripts --no-audit --no-fund --prefix examples/browsertest
@@ -117,7 +124,7 @@ realpeers: ## browsers, other clients and servers, and proxies, with our ends (n
 	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check poison cross browser realpeers interop autobahn-core autobahn-deflate fuzz
+CI_STAGES := check poison cross browser realpeers interop brokers autobahn-core autobahn-deflate fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...
