@@ -52,7 +52,7 @@ func TestWritersCombine(t *testing.T) {
 	if out.writes > writers*messages/4 {
 		t.Errorf("%d writes of %d messages", out.writes, writers*messages)
 	}
-	frame := appendHeader(nil, header{fin: true, opcode: opBinary, length: int64(len(msg))})
+	frame := appendHeader(nil, header{headerBits: headerBits{fin: true, opcode: opBinary}, length: int64(len(msg))})
 	if want := bytes.Repeat(append(frame, msg...), writers*messages); !bytes.Equal(out.data, want) {
 		t.Errorf("%d bytes are out, want %d of whole frames", len(out.data), len(want))
 	}

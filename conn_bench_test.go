@@ -34,7 +34,7 @@ func loopOf(op opcode, size int, masked bool) *loopConn {
 	for i := range payload {
 		payload[i] = "text that is ASCII "[i%19]
 	}
-	h := header{fin: true, opcode: op, length: int64(size), masked: masked, key: 0x9c41a2f7}
+	h := header{headerBits{fin: true, opcode: op, masked: masked}, 0x9c41a2f7, int64(size)}
 	frame := appendHeader(nil, h)
 	frame = append(frame, payload...)
 	if masked {

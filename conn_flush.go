@@ -44,10 +44,16 @@ func (w *sender) writeLong(ctx context.Context, out []byte, f *outgoing) (n int,
 	case !f.long:
 		n, err = w.c.conn.Write(out)
 		return n, out, err
-	case !w.half.client && (w.vectored || !w.fragile && len(f.payload) > copyMax):
-		// Without writev that is a write more, which costs less than the copy.
+	case !w.half.client && w.vectored:
 		n64, err := writeVec(w.c.conn, out, f.payload)
 		return int(n64), out, err
+	case !w.half.client && !w.fragile && len(f.payload) > copyMax:
+		// A write more costs less than the copy.
+		if n, err = w.c.conn.Write(out); err != nil {
+			return n, out, err
+		}
+		m, err := w.c.conn.Write(f.payload)
+		return n + m, out, err
 	}
 	return w.writeChunks(out, f.payload, f.key)
 }

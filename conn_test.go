@@ -115,10 +115,10 @@ func TestEchoPipelinedTCP(t *testing.T) {
 // A message in many small frames is collected in a number of steps that grows with the logarithm of its size.
 func TestReadFragmentsGrowth(t *testing.T) {
 	const frames = 1 << 14
-	data := appendHeader(nil, header{opcode: opBinary, length: 64})
+	data := appendHeader(nil, header{headerBits: headerBits{opcode: opBinary}, length: 64})
 	data = append(data, make([]byte, 64)...)
 	for i := range frames {
-		data = appendHeader(data, header{opcode: opContinuation, length: 64, fin: i == frames-1})
+		data = appendHeader(data, header{headerBits: headerBits{opcode: opContinuation, fin: i == frames-1}, length: 64})
 		data = append(data, make([]byte, 64)...)
 	}
 	c := newConn(connConfig{transport: &loopConn{data: data}, client: true, readLimit: -1})

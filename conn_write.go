@@ -55,7 +55,7 @@ type sender struct {
 func (w *sender) init(c *Conn, raw *rawConn, cfg *connConfig) {
 	w.c = c
 	w.raw = raw
-	w.alone = crowdTurns // nobody has been met yet
+	w.alone = crowdFirst // nobody has been met yet
 	w.limit = orDefault(cfg.writeBufferLimit, defaultWriteBufferLimit)
 	w.half.client = cfg.client
 	w.watch.write = true
@@ -185,16 +185,18 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 
 // A writer that is about to write lets other goroutines run first, so that their frames gather and go out with its
 // own: on one processor a write that does not wait leaves nobody else the time for it. It does so while others have
-// been met lately, and now and then to find out.
+// been met lately, and after that now and then to find out: soon at first, then ever more seldom, for on several
+// processors it costs as much as some writes.
 const (
-	crowdTurns = 4  // how many writes in a row that met nobody end it
-	crowdProbe = 64 // every how many writes it is tried then
+	crowdTurns = 4    // how many writes in a row that met nobody end it
+	crowdFirst = 32   // where the count begins: a connection of a few writes never tries
+	crowdProbe = 8192 // every how many writes it is tried at least
 )
 
 // crowded reports whether a writer should let others run first. The lock is held.
 func (w *sender) crowded() bool {
 	w.alone++
-	return w.alone <= crowdTurns || w.alone%crowdProbe == 0
+	return w.alone <= crowdTurns || w.alone&(w.alone-1) == 0 || w.alone%crowdProbe == 0
 }
 
 // yield lets other goroutines run while its caller owns the wire without using it. The caller's frame must not have

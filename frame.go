@@ -69,13 +69,20 @@ const (
 )
 
 // A header is one frame header, decoded (section 5.2).
+//
+// Of its six fields four stand in a struct of their own: the compiler keeps structs of up to four fields in registers.
 type header struct {
+	headerBits
+	key    uint32 // the masking key, its first byte on the wire in the lowest 8 bits; 0 if not masked
+	length int64  // of the payload; never negative
+}
+
+// headerBits are the fields of a header that are shorter than a byte.
+type headerBits struct {
 	fin    bool
 	rsv    byte // the RSV bits, in place: rsv1Bit, rsv2Bit, rsv3Bit
 	opcode opcode
 	masked bool
-	key    uint32 // the masking key, its first byte on the wire in the lowest 8 bits; 0 if not masked
-	length int64  // of the payload; never negative
 }
 
 // parseHeader decodes the frame header that b begins with and says how many bytes it took.

@@ -14,21 +14,21 @@ func TestHeaderWireForm(t *testing.T) {
 		h    header
 		wire []byte
 	}{
-		{"empty text", header{fin: true, opcode: opText}, []byte{0x81, 0}},
-		{"first fragment", header{opcode: opBinary, length: 3}, []byte{0x02, 3}},
-		{"last fragment", header{fin: true, opcode: opContinuation, length: 125}, []byte{0x80, 125}},
-		{"16-bit length, shortest", header{fin: true, opcode: opText, length: 126}, []byte{0x81, 126, 0, 126}},
-		{"16-bit length, longest", header{fin: true, opcode: opText, length: 65535}, []byte{0x81, 126, 0xff, 0xff}},
-		{"64-bit length, shortest", header{fin: true, opcode: opText, length: 65536}, []byte{0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0}},
-		{"64-bit length, past 32 bits", header{fin: true, opcode: opText, length: 1 << 32}, []byte{0x81, 127, 0, 0, 0, 1, 0, 0, 0, 0}},
-		{"64-bit length, longest", header{fin: true, opcode: opText, length: 1<<63 - 1}, []byte{0x81, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
-		{"masked ping", header{fin: true, opcode: opPing, masked: true, key: key, length: 2}, []byte{0x89, 0x82, 1, 2, 3, 4}},
-		{"masked, 16-bit length", header{fin: true, opcode: opBinary, masked: true, key: key, length: 256}, []byte{0x82, 0xfe, 1, 0, 1, 2, 3, 4}},
-		{"masked, 64-bit length", header{opcode: opText, masked: true, key: key, length: 65536}, []byte{0x01, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4}},
-		{"RSV1", header{fin: true, rsv: rsv1Bit, opcode: opText}, []byte{0xc1, 0}},
-		{"RSV2", header{fin: true, rsv: rsv2Bit, opcode: opText}, []byte{0xa1, 0}},
-		{"RSV3", header{fin: true, rsv: rsv3Bit, opcode: opText}, []byte{0x91, 0}},
-		{"reserved opcode", header{fin: true, opcode: 15}, []byte{0x8f, 0}},
+		{"empty text", header{headerBits: headerBits{fin: true, opcode: opText}}, []byte{0x81, 0}},
+		{"first fragment", header{headerBits: headerBits{opcode: opBinary}, length: 3}, []byte{0x02, 3}},
+		{"last fragment", header{headerBits: headerBits{fin: true, opcode: opContinuation}, length: 125}, []byte{0x80, 125}},
+		{"16-bit length, shortest", header{headerBits: headerBits{fin: true, opcode: opText}, length: 126}, []byte{0x81, 126, 0, 126}},
+		{"16-bit length, longest", header{headerBits: headerBits{fin: true, opcode: opText}, length: 65535}, []byte{0x81, 126, 0xff, 0xff}},
+		{"64-bit length, shortest", header{headerBits: headerBits{fin: true, opcode: opText}, length: 65536}, []byte{0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0}},
+		{"64-bit length, past 32 bits", header{headerBits: headerBits{fin: true, opcode: opText}, length: 1 << 32}, []byte{0x81, 127, 0, 0, 0, 1, 0, 0, 0, 0}},
+		{"64-bit length, longest", header{headerBits: headerBits{fin: true, opcode: opText}, length: 1<<63 - 1}, []byte{0x81, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
+		{"masked ping", header{headerBits: headerBits{fin: true, opcode: opPing, masked: true}, key: key, length: 2}, []byte{0x89, 0x82, 1, 2, 3, 4}},
+		{"masked, 16-bit length", header{headerBits: headerBits{fin: true, opcode: opBinary, masked: true}, key: key, length: 256}, []byte{0x82, 0xfe, 1, 0, 1, 2, 3, 4}},
+		{"masked, 64-bit length", header{headerBits: headerBits{opcode: opText, masked: true}, key: key, length: 65536}, []byte{0x01, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4}},
+		{"RSV1", header{headerBits: headerBits{fin: true, rsv: rsv1Bit, opcode: opText}}, []byte{0xc1, 0}},
+		{"RSV2", header{headerBits: headerBits{fin: true, rsv: rsv2Bit, opcode: opText}}, []byte{0xa1, 0}},
+		{"RSV3", header{headerBits: headerBits{fin: true, rsv: rsv3Bit, opcode: opText}}, []byte{0x91, 0}},
+		{"reserved opcode", header{headerBits: headerBits{fin: true, opcode: 15}}, []byte{0x8f, 0}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

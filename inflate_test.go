@@ -426,7 +426,7 @@ func TestCompressedAllocs(t *testing.T) {
 			t.Errorf("%+v: a write allocates %v times", p, n)
 		}
 		payload := deflated(t, msg) // refers to nothing before, so that it can come again and again
-		data := append(appendHeader(nil, header{fin: true, rsv: rsv1Bit, opcode: opText, length: int64(len(payload))}), payload...)
+		data := append(appendHeader(nil, header{headerBits: headerBits{fin: true, rsv: rsv1Bit, opcode: opText}, length: int64(len(payload))}), payload...)
 		r := newConn(connConfig{transport: &loopConn{data: data}, client: true, deflate: &p})
 		buf := make([]byte, 0, 2048)
 		if n := testing.AllocsPerRun(200, func() { r.ReadInto(ctx, buf) }); n != 0 {

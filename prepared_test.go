@@ -51,7 +51,7 @@ func TestWritePreparedTogether(t *testing.T) {
 			}
 			var want []byte
 			for _, p := range payloads {
-				want = append(appendHeader(want, header{fin: true, opcode: opText, length: int64(len(p))}), p...)
+				want = append(appendHeader(want, header{headerBits: headerBits{fin: true, opcode: opText}, length: int64(len(p))}), p...)
 			}
 			if !bytes.Equal(out.data, want) {
 				t.Errorf("%d bytes are out, want %d", len(out.data), len(want))

@@ -109,7 +109,7 @@ func (s *sendHalf) header(op opcode, fin bool, rsv byte, n int, key uint32) (hea
 	if s.closed {
 		return header{}, errCloseSent
 	}
-	h := header{fin: fin, rsv: rsv, opcode: op, masked: s.client, key: key, length: int64(n)}
+	h := header{headerBits{fin: fin, rsv: rsv, opcode: op, masked: s.client}, key, int64(n)}
 	if op.isControl() {
 		return h, s.control(h)
 	}

@@ -8,11 +8,11 @@ import (
 // What a header may say, and when. Each row is a conversation: all headers but the last are fine, the last is judged
 // as want says.
 func TestRecvHalf(t *testing.T) {
-	text := header{fin: true, opcode: opText, length: 1}
-	first := header{opcode: opText, length: 1}
-	more := header{opcode: opContinuation, length: 1}
-	last := header{fin: true, opcode: opContinuation, length: 1}
-	ping := header{fin: true, opcode: opPing, length: 125}
+	text := header{headerBits: headerBits{fin: true, opcode: opText}, length: 1}
+	first := header{headerBits: headerBits{opcode: opText}, length: 1}
+	more := header{headerBits: headerBits{opcode: opContinuation}, length: 1}
+	last := header{headerBits: headerBits{fin: true, opcode: opContinuation}, length: 1}
+	ping := header{headerBits: headerBits{fin: true, opcode: opPing}, length: 125}
 	with := func(h header, change func(*header)) header { change(&h); return h }
 	rsv := func(h header, bits byte) header { h.rsv = bits; return h }
 	size := func(h header, n int64) header { h.length = n; return h }
@@ -43,15 +43,15 @@ func TestRecvHalf(t *testing.T) {
 		{name: "fragment of another inside a message", headers: []header{first, more, first}, want: errMessageUnfinished},
 		// Section 5.5.
 		{name: "fragmented ping", headers: []header{with(ping, func(h *header) { h.fin = false })}, want: errControlFragmented},
-		{name: "fragmented close", headers: []header{{opcode: opClose}}, want: errControlFragmented},
+		{name: "fragmented close", headers: []header{{headerBits: headerBits{opcode: opClose}}}, want: errControlFragmented},
 		{name: "ping of 126 bytes", headers: []header{size(ping, 126)}, want: errControlTooLong},
-		{name: "close of 126 bytes", headers: []header{{fin: true, opcode: opClose, length: 126}}, want: errControlTooLong},
-		{name: "pong of 2^62 bytes", headers: []header{{fin: true, opcode: opPong, length: 1 << 62}}, want: errControlTooLong},
+		{name: "close of 126 bytes", headers: []header{{headerBits: headerBits{fin: true, opcode: opClose}, length: 126}}, want: errControlTooLong},
+		{name: "pong of 2^62 bytes", headers: []header{{headerBits: headerBits{fin: true, opcode: opPong}, length: 1 << 62}}, want: errControlTooLong},
 		// Section 5.2.
-		{name: "opcode 3", headers: []header{{fin: true, opcode: 3}}, want: protocolError{StatusProtocolError, "frame with reserved opcode 3"}},
-		{name: "opcode 7, 2^62 bytes", headers: []header{{fin: true, opcode: 7, length: 1 << 62}}, want: protocolError{StatusProtocolError, "frame with reserved opcode 7"}},
-		{name: "opcode 11", headers: []header{{fin: true, opcode: 11}}, want: protocolError{StatusProtocolError, "frame with reserved opcode 11"}},
-		{name: "opcode 15", headers: []header{{fin: true, opcode: 15}}, want: protocolError{StatusProtocolError, "frame with reserved opcode 15"}},
+		{name: "opcode 3", headers: []header{{headerBits: headerBits{fin: true, opcode: 3}}}, want: protocolError{StatusProtocolError, "frame with reserved opcode 3"}},
+		{name: "opcode 7, 2^62 bytes", headers: []header{{headerBits: headerBits{fin: true, opcode: 7}, length: 1 << 62}}, want: protocolError{StatusProtocolError, "frame with reserved opcode 7"}},
+		{name: "opcode 11", headers: []header{{headerBits: headerBits{fin: true, opcode: 11}}}, want: protocolError{StatusProtocolError, "frame with reserved opcode 11"}},
+		{name: "opcode 15", headers: []header{{headerBits: headerBits{fin: true, opcode: 15}}}, want: protocolError{StatusProtocolError, "frame with reserved opcode 15"}},
 		{name: "RSV1", headers: []header{rsv(text, rsv1Bit)}, want: errReservedBits},
 		{name: "RSV2", headers: []header{rsv(text, rsv2Bit)}, want: errReservedBits},
 		{name: "RSV3", headers: []header{rsv(text, rsv3Bit)}, want: errReservedBits},
@@ -109,10 +109,10 @@ func TestRecvHalf(t *testing.T) {
 func TestRecvHalfMasking(t *testing.T) {
 	for _, op := range []opcode{opText, opBinary, opClose, opPing, opPong} {
 		server, client := recvHalf{}, recvHalf{client: true}
-		if err := server.judge(header{fin: true, opcode: op}, -1); err != errUnmaskedByClient {
+		if err := server.judge(header{headerBits: headerBits{fin: true, opcode: op}}, -1); err != errUnmaskedByClient {
 			t.Errorf("server, unmasked %v: %v", op, err)
 		}
-		if err := client.judge(header{fin: true, opcode: op, masked: true}, -1); err != errMaskedByServer {
+		if err := client.judge(header{headerBits: headerBits{fin: true, opcode: op, masked: true}}, -1); err != errMaskedByServer {
 			t.Errorf("client, masked %v: %v", op, err)
 		}
 	}
