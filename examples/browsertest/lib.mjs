@@ -115,7 +115,7 @@ export class Line {
 // A Stage is what a scenario gets: a server that runs (server, url), and windows.
 export class Stage {
   constructor(name, browser, refresh) {
-    Object.assign(this, { name, browser, refresh, windows: [], lines: [] });
+    Object.assign(this, { name, browser, refresh, windows: [], lines: [], expected: [/ERR_CONNECTION_(REFUSED|RESET)/] });
   }
 
   // start starts the server, with more arguments than -addr.
@@ -157,11 +157,11 @@ export class Stage {
     return this.open({ viewport: { width: 380, height: 760 }, colorScheme: 'dark', ...options });
   }
 
-  // quiet fails if a browser complained about anything but the connections that a stopped server, or a cut line, refuses.
+  // quiet fails if a browser complained about anything but what is expected: at first, the connections that a stopped
+  // server, or a cut line, refuses.
   quiet() {
-    for (const page of this.windows) {
-      assert.deepEqual(page.complaints.filter((text) => !/ERR_CONNECTION_(REFUSED|RESET)/.test(text)), [], `the browser on ${page.url()}`);
-    }
+    const other = (text) => !this.expected.some((pattern) => pattern.test(text));
+    for (const page of this.windows) assert.deepEqual(page.complaints.filter(other), [], `the browser on ${page.url()}`);
   }
 
   async shot(page, name) {

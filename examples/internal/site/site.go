@@ -25,7 +25,7 @@ type Program struct {
 	Page   fs.FS                     // holds the folder "page", which is served at /
 	Routes map[string]http.Handler   // patterns of [http.ServeMux]; those with a method Shutdown are shut down
 	Work   func(ctx context.Context) // if set, runs beside the server, and returns when ctx ends
-	Notes  []string                  // lines to print below the URL
+	Notes  func(url string) string   // if set, returns what to print below the URL
 
 	// Prepare may change the server before it starts, and returns the listener to use in place of l.
 	Prepare func(s *http.Server, l net.Listener) net.Listener
@@ -97,9 +97,10 @@ func Run(ctx context.Context, p *Program, addr string, out io.Writer) error {
 		defer func() { stopWork(); <-ended }()
 	}
 
-	fmt.Fprintf(out, "Open %s in two windows. Ctrl-C stops.\n", PageURL(addr, bound))
-	for _, note := range p.Notes {
-		fmt.Fprintln(out, note)
+	url := PageURL(addr, bound)
+	fmt.Fprintf(out, "Open %s in two windows. Ctrl-C stops.\n", url)
+	if p.Notes != nil {
+		fmt.Fprint(out, p.Notes(url))
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- s.Serve(l) }()

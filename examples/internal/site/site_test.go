@@ -30,7 +30,7 @@ func program() *Program {
 				<-r.Context().Done()
 			}),
 		},
-		Notes: []string{"A note."},
+		Notes: func(url string) string { return "A note on " + url + "\n" },
 	}
 }
 
@@ -90,7 +90,7 @@ func TestRunEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := stop(), "A note.\nStopping.\n"; got != want {
+	if got, want := stop(), "A note on "+url+"/\nStopping.\n"; got != want {
 		t.Errorf("printed %q, want %q", got, want)
 	}
 	<-worked
