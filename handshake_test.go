@@ -80,6 +80,8 @@ func TestParseTokens(t *testing.T) {
 		{[]string{"ch\u00e4t"}, nil, "is not a token"},
 		{[]string{"chat\x00"}, nil, "is not a token"},
 		{[]string{"chat\x7f"}, nil, "is not a token"},
+		{[]string{distinctTokens(maxElements), ", ,"}, strings.Split(strings.TrimSuffix(distinctTokens(maxElements), ", "), ", "), ""},
+		{[]string{distinctTokens(maxElements), "chat"}, nil, "more than 100 elements"},
 	}
 	for _, tt := range tests {
 		got, err := parseTokens(tt.lines)
@@ -133,6 +135,10 @@ func TestParseExtensions(t *testing.T) {
 		{[]string{"/" + strings.Repeat("x", 200)}, "", `xxx"...`},           // errors are short
 		{[]string{"foo", "bar/"}, "", "a comma is expected"},                //
 		{[]string{"foo; a\r\nSet-Cookie: x"}, "", "a comma is expected at"}, //
+		{[]string{strings.Repeat("a,", 100)}, strings.Repeat("a, ", 99) + "a", ""},
+		{[]string{strings.Repeat("a,", 100), "b"}, "", "more than 100 elements"},
+		{[]string{"a" + strings.Repeat("; b", 100)}, "a" + strings.Repeat("; b", 100), ""},
+		{[]string{"a" + strings.Repeat("; b", 101)}, "", "more than 100 elements"},
 	}
 	for _, tt := range tests {
 		list, err := parseExtensions(tt.lines)
@@ -188,7 +194,7 @@ func FuzzTokens(f *testing.F) {
 				elements = append(elements, e)
 			}
 		}
-		has, valid, seen := false, len(elements) > 0, map[string]bool{}
+		has, valid, seen := false, len(elements) > 0 && len(elements) <= maxElements, map[string]bool{}
 		for _, e := range elements {
 			has = has || asciiLower(e) == "upgrade"
 			valid = valid && !seen[e] && strings.Trim(e, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~") == "" &&

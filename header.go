@@ -79,8 +79,13 @@ func hasToken(values []string, token string) bool {
 	return false
 }
 
+// maxElements is how many elements a list of the peer's may have, and an extension parameters. Each takes many times
+// the memory of the two bytes that it is made of, before anything is known of who sent it.
+const maxElements = 100
+
 var (
 	errNoElement = errors.New("the list is empty")
+	errElements  = fmt.Errorf("the list has more than %d elements", maxElements)
 	errDuplicate = errors.New("an element stands more than once")
 )
 
@@ -96,6 +101,8 @@ func parseTokens(values []string) ([]string, error) {
 			case element == "": // the list rule lets an element be empty
 			case !isToken(element):
 				return nil, fmt.Errorf("%s is not a token", quote(element))
+			case len(tokens) == maxElements:
+				return nil, errElements
 			default:
 				tokens = append(tokens, element)
 			}
@@ -156,6 +163,9 @@ func parseExtensions(values []string) ([]extension, error) {
 			if err != nil {
 				return nil, err
 			}
+			if len(list) == maxElements {
+				return nil, errElements
+			}
 			list = append(list, ext)
 			if s = s[n:]; s != "" && s[0] != ',' {
 				return nil, fmt.Errorf("a comma is expected at %s", quote(s))
@@ -175,6 +185,9 @@ func parseExtension(s string) (ext extension, n int, err error) {
 		return extension{}, 0, err
 	}
 	for strings.HasPrefix(rest, ";") {
+		if len(ext.params) == maxElements {
+			return extension{}, 0, errElements
+		}
 		var p extensionParam
 		if p.name, rest, err = cutToken(skipSpace(rest[1:])); err != nil {
 			return extension{}, 0, err
