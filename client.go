@@ -203,6 +203,9 @@ func handshakeClient(user *http.Client, renewKey func(http.Header)) http.Client 
 	client := *user
 	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		fromWebSocketScheme(req.URL)
+		if err := checkQuery(req.URL); err != nil {
+			return err
+		}
 		renewKey(req.Header)
 		if user.CheckRedirect != nil {
 			return user.CheckRedirect(req, via)

@@ -32,14 +32,21 @@ func parseURL(raw string) (*url.URL, error) {
 	if strings.Contains(raw, "#") {
 		return nil, errors.New("the URL has a fragment")
 	}
-	// "If any of the components are invalid, the client MUST fail" (section 4.1). net/http sends a query as it
-	// stands: a space in it would end the target of the request.
-	for i := range len(u.RawQuery) {
-		if c := u.RawQuery[i]; c <= ' ' || c >= 0x7f {
-			return nil, fmt.Errorf("the query of the URL has an invalid byte: it must be written %%%02X", c)
-		}
+	if err := checkQuery(u); err != nil {
+		return nil, err
 	}
 	return u, nil
+}
+
+// checkQuery checks the query of a URL: "If any of the components are invalid, the client MUST fail" (section 4.1).
+// net/http sends a query as it stands: a space in it would end the target of the request.
+func checkQuery(u *url.URL) error {
+	for i := range len(u.RawQuery) {
+		if c := u.RawQuery[i]; c <= ' ' || c >= 0x7f {
+			return fmt.Errorf("the query of the URL has an invalid byte: it must be written %%%02X", c)
+		}
+	}
+	return nil
 }
 
 // fromWebSocketScheme turns the schemes ws and wss of u into those of HTTP. It reports whether u then has one of HTTP's.
