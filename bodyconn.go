@@ -111,10 +111,15 @@ func (c *bodyConn) Read(p []byte) (int, error) {
 		case r := <-c.result:
 			c.pending = false
 			c.unread, c.readErr = c.buf[:r.n], r.err
-			if c.staleTimeout && errors.Is(r.err, os.ErrDeadlineExceeded) {
-				c.readErr = nil
-			}
+			stale := c.staleTimeout
 			c.staleTimeout = false
+			if errors.Is(r.err, os.ErrDeadlineExceeded) {
+				// It does not stick: those who get it take the connection for one that lives.
+				c.readErr = nil
+				if !stale && r.n == 0 {
+					return 0, r.err
+				}
+			}
 		case <-c.closed:
 			return 0, net.ErrClosed
 		case <-expired:
