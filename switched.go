@@ -28,7 +28,8 @@ func takeConn(body io.ReadWriteCloser, conn net.Conn) (net.Conn, []byte) {
 	var received []byte
 	var ok bool
 	if honoursDeadlines(conn) {
-		received, ok = drain(body), true
+		received, _ = drain(body)
+		ok = true
 	} else {
 		received, ok = tryDrain(through)
 	}
@@ -61,13 +62,13 @@ func honoursDeadlines(conn net.Conn) bool {
 }
 
 // drain reads until body fails. An error that lasts comes again with the next read of the connection.
-func drain(body io.Reader) (received []byte) {
+func drain(body io.Reader) (received []byte, err error) {
 	buf := make([]byte, 512)
 	for {
 		n, err := body.Read(buf)
 		received = append(received, buf[:n]...)
 		if err != nil {
-			return received
+			return received, err
 		}
 	}
 }
@@ -79,8 +80,8 @@ const drainTimeout = 100 * time.Millisecond
 // goes on in c, which must be used from now on.
 func tryDrain(c *bodyConn) (received []byte, ok bool) {
 	c.SetReadDeadline(time.Now().Add(drainTimeout))
-	received = drain(c)
+	received, err := drain(c)
 	c.SetReadDeadline(time.Time{})
 	c.staleTimeout = c.pending
-	return received, errors.Is(c.readErr, os.ErrDeadlineExceeded)
+	return received, !c.pending && errors.Is(err, os.ErrDeadlineExceeded)
 }
