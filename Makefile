@@ -13,6 +13,9 @@ CI_FUZZTIME ?= 20000x
 # Which benchmarks `microbench` runs, as a regular expression, and the flags of `bench`.
 BENCH ?= .
 BENCHFLAGS ?=
+# How long make soak runs, and in ci. 30m is what a release waits for.
+SOAKTIME ?= 1m
+CI_SOAKTIME ?= 60s
 CHROMIUM ?= /usr/bin/chromium
 # Which examples `browser` drives, such as "chat game"; none means all, -screenshots stores those of examples/README.md.
 EXAMPLES ?=
@@ -54,6 +57,10 @@ race: ## the tests under the race detector, in random order
 poison: ## the tests with pools that overwrite what is given back, and miss what is not
 	go vet -tags websocketpoison ./...
 	go test -tags websocketpoison -shuffle=on ./...
+
+.PHONY: soak
+soak: ## 2,000 connections of mixed traffic for SOAKTIME (1m; before a release 30m), after which nothing may be left
+	go run ./internal/soak -duration $(SOAKTIME)
 
 .PHONY: cross
 cross: ## build and vet for other systems, and test as a 32-bit program
@@ -124,12 +131,12 @@ realpeers: ## browsers, other clients and servers, and proxies, with our ends (n
 	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check poison cross browser realpeers interop brokers autobahn-core autobahn-deflate fuzz
+CI_STAGES := check poison soak cross browser realpeers interop brokers autobahn-core autobahn-deflate fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...
 	@for stage in $(CI_STAGES); do \
 		printf '\n== %s  make %s\n' "$$(date +%T)" "$$stage"; \
-		$(MAKE) --no-print-directory "$$stage" FUZZTIME=$(CI_FUZZTIME); \
+		$(MAKE) --no-print-directory "$$stage" FUZZTIME=$(CI_FUZZTIME) SOAKTIME=$(CI_SOAKTIME); \
 	done
 	@printf '\n== %s  make ci: all stages passed\n' "$$(date +%T)"

@@ -429,9 +429,6 @@ func runFault(t *testing.T, s script, link faultLink, client bool, deflate *defl
 	return met
 }
 
-// maxFaults bounds how long an exchange may be: no script needs so many calls.
-const maxFaults = 2000
-
 func TestFaults(t *testing.T) {
 	takeover := deflateParams{serverBits: 15, clientBits: 15}
 	alone := deflateParams{serverBits: 15, clientBits: 15, serverNoTakeover: true, clientNoTakeover: true}
