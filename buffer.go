@@ -106,6 +106,13 @@ var keyPool = sync.Pool{New: func() any { return new(keyBlock) }}
 // newMaskingKey returns a fresh masking key that no peer can foresee (RFC 6455, section 5.3).
 func newMaskingKey() uint32 {
 	k := keyPool.Get().(*keyBlock)
+	key := k.next()
+	keyPool.Put(k)
+	return key
+}
+
+// next returns a key of the block, which it reads again when it is used up.
+func (k *keyBlock) next() uint32 {
 	if k.left == 0 {
 		rand.Read(k.bytes[:]) // never fails: it ends the program instead
 		k.left = len(k.bytes)
@@ -114,6 +121,5 @@ func newMaskingKey() uint32 {
 	key := k.bytes[k.left : k.left+4]
 	v := binary.LittleEndian.Uint32(key)
 	clear(key) // a key is used once
-	keyPool.Put(k)
 	return v
 }
