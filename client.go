@@ -70,8 +70,9 @@ type DialOptions struct {
 	// negative: there are no such pings, and nobody is judged by them.
 	PingInterval time.Duration
 	// PongTimeout is how long the peer may stay silent after such a ping, before the connection is over with
-	// [ErrPongTimeout]. It is judged only while somebody is reading, and only when the ping has left: a long message
-	// may be on its way before it. Default: 10 seconds; negative: pings are sent, but nobody is judged by them.
+	// [ErrPongTimeout]. It is judged only while somebody is reading, and only when the ping has been handed to the
+	// transport: a long message may be on its way before it. Leave time for what the transport may have buffered.
+	// Default: 10 seconds; negative: pings are sent, but nobody is judged by them.
 	PongTimeout time.Duration
 	// SkipUTF8Validation delivers text messages without a check that they are UTF-8, which RFC 6455, section 8.1, demands.
 	SkipUTF8Validation bool

@@ -355,6 +355,55 @@ func TestHeartbeatBehindLongWrite(t *testing.T) {
 	})
 }
 
+// However often the readers change while a ping cannot leave: there is one.
+func TestHeartbeatOnePingWaits(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 100}})
+		payload := bytes.Repeat([]byte("x"), 20_000)
+		write := start(func() error { return p.c.Write(context.Background(), MessageBinary, payload) })
+		for range 10 {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			if _, _, err := p.c.Read(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("Read = %v", err)
+			}
+			cancel()
+			time.Sleep(time.Minute)
+		}
+		p.WantMessage(wstest.Binary, string(payload))
+		p.wantPing(t)
+		p.WantIdle()
+		if err := <-write; err != nil {
+			t.Error(err)
+		}
+		read := start(p.readError) // and another when that has left
+		p.Timeout = time.Minute
+		p.wantPing(t)
+		p.c.CloseNow()
+		<-read
+	})
+}
+
+// A ping that the transport does not take holds nothing up.
+func TestHeartbeatPingStuck(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 106}})
+		payload := make([]byte, 104)
+		if client {
+			payload = payload[4:]
+		}
+		if err := p.c.Write(context.Background(), MessageBinary, payload); err != nil || p.theirs.Buffered() != 106 {
+			t.Fatalf("Write = %v, with %d bytes in the transport", err, p.theirs.Buffered())
+		}
+		begin := time.Now()
+		if err := p.readError(); !errors.Is(err, ErrPongTimeout) {
+			t.Errorf("Read = %v", err)
+		}
+		if d := time.Since(begin); d < 25*time.Second || d > 40*time.Second {
+			t.Errorf("it took %v", d)
+		}
+	})
+}
+
 // A peer that takes nothing at all, though there is little to take, is as dead as one that does not answer.
 func TestHeartbeatPeerTakesNothing(t *testing.T) {
 	for _, limit := range []int{0, 500, -1} {
