@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -242,6 +243,53 @@ func TestShutdownStalledPeers(t *testing.T) {
 			p.Close()
 		}
 	})
+}
+
+// A socket that takes nothing does not hold up the close frame's sender, and the frame goes behind what is there.
+func TestPostCloseBehindStuckWrite(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	out, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	in, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newConn(connConfig{transport: in, closeTimeout: time.Minute})
+	defer c.CloseNow()
+	payload := string(make([]byte, 16<<20)) // more than the buffers of sockets hold
+	write := start(func() error { return c.Write(context.Background(), MessageBinary, []byte(payload)) })
+	for owned := false; !owned; runtime.Gosched() {
+		c.w.mu.Lock()
+		owned = c.w.owned
+		c.w.mu.Unlock()
+	}
+	posted := make(chan bool, 1)
+	go func() { posted <- c.postClose(StatusGoingAway) }()
+	select {
+	case unread := <-posted:
+		if !unread {
+			t.Error("postClose says that somebody reads")
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("postClose waits for the peer")
+	}
+	p := wstest.NewPeer(t, out, wstest.Client)
+	p.WantMessage(wstest.Binary, payload)
+	p.WantClose(1001)
+	if err := <-write; err != nil {
+		t.Errorf("Write = %v", err)
+	}
+	read := start(func() error { return c.awaitClose(context.Background()) })
+	p.WriteClose(1001, "")
+	p.WantEOF()
+	<-read
 }
 
 // When ctx ends, so do the connections that are left, and serve need not have returned.
