@@ -77,12 +77,13 @@ type connConfig struct {
 // Control frames (pings, pongs, the close frame) are handled by whoever reads: keep reading, or call [Conn.CloseRead].
 //
 // No goroutine runs for a Conn that nobody calls, but for the moment in which a ping is due. Its timer keeps it in
-// memory until it has ended: close it, or read until it is over. The first permanent error of a direction sticks: each
-// later call returns it.
+// memory until it has ended: close it, or read until it is over. The first permanent error of a direction sticks:
+// each later call returns it.
 type Conn struct {
 	conn         net.Conn                                       // immutable
 	client       bool                                           // immutable
 	skipUTF8     bool                                           // immutable
+	away         atomic.Bool                                    // the reader is in a callback. Written by it
 	subprotocol  string                                         // immutable
 	closeTimeout time.Duration                                  // immutable
 	onPing       func(ctx context.Context, payload []byte) bool // immutable
@@ -192,16 +193,16 @@ func (c *Conn) interrupted(op string, ctx context.Context, err error) error {
 type lifetime struct {
 	isOver   atomic.Bool // cause is set
 	isClosed atomic.Bool // the transport is closed
-	posted   atomic.Bool // the closing was begun by postClose
 
-	mu    sync.Mutex // guards what follows; never held across I/O or a wait
-	state closeState
-	local bool          // this side began the closing: Close or CloseNow was called
-	cause error         // why the connection is over, as reads and writes return it; the first one sticks
-	done  chan struct{} // closed when the transport is; nil until somebody waits for that
-	onEnd func()
-	broke error       // what ended the transport, when that was not the closing handshake
-	grace *time.Timer // see Conn.writeBroke
+	mu     sync.Mutex // guards what follows; never held across I/O or a wait
+	state  closeState
+	local  bool          // this side began the closing: Close or CloseNow was called
+	posted bool          // by postClose: nobody may be there to read the answer
+	cause  error         // why the connection is over, as reads and writes return it; the first one sticks
+	done   chan struct{} // closed when the transport is; nil until somebody waits for that
+	onEnd  func()
+	broke  error       // what ended the transport, when that was not the closing handshake
+	grace  *time.Timer // see Conn.writeBroke
 
 	closeRead context.Context // what CloseRead returned
 }

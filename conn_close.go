@@ -30,8 +30,8 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 		payload, _ = appendClosePayload(nil, StatusInternalError, "")
 	}
 	if !c.life.begin() {
-		if c.life.posted.Load() {
-			c.awaitClose(context.Background()) // nobody else may be there to read the answer
+		if c.life.isPosted() {
+			c.awaitClose(context.Background())
 		}
 		<-c.life.closed() // whoever ends the connection does so in bounded time
 		return errClosed
@@ -57,14 +57,21 @@ func (c *Conn) postClose(code StatusCode) (unread bool) {
 		return false
 	}
 	payload, _ := appendClosePayload(nil, code, "")
-	l.posted.Store(true)
 	l.mu.Lock()
+	l.posted = true
 	if l.state != stateEnded && l.state != stateBroken && l.grace == nil && c.closeTimeout >= 0 {
 		l.grace = time.AfterFunc(c.closeTimeout, func() { c.end(nil) })
 	}
 	l.mu.Unlock()
 	c.w.postClose(payload)
 	return !c.r.turn.held()
+}
+
+// isPosted reports whether the closing was begun by postClose.
+func (l *lifetime) isPosted() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.posted
 }
 
 // closeContext returns a context that ends after the close timeout.

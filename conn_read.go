@@ -150,9 +150,9 @@ func (c *Conn) control(ctx context.Context, op opcode, payload []byte) error {
 // not defer that, because they are the frames of the stack that an idle connection keeps.
 func (c *Conn) callBack(f func()) {
 	returned := false
-	c.beat.away.Store(true)
+	c.away.Store(true)
 	defer func() {
-		c.beat.away.Store(false)
+		c.away.Store(false)
 		if !returned {
 			c.r.turn.unlock()
 		}

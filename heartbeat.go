@@ -20,22 +20,20 @@ type heartbeat struct {
 	timeout  time.Duration // immutable; negative: nobody is judged
 
 	heard atomic.Bool   // something has arrived since the last look. The reader sets it, the timer clears it
-	away  atomic.Bool   // the reader is with the application, in a callback. Written by the holder of the reader's turn
 	id    atomic.Uint32 // payload of the last ping, 0 when its pong has come
-	sent  atomic.Int64  // when it was made: see sinceEpoch
-	rtt   atomic.Int64  // the last round-trip time, in nanoseconds; 0: none
 
-	timer *time.Timer // guarded by lifetime.mu; nil if there is no heartbeat
+	// The timer's function, which is not called again until it has set the timer, owns these.
 
-	// The rest belongs to the timer's function, which is not called again until it has set the timer.
-
-	silent time.Duration // how long nothing has come, as far as the looks can tell
-	gap    time.Duration // from the last look to the next
+	begun  bool          // there was a look
 	pinged bool          // the next look is for the answer to a ping
 	out    bool          // that ping has left, or nothing was before it
+	taken  bool          // at the last look it was on its way, in the hands of the owner of the wire
 	mark   uint32        // sender.takes when the last ping was made
-	seen   uint32        // sender.takes at the last look; while the ping has not left
-	waited time.Duration // for the answer
+	silent time.Duration // how long nothing has come, as far as the looks can tell; since the ping, if there is one
+
+	sent  atomic.Int64 // when the last ping was made: see sinceEpoch
+	rtt   atomic.Int64 // the last round-trip time, in nanoseconds; 0: none
+	timer *time.Timer  // guarded by lifetime.mu; nil if there is no heartbeat
 }
 
 // epoch is what the times of pings are relative to: a difference is half the size of a [time.Time], and monotonic.
@@ -67,9 +65,8 @@ func (c *Conn) startHeartbeat(cfg *connConfig) {
 	// not ping at once for ever.
 	early, _ := bits.Mul64(uint64(h.interval/2), uint64(newMaskingKey())<<32)
 	h.silent, h.out = time.Duration(early), true
-	h.gap = (h.interval - h.silent + 1) / 2
 	c.life.mu.Lock()
-	h.timer = time.AfterFunc(h.gap, c.look)
+	h.timer = time.AfterFunc(h.gap(), c.look)
 	c.life.mu.Unlock()
 }
 
@@ -80,20 +77,21 @@ func (c *Conn) look() {
 	}
 	h := &c.beat
 	heard := h.heard.Swap(false)
-	reading := c.r.turn.held() && !h.away.Load()
+	reading := c.r.turn.held() && !c.away.Load()
 	if h.pinged {
 		c.lookForAnswer(heard, reading)
 		return
 	}
-	h.silent += h.gap
+	h.silent += h.gap()
+	h.begun = true
 	if heard {
 		h.silent = 0
 	}
 	if h.silent < h.interval || !reading {
-		c.lookAgain(h.nextGap())
+		c.lookAgain(h.gap())
 		return
 	}
-	h.pinged, h.waited = true, 0
+	h.pinged, h.silent = true, 0
 	flush := c.makePing()
 	c.lookAgain(h.step())
 	if flush {
@@ -105,42 +103,45 @@ func (c *Conn) look() {
 func (c *Conn) lookForAnswer(heard, reading bool) {
 	h := &c.beat
 	step := h.step()
-	h.waited += step
+	h.silent += step
 	if heard || !reading || h.timeout < 0 {
 		// Alive, or not to be judged.
 		h.pinged, h.silent = false, step
-		c.lookAgain(h.nextGap())
+		c.lookAgain(h.gap())
 		return
 	}
 	if !h.out {
 		// What was before the ping goes first. A peer that takes nothing of it is judged like one that does not
 		// answer; but how much of a long payload it has taken nobody knows.
-		out, long, takes := c.w.pingOut(h.mark)
-		if out || long || takes != h.seen {
-			h.out, h.seen, h.waited = out, takes, 0
+		out, taken, long := c.w.pingOut(h.mark)
+		if out || long || taken != h.taken {
+			h.out, h.taken, h.silent = out, taken, 0
 		}
 	}
-	if h.waited >= h.timeout {
+	if h.silent >= h.timeout {
 		c.endDead()
 		return
 	}
 	c.lookAgain(h.step())
 }
 
-// nextGap returns when the next look is, while there is no ping to be answered.
-func (h *heartbeat) nextGap() time.Duration {
-	h.gap = (h.interval + 1) / 2
-	if left := h.interval - h.silent; left > 0 {
-		h.gap = min(h.gap, left)
+// gap returns how long after the last look the next one is, while there is no ping to be answered.
+func (h *heartbeat) gap() time.Duration {
+	left := h.interval - h.silent
+	switch {
+	case !h.begun:
+		return (left + 1) / 2
+	case left > 0:
+		return min(left, (h.interval+1)/2)
 	}
-	return h.gap
+	return (h.interval + 1) / 2 // nobody reads
 }
 
 // step returns how long after a ping, or after the last look for its answer, the next look is.
 func (h *heartbeat) step() time.Duration {
 	step := h.interval / 8
 	if h.timeout >= 0 {
-		step = min(step, h.timeout/4, h.timeout-h.waited)
+		step = min(step, h.timeout/4, h.timeout-h.silent)
 	}
 	return max(1, step)
 }
@@ -166,8 +167,7 @@ func (c *Conn) makePing() (flush bool) {
 	h.id.Store(0) // see answered
 	h.sent.Store(sinceEpoch())
 	h.id.Store(id)
-	h.mark, h.seen = w.takes, w.takes
-	h.out = w.free()
+	h.mark, h.out, h.taken = w.takes, w.free(), false
 	var payload [4]byte
 	binary.BigEndian.PutUint32(payload[:], id)
 	w.appendControl(opPing, payload[:]) // cannot fail: there is no close frame yet
@@ -183,12 +183,12 @@ func (w *sender) passed(takes uint32) bool {
 	return n > 1 || n == 1 && !w.owned
 }
 
-// pingOut reports whether the ping has left that was made when the wire had been taken mark times, whether a long
-// payload is being written, and how often the wire has been taken.
-func (w *sender) pingOut(mark uint32) (out, long bool, takes uint32) {
+// pingOut reports whether the ping has left that was made when the wire had been taken mark times, whether it is on
+// its way at least, and whether a long payload is being written.
+func (w *sender) pingOut(mark uint32) (out, taken, long bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.passed(mark), w.owned && w.long, w.takes
+	return w.passed(mark), w.takes != mark, w.owned && w.long
 }
 
 // endDead ends the connection, for the peer is dead. If it is not, it may as well know why: the close frame gets one
