@@ -111,9 +111,9 @@ interop: ## our ends against those of other libraries, in the nested module benc
 
 .PHONY: brokers
 brokers: ## hubs of two processes through real servers of Redis and NATS (needs redis-server, nats-server, the module proxy)
-	@for module in redisbroker natsbroker; do \
-		printf 'hub/%s\n' "$$module"; \
-		cd "$(CURDIR)/hub/$$module"; go vet ./...; go run $(STATICCHECK) ./...; go test -race ./...; \
+	@for module in hub/redisbroker hub/natsbroker examples/cluster; do \
+		printf '%s\n' "$$module"; \
+		cd "$(CURDIR)/$$module"; go vet ./...; go run $(STATICCHECK) ./...; go test -race ./...; \
 	done
 
 .PHONY: browser

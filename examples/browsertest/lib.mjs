@@ -48,15 +48,25 @@ export class Server {
       child.once('error', reject);
       child.once('close', resolve);
     }).finally(() => running.delete(child));
-    server.url = await new Promise((resolve, reject) => {
-      createInterface({ input: child.stdout }).on('line', (line) => {
-        server.printed.push(line);
-        const found = /^Open (http:\S+) in two windows/.exec(line);
-        if (found) resolve(found[1]);
-      });
-      server.ended.then(() => reject(new Error(`${name} ended without printing its URL`)), reject);
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      server.printed.push(line);
+      server.onLine?.();
     });
+    [, server.url] = await server.line(/^Open (http:\S+) in two windows/);
     return server;
+  }
+
+  // line waits for a line of the server's output, and returns its match.
+  line(pattern) {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        const found = this.printed.map((line) => pattern.exec(line)).find(Boolean);
+        if (found) resolve(found);
+      };
+      this.onLine = look;
+      look();
+      this.ended.then(() => reject(new Error(`the server ended without printing ${pattern}`)), reject);
+    });
   }
 
   get addr() { return new URL(this.url).host; }

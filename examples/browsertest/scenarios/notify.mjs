@@ -19,7 +19,7 @@ export default async function notify(stage) {
   await signIn(bob, 'bob');
 
   stage.step('a program notifies a user');
-  const token = /Bearer (\w+)/.exec(stage.server.printed.join('\n'))[1];
+  const [, token] = await stage.server.line(/Bearer (\w+)/);
   const post = async (user, text) => (await fetch(stage.url + 'notify', {
     method: 'POST', headers: { Authorization: `Bearer ${token}` }, body: new URLSearchParams({ user, text }),
   })).json();

@@ -55,14 +55,41 @@ func Main(name, addr string, build func() (*Program, error)) {
 
 // Run serves p at addr until ctx ends, and then takes leave of everybody. It prints the URL to open to out.
 func Run(ctx context.Context, p *Program, addr string, out io.Writer) error {
-	l, err := net.Listen("tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s is taken by another program; choose another port with -addr, "+
-			"or -addr localhost:0 for a free one", addr)
-	}
+	l, url, err := Listen(addr)
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(out, "Open %s in two windows. Ctrl-C stops.\n", url)
+	if p.Notes != nil {
+		fmt.Fprint(out, p.Notes(url))
+	}
+	said := make(chan struct{})
+	notSaid := context.AfterFunc(ctx, func() {
+		fmt.Fprintln(out, "Stopping.")
+		close(said)
+	})
+	err = Serve(ctx, p, l)
+	if !notSaid() {
+		<-said
+	}
+	return err
+}
+
+// Listen listens on addr, and returns the URL to open too.
+func Listen(addr string) (l net.Listener, url string, err error) {
+	l, err = net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, "", fmt.Errorf("%s is taken by another program; choose another port with -addr, "+
+			"or -addr localhost:0 for a free one", addr)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return l, PageURL(addr, l.Addr()), nil
+}
+
+// Serve serves p on l until ctx ends, and then takes leave of everybody.
+func Serve(ctx context.Context, p *Program, l net.Listener) error {
 	// The contexts of all requests end when the server begins to stop, so that those that wait, as for a long poll, do
 	// not hold it up.
 	requests, endRequests := context.WithCancel(context.Background())
@@ -73,7 +100,6 @@ func Run(ctx context.Context, p *Program, addr string, out io.Writer) error {
 		BaseContext:       func(net.Listener) context.Context { return requests },
 	}
 	s.RegisterOnShutdown(endRequests)
-	bound := l.Addr()
 	if p.Prepare != nil {
 		l = p.Prepare(s, l)
 	}
@@ -97,11 +123,6 @@ func Run(ctx context.Context, p *Program, addr string, out io.Writer) error {
 		defer func() { stopWork(); <-ended }()
 	}
 
-	url := PageURL(addr, bound)
-	fmt.Fprintf(out, "Open %s in two windows. Ctrl-C stops.\n", url)
-	if p.Notes != nil {
-		fmt.Fprint(out, p.Notes(url))
-	}
 	failed := make(chan error, 1)
 	go func() { failed <- s.Serve(l) }()
 	select {
@@ -109,11 +130,10 @@ func Run(ctx context.Context, p *Program, addr string, out io.Writer) error {
 		return err
 	case <-ctx.Done():
 	}
-	fmt.Fprintln(out, "Stopping.")
 	var cancel context.CancelFunc
 	goodbye, cancel = context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	err = s.Shutdown(goodbye)
+	err := s.Shutdown(goodbye)
 	leaving.Wait()
 	return err
 }

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"net/http/httptest"
+	"net/url"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/hub"
+	"github.com/seed70bc5565/websocket/wsjson"
+)
+
+type visitor struct {
+	t *testing.T
+	c *websocket.Conn
+}
+
+func visit(t *testing.T, base, name, after string) *visitor {
+	t.Helper()
+	c, _, err := websocket.Dial(t.Context(), base+"/ws?"+url.Values{"name": {name}, "after": {after}}.Encode(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.CloseNow() })
+	return &visitor{t, c}
+}
+
+func (v *visitor) say(text string) {
+	v.t.Helper()
+	if err := wsjson.Write(v.t.Context(), v.c, map[string]string{"text": text}); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// next returns the next event that is wanted. Announcements of people may come between at any time.
+func (v *visitor) next(wanted func(event) bool) event {
+	v.t.Helper()
+	ctx, cancel := context.WithTimeout(v.t.Context(), 10*time.Second)
+	defer cancel()
+	for {
+		var got event
+		if err := wsjson.Read(ctx, v.c, &got); err != nil {
+			v.t.Fatal(err)
+		}
+		if wanted(got) {
+			return got
+		}
+		if got.Type != "people" {
+			v.t.Fatalf("got %+v", got)
+		}
+	}
+}
+
+func (v *visitor) want(want event) (position string) {
+	v.t.Helper()
+	got := v.next(func(e event) bool { return e.Type == want.Type })
+	position, got.Position, got.At = got.Position, "", 0
+	if !reflect.DeepEqual(got, want) {
+		v.t.Fatalf("got %+v, want %+v", got, want)
+	}
+	return position
+}
+
+// serveNodes serves two nodes for the time of the test.
+func serveNodes(t *testing.T) (engine *hub.MemoryEngine, a, b string) {
+	engine = hub.NewMemoryEngine()
+	serve := func(name string) string {
+		n := newNode(name, "memory", engine.Connect())
+		n.every = 10 * time.Millisecond
+		p := program(n, nil)
+		s := httptest.NewServer(p.Handler())
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() { defer close(ended); p.Work(ctx) }()
+		t.Cleanup(func() { s.Close(); cancel(); <-ended })
+		return s.URL
+	}
+	return engine, serve("A"), serve("B")
+}
+
+func TestTwoNodes(t *testing.T) {
+	_, a, b := serveNodes(t)
+	ada, bob := visit(t, a, "Ada", ""), visit(t, b, "Bob", "")
+	ada.want(event{Type: "hello", Node: "A", Name: "Ada", Engine: "memory"})
+	bob.want(event{Type: "hello", Node: "B", Name: "Bob", Engine: "memory"})
+	for _, v := range []*visitor{ada, bob} { // each hears of both
+		for node, name := range map[string]string{"A": "Ada", "B": "Bob"} {
+			if v == ada && node == "A" || v == bob && node == "B" {
+				continue // its own may have come before
+			}
+			v.next(func(e event) bool { return e.Node == node && slices.Contains(e.People, name) })
+		}
+	}
+	ada.say(" hello ")
+	var at string
+	for _, v := range []*visitor{ada, bob} {
+		at = v.want(event{Type: "message", Node: "A", Name: "Ada", Text: "hello"})
+	}
+
+	// What was missed on one node is there on the other.
+	bob.c.Close(websocket.StatusNormalClosure, "")
+	ada.next(func(e event) bool { return e.Node == "B" && len(e.People) == 0 })
+	ada.say("are you there?")
+	ada.want(event{Type: "message", Node: "A", Name: "Ada", Text: "are you there?"})
+	bob = visit(t, a, "Bob", at)
+	bob.want(event{Type: "hello", Node: "A", Name: "Bob", Engine: "memory", Resumed: true, Missed: 1})
+	bob.want(event{Type: "message", Node: "A", Name: "Ada", Text: "are you there?"})
+}
+
+func TestEngineLost(t *testing.T) {
+	engine, a, b := serveNodes(t)
+	ada := visit(t, a, "Ada", "")
+	ada.want(event{Type: "hello", Node: "A", Name: "Ada", Engine: "memory"})
+	engine.Stop()
+	ada.want(event{Type: "engine", Lost: true})
+	ada.say("does it arrive?")
+	ada.want(event{Type: "failed", Text: "does it arrive?"})
+	bob := visit(t, b, "Bob", "")
+	bob.want(event{Type: "hello", Node: "B", Name: "Bob", Engine: "memory", Lost: true})
+	engine.Start()
+	ada.want(event{Type: "engine"})
+	bob.want(event{Type: "engine"})
+	bob.say("we are back")
+	for _, v := range []*visitor{ada, bob} {
+		v.want(event{Type: "message", Node: "B", Name: "Bob", Text: "we are back"})
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	_, a, _ := serveNodes(t)
+	for _, test := range []struct{ name, after string }{{"", ""}, {"a name that is longer than a name may be", ""}, {"Ada", "nonsense"}} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		if _, _, err := visit(t, a, test.name, test.after).c.Read(ctx); websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
+			t.Errorf("%+v: %v", test, err)
+		}
+		cancel()
+	}
+}
+
+func TestConnect(t *testing.T) {
+	for _, engine := range []string{"redis", "nats"} {
+		b, err := connect(engine, "")
+		if err != nil {
+			t.Errorf("%s: %v", engine, err)
+			continue
+		}
+		b.Close()
+	}
+	if _, err := connect("mongo", ""); err == nil {
+		t.Error("there is no such engine")
+	}
+}

@@ -1,0 +1,129 @@
+// Command cluster is a chat on several servers, whose users see each other: what is said on one node goes through an
+// engine to all others.
+//
+//	go run -C examples/cluster .
+//
+// needs nothing: the engine is in memory, and the process has two nodes, on two ports. With a real engine a process is
+// one node, and there are as many as are started:
+//
+//	go run -C examples/cluster . -engine redis -addr localhost:8088
+//	go run -C examples/cluster . -engine redis -addr localhost:8089
+//
+// The same with -engine nats. Stop the engine, and start it again, to see what happens.
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/examples/internal/site"
+	"github.com/seed70bc5565/websocket/hub"
+	"github.com/seed70bc5565/websocket/hub/natsbroker"
+	"github.com/seed70bc5565/websocket/hub/redisbroker"
+)
+
+//go:embed page
+var page embed.FS
+
+func main() {
+	var engine, url, name, second string
+	flag.StringVar(&engine, "engine", "memory", "what connects the nodes: memory, redis or nats")
+	flag.StringVar(&url, "url", "", "`address` of the engine: localhost:6379 for redis, nats://localhost:4222 for nats")
+	flag.StringVar(&name, "node", "", "`name` of this node (default: its port)")
+	flag.StringVar(&second, "second", "localhost:8089", "with the engine in memory: `address` of the second node")
+	site.Main("cluster", "localhost:8088", func() (*site.Program, error) {
+		if engine == "memory" {
+			return inMemory(second)
+		}
+		b, err := connect(engine, url)
+		if err != nil {
+			return nil, err
+		}
+		return program(newNode(name, engine, b), b), nil
+	})
+}
+
+// A broker can be closed, as all have it that speak to a server.
+type broker interface {
+	hub.Broker
+	Close() error
+}
+
+// connect returns the broker of a real engine, which connects in the background.
+func connect(engine, url string) (broker, error) {
+	switch engine {
+	case "redis":
+		if url == "" {
+			url = "localhost:6379"
+		}
+		redis.SetLogger(quiet{}) // the hub says when the engine is lost
+		return redisbroker.New(&redis.Options{Addr: url}, nil), nil
+	case "nats":
+		if url == "" {
+			url = "nats://localhost:4222"
+		}
+		return natsbroker.New(url, nil)
+	}
+	return nil, fmt.Errorf("unknown engine %q: there are memory, redis and nats", engine)
+}
+
+// quiet is a logger of go-redis that logs nothing.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+// program is one node. b, if there is one, is closed in the end.
+func program(n *node, b broker) *site.Program {
+	opts := &websocket.AcceptOptions{ReadLimit: maxInput}
+	return &site.Program{
+		Page:   page,
+		Routes: map[string]http.Handler{"/ws": websocket.Handler(n.serve, opts)},
+		Work: func(ctx context.Context) {
+			n.run(ctx)
+			n.hub.Close()
+			if b != nil {
+				b.Close()
+			}
+		},
+		Prepare: func(s *http.Server, l net.Listener) net.Listener {
+			if n.name == "" {
+				_, n.name, _ = net.SplitHostPort(l.Addr().String())
+			}
+			return l
+		},
+	}
+}
+
+// inMemory is two nodes in one process. The second one runs as long as the first.
+func inMemory(addr string) (*site.Program, error) {
+	l, url, err := site.Listen(addr)
+	if err != nil {
+		return nil, errors.Join(err, errors.New("-second chooses the address of the second node"))
+	}
+	engine := hub.NewMemoryEngine()
+	first := program(newNode("A", "memory", engine.Connect()), nil)
+	second := program(newNode("B", "memory", engine.Connect()), nil)
+	first.Notes = func(string) string { return fmt.Sprintf("The second node: open %s too.\n", url) }
+	work := first.Work
+	first.Work = func(ctx context.Context) {
+		var nodes sync.WaitGroup
+		nodes.Go(func() { work(ctx) })
+		nodes.Go(func() {
+			if err := site.Serve(ctx, second, l); err != nil {
+				log.Printf("cluster: the second node: %v", err)
+			}
+		})
+		nodes.Wait()
+	}
+	return first, nil
+}
