@@ -17,8 +17,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// The tests of Conn speak to a scripted peer over a fake transport, in a testing/synctest bubble: its time passes only
-// when all goroutines wait, so timeouts take no time and are exact. This file holds what they share, and what an
+// The tests of Conn speak to a scripted peer over a fake transport, in a testing/synctest bubble: its time passes
+// only when all goroutines wait, so timeouts take no time and are exact. This file holds what they share, and what an
 // application can tell from the errors. See also read_test.go, write_test.go, close_test.go, ping_test.go.
 
 // A pair is a Conn and its scripted peer.

@@ -21,7 +21,8 @@ import (
 // sender in TestDeflateAborted and TestDeflateAbortedAnywhere, and by the reader in TestInflateCancelled and
 // TestCompressedReaderAbandoned.
 
-// packBits packs a string of 0 and 1, the first bit of a byte lowest, as deflate does. Other characters are passed over.
+// packBits packs a string of 0 and 1, the first bit of a byte lowest, as deflate does. Other characters are passed
+// over.
 func packBits(s string) []byte {
 	var out []byte
 	n := 0
@@ -49,8 +50,8 @@ var (
 		"0 1111111 0 1101011 11 10 0", 2))
 )
 
-// What inflates to nothing never reaches the read limit. A message that goes on with it is refused by what has come of
-// it on the wire, whatever it is made of, in frames of any size, however it is read or discarded.
+// What inflates to nothing never reaches the read limit. A message that goes on with it is refused by what has come
+// of it on the wire, whatever it is made of, in frames of any size, however it is read or discarded.
 func TestHostileDeflateNothing(t *testing.T) {
 	const limit = 1000
 	const most = limit*deflateExpansion + spareDeflate + deflateExpansion - 1

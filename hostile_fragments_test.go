@@ -13,8 +13,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// A message in fragments of one byte is taken, for it costs no more than the same bytes in messages of one byte would:
-// memory near the payload, and one call of the transport's for a buffer of frames.
+// A message in fragments of one byte is taken, for it costs no more than the same bytes in messages of one byte
+// would: memory near the payload, and one call of the transport's for a buffer of frames.
 func TestHostileFragmentFlood(t *testing.T) {
 	for _, test := range []struct{ fragments, size int }{
 		{131_072, 1},

@@ -236,8 +236,8 @@ func distinctTokens(n int) string {
 	return b.String()
 }
 
-// Control characters and bytes beyond ASCII, within each field of the handshake that counts: no upgrade comes of it on
-// either side, and what is said of it is one line of text.
+// Control characters and bytes beyond ASCII, within each field of the handshake that counts: no upgrade comes of it
+// on either side, and what is said of it is one line of text.
 func TestHostileHeaderBytes(t *testing.T) {
 	var bad []byte
 	for b := range 256 {

@@ -13,7 +13,8 @@ import (
 )
 
 // The tests in the files hostile_*_test.go are named for the class of flaw that each is to find, where a peer means
-// harm. What a well-meant peer may do wrong is in the other files; where those settle a class, the comments here say so.
+// harm. What a well-meant peer may do wrong is in the other files; where those settle a class, the comments here say
+// so.
 
 // Lengths at which an implementation with too short an integer, or a sum that overflows, goes wrong: on every opcode,
 // in both roles, without a byte of the payload. Run it as a 32-bit program too (make cross).

@@ -10,8 +10,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// Cross-site hijacking, over HTTP: a page of another site must not get a connection, by whatever its origin looks like.
-// Many more spellings are in TestCheckOrigin and TestOriginPatterns.
+// Cross-site hijacking, over HTTP: a page of another site must not get a connection, by whatever its origin looks
+// like. Many more spellings are in TestCheckOrigin and TestOriginPatterns.
 func TestHostileOrigin(t *testing.T) {
 	const host = "example.com"
 	pattern := []string{"*.example.org", "https://app.example.net:8443"}

@@ -16,8 +16,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// Peers that are slow on purpose. Those that refuse a handshake and stall, and those that are slow while the connection
-// is being closed, are in TestDialRefusalStalls and TestCloseIsBounded.
+// Peers that are slow on purpose. Those that refuse a handshake and stall, and those that are slow while the
+// connection is being closed, are in TestDialRefusalStalls and TestCloseIsBounded.
 
 // dribble writes b to conn, one byte a second, until conn takes no more.
 func dribble(conn net.Conn, b []byte) {

@@ -13,8 +13,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// A peer that never reads. What each kind of write does then is in TestWriteGivenUp and TestWriteBufferLimit, Close in
-// TestCloseIsBounded, the memory of one connection in TestStalledPeerTakesNoMemory.
+// A peer that never reads. What each kind of write does then is in TestWriteGivenUp and TestWriteBufferLimit, Close
+// in TestCloseIsBounded, the memory of one connection in TestStalledPeerTakesNoMemory.
 
 // Many write to a peer that takes nothing: each waits for its own context, to the moment, whatever the others do.
 func TestHostileStalledWriters(t *testing.T) {

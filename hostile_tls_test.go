@@ -71,7 +71,8 @@ func (a *authority) issue(t *testing.T, change func(*x509.Certificate)) tls.Cert
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// What crypto/tls refuses, Dial refuses, with the error of the standard library in its own, before any request is sent.
+// What crypto/tls refuses, Dial refuses, with the error of the standard library in its own, before any request is
+// sent.
 func TestHostileCertificate(t *testing.T) {
 	trusted, other := newAuthority(t), newAuthority(t)
 	pool := x509.NewCertPool()
@@ -139,8 +140,8 @@ func TestHostileCertificate(t *testing.T) {
 	}
 }
 
-// A redirector is an HTTP client whose first connection answers with a redirect, and that notes what the next ones are
-// asked.
+// A redirector is an HTTP client whose first connection answers with a redirect, and that notes what the next ones
+// are asked.
 func redirector(t *testing.T, location string) (client *http.Client, asked func() (host, head string)) {
 	var host, head string
 	first := true
