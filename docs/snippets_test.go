@@ -63,6 +63,8 @@ var snippetNames = map[string]string{
 	"state":   "func state() []byte { return nil }",
 	"wsURL":   "var wsURL string",
 	"use":     "func use(...any) {}",
+	"buf":     "var buf []byte",
+	"l":       "var l net.Listener",
 }
 
 // exports has the files with the compiled packages that snippets import.
@@ -197,6 +199,52 @@ func TestSnippetsCompile(t *testing.T) {
 	}
 	if n == 0 {
 		t.Error("there are no blocks")
+	}
+}
+
+// span is code within a line.
+var span = regexp.MustCompile("`([^`]+)`")
+
+// The new calls of migrating.md compile: each is an expression, a statement or a type.
+func TestMigratingCompiles(t *testing.T) {
+	b, err := os.ReadFile("migrating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := newChecker(t)
+	rows := 0
+	for i, line := range strings.Split(string(b), "\n") {
+		cells := strings.Split(strings.TrimSuffix(line, " |"), " | ")
+		if !strings.HasPrefix(line, "| ") || len(cells) != 2 {
+			if strings.HasPrefix(line, "| ") {
+				t.Errorf("migrating.md:%d: a row of %d cells", i+1, len(cells))
+			}
+			continue
+		}
+		rows++
+		for _, m := range span.FindAllStringSubmatch(cells[1], -1) {
+			code := m[1]
+			if !strings.ContainsAny(code, "({.") {
+				continue // a name in a sentence
+			}
+			var failed error
+			for _, form := range []string{"use(%s)", "%s", "var _ %s"} {
+				err := check(asFile("func _() {\n" + fmt.Sprintf(form, code) + "\n}"))
+				if err == nil {
+					failed = nil
+					break
+				}
+				if failed == nil {
+					failed = err
+				}
+			}
+			if failed != nil {
+				t.Errorf("migrating.md:%d: %s: %v", i+1, code, failed)
+			}
+		}
+	}
+	if rows < 60 {
+		t.Errorf("%d rows: this test has lost sight of them", rows)
 	}
 }
 
