@@ -113,7 +113,7 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 	for err == nil && !c.life.isClosed.Load() {
 		err = c.discardMessage(ctx)
 	}
-	c.r.turn.unlock()
+	c.endRead()
 	return err
 }
 

@@ -321,9 +321,6 @@ func (c *Conn) fetchFailed(ctx context.Context, err error) error {
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// The connection lives on, unless somebody ended it meanwhile.
-		if c.life.ending() {
-			c.r.finish()
-		}
 		return c.interrupted("read", ctx, err)
 	}
 	return c.ended(err)

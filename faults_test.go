@@ -454,7 +454,7 @@ func TestFaults(t *testing.T) {
 							for _, client := range []bool{false, true} {
 								step := 1
 								if raceEnabled || testing.Short() {
-									step = 3
+									step = 7
 								}
 								for at := 0; ; at += step {
 									if readMax > 0 && at > 40 {

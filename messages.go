@@ -80,7 +80,7 @@ func (c *Conn) borrow(ctx context.Context, l *lease) (Message, error) {
 	if err == nil {
 		m, err = c.borrowMessage(ctx, l)
 	}
-	c.r.turn.unlock()
+	c.endRead()
 	return m, err
 }
 
@@ -161,5 +161,5 @@ func (c *Conn) giveBack(l *lease) {
 	if r.r == r.w && r.lent == nil {
 		r.release()
 	}
-	r.turn.unlock()
+	c.endRead()
 }

@@ -42,13 +42,20 @@ func (c *Conn) beginRead(ctx context.Context) error {
 		return c.interrupted("read", ctx, nil)
 	}
 	if err := c.life.reason(); err != nil {
-		if c.life.isClosed.Load() {
-			c.r.finish()
-		} // else Close is at work, and reads on from where the buffer stands
-		c.r.turn.unlock()
+		c.endRead() // if Close is at work, it reads on from where the buffer stands
 		return err
 	}
 	return nil
+}
+
+// endRead gives the reader's turn back. If the connection has ended meanwhile, whoever ended it could not release what
+// the reader holds.
+func (c *Conn) endRead() {
+	c.r.turn.unlock()
+	if c.life.isOver.Load() && c.life.ending() && c.r.turn.tryLock() {
+		c.r.finish()
+		c.r.turn.unlock()
+	}
 }
 
 // nextMessage goes to the next message, or to the one that a read which was cut short has left. What is left of one
@@ -152,7 +159,7 @@ func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte
 			c.keepPartial(dst)
 		}
 	}
-	r.turn.unlock()
+	c.endRead()
 	return typ, dst, err
 }
 
@@ -225,7 +232,7 @@ func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {
 		return 0, nil, err
 	}
 	m, err := c.openMessage(ctx)
-	c.r.turn.unlock()
+	c.endRead()
 	if err != nil {
 		return 0, nil, err
 	}
@@ -280,7 +287,7 @@ func (m *messageReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := m.read(p)
-	m.c.r.turn.unlock()
+	m.c.endRead()
 	return n, err
 }
 

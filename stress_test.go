@@ -110,10 +110,12 @@ func newStress(t *testing.T, rng *rand.Rand, a, b net.Conn, limit time.Duration)
 	s := &stress{t: t, limit: limit, writers: make(map[[2]int]*stressWriter), arrived: make(chan struct{}, 1)}
 	s.cancels = rng.IntN(2) == 0
 	s.chaos = rng.IntN(4) == 0
+	deflate := pick(rng, nil, nil, &withTakeover, &alone, &deflateParams{serverBits: 9, clientBits: 10})
 	for side, transport := range []net.Conn{a, b} {
 		s.conns[side] = newConn(connConfig{
 			transport:        transport,
 			client:           side == 1,
+			deflate:          deflate,
 			writeBufferLimit: pick(rng, 0, 0, -1, 1, 100, 5000),
 			closeTimeout:     s.limit,
 		})
