@@ -2,13 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { shrink } from './png.mjs';
 
 export const top = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const artifacts = join(top, 'artifacts');
@@ -183,10 +184,9 @@ export class Stage {
     await this.shot(page, 'portrait');
     if (!this.refresh) return;
     mkdirSync(screenshots, { recursive: true });
-    const path = join(screenshots, `${this.name}.png`);
-    await page.screenshot({ path, animations: 'disabled' });
-    const { size } = statSync(path);
-    assert.ok(size < largestScreenshot, `${path} has ${size} bytes, more than ${largestScreenshot}`);
+    const png = shrink(await page.screenshot({ animations: 'disabled' }));
+    assert.ok(png.length < largestScreenshot, `the screenshot has ${png.length} bytes, more than ${largestScreenshot}`);
+    writeFileSync(join(screenshots, `${this.name}.png`), png);
   }
 
   async failed() {

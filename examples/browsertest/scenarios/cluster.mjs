@@ -89,8 +89,8 @@ async function talk(stage, first, second) {
   await sees(bob, 'Ada');
   await say(ada, 'Hello from the first node');
   await heard(bob, 'Hello from the first node');
-  await say(bob, 'And <b>hello</b> from the second');
-  await heard(ada, 'And <b>hello</b> from the second');
+  await say(bob, 'And hello from the second');
+  await heard(ada, 'And hello from the second');
   return [ada, bob];
 }
 

@@ -8,7 +8,7 @@ const update = (page, text) => page.locator('#updates').getByText(text).waitFor(
 const positions = (page) => page.locator('#updates li').evaluateAll((rows) => rows.map((row) => row.dataset.position));
 
 export default async function feed(stage) {
-  const ada = await stage.open();
+  const ada = await stage.open({ viewport: { width: 900, height: 480 } });
   const line = await stage.line();
   const bob = await stage.narrow({ url: line.url });
   for (const page of [ada, bob]) await connected(page);

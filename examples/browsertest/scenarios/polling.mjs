@@ -13,7 +13,7 @@ function reach(page, n) {
 const number = async (page, way, what) => Number((await page.locator(`[data-way=${way}] .${what}`).textContent()).replaceAll(',', ''));
 
 export default async function polling(stage) {
-  const ada = await stage.open({ viewport: { width: 1000, height: 640 }, locale: 'en-US' });
+  const ada = await stage.open({ viewport: { width: 1000, height: 620 }, locale: 'en-US' });
   const bob = await stage.narrow({ locale: 'en-US' });
   for (const page of [ada, bob]) {
     await page.locator('#poll').selectOption('500');
