@@ -80,21 +80,24 @@ type connConfig struct {
 // memory until it has ended: close it, or read until it is over. The first permanent error of a direction sticks:
 // each later call returns it.
 type Conn struct {
-	conn         net.Conn                                       // immutable
-	client       bool                                           // immutable
-	skipUTF8     bool                                           // immutable
-	away         atomic.Bool                                    // the reader is in a callback. Written by it
+	// What a write looks at comes first and lies together: in a broadcast each line of the cache is missed for each
+	// connection.
+	conn     net.Conn    // immutable
+	deflate  *deflater   // immutable; nil if no compression was agreed on
+	client   bool        // immutable
+	skipUTF8 bool        // immutable
+	away     atomic.Bool // the reader is in a callback. Written by it
+	w        sender
+
+	r     receiver
+	life  lifetime
+	pings atomic.Pointer[pingList] // made by the first Ping
+	beat  heartbeat
+
 	subprotocol  string                                         // immutable
 	closeTimeout time.Duration                                  // immutable
 	onPing       func(ctx context.Context, payload []byte) bool // immutable
 	onPong       func(ctx context.Context, payload []byte)      // immutable
-
-	r       receiver
-	w       sender
-	deflate *deflater // immutable; nil if no compression was agreed on
-	life    lifetime
-	pings   atomic.Pointer[pingList] // made by the first Ping
-	beat    heartbeat
 }
 
 // newConn starts a connection after its opening handshake.
@@ -110,9 +113,8 @@ func (cfg *connConfig) start() *Conn {
 		onPing:       cfg.onPing,
 		onPong:       cfg.onPong,
 	}
-	raw := newRawConn(c)
-	c.r.init(raw, cfg)
-	c.w.init(c, raw, cfg)
+	c.r.init(newRawConn(c), cfg)
+	c.w.init(c, cfg)
 	if cfg.deflate != nil {
 		c.initDeflate(*cfg.deflate, cfg.deflateThreshold)
 	}

@@ -236,7 +236,7 @@ func (w *sender) flushForReader() {
 		w.mu.Unlock()
 		return
 	}
-	if w.raw == nil {
+	if w.c.r.raw == nil {
 		w.arm()
 		w.mu.Unlock()
 		return
@@ -250,7 +250,7 @@ func (w *sender) flushForReader() {
 func (w *sender) flushRaw() {
 	out := w.take()
 	w.mu.Unlock()
-	n := w.raw.tryWrite(out)
+	n := w.c.r.raw.tryWrite(out)
 	w.mu.Lock()
 	w.putBack(out[n:])
 	putBuf(out)
@@ -278,7 +278,7 @@ func (w *sender) tryFlush() {
 	if len(w.buf) == 0 || w.owned {
 		return
 	}
-	if w.raw != nil {
+	if w.c.r.raw != nil {
 		w.watch.beginOwn(w.c.conn, context.Background()) // the context of an earlier write may have ended
 		w.flushRaw()
 		return
@@ -328,10 +328,10 @@ func (w *sender) gatherPong(payload []byte) {
 		w.appendPong(payload)
 		return
 	}
-	w.late = append(w.late[:0], payload...)
 	if w.late == nil {
-		w.late = []byte{}
+		w.late = new(latePong)
 	}
+	w.late.n = copy(w.late.payload[:], payload)
 }
 
 // postClose is sendClose without any waiting: what the transport does not take at once is left to the flusher.
@@ -352,7 +352,7 @@ func (w *sender) postClose(payload []byte) {
 	w.wake()
 	switch {
 	case !w.free(): // its owner does not leave it stranded
-	case w.raw != nil:
+	case w.c.r.raw != nil:
 		w.flushRaw()
 	default:
 		w.arm()

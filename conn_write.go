@@ -24,11 +24,10 @@ const gatherMax = 4 << 10
 //
 // The gather buffer is bounded. Where it is full, writers wait; pongs do not: only the latest is kept.
 type sender struct {
-	c        *Conn    // immutable
-	raw      *rawConn // immutable; nil if the transport cannot write without waiting
-	limit    int      // immutable: the most bytes that gather, or negative
-	vectored bool     // immutable: the transport has writev
-	fragile  bool     // immutable: a write that was cut short ruins the transport, even one of nothing (crypto/tls, bodyConn)
+	c        *Conn // immutable
+	limit    int   // immutable: the most bytes that gather, or negative
+	vectored bool  // immutable: the transport has writev
+	fragile  bool  // immutable: a write that was cut short ruins the transport, even one of nothing (crypto/tls, bodyConn)
 
 	corked  atomic.Bool // set by the reader: more whole frames wait in its buffer, so replies may gather
 	pending atomic.Bool // frames may have gathered: lets the reader skip the lock
@@ -43,18 +42,23 @@ type sender struct {
 	wanted   int32         // writers that wait for the wire: its owner leaves to them what has gathered meanwhile
 	takes    uint32        // how often the wire was taken
 	alone    uint32        // how many writes in a row have met no other writer; see crowded
-	flusher  func()        // the flusher's body, made once
 	buf      []byte        // the gather buffer: whole frames. Pooled; nil when empty
-	late     []byte        // payload of the latest pong that found no room; nil: none
-	changed  chan struct{} // closed, and dropped, when something changes that a writer may wait for; nil: nobody waits
 	err      error         // why no more frames are taken; the first one sticks
+	changed  chan struct{} // closed, and dropped, when something changes that a writer may wait for; nil: nobody waits
+	late     *latePong     // the latest pong that found no room; nil: none
+	flusher  func()        // the flusher's body, made once
 
 	watch watch // belongs to the owner of the wire, apart from its own lock
 }
 
-func (w *sender) init(c *Conn, raw *rawConn, cfg *connConfig) {
+// A latePong is the payload of a pong.
+type latePong struct {
+	n       int
+	payload [maxControlPayload]byte
+}
+
+func (w *sender) init(c *Conn, cfg *connConfig) {
 	w.c = c
-	w.raw = raw
 	w.alone = crowdFirst // nobody has been met yet
 	w.limit = orDefault(cfg.writeBufferLimit, defaultWriteBufferLimit)
 	w.half.client = cfg.client
@@ -273,7 +277,7 @@ func (w *sender) leave() {
 	if w.late != nil && w.err == nil {
 		late := w.late
 		w.late = nil
-		w.appendPong(late)
+		w.appendPong(late.payload[:late.n])
 	}
 	w.armIfFree()
 	w.wake()
