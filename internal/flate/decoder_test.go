@@ -248,7 +248,7 @@ func TestDecoderMemory(t *testing.T) {
 	}
 	d = NewDecoder(15, true)
 	d.AppendMessage(nil, payload, -1)
-	if n := cap(d.past.buf); n > 512 {
+	if n := cap(d.past.buf); n > 1024 {
 		t.Errorf("%d bytes are kept of 300", n)
 	}
 }

@@ -5,8 +5,9 @@ import "math"
 // An Encoder compresses the messages of one direction of one connection.
 //
 // Between messages it holds nothing without context takeover, and with it the last bytes that the peer's window
-// holds, at most 2^windowBits, and a table of hints into them, at most 8 KB; both grow with the bytes seen. Its
-// methods must not be called at the same time. The output depends on nothing but the calls' arguments and order.
+// holds, at most 2^windowBits (half of that for 2^12), and from 2^13 on a table of hints into them, at
+// most 8 KB; both grow with the bytes seen. Its methods must not be called at the same time. The output depends on nothing but the calls' arguments and
+// order.
 type Encoder struct {
 	bits   uint8
 	past   *past   // nil without context takeover
@@ -114,8 +115,10 @@ func (e *Encoder) Learn(msg []byte) {
 		return
 	}
 	msg = msg[max(0, len(msg)-1<<e.bits):]
-	f := e.past.finder(e.bits, len(msg), nil)
-	f.index(msg)
+	if keptTable(e.bits) > 0 {
+		f := e.past.finder(e.bits, len(msg), nil)
+		f.index(msg)
+	}
 	e.past.add(msg, e.bits)
 }
 
@@ -164,7 +167,8 @@ type past struct {
 	pos   uint16   // position of the byte that comes next
 }
 
-// finder returns a finder for the n bytes that come next. A nil past is without memory: the finder works in spare.
+// finder returns a finder for the n bytes that come next. It works in spare where no table is kept: for a nil past,
+// which is without memory, and for a small window.
 func (p *past) finder(bits uint8, n int, spare *[maxTable]uint16) finder {
 	f := finder{window: 1 << bits}
 	if p == nil {
@@ -174,19 +178,26 @@ func (p *past) finder(bits uint8, n int, spare *[maxTable]uint16) finder {
 		return f
 	}
 	f.hist, f.base = p.buf, p.pos
-	size := tableSize(len(p.buf)+n, keptTable(bits))
-	if size <= len(p.table) {
+	switch kept := keptTable(bits); {
+	case kept == 0:
+		t := spare[:tableSize(len(p.buf)+n, maxTable)]
+		clear(t)
+		f.setTable(t)
+	default:
+		size := tableSize(len(p.buf)+n, kept)
+		if size <= len(p.table) {
+			f.setTable(p.table)
+			return f
+		}
+		if size <= cap(p.table) { // of a stream that was used before
+			p.table = p.table[:size]
+			clear(p.table)
+		} else {
+			p.table = make([]uint16, size)
+		}
 		f.setTable(p.table)
-		return f
 	}
-	if size <= cap(p.table) { // of a stream that was used before
-		p.table = p.table[:size]
-		clear(p.table)
-	} else {
-		p.table = make([]uint16, size)
-	}
-	f.setTable(p.table)
-	// What the smaller table could not hold comes back.
+	// What a smaller table, or none, could not hold comes back.
 	f.base -= uint16(len(p.buf))
 	f.index(p.buf)
 	f.base = p.pos

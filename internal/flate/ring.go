@@ -46,10 +46,15 @@ func (r *ring) copy(dst []byte, back int) int {
 }
 
 // growTo returns the capacity for a slice of capacity c that has to hold n bytes and will never hold more than most.
+// The steps are large, and a small window is one step: each leaves memory behind that is too small for the next, between
+// what other connections keep.
 func growTo(c, n, most int) int {
+	if most <= 1<<smallWindow {
+		return most
+	}
 	c = max(256, c)
 	for c < n {
-		c *= 2
+		c *= 4
 	}
 	return min(c, most)
 }

@@ -76,16 +76,17 @@ func TestEncoderMemory(t *testing.T) {
 	for bits := MinWindowBits; bits <= MaxWindowBits; bits++ {
 		e := NewEncoder(bits, true)
 		e.AppendMessage(nil, jsonText(1, 300))
-		if h, n := cap(e.past.buf), 2*len(e.past.table); h > 512 || n > 1024 {
+		small := keptHistory(min(uint8(bits), smallWindow)) // taken in one step
+		if h, n := cap(e.past.buf), 2*len(e.past.table); h > max(1024, small) || n > 1024 {
 			t.Errorf("window %d: %d bytes of history and %d of hints after 300 bytes", 1<<bits, h, n)
 		}
 		for i := range 200 {
 			e.AppendMessage(nil, jsonText(uint64(i), 3000))
 		}
-		if h, n := cap(e.past.buf), 2*len(e.past.table); h > 1<<bits || n > min(1<<bits, 8<<10) {
+		if h, n := cap(e.past.buf), 2*len(e.past.table); h > keptHistory(uint8(bits)) || n > min(1<<bits/2, 8<<10) {
 			t.Errorf("window %d: %d bytes of history and %d of hints", 1<<bits, h, n)
 		}
-		if n := len(e.past.buf); n < 7<<bits/8 {
+		if n := len(e.past.buf); n < keptHistory(uint8(bits))*7/8 {
 			t.Errorf("window %d: only %d bytes of history are kept", 1<<bits, n)
 		}
 	}
