@@ -98,3 +98,22 @@ func BenchmarkPublish(b *testing.B) {
 		})
 	}
 }
+
+// A message is encoded once, however many it is for.
+func TestEncodeOnce(t *testing.T) {
+	const subscribers = 10
+	calls := 0
+	h := New(&Options{Encode: func(dst []byte, m Message) []byte {
+		calls++
+		if m.Topic != "x" || m.Type != websocket.MessageText || !m.Position.IsZero() {
+			t.Errorf("%+v", m)
+		}
+		return append(dst, m.Data...)
+	}})
+	sinks(t, h, subscribers, nil)
+	publishAndWait(t, h, []byte("text"), subscribers)
+	h.Publish(t.Context(), "y", websocket.MessageText, nil) // for nobody
+	if calls != 1 {
+		t.Errorf("encoded %d times", calls)
+	}
+}

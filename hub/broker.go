@@ -30,6 +30,13 @@ type Broker interface {
 	Receive(ctx context.Context) (BrokerEvent, error)
 }
 
+// A Positioner is a Broker whose engine can tell where a topic is. A process in which nobody had the topic then knows
+// whether a client that comes back has missed anything.
+type Positioner interface {
+	// Positions returns the position of the latest message of each of topics; zero if the engine knows of none.
+	Positions(ctx context.Context, topics []string) ([]Position, error)
+}
+
 // A BrokerEvent is what a Broker receives.
 type BrokerEvent struct {
 	Kind BrokerEventKind

@@ -299,6 +299,114 @@ func TestBrokerChangesMind(t *testing.T) {
 	})
 }
 
+// A process that had no subscriber of a topic knows from the engine whether a client has missed anything.
+func TestBrokerPositions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemoryEngine()
+		all := hubs(t, m, 2, Options{History: History{Messages: 100}, Encode: withPositions})
+		a := join(t, all[0], "x")
+		publish(t, all[0], "x", "1", "2")
+		a.ReadFrame()
+		last, _ := split(t, a.ReadFrame())
+		for _, tt := range []struct {
+			after uint64
+			want  bool
+		}{{1, false}, {2, true}, {3, false}} {
+			c := connect(t, all[1], netfake.Options{}, nil)
+			st, err := c.s.SubscribeFrom(t.Context(), "x", From{After: Position{last.Epoch, tt.after}})
+			if want := (Start{Position: last, Complete: tt.want}); err != nil || st != want {
+				t.Errorf("after %d: %+v, %v; want %+v", tt.after, st, err, want)
+			}
+		}
+		publish(t, all[0], "x", "3")
+		c := connect(t, all[1], netfake.Options{}, nil)
+		synctest.Wait()
+		if st, err := c.s.SubscribeFrom(t.Context(), "x", From{After: last}); err != nil || !st.Complete || st.Messages != 1 {
+			t.Errorf("%+v, %v", st, err)
+		}
+	})
+}
+
+// positionBroker is a scriptBroker that knows positions.
+type positionBroker struct {
+	*scriptBroker
+	positions func(topics []string) ([]Position, error)
+}
+
+func (b positionBroker) Positions(ctx context.Context, topics []string) ([]Position, error) {
+	return b.positions(topics)
+}
+
+// Messages that were on their way when the engine said where the topic is come to nobody twice.
+func TestBrokerPositionsMeetMessages(t *testing.T) {
+	type events []uint64 // offsets of messages
+	for _, tt := range []struct {
+		name            string
+		before          events // come before the engine's answer
+		answer          Position
+		err             error
+		after           events // come after it
+		resume          uint64
+		replayed        int
+		complete        bool
+		wantLive        events
+		wantStartOffset uint64
+	}{
+		{name: "none under way", answer: Position{7, 5}, after: events{6, 7}, resume: 5, complete: true, wantLive: events{6, 7}, wantStartOffset: 5},
+		{name: "two under way", answer: Position{7, 5}, after: events{4, 5, 6}, resume: 5, complete: true, wantLive: events{6}, wantStartOffset: 5},
+		{name: "two were quicker", before: events{4, 5}, answer: Position{7, 5}, after: events{6}, resume: 3, complete: true, replayed: 2, wantLive: events{6}, wantStartOffset: 5},
+		{name: "one was quicker", before: events{4}, answer: Position{7, 5}, after: events{5, 6}, resume: 4, complete: true, wantLive: events{5, 6}, wantStartOffset: 4},
+		{name: "no position", after: events{1, 2}, resume: 0, wantLive: events{1, 2}},
+		{name: "an error", err: errors.New("no"), answer: Position{7, 5}, after: events{6}, resume: 5, wantLive: events{6}},
+		{name: "another epoch", answer: Position{6, 5}, after: events{1, 2}, resume: 5, wantLive: events{1, 2}, wantStartOffset: 5},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				script := &scriptBroker{events: make(chan BrokerEvent)}
+				bring := func(offsets events) {
+					for _, offset := range offsets {
+						script.events <- BrokerEvent{Topic: "x", Position: Position{7, offset}, Payload: appendEnvelope(nil, websocket.MessageText, nil)}
+					}
+					synctest.Wait()
+				}
+				answer := make(chan bool)
+				h := New(&Options{History: History{Messages: 10}, Encode: withPositions, Broker: positionBroker{script, func(topics []string) ([]Position, error) {
+					<-answer
+					return []Position{tt.answer}, tt.err
+				}}})
+				defer h.Close()
+				c := connect(t, h, netfake.Options{}, nil)
+				var st Start
+				done := make(chan error)
+				go func() {
+					var err error
+					st, err = c.s.SubscribeFrom(t.Context(), "x", From{After: Position{7, tt.resume}})
+					done <- err
+				}()
+				synctest.Wait()
+				bring(tt.before)
+				answer <- true
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+				if st.Complete != tt.complete || st.Messages != tt.replayed || st.Position.Offset != tt.wantStartOffset {
+					t.Errorf("%+v", st)
+				}
+				for range tt.replayed {
+					c.ReadFrame()
+				}
+				bring(tt.after)
+				for _, want := range tt.wantLive {
+					if at, _ := split(t, c.ReadFrame()); at != (Position{7, want}) {
+						t.Errorf("got %v, want offset %d", at, want)
+					}
+				}
+				c.WantIdle()
+			})
+		})
+	}
+}
+
 // Without positions from the engine the hub has its own, and begins an epoch whenever messages may be lost.
 func TestBrokerGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

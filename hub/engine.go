@@ -178,6 +178,9 @@ func (e *engine) work() {
 		if len(on) > 0 {
 			onErr = e.broker.Subscribe(e.ctx, on)
 		}
+		if onErr == nil {
+			e.position(on)
+		}
 		if len(off) > 0 {
 			e.broker.Unsubscribe(e.ctx, off) // what comes all the same finds no topic
 		}
@@ -203,5 +206,32 @@ func (e *engine) work() {
 			}
 		}
 		e.mu.Unlock()
+	}
+}
+
+// position asks where topics are that were just subscribed to. It may fail: then the next message tells.
+func (e *engine) position(names []string) {
+	b, ok := e.broker.(Positioner)
+	if !ok {
+		return
+	}
+	var kept []string
+	for _, name := range names {
+		if e.hub.historyOf(name).Messages > 0 {
+			kept = append(kept, name)
+		}
+	}
+	if len(kept) == 0 {
+		return
+	}
+	positions, err := b.Positions(e.ctx, kept)
+	if err != nil || len(positions) != len(kept) {
+		return
+	}
+	for i, name := range kept {
+		if t := e.hub.find(name); t != nil {
+			t.begin(positions[i])
+			t.unlock()
+		}
 	}
 }

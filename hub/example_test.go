@@ -2,11 +2,13 @@ package hub_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"time"
 
 	"github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/hub"
@@ -128,4 +130,113 @@ func ExampleSubscriber_SubscribeFrom() {
 	// go on
 	// 1:1
 	// 2:1
+}
+
+// Two hubs, as two processes have them, on one engine: here one in memory, for the sake of the example.
+func ExampleMemoryEngine() {
+	engine := hub.NewMemoryEngine()
+	events := make(chan hub.BrokerEventKind)
+	first := hub.New(&hub.Options{Broker: engine.Connect(), OnBroker: func(ev hub.BrokerEvent) { events <- ev.Kind }})
+	defer first.Close()
+	second := hub.New(&hub.Options{Broker: engine.Connect()})
+	defer second.Close()
+
+	url, stop := serve(func(c *websocket.Conn, r *http.Request) {
+		s := first.Join(c)
+		defer s.Leave()
+		if err := s.Subscribe(r.Context(), "news"); err != nil {
+			return
+		}
+		s.Send(websocket.MessageText, []byte("welcome"))
+		<-c.CloseRead(r.Context()).Done()
+	})
+	defer stop()
+	c := dial(url)
+	defer c.CloseNow()
+	fmt.Println(read(c))
+
+	second.Publish(context.Background(), "news", websocket.MessageText, []byte("from the other hub"))
+	fmt.Println(read(c))
+
+	engine.Stop()
+	fmt.Println(<-events)
+	err := second.Publish(context.Background(), "news", websocket.MessageText, []byte("lost"))
+	fmt.Println(err)
+	engine.Start()
+	fmt.Println(<-events)
+	// Output:
+	// welcome
+	// from the other hub
+	// BrokerLost
+	// hub: publish: hub: the memory engine is stopped
+	// BrokerRecovered
+}
+
+// A user signs in a second time: the first connection is told so, and closed behind that.
+func ExampleSubscriber_Close() {
+	h := hub.New(nil)
+	subscribers := make(chan *hub.Subscriber, 1)
+	url, stop := serve(func(c *websocket.Conn, r *http.Request) {
+		s := h.Join(c)
+		defer s.Leave()
+		subscribers <- s
+		<-c.CloseRead(r.Context()).Done()
+	})
+	defer stop()
+	c := dial(url)
+	defer c.CloseNow()
+
+	s := <-subscribers
+	s.Send(websocket.MessageText, []byte("you signed in elsewhere"))
+	s.Close(4001, "replaced")
+	fmt.Println(s.Send(websocket.MessageText, []byte("too late")))
+
+	fmt.Println(read(c))
+	_, _, err := c.Read(context.Background())
+	fmt.Println(int(websocket.CloseStatus(err)))
+	// Output:
+	// hub: the subscriber has left
+	// you signed in elsewhere
+	// 4001
+}
+
+// Topics differ: of positions in a game only the latest counts, what was said in the chat is kept.
+func ExampleOptions() {
+	h := hub.New(&hub.Options{
+		QueueMessages: 64,
+		QueueBytes:    256 << 10,
+		WhenFull:      hub.DropOldest,
+		HistoryOf: func(topic string) hub.History {
+			if strings.HasPrefix(topic, "chat/") {
+				return hub.History{Messages: 200, Age: time.Hour}
+			}
+			return hub.History{}
+		},
+		Encode: func(dst []byte, m hub.Message) []byte {
+			if m.Position.IsZero() {
+				return append(dst, m.Data...)
+			}
+			return fmt.Appendf(dst, `{"at":"%s","said":%q}`, m.Position, m.Data)
+		},
+	})
+	ctx := context.Background()
+	h.Publish(ctx, "game/1", websocket.MessageBinary, []byte{1, 2, 3}) // nobody is there, nothing is kept
+	h.Publish(ctx, "chat/1", websocket.MessageText, []byte("hello"))   // kept
+	st := h.Stats()
+	fmt.Println(st.Topics, st.Published, st.Dropped)
+	// Output: 1 1 0
+}
+
+// A Position travels as text.
+func ExamplePosition() {
+	p, err := hub.ParsePosition("9f3c01d2a4b5e677-42")
+	fmt.Println(p.Offset, err)
+	text, err := json.Marshal(map[string]any{"at": p})
+	fmt.Println(string(text), err)
+	_, err = hub.ParsePosition("42")
+	fmt.Println(err)
+	// Output:
+	// 42 <nil>
+	// {"at":"9f3c01d2a4b5e677-42"} <nil>
+	// hub: "42": not a position (epoch-offset)
 }

@@ -121,6 +121,17 @@ func (b *memoryBroker) set(topics []string, on bool) error {
 	return nil
 }
 
+// Positions implements [Positioner].
+func (b *memoryBroker) Positions(ctx context.Context, topics []string) ([]Position, error) {
+	b.engine.mu.Lock()
+	defer b.engine.mu.Unlock()
+	positions := make([]Position, len(topics))
+	for i, topic := range topics {
+		positions[i] = b.engine.positions[topic]
+	}
+	return positions, nil
+}
+
 func (b *memoryBroker) Receive(ctx context.Context) (BrokerEvent, error) {
 	m := b.engine
 	for {

@@ -20,6 +20,7 @@ type topic struct {
 	subs     []*Subscriber
 	last     Position    // of the latest message; the epoch is 0 until there is one
 	hist     *history    // nil: none is kept
+	floor    Position    // see begin; zero once a message has come
 	numbered bool        // last is from the engine
 	stale    bool        // messages behind last, which is from the engine, may have been lost
 	pins     int         // calls of Subscribe that wait for the engine
@@ -83,12 +84,24 @@ func (t *topic) aged() {
 	}
 }
 
+// begin says where the topic is according to the engine, which has confirmed the subscription before. What was
+// published until then, and is still on its way, is not news to anybody who subscribes from now on.
+func (t *topic) begin(at Position) {
+	if t.hist != nil && t.last.IsZero() && !at.IsZero() {
+		t.last, t.floor, t.numbered = at, at, true
+	}
+}
+
 // publish puts a message into the history and the queues.
 func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, now time.Time) {
 	h := t.hub
 	if h.closed.Load() {
 		return
 	}
+	if t.floor.Epoch != 0 && t.floor.Epoch == at.Epoch && at.Offset <= t.floor.Offset {
+		return
+	}
+	t.floor = Position{}
 	m := &message{}
 	if t.hist != nil {
 		at = t.advance(at)

@@ -101,6 +101,9 @@ func TestServerSide(t *testing.T) {
 			t.Errorf("%+v", ev)
 		}
 	}
+	if got, err := b.Positions(t.Context(), []string{"none", "a"}); err != nil || len(got) != 2 || !got[0].IsZero() || got[1].Offset != 3 || got[1].Epoch == 0 {
+		t.Errorf("Positions: %v, %v", got, err)
+	}
 	if ttl := admin.PTTL(t.Context(), "p:position:a").Val(); ttl <= 50*time.Minute || ttl > time.Hour {
 		t.Errorf("the position is kept for %v", ttl)
 	}

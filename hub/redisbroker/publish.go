@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/seed70bc5565/websocket/hub"
 )
 
 // numbered publishes a message with its position in front. The key holds the epoch and the offset of the topic; the
@@ -38,6 +40,35 @@ func (b *Broker) Publish(ctx context.Context, topic string, payload []byte, numb
 		return fmt.Errorf("redisbroker: %w", err)
 	}
 	return nil
+}
+
+// Positions implements [hub.Positioner].
+func (b *Broker) Positions(ctx context.Context, topics []string) ([]hub.Position, error) {
+	positions := make([]hub.Position, 0, len(topics))
+	for len(topics) > 0 {
+		n := min(len(topics), batch)
+		replies := make([]*redis.SliceCmd, n)
+		_, err := b.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, topic := range topics[:n] {
+				replies[i] = p.HMGet(ctx, b.opts.Prefix+"position:"+topic, "e", "o")
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("redisbroker: %w", err)
+		}
+		for _, reply := range replies {
+			epoch, _ := reply.Val()[0].(string)
+			offset, _ := reply.Val()[1].(string)
+			at, err := hub.ParsePosition(epoch + "-" + offset)
+			if err != nil {
+				at = hub.Position{} // there is none
+			}
+			positions = append(positions, at)
+		}
+		topics = topics[n:]
+	}
+	return positions, nil
 }
 
 // newEpoch returns an epoch as the text of a position has it.

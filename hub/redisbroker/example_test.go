@@ -1,0 +1,41 @@
+package redisbroker_test
+
+import (
+	"log"
+	"net/http"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/hub"
+	"github.com/seed70bc5565/websocket/hub/redisbroker"
+)
+
+// Each process of a service runs this; a message from a client of one reaches the clients of all.
+func Example() {
+	b := redisbroker.New(&redis.Options{Addr: "localhost:6379"}, nil)
+	defer b.Close()
+	h := hub.New(&hub.Options{
+		Broker: b,
+		OnBroker: func(ev hub.BrokerEvent) {
+			log.Print(ev.Kind, " ", ev.Err)
+		},
+	})
+	defer h.Close()
+	http.Handle("/ws", websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+		s := h.Join(c)
+		defer s.Leave()
+		if err := s.Subscribe(r.Context(), "news"); err != nil {
+			return
+		}
+		for m, err := range c.Messages(r.Context()) {
+			if err != nil {
+				return
+			}
+			if err := h.Publish(r.Context(), "news", m.Type, m.Data); err != nil {
+				log.Print(err)
+			}
+		}
+	}, nil))
+	log.Print(http.ListenAndServe("localhost:8080", nil))
+}
