@@ -162,6 +162,51 @@ func TestSubscribeFrom(t *testing.T) {
 	})
 }
 
+// A panic of the application's leaves no lock behind.
+func TestPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := true
+		check := func() {
+			if broken {
+				panic("broken")
+			}
+		}
+		h := New(&Options{
+			HistoryOf: func(string) History { check(); return History{Messages: 1} },
+			Encode:    func(dst []byte, m Message) []byte { check(); return m.Data },
+		})
+		c := connect(t, h, netfake.Options{}, nil)
+		try := func(f func()) {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			f()
+		}
+		try(func() { publish(t, h, "x", "1") })
+		try(func() { c.s.Subscribe(t.Context(), "x") })
+		broken = false
+		try(func() {
+			c.s.SubscribeFrom(t.Context(), "x", From{Greet: func(Start) (websocket.MessageType, []byte) { panic("broken") }})
+		})
+		if err := c.s.Subscribe(t.Context(), "x"); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, h, "x", "2")
+		broken = true
+		try(func() { publish(t, h, "x", "3") })
+		broken = false
+		publish(t, h, "x", "4")
+		c.want("2", "4")
+		topic := h.find("x")
+		defer topic.unlock()
+		if topic.last.Offset != 2 || topic.hist.len() != 1 {
+			t.Errorf("position %v, %d messages kept", topic.last, topic.hist.len())
+		}
+	})
+}
+
 // While others publish, a client comes back again and again: it sees every message once, in order.
 func TestResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -77,8 +77,8 @@ func New(opts *Options) *Hub {
 }
 
 // Join makes c a subscriber, of no topic yet. The connection stays the caller's, who reads from it, and must see to it
-// that [Subscriber.Leave] is called when it has ended. One connection should not join a hub twice: its messages would
-// have two queues.
+// that [Subscriber.Leave] is called when it has ended. What the caller writes to the connection itself may overtake
+// what waits in the queue. One connection should not join a hub twice: its messages would have two queues.
 func (h *Hub) Join(c *websocket.Conn) *Subscriber {
 	s := &Subscriber{hub: h, conn: c}
 	if h.closed.Load() {
@@ -230,11 +230,16 @@ func (h *Hub) findOrMake(name string) *topic {
 	for {
 		s.mu.Lock()
 		t := s.topics[name]
-		if t == nil {
-			t = newTopic(h, name)
-			s.topics[name] = t
-		}
 		s.mu.Unlock()
+		if t == nil {
+			made := newTopic(h, name) // without the lock: it calls the application
+			s.mu.Lock()
+			if t = s.topics[name]; t == nil {
+				t = made
+				s.topics[name] = t
+			}
+			s.mu.Unlock()
+		}
 		if t.lock() {
 			return t
 		}

@@ -95,9 +95,7 @@ func (s *Subscriber) subscribe(ctx context.Context, from *From, topics []string)
 		err = h.engine.settle(ctx, topics)
 	}
 	for i := 0; i < len(topics) && err == nil; i++ {
-		t := h.findOrMake(topics[i])
-		st, err = t.add(s, from)
-		t.unlock()
+		st, err = h.add(s, topics[i], from)
 		if err == ErrSubscribed && from == nil {
 			err = nil
 		}
@@ -106,6 +104,13 @@ func (s *Subscriber) subscribe(ctx context.Context, from *From, topics []string)
 		return Start{}, fmt.Errorf("hub: subscribe: %w", err)
 	}
 	return st, nil
+}
+
+// add adds a subscriber to a topic.
+func (h *Hub) add(s *Subscriber, topic string, from *From) (Start, error) {
+	t := h.findOrMake(topic)
+	defer t.unlock() // deferred, for Greet is the application's and may panic
+	return t.add(s, from)
 }
 
 // Unsubscribe ends subscriptions. Messages that wait already are still sent. Topics that the subscriber does not have

@@ -32,7 +32,7 @@ type topic struct {
 type message struct {
 	*websocket.PreparedMessage
 	size int
-	at   time.Time // when it was published; zero without history
+	at   time.Time // when it was published
 }
 
 func newTopic(h *Hub, name string) *topic {
@@ -102,10 +102,11 @@ func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, now
 		return
 	}
 	t.floor = Position{}
-	m := &message{}
+	m := &message{at: now}
+	numbered := false
 	if t.hist != nil {
-		at = t.advance(at)
-		m.at, t.used = now, now
+		numbered = !at.IsZero()
+		at = t.next(at)
 	}
 	if h.opts.Encode != nil {
 		data = h.opts.Encode(nil, Message{Topic: t.name, Position: at, Type: typ, Data: data})
@@ -113,7 +114,9 @@ func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, now
 	m.PreparedMessage, _ = websocket.NewPreparedMessage(typ, data) // typ has been checked
 	m.size = len(data)
 	if t.hist != nil {
+		t.advance(at, numbered)
 		t.hist.add(m, now)
+		t.used = now
 	}
 	h.published.Add(1)
 	for _, s := range t.subs {
@@ -121,21 +124,23 @@ func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, now
 	}
 }
 
-// advance returns the position of the next message. at is what the engine says, or zero.
-func (t *topic) advance(at Position) Position {
-	if !at.IsZero() {
-		if at.Epoch != t.last.Epoch || at.Offset != t.last.Offset+1 {
-			t.hist.clear() // what lies between was not seen here
-		}
-		t.stale, t.numbered = false, true
-		t.last = at
+// next returns the position of the next message. at is what the engine says, or zero.
+func (t *topic) next(at Position) Position {
+	switch {
+	case !at.IsZero():
 		return at
+	case t.last.Epoch == 0:
+		return Position{Epoch: t.hub.newEpoch(), Offset: 1}
 	}
-	if t.last.Epoch == 0 {
-		t.last = Position{Epoch: t.hub.newEpoch()}
+	return Position{Epoch: t.last.Epoch, Offset: t.last.Offset + 1}
+}
+
+// advance makes at the position of the latest message; numbered says whether it is the engine's.
+func (t *topic) advance(at Position, numbered bool) {
+	if at.Epoch != t.last.Epoch || at.Offset != t.last.Offset+1 {
+		t.hist.clear() // what lies between was not seen here
 	}
-	t.last.Offset++
-	return t.last
+	t.last, t.numbered, t.stale = at, numbered, false
 }
 
 // gap is told that messages may have been lost on the way from the engine.
