@@ -1,9 +1,7 @@
 package hub
 
 import (
-	"bufio"
 	"net"
-	"net/http"
 	"reflect"
 	"runtime"
 	"strings"
@@ -28,12 +26,7 @@ func (sink) RemoteAddr() net.Addr             { return netfake.Addr("sink") }
 func sinks(tb testing.TB, h *Hub, n int, opts *websocket.AcceptOptions) {
 	tb.Helper()
 	for range n {
-		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\n" +
-			"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
-			"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n")))
-		if err != nil {
-			tb.Fatal(err)
-		}
+		r := upgrade(tb, "Sec-WebSocket-Extensions: permessage-deflate")
 		c, err := websocket.Accept(&hijacker{conn: sink{}}, r, opts)
 		if err != nil {
 			tb.Fatal(err)
@@ -59,7 +52,9 @@ func publishAndWait(tb testing.TB, h *Hub, data []byte, subscribers int) {
 func TestAllocations(t *testing.T) {
 	const subscribers = 100
 	data := []byte(strings.Repeat("some text ", 20))
-	for _, mode := range []websocket.CompressionMode{websocket.CompressionDisabled, websocket.CompressionNoContextTakeover} {
+	for _, mode := range []websocket.CompressionMode{
+		websocket.CompressionDisabled, websocket.CompressionNoContextTakeover,
+	} {
 		h := New(nil)
 		sinks(t, h, subscribers, &websocket.AcceptOptions{CompressionMode: mode, CompressionThreshold: -1})
 		publishAndWait(t, h, data, subscribers)

@@ -26,10 +26,10 @@
 //
 // # Slow subscribers
 //
-// Each subscriber has a queue, bounded in messages and in bytes. Publish puts the message into the queues and returns;
-// it never writes to a connection. A goroutine for each subscriber whose queue is not empty writes what waits, many
-// messages with one system call, and ends when nothing does: an idle subscriber has no goroutine, and costs about 200
-// bytes, and 24 for each of its topics.
+// Each subscriber has a queue, bounded in messages and in bytes. Publish puts the message into the queues and
+// returns; it never writes to a connection. A goroutine for each subscriber whose queue is not empty writes what
+// waits, many messages with one system call, and ends when nothing does: an idle subscriber has no goroutine, and
+// costs about 200 bytes, and 24 for each of its topics.
 //
 // When a queue is full the [Policy] decides: the subscriber is disconnected with StatusTryAgainLater (1013), which is
 // the default, or its oldest or newest messages are dropped. [Subscriber.Stats] and [Hub.Stats] count it.
@@ -48,6 +48,6 @@
 //
 // # More than one process
 //
-// With a [Broker] the hubs of several processes are one: what is published in any of them goes through an engine, such
-// as Redis or NATS, and comes back to all.
+// With a [Broker] the hubs of several processes are one: what is published in any of them goes through an engine,
+// such as Redis or NATS, and comes back to all.
 package hub

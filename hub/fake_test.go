@@ -23,24 +23,31 @@ type client struct {
 	s      *Subscriber
 }
 
-// connect makes a connection over a fake transport. A goroutine reads from it and leaves when it ends, as the function
-// that serves it would.
-func connect(t *testing.T, h *Hub, pipe netfake.Options, opts *websocket.AcceptOptions, extensions ...string) *client {
+// upgrade returns a request for a connection, with more headers.
+func upgrade(tb testing.TB, headers ...string) *http.Request {
+	tb.Helper()
+	const head = "GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	text := head + strings.Join(append(headers, "", ""), "\r\n")
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(text)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return r
+}
+
+// connect makes a connection over a fake transport. A goroutine reads from it and leaves when it ends, as the
+// function that serves it would.
+func connect(t *testing.T, h *Hub, pipe netfake.Options, opts *websocket.AcceptOptions) *client {
 	t.Helper()
 	ours, theirs := netfake.Pipe(pipe)
 	p := wstest.NewPeer(t, theirs, wstest.Client)
-	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\n" +
-		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
-		strings.Join(append(extensions, ""), "\r\n") + "\r\n")))
-	if err != nil {
-		t.Fatal(err)
-	}
 	if opts == nil {
 		opts = &websocket.AcceptOptions{PingInterval: -1} // the peer answers nothing by itself
 	}
 	head := make(chan string)
 	go func() { head <- p.ReadHead() }()
-	c, err := websocket.Accept(&hijacker{conn: ours}, r, opts)
+	c, err := websocket.Accept(&hijacker{conn: ours}, upgrade(t), opts)
 	if err != nil {
 		t.Fatal(err)
 	}

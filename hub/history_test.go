@@ -78,7 +78,8 @@ func TestHistory(t *testing.T) {
 				h := New(&Options{History: tt.limits})
 				first := connect(t, h, netfake.Options{}, nil)
 				start, err := first.s.SubscribeFrom(t.Context(), "x", From{})
-				if err != nil || start.Complete || start.Position.IsZero() != (tt.limits.Messages == 0) || start.Position.Offset != 0 {
+				at := start.Position
+				if err != nil || start.Complete || at.IsZero() != (tt.limits.Messages == 0) || at.Offset != 0 {
 					t.Fatalf("%+v, %v", start, err)
 				}
 				for i := range 10 {
@@ -146,7 +147,8 @@ func TestSubscribeFrom(t *testing.T) {
 			t.Errorf("topics %q", got)
 		}
 		c.s.Unsubscribe("kept")
-		if _, err := c.s.SubscribeFrom(t.Context(), "kept", From{After: Position{st.Position.Epoch + 1, 4}, Greet: greet}); err != nil {
+		other := Position{st.Position.Epoch + 1, 4}
+		if _, err := c.s.SubscribeFrom(t.Context(), "kept", From{After: other, Greet: greet}); err != nil {
 			t.Fatal(err)
 		}
 		c.want(fmt.Sprintf("start %s false 0", st.Position)) // another epoch
@@ -156,7 +158,8 @@ func TestSubscribeFrom(t *testing.T) {
 			t.Errorf("a greeting of no type: %v", err)
 		}
 		c.s.Leave()
-		if _, err := c.s.SubscribeFrom(t.Context(), "more", From{}); !errors.Is(err, ErrLeft) || h.Subscribers("more") != 0 {
+		_, err = c.s.SubscribeFrom(t.Context(), "more", From{})
+		if !errors.Is(err, ErrLeft) || h.Subscribers("more") != 0 {
 			t.Errorf("after Leave: %v", err)
 		}
 	})

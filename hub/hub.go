@@ -76,9 +76,9 @@ func New(opts *Options) *Hub {
 	return h
 }
 
-// Join makes c a subscriber, of no topic yet. The connection stays the caller's, who reads from it, and must see to it
-// that [Subscriber.Leave] is called when it has ended. What the caller writes to the connection itself may overtake
-// what waits in the queue. One connection should not join a hub twice: its messages would have two queues.
+// Join makes c a subscriber, of no topic yet. The connection stays the caller's, who reads from it, and must see to
+// it that [Subscriber.Leave] is called when it has ended. What the caller writes to the connection itself may
+// overtake what waits in the queue. One connection should not join a hub twice: its messages would have two queues.
 func (h *Hub) Join(c *websocket.Conn) *Subscriber {
 	s := &Subscriber{hub: h, conn: c}
 	if h.closed.Load() {
@@ -163,8 +163,8 @@ func (h *Hub) Stats() Stats {
 	return st
 }
 
-// Close ends the hub: its subscribers leave, and it forgets all topics. Connections stay open, and what waits for them
-// is still written. The Broker is not closed: whoever made it does that.
+// Close ends the hub: its subscribers leave, and it forgets all topics. Connections stay open, and what waits for
+// them is still written. The Broker is not closed: whoever made it does that.
 func (h *Hub) Close() error {
 	if h.closed.Swap(true) {
 		return ErrClosed

@@ -78,8 +78,8 @@ func TestBadType(t *testing.T) {
 	}
 }
 
-// What one goroutine sends and publishes arrives in that order, and what waits leaves in one write. An idle subscriber
-// has no goroutine.
+// What one goroutine sends and publishes arrives in that order, and what waits leaves in one write. An idle
+// subscriber has no goroutine.
 func TestOrderAndWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(nil)

@@ -21,8 +21,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// leakedGoroutines returns the stacks of goroutines other than this one in which a function of the module stands. Those
-// that are about to end get time to do so: 5 s at most, and none if there is nothing to wait for.
+// leakedGoroutines returns the stacks of goroutines other than this one in which a function of the module stands.
+// Those that are about to end get time to do so: 5 s at most, and none if there is nothing to wait for.
 func leakedGoroutines() string {
 	const module = "github.com/seed70bc5565/websocket"
 	var left string

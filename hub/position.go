@@ -7,8 +7,8 @@ import (
 )
 
 // A Position is a place in the messages of a topic that has a history: behind the message that carries it. Within an
-// epoch the offsets of a topic are 1, 2, 3, and so on. Another epoch is another count: what one held says nothing about
-// the other.
+// epoch the offsets of a topic are 1, 2, 3, and so on. Another epoch is another count: what one held says nothing
+// about the other.
 //
 // A client that finds the epoch of a message changed, or its offset not the one after the last, knows that it has
 // missed something.

@@ -27,8 +27,8 @@ func newMessage(typ websocket.MessageType, data []byte) (*message, error) {
 // Send sends a message to this subscriber alone, behind what waits for it. It does not wait. data is the caller's
 // again when Send returns.
 //
-// The error matches [ErrFull] if the queue was full and the message was not taken, or says as [Subscriber.Err] does why
-// the subscriber can get no more messages.
+// The error matches [ErrFull] if the queue was full and the message was not taken, or says as [Subscriber.Err] does
+// why the subscriber can get no more messages.
 func (s *Subscriber) Send(typ websocket.MessageType, data []byte) error {
 	m, err := newMessage(typ, data)
 	if err != nil {

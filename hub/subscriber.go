@@ -78,8 +78,8 @@ func (s *Subscriber) Subscribe(ctx context.Context, topics ...string) error {
 	return err
 }
 
-// SubscribeFrom subscribes to a topic that has a history, and sends what the client has missed of it. Between that and
-// what is published from now on there is neither a gap nor a duplicate. The error matches [ErrSubscribed] if the
+// SubscribeFrom subscribes to a topic that has a history, and sends what the client has missed of it. Between that
+// and what is published from now on there is neither a gap nor a duplicate. The error matches [ErrSubscribed] if the
 // subscriber has the topic already. What is replayed does not count for the bounds of the queue.
 //
 // ctx and other errors are as for Subscribe.

@@ -16,9 +16,9 @@
 // process that reads too slowly loses messages. All processes get what one process publishes to a topic in its order;
 // how messages of two processes that come at the same moment follow on each other may differ from process to process.
 //
-// NATS does not number messages, so each hub has positions of its own: a client that comes back to the process that it
-// came from goes on there, and in any other it is told that it must start afresh. Where that matters, redisbroker has
-// positions that hold everywhere. (JetStream, which keeps messages, is another thing, and not used.)
+// NATS does not number messages, so each hub has positions of its own: a client that comes back to the process that
+// it came from goes on there, and in any other it is told that it must start afresh. Where that matters, redisbroker
+// has positions that hold everywhere. (JetStream, which keeps messages, is another thing, and not used.)
 //
 // Publish returns when the message is on its way to the server. One that is on its way when the connection ends is
 // lost, without an error.

@@ -10,7 +10,8 @@ import (
 
 // The handlers of the connection's events run one after the other, on a goroutine of the connection's.
 
-// connected is called when the server is there, and again whenever it is back: all subscriptions have been sent to it.
+// connected is called when the server is there, and again whenever it is back: all subscriptions have been sent to
+// it.
 func (b *Broker) connected(conn *nats.Conn) {
 	conn.FlushTimeout(flushTimeout) // if it fails, the connection ends and there will be another
 	b.mu.Lock()
@@ -56,8 +57,8 @@ func (b *Broker) failed(conn *nats.Conn, sub *nats.Subscription, err error) {
 	}
 }
 
-// tell lets the hub know of an event, behind the messages that came before it: what follows belongs to a new epoch. It
-// waits for room among them.
+// tell lets the hub know of an event, behind the messages that came before it: what follows belongs to a new epoch.
+// It waits for room among them.
 func (b *Broker) tell(ev hub.BrokerEvent) {
 	b.mu.Lock()
 	b.events = append(b.events, ev)

@@ -49,7 +49,9 @@ func next(t *testing.T, b *Broker) hub.BrokerEvent {
 // A server that is there and says nothing is lost all the same.
 func TestSilence(t *testing.T) {
 	e := brokertest.Start(t, kind)
-	client := redis.NewClient(&redis.Options{Addr: e.Addr, MaxRetries: -1, Protocol: 2, ReadTimeout: 200 * time.Millisecond})
+	client := redis.NewClient(&redis.Options{
+		Addr: e.Addr, MaxRetries: -1, Protocol: 2, ReadTimeout: 200 * time.Millisecond,
+	})
 	defer client.Close()
 	b := newBroker(client, nil, 50*time.Millisecond)
 	defer b.Close()
@@ -97,11 +99,14 @@ func TestServerSide(t *testing.T) {
 		if err := b.Publish(t.Context(), "a", []byte("x"), true); err != nil {
 			t.Fatal(err)
 		}
-		if ev := next(t, b); ev.Topic != "a" || string(ev.Payload) != "x" || ev.Position.Offset != i+1 || ev.Position.Epoch == 0 {
+		ev := next(t, b)
+		at := ev.Position
+		if ev.Topic != "a" || string(ev.Payload) != "x" || at.Offset != i+1 || at.Epoch == 0 {
 			t.Errorf("%+v", ev)
 		}
 	}
-	if got, err := b.Positions(t.Context(), []string{"none", "a"}); err != nil || len(got) != 2 || !got[0].IsZero() || got[1].Offset != 3 || got[1].Epoch == 0 {
+	got, err := b.Positions(t.Context(), []string{"none", "a"})
+	if err != nil || len(got) != 2 || !got[0].IsZero() || got[1].Offset != 3 || got[1].Epoch == 0 {
 		t.Errorf("Positions: %v, %v", got, err)
 	}
 	if ttl := admin.PTTL(t.Context(), "p:position:a").Val(); ttl <= 50*time.Minute || ttl > time.Hour {

@@ -105,10 +105,9 @@ func (s *server) wantEvent(t *testing.T, want hub.BrokerEventKind) {
 
 // A client is a connection to a server.
 type client struct {
-	t     *testing.T
-	c     *websocket.Conn
-	last  hub.Position // of the last message
-	start string       // what the server said first
+	t    *testing.T
+	c    *websocket.Conn
+	last hub.Position // of the last message
 }
 
 // dial connects to a server. It returns when the subscription holds.
