@@ -51,7 +51,7 @@ func main() {
 func run() error {
 	var c config
 	flag.BoolVar(&c.quick, "quick", false, "under a minute, and less exact")
-	flag.IntVar(&c.rounds, "rounds", 0, "rounds (default 5; quick: 3)")
+	flag.IntVar(&c.rounds, "rounds", 0, "rounds (default 3)")
 	flag.DurationVar(&c.duration, "duration", 0, "of one measurement (default 1.5s; quick: 120ms)")
 	flag.IntVar(&c.idleConns, "idle", 0, "connections of the idle scenarios (default 10000; quick: 1000)")
 	flag.StringVar(&c.profiles, "profile", "", "folder for CPU profiles of the servers")
@@ -84,7 +84,7 @@ func run() error {
 			*v = full
 		}
 	}
-	pick(&c.rounds, 5, 3)
+	pick(&c.rounds, 3, 3)
 	pick(&c.idleConns, 10_000, 1000)
 	if c.duration == 0 {
 		c.duration = 1500 * time.Millisecond
