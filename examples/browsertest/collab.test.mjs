@@ -98,8 +98,8 @@ class Document {
   }
 }
 
-// Clients edit at the same time, lose their connection at any moment, and come back; in the end all have the same text,
-// and nothing was done twice.
+// Clients edit at the same time, lose their connection at any moment, and come back; in the end all have the same
+// text, and nothing was done twice.
 test('clients converge, with connections that break', () => {
   const r = random(4);
   for (let round = 0; round < 200; round++) {

@@ -25,7 +25,8 @@ export function cleanUp() {
   rmSync(binaries, { recursive: true, force: true });
 }
 
-// build compiles the named examples: one go build for those of the root module, one for each that is a module of its own.
+// build compiles the named examples: one go build for those of the root module, one for each that is a module of its
+// own.
 export async function build(names) {
   mkdirSync(artifacts, { recursive: true });
   const own = names.filter((name) => existsSync(join(top, 'examples', name, 'go.mod')));
@@ -151,7 +152,8 @@ export class Stage {
     console.log(`${new Date().toISOString().slice(11, 19)} ${this.name}: ${text}`);
   }
 
-  // open opens a window of its own, which shares no cookies with others, and collects what the browser complains about.
+  // open opens a window of its own, which shares no cookies with others, and collects what the browser complains
+  // about.
   async open({ url = this.url, context, ...options } = {}) {
     context ??= await this.browser.newContext({ viewport: { width: 900, height: 600 }, colorScheme: 'light', ...options });
     context.setDefaultTimeout(stepTimeout);

@@ -3,8 +3,8 @@
 //
 //	go run -C examples/cluster .
 //
-// needs nothing: the engine is in memory, and the process has two nodes, on two ports. With a real engine a process is
-// one node, and there are as many as are started:
+// needs nothing: the engine is in memory, and the process has two nodes, on two ports. With a real engine a process
+// is one node, and there are as many as are started:
 //
 //	go run -C examples/cluster . -engine redis -addr localhost:8088
 //	go run -C examples/cluster . -engine redis -addr localhost:8089

@@ -115,8 +115,9 @@ func (n *node) wake() {
 }
 
 // run tells the pages of all nodes who is on this one: when somebody comes or goes, and every few seconds, for those
-// pages that are new, or have missed it. A node that is not heard of for longer is gone, as far as a page is concerned:
-// no node keeps a list of the others. It is one goroutine that does it, so that the last announcement is the newest.
+// pages that are new, or have missed it. A node that is not heard of for longer is gone, as far as a page is
+// concerned: no node keeps a list of the others. It is one goroutine that does it, so that the last announcement is
+// the newest.
 func (n *node) run(ctx context.Context) {
 	ticker := time.NewTicker(n.every)
 	defer ticker.Stop()

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// A simulated client has no connection: what it sends and what it is sent is in queues, which the test delivers when it
-// likes.
+// A simulated client has no connection: what it sends and what it is sent is in queues, which the test delivers when
+// it likes.
 type simulated struct {
 	name     string
 	text     text

@@ -2,7 +2,8 @@
 //
 //	go run ./examples/collab
 //
-// Open the printed URL in two windows. The algorithm is operational transformation with a central server: see document.
+// Open the printed URL in two windows. The algorithm is operational transformation with a central server: see
+// document.
 package main
 
 import (

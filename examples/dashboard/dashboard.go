@@ -30,8 +30,8 @@ type dashboard struct {
 	every time.Duration
 }
 
-// What goes to the page. The chart is the last messages of the topic, which the hub keeps: a page that opens gets all of
-// them, and one that comes back those that it has missed.
+// What goes to the page. The chart is the last messages of the topic, which the hub keeps: a page that opens gets all
+// of them, and one that comes back those that it has missed.
 type (
 	hello struct {
 		Type    string `json:"type"` // "hello"

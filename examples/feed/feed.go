@@ -42,8 +42,8 @@ func newFeed() *feed {
 	}
 }
 
-// encode puts the position of an update beside it: the page remembers it, and asks for what is behind it when it comes
-// back.
+// encode puts the position of an update beside it: the page remembers it, and asks for what is behind it when it
+// comes back.
 func encode(dst []byte, m hub.Message) []byte {
 	dst = append(dst, `{"type":"update","position":"`...)
 	dst, _ = m.Position.AppendText(dst)

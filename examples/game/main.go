@@ -2,8 +2,8 @@
 //
 //	go run ./examples/game
 //
-// Open the printed URL in two windows. The server moves everybody 30 times a second and sends the positions to all, in
-// binary messages; a client that cannot keep up gets the newest ones only.
+// Open the printed URL in two windows. The server moves everybody 30 times a second and sends the positions to all,
+// in binary messages; a client that cannot keep up gets the newest ones only.
 package main
 
 import (

@@ -54,8 +54,8 @@ func (f *feed) after(n int) (events []event, last int, more <-chan struct{}) {
 	return append(events, f.events[len(f.events)-missed:]...), f.last, f.more
 }
 
-// follow calls send with all events after n, as they come, until ctx ends or send fails. It is as fast as send: who is
-// slow gets more events at once, and none that are kept no longer.
+// follow calls send with all events after n, as they come, until ctx ends or send fails. It is as fast as send: who
+// is slow gets more events at once, and none that are kept no longer.
 func (f *feed) follow(ctx context.Context, n int, send func([]event) error) error {
 	for {
 		events, last, more := f.after(n)

@@ -15,8 +15,8 @@ var ways = []string{"/short", "/long", "/sse", "/ws"}
 const maxClients = 1000
 
 // A meter counts the bytes of TCP connections, headers and all, for each client and each way. Several requests follow
-// each other on one connection, of different ways: so a connection belongs to the way of its present request, from the
-// request's first byte to the last of the response.
+// each other on one connection, of different ways: so a connection belongs to the way of its present request, from
+// the request's first byte to the last of the response.
 type meter struct {
 	mu      sync.Mutex
 	clients map[string]map[string]*count // guarded by mu: by the client's name and the way

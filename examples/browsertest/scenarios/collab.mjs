@@ -66,7 +66,10 @@ export default async function collab(stage) {
   await saved(ada);
   await line.mend();
   for (const page of [ada, bob]) {
-    await page.waitForFunction(() => /Ada, online: /.test(document.querySelector('#text').value) && /Bob, offline: /.test(document.querySelector('#text').value));
+    await page.waitForFunction(() => {
+      const text = document.querySelector('#text').value;
+      return text.includes('Ada, online: ') && text.includes('Bob, offline: ');
+    });
     await saved(page);
   }
   assert.equal(await area(ada).inputValue(), await area(bob).inputValue());

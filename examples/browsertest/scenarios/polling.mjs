@@ -7,7 +7,17 @@ const ways = ['short', 'long', 'sse', 'ws'];
 
 // reach waits until all four ways of the page have had so many events.
 function reach(page, n) {
-  return page.waitForFunction(([ways, n]) => ways.every((way) => Number(document.querySelector(`[data-way=${way}] .events`).textContent) >= n), [ways, n]);
+  return page.waitForFunction(([ways, n]) => ways.every((way) => {
+    return Number(document.querySelector(`[data-way=${way}] .events`).textContent) >= n;
+  }), [ways, n]);
+}
+
+// started waits until the four ways of the page work.
+async function started(page) {
+  for (const way of ['sse', 'ws']) await page.locator(`[data-way=${way}]`).getByText('Connected').waitFor();
+  for (const way of ['short', 'long']) {
+    await page.waitForFunction((way) => document.querySelector(`[data-way=${way}] .requests`).textContent > '0', way);
+  }
 }
 
 const number = async (page, way, what) => Number((await page.locator(`[data-way=${way}] .${what}`).textContent()).replaceAll(',', ''));
@@ -17,8 +27,7 @@ export default async function polling(stage) {
   const bob = await stage.narrow({ locale: 'en-US' });
   for (const page of [ada, bob]) {
     await page.locator('#poll').selectOption('500');
-    for (const way of ['sse', 'ws']) await page.locator(`[data-way=${way}]`).getByText('Connected').waitFor();
-    for (const way of ['short', 'long']) await page.waitForFunction((way) => document.querySelector(`[data-way=${way}] .requests`).textContent > '0', way);
+    await started(page);
   }
 
   stage.step('an event that one page sends comes to the other, in four ways');
@@ -49,8 +58,7 @@ export default async function polling(stage) {
   for (const way of ways) await ada.locator(`[data-way=${way}]`).getByText('cannot be reached').waitFor();
   await stage.restart();
   await ada.getByRole('button', { name: 'Count anew' }).click();
-  for (const way of ['sse', 'ws']) await ada.locator(`[data-way=${way}]`).getByText('Connected').waitFor();
-  for (const way of ['short', 'long']) await ada.waitForFunction((way) => document.querySelector(`[data-way=${way}] .requests`).textContent > '0', way);
+  await started(ada);
   await ada.getByRole('button', { name: 'Event now' }).click();
   await reach(ada, 1);
 }

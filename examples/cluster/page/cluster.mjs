@@ -37,7 +37,8 @@ function receive(event) {
         $('text').focus();
       }
       if (!event.resumed) $('log').replaceChildren();
-      if (again) news(event.resumed ? `You are back. You missed ${missed === 1 ? '1 message' : `${missed} messages`}.` : 'You are back. Some messages may be missing.');
+      if (again && event.resumed) news(`You are back. You missed ${missed === 1 ? '1 message' : `${missed} messages`}.`);
+      else if (again) news('You are back. Some messages may be missing.');
       break;
     }
     case 'message':
@@ -65,7 +66,8 @@ function engine(lost) {
 
 function showNodes() {
   for (const [name, heard] of nodes) if (Date.now() - heard.at > forgetAfter) nodes.delete(name);
-  const sections = [...nodes].filter(([, { people }]) => people.length).sort(([a], [b]) => a.localeCompare(b)).map(([name, { people }]) => {
+  const busy = [...nodes].filter(([, { people }]) => people.length).sort(([a], [b]) => a.localeCompare(b));
+  const sections = busy.map(([name, { people }]) => {
     const section = element('div', name === node ? 'this' : '');
     const list = element('ul');
     list.append(...people.map((person) => element('li', '', person)));
@@ -80,7 +82,8 @@ function message({ name, text, node, at }) {
   if (missed > 0) missed--;
   const li = element('li');
   const about = element('p', 'about');
-  about.append(element('b', '', name), ` on node ${node}, ${new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })}`);
+  const time = new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  about.append(element('b', '', name), ` on node ${node}, ${time}`);
   li.append(about, element('p', 'text', text));
   append(li);
 }

@@ -1,7 +1,7 @@
 import { compose, transform } from './ot.mjs';
 
-// A Client is the part of the algorithm that runs in the page, without the page: it knows what the server has, what is
-// on its way there, and what was edited since.
+// A Client is the part of the algorithm that runs in the page, without the page: it knows what the server has, what
+// is on its way there, and what was edited since.
 export class Client {
   revision = 0;       // the last that was received
   outstanding = null; // {seq, op}: sent, or to be sent again, and not confirmed

@@ -1,6 +1,6 @@
 // Operational transformation, as operation.go does it. An operation is an array which walks over all of a text: a
-// positive number keeps that many characters, a negative one deletes, a string is inserted. Characters are UTF-16 code
-// units, as everywhere in JavaScript. Operations are kept in one form: see push.
+// positive number keeps that many characters, a negative one deletes, a string is inserted. Characters are UTF-16
+// code units, as everywhere in JavaScript. Operations are kept in one form: see push.
 
 // push adds a step to an operation, in place. No step is empty, no two of one kind are neighbours, and an insertion
 // stands before a deletion at the same place.

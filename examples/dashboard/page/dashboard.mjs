@@ -30,7 +30,8 @@ const link = connect('ws', {
   },
 });
 
-// redraw draws at most once for each frame, however many messages there are: after a reconnection it is the whole chart.
+// redraw draws at most once for each frame, however many messages there are: after a reconnection it is the whole
+// chart.
 let frame = 0;
 function redraw() {
   frame ||= requestAnimationFrame(() => { frame = 0; draw(); });

@@ -58,7 +58,8 @@ function showMatches(changed = -1) {
   for (const [i, m] of matches.entries()) {
     const tr = $('matches').rows[i];
     tr.classList.toggle('changed', i === changed);
-    for (const [name, text] of Object.entries({ minute: `${m.minute}′`, home: m.home, score: `${m.homeGoals} : ${m.awayGoals}`, away: m.away })) {
+    const cells = { minute: `${m.minute}′`, home: m.home, score: `${m.homeGoals} : ${m.awayGoals}`, away: m.away };
+    for (const [name, text] of Object.entries(cells)) {
       const cell = tr.querySelector(`.${name}`);
       (cell.firstElementChild ?? cell).textContent = text;
     }

@@ -6,7 +6,8 @@ export function steerMessage(dx, dy) {
   return new Int8Array([kinds.steer, dx, dy]);
 }
 
-// pingMessage carries a time, which is in milliseconds, as 32 bits in units of 1/16 ms: it starts anew after pingWraps.
+// pingMessage carries a time, which is in milliseconds, as 32 bits in units of 1/16 ms: it starts anew after
+// pingWraps.
 export const pingWraps = 2 ** 28;
 
 export function pingMessage(now) {

@@ -34,7 +34,8 @@ func program() *Program {
 	}
 }
 
-// start runs p as its program does, and returns its URL, without a slash, what stops it, and what it printed behind the URL.
+// start runs p as its program does, and returns its URL, without a slash, what stops it, and what it printed behind
+// the URL.
 func start(t *testing.T, p *Program) (url string, stop func() (printed string)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -18,8 +18,8 @@ const firstWait = 0.5;  // seconds: the longest wait before the first retry; it 
 const longestWait = 15; // seconds
 const stableAfter = 5;  // seconds that a connection must last until the next loss counts as the first again
 
-// connect keeps a WebSocket to the server's path open until it is closed. It shows its state in #status, and what went
-// wrong in a notice below the header. All of on is optional:
+// connect keeps a WebSocket to the server's path open until it is closed. It shows its state in #status, and what
+// went wrong in a notice below the header. All of on is optional:
 //
 //	query()      the parameters of this attempt's URL, as an object
 //	open(send)   the connection is made
