@@ -67,8 +67,14 @@ func (v *visitor) want(want event) (position string) {
 
 // serveNodes serves two nodes for the time of the test.
 func serveNodes(t *testing.T) (engine *hub.MemoryEngine, a, b string) {
+	engine, a, b, _ = serveNodesUntil(t)
+	return engine, a, b
+}
+
+// serveNodesUntil is serveNodes, with a function that ends the work of the second node.
+func serveNodesUntil(t *testing.T) (engine *hub.MemoryEngine, a, b string, endB func()) {
 	engine = hub.NewMemoryEngine()
-	serve := func(name string) string {
+	serve := func(name string) (string, func()) {
 		n := newNode(name, "memory", engine.Connect())
 		n.every = 10 * time.Millisecond
 		p := program(n, nil)
@@ -77,9 +83,11 @@ func serveNodes(t *testing.T) (engine *hub.MemoryEngine, a, b string) {
 		ended := make(chan struct{})
 		go func() { defer close(ended); p.Work(ctx) }()
 		t.Cleanup(func() { s.Close(); cancel(); <-ended })
-		return s.URL
+		return s.URL, cancel
 	}
-	return engine, serve("A"), serve("B")
+	a, _ = serve("A")
+	b, endB = serve("B")
+	return engine, a, b, endB
 }
 
 func TestTwoNodes(t *testing.T) {
@@ -109,6 +117,17 @@ func TestTwoNodes(t *testing.T) {
 	bob = visit(t, a, "Bob", at)
 	bob.want(event{Type: "hello", Node: "A", Name: "Bob", Engine: "memory", Resumed: true, Missed: 1})
 	bob.want(event{Type: "message", Node: "A", Name: "Ada", Text: "are you there?"})
+}
+
+// A node that stops says that nobody is there any more.
+func TestNodeStops(t *testing.T) {
+	_, a, b, endB := serveNodesUntil(t)
+	ada, bob := visit(t, a, "Ada", ""), visit(t, b, "Bob", "")
+	ada.want(event{Type: "hello", Node: "A", Name: "Ada", Engine: "memory"})
+	bob.want(event{Type: "hello", Node: "B", Name: "Bob", Engine: "memory"})
+	ada.next(func(e event) bool { return e.Node == "B" && len(e.People) == 1 })
+	endB()
+	ada.next(func(e event) bool { return e.Node == "B" && len(e.People) == 0 })
 }
 
 func TestEngineLost(t *testing.T) {

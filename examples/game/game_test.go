@@ -142,6 +142,10 @@ func TestTwoPlayers(t *testing.T) {
 		g.tick()
 		bob.next(positions)
 	}
+	g.tick()
+	if got := bob.next(positions); got[5] != 1 {
+		t.Errorf("%d balls after one has left", got[5])
+	}
 }
 
 func (g *game) count() int {

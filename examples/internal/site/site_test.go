@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -62,9 +63,18 @@ func start(t *testing.T, p *Program) (url string, stop func() (printed string)) 
 	}
 }
 
-// WebSocket connections are told.
+// WebSocket connections are told, and Run returns when they have ended.
 func TestRunSaysGoodbye(t *testing.T) {
-	url, stop := start(t, program())
+	p := program()
+	served := make(chan struct{})
+	p.Routes["/ws"] = websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+		c.Read(r.Context())
+		for range 1000 {
+			runtime.Gosched() // what a program does in the end may take its time
+		}
+		close(served)
+	}, nil)
+	url, stop := start(t, p)
 	c, _, err := websocket.Dial(t.Context(), url+"/ws", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -76,6 +86,11 @@ func TestRunSaysGoodbye(t *testing.T) {
 		status <- websocket.CloseStatus(err)
 	}()
 	stop()
+	select {
+	case <-served:
+	default:
+		t.Error("Run has returned before the connection was over")
+	}
 	if got := <-status; got != websocket.StatusGoingAway {
 		t.Errorf("closed with %v, want StatusGoingAway", got)
 	}
@@ -85,7 +100,13 @@ func TestRunSaysGoodbye(t *testing.T) {
 func TestRunEnds(t *testing.T) {
 	p := program()
 	worked := make(chan struct{})
-	p.Work = func(ctx context.Context) { <-ctx.Done(); close(worked) }
+	p.Work = func(ctx context.Context) {
+		<-ctx.Done()
+		for range 1000 {
+			runtime.Gosched()
+		}
+		close(worked)
+	}
 	url, stop := start(t, p)
 	resp, err := http.Get(url + "/wait")
 	if err != nil {
@@ -94,7 +115,11 @@ func TestRunEnds(t *testing.T) {
 	if got, want := stop(), "A note on "+url+"/\nStopping.\n"; got != want {
 		t.Errorf("printed %q, want %q", got, want)
 	}
-	<-worked
+	select {
+	case <-worked:
+	default:
+		t.Error("Run has returned before work was over")
+	}
 	if _, err := io.ReadAll(resp.Body); err != nil {
 		t.Errorf("the request that waited: %v", err)
 	}
