@@ -68,6 +68,7 @@ func TestRunSaysGoodbye(t *testing.T) {
 	p := program()
 	served := make(chan struct{})
 	p.Routes["/ws"] = websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+		c.Write(r.Context(), websocket.MessageText, []byte("served"))
 		c.Read(r.Context())
 		for range 1000 {
 			runtime.Gosched() // what a program does in the end may take its time
@@ -80,6 +81,9 @@ func TestRunSaysGoodbye(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.CloseNow()
+	if _, _, err := c.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	status := make(chan websocket.StatusCode, 1)
 	go func() {
 		_, _, err := c.Read(t.Context())
