@@ -53,8 +53,8 @@ func (t *topic) lock() bool {
 func (t *topic) unlock() {
 	if !t.gone && len(t.subs) == 0 && t.pins == 0 && !t.lingers() {
 		t.gone = true
+		t.hub.engine.uninterested(t) // before another of its name can come, which is of interest again
 		t.hub.remove(t)
-		t.hub.engine.uninterested(t)
 	}
 	t.mu.Unlock()
 }

@@ -1,0 +1,49 @@
+package hub
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/seed70bc5565/websocket"
+)
+
+// Subscribers of a topic leave and come, many topics at once: when the dust settles the engine goes on with those
+// that have subscribers, and with no other.
+func TestBrokerLeaveMeetsSubscribe(t *testing.T) {
+	m := NewMemoryEngine()
+	h := New(&Options{Broker: m.Connect()})
+	defer h.Close()
+	const topics, rounds = 4, 2000
+	// Nothing is sent to them, so they need no connection.
+	var all sync.WaitGroup
+	for i := range topics {
+		name := fmt.Sprint(i)
+		leaver, comer := h.Join(new(websocket.Conn)), h.Join(new(websocket.Conn))
+		all.Go(func() {
+			for round := range rounds {
+				if err := leaver.Subscribe(t.Context(), name); err != nil {
+					t.Error(err)
+				}
+				var both sync.WaitGroup
+				both.Go(func() { leaver.Unsubscribe(name) })
+				both.Go(func() {
+					if err := comer.Subscribe(t.Context(), name); err != nil {
+						t.Error(err)
+					}
+				})
+				both.Wait()
+				h.engine.mu.Lock()
+				in := h.engine.interests[name]
+				ok := in != nil && in.want
+				h.engine.mu.Unlock()
+				if !ok {
+					t.Errorf("round %d: the topic has a subscriber, and the engine does not know", round)
+					return
+				}
+				comer.Unsubscribe(name)
+			}
+		})
+	}
+	all.Wait()
+}
