@@ -131,7 +131,11 @@ func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
 		b.topics[topic] = sub
 		b.mu.Unlock()
 	}
-	return b.confirm(ctx)
+	err := b.confirm(ctx)
+	if err != nil {
+		b.Unsubscribe(ctx, topics) // the hub will ask for them again: each message would come twice
+	}
+	return err
 }
 
 // confirm waits until the server has taken what was sent to it, or is lost.

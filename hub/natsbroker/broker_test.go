@@ -1,8 +1,10 @@
 package natsbroker
 
 import (
+	"context"
 	"errors"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -106,6 +108,43 @@ func TestSlow(t *testing.T) {
 	}
 	if got != backlog || lost != recovered {
 		t.Errorf("%d messages, lost %d times, recovered %d times", got, lost, recovered)
+	}
+}
+
+// A subscription that the server did not confirm in time is none, so that asking again does not make two.
+func TestUnconfirmed(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	b, err := New("nats://"+e.Addr, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.Subscribe(t.Context(), []string{"y"}); err != nil { // it is connected
+		t.Fatal(err)
+	}
+	if err := e.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := b.Subscribe(ctx, []string{"x"}); err == nil {
+		t.Error("a server that stands still has confirmed a subscription")
+	}
+	if err := e.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, topic := range []string{"x", "y"} {
+		if err := b.Publish(t.Context(), topic, []byte("payload"), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"x", "y"} {
+		if ev := next(t, b); ev.Topic != want {
+			t.Errorf("%+v, want a message of %s", ev, want)
+		}
 	}
 }
 
