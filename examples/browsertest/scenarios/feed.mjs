@@ -51,6 +51,6 @@ export default async function feed(stage) {
   await stage.restart();
   for (const page of [ada, bob]) await page.locator('#resume').getByText('not known any more').waitFor();
   await goal(ada, 'Dunmore');
-  await update(bob, 'Goal for Dunmore: Castle Hill 0, Dunmore 1');
+  for (const page of [ada, bob]) await update(page, 'Goal for Dunmore: Castle Hill 0, Dunmore 1');
   assert.deepEqual(await positions(ada), await positions(bob), 'the updates of the two pages');
 }
