@@ -90,6 +90,11 @@ func newRawConn(c *Conn) *rawConn {
 
 // read waits until there is something to read and reads it into p, or if p is nil behind what is in the receiver's buffer.
 func (x *rawConn) read(p []byte) (int, error) {
+	if x.n > 0 && x.err != nil && x.err != syscall.EAGAIN {
+		// It stood behind what the last read got. A reset comes but once: after it the socket says that it has ended.
+		x.n = 0
+		return 0, x.err
+	}
 	x.dst, x.n, x.err, x.waited = p, 0, nil, false
 	err := x.sock.Read(x.readFn)
 	x.dst = nil

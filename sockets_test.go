@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -197,6 +199,32 @@ func TestWriteGivenUpSockets(t *testing.T) {
 					t.Errorf("Write = %v, want %v", err, want)
 				}
 			})
+		})
+	}
+}
+
+// A connection that the peer has reset ends with just that, however many bytes came before.
+func TestResetBehindMessageSockets(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("not every system delivers what came before a reset")
+	}
+	for size := range 20 {
+		t.Run(fmt.Sprintf("%d bytes", size+6), func(t *testing.T) {
+			ours, theirs := tcpLink(t)
+			p := wstest.NewPeer(t, theirs, wstest.Client)
+			c := newConn(connConfig{transport: ours})
+			defer c.CloseNow()
+			p.WriteFrames(text(strings.Repeat("x", size)))
+			theirs.(*net.TCPConn).SetLinger(0)
+			theirs.Close()
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			if _, msg, err := c.Read(ctx); err != nil || len(msg) != size {
+				t.Fatalf("Read = %q, %v", msg, err)
+			}
+			if _, _, err := c.Read(ctx); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the next Read = %v, want a reset", err)
+			}
 		})
 	}
 }
