@@ -27,11 +27,21 @@ import (
 // for. The server cannot be used again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	conns := s.live.stop(false)
-	if !closeSlowly(ctx, conns) || !s.live.wait(ctx) {
-		s.Close()
-		return ctx.Err()
+	gone := s.live.gone()
+	if closeSlowly(ctx, conns, gone) {
+		select {
+		case <-gone:
+			return nil
+		default:
+		}
+		select {
+		case <-gone:
+			return nil
+		case <-ctx.Done():
+		}
 	}
-	return nil
+	s.Close()
+	return ctx.Err()
 }
 
 // Close ends the server and all its connections at once, without closing handshakes, as [Conn.CloseNow] does it.
@@ -85,9 +95,9 @@ func spread(n int, left time.Duration) time.Duration {
 	return min(time.Duration(n)*time.Second/shutdownRate, shutdownSpread, left/2)
 }
 
-// closeSlowly closes conns over time. It does not wait for the peers, and reports whether it got through before ctx
-// ended.
-func closeSlowly(ctx context.Context, conns []*Conn) bool {
+// closeSlowly closes conns over time, until there are none left: gone is closed then. It does not wait for the peers,
+// and reports whether it got through before ctx ended.
+func closeSlowly(ctx context.Context, conns []*Conn, gone <-chan struct{}) bool {
 	left := time.Duration(math.MaxInt64)
 	if deadline, ok := ctx.Deadline(); ok {
 		left = time.Until(deadline)
@@ -102,6 +112,8 @@ func closeSlowly(ctx context.Context, conns []*Conn) bool {
 				defer ticker.Stop()
 			}
 			select {
+			case <-gone:
+				return true
 			case <-ctx.Done():
 				return false
 			case <-ticker.C:
@@ -138,7 +150,7 @@ type connSet struct {
 	all   map[*Conn]struct{}
 	down  bool          // no more connections
 	ended bool          // Close was called
-	empty chan struct{} // closed when n is 0, and dropped; nil: nobody waits
+	empty chan struct{} // made by the first Shutdown; closed when n is 0, which then stays so
 }
 
 // reserve takes a place for a connection, of which there are limit (0: any number), or returns why it may not be.
@@ -180,24 +192,17 @@ func (l *connSet) stop(ended bool) []*Conn {
 	return conns
 }
 
-// wait waits until all places are free, and reports whether they were before ctx ended.
-func (l *connSet) wait(ctx context.Context) bool {
+// gone returns a channel that is closed when all places are free. No more connections are let in by now.
+func (l *connSet) gone() <-chan struct{} {
 	l.mu.Lock()
-	if l.n == 0 {
-		l.mu.Unlock()
-		return true
-	}
+	defer l.mu.Unlock()
 	if l.empty == nil {
 		l.empty = make(chan struct{})
+		if l.n == 0 {
+			close(l.empty)
+		}
 	}
-	empty := l.empty
-	l.mu.Unlock()
-	select {
-	case <-empty:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return l.empty
 }
 
 // release gives a place back; c is its connection, or nil.
@@ -208,6 +213,5 @@ func (l *connSet) release(c *Conn) {
 	l.n--
 	if l.n == 0 && l.empty != nil {
 		close(l.empty)
-		l.empty = nil
 	}
 }

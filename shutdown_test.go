@@ -536,3 +536,40 @@ func TestShutdownRace(t *testing.T) {
 		}
 	}
 }
+
+// Shutdown does not go on when all connections have ended without it.
+func TestShutdownAllGone(t *testing.T) {
+	const n = 1000 // for a second
+	for name, end := range map[string]func(s *Server, peers []*wstest.Peer){
+		"Close": func(s *Server, _ []*wstest.Peer) { s.Close() },
+		"peers": func(_ *Server, peers []*wstest.Peer) {
+			for _, p := range peers {
+				p.Conn.Close()
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := Handler(serveReads, nil)
+				var peers []*wstest.Peer
+				for range n {
+					peers = append(peers, connect(t, s, 0))
+				}
+				begin := time.Now()
+				first := start(func() error { return s.Shutdown(context.Background()) })
+				second := start(func() error { return s.Shutdown(context.Background()) })
+				time.Sleep(100*time.Millisecond + 1)
+				if !running(first) || !running(second) {
+					t.Fatal("Shutdown has returned")
+				}
+				end(s, peers)
+				if err := errors.Join(<-first, <-second); err != nil {
+					t.Errorf("Shutdown = %v", err)
+				}
+				if d := time.Since(begin); d > 101*time.Millisecond {
+					t.Errorf("it took %v", d)
+				}
+			})
+		})
+	}
+}
