@@ -50,7 +50,7 @@ type AcceptOptions struct {
 	// ping is answered if it returns true. It must not block; payload is valid until it returns.
 	OnPingReceived func(ctx context.Context, payload []byte) bool
 	// OnPongReceived is called with the payload of each pong, as OnPingReceived is for a ping. The pongs that answer
-	// the pings of PingInterval are not among them.
+	// the pings of PingInterval are not among them, but for one that comes when the next ping has left.
 	OnPongReceived func(ctx context.Context, payload []byte)
 
 	// ReadLimit is the most bytes that a message may have, after decompression. Default: 1 MiB; negative: no limit.
@@ -66,8 +66,9 @@ type AcceptOptions struct {
 	// negative: there are no such pings, and nobody is judged by them.
 	PingInterval time.Duration
 	// PongTimeout is how long the peer may stay silent after such a ping, before the connection is over with
-	// [ErrPongTimeout]. It is judged only while somebody is reading, and only when the ping has been handed to the
-	// transport: a long message may be on its way before it. Leave time for what the transport may have buffered.
+	// [ErrPongTimeout]. It is judged only while somebody is reading. A long message may be on its way before the ping:
+	// then the time begins when the ping is handed to the transport. A peer that takes nothing of the short messages
+	// before it is judged too. Leave time for what the transport may have buffered.
 	// Default: 10 seconds; negative: pings are sent, but nobody is judged by them.
 	PongTimeout time.Duration
 	// SkipUTF8Validation delivers text messages without a check that they are UTF-8, which RFC 6455, section 8.1, demands.

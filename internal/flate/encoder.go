@@ -5,9 +5,9 @@ import "math"
 // An Encoder compresses the messages of one direction of one connection.
 //
 // Between messages it holds nothing without context takeover, and with it the last bytes that the peer's window
-// holds, at most 2^windowBits (half of that for 2^12), and from 2^13 on a table of hints into them, at
-// most 8 KB; both grow with the bytes seen. Its methods must not be called at the same time. The output depends on nothing but the calls' arguments and
-// order.
+// holds, at most 2^windowBits (half of that for 2^12), and from 2^13 on a table of hints into them, at most 8 KB; both
+// grow with the bytes seen. Its methods must not be called at the same time. The output depends on nothing but the
+// calls' arguments and order.
 type Encoder struct {
 	bits   uint8
 	past   *past   // nil without context takeover
