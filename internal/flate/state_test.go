@@ -130,8 +130,14 @@ func TestFinderClean(t *testing.T) {
 		}
 	}
 	used.table = used.table[:0]
-	for _, p := range []*past{nil, &used} {
-		f := p.finder(15, 400, &spare)
+	for _, from := range []struct {
+		p    *past
+		bits uint8
+	}{{nil, 15}, {&used, 15}, {&past{}, smallWindow}} {
+		for i := range spare {
+			spare[i] = 1
+		}
+		f := from.p.finder(from.bits, 400, &spare)
 		if len(f.table) != 512 {
 			t.Errorf("%d hints for 400 bytes", len(f.table))
 		}
