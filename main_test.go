@@ -3,13 +3,12 @@ package websocket
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/seed70bc5565/websocket/internal/poison"
+	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
 // TestMain fails the run if a test has left a goroutine behind that runs code of this module, or, where the pools are
@@ -17,7 +16,7 @@ import (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
-		if left := leakedGoroutines(); left != "" {
+		if left := wstest.LeakedGoroutines(); left != "" {
 			fmt.Fprintf(os.Stderr, "goroutines left behind by the tests:\n\n%s\n", left)
 			code = 1
 		}
@@ -29,30 +28,6 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(code)
-}
-
-// leakedGoroutines returns the stacks of goroutines other than this one in which a function of the module stands. Those
-// that are about to end get time to do so: 5 s at most, and none if there is nothing to wait for.
-func leakedGoroutines() string {
-	const module = "github.com/seed70bc5565/websocket"
-	var left string
-	for try := range 100 {
-		if try > 0 {
-			time.Sleep(50 * time.Millisecond)
-		}
-		buf := make([]byte, 16<<20)
-		buf = buf[:runtime.Stack(buf, true)]
-		var found []string
-		for i, g := range strings.Split(string(buf), "\n\n") {
-			if i > 0 && strings.Contains(g, module) { // the first is this one
-				found = append(found, g)
-			}
-		}
-		if left = strings.Join(found, "\n\n"); left == "" {
-			break
-		}
-	}
-	return left
 }
 
 // leakedBuffers returns where those pooled buffers were taken that are in use when all connections have ended. It
