@@ -25,16 +25,25 @@ func (sink) RemoteAddr() net.Addr             { return netfake.Addr("sink") }
 // sinks makes n subscribers of topic x that take everything.
 func sinks(tb testing.TB, h *Hub, n int, opts *websocket.AcceptOptions) {
 	tb.Helper()
-	for range n {
+	for _, c := range sinkConns(tb, n, opts) {
+		if err := h.Join(c).Subscribe(tb.Context(), "x"); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+func sinkConns(tb testing.TB, n int, opts *websocket.AcceptOptions) []*websocket.Conn {
+	tb.Helper()
+	conns := make([]*websocket.Conn, n)
+	for i := range conns {
 		r := upgrade(tb, "Sec-WebSocket-Extensions: permessage-deflate")
 		c, err := websocket.Accept(&hijacker{conn: sink{}}, r, opts)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		if err := h.Join(c).Subscribe(tb.Context(), "x"); err != nil {
-			tb.Fatal(err)
-		}
+		conns[i] = c
 	}
+	return conns
 }
 
 // publishAndWait publishes a message, and returns when all have it.
@@ -110,5 +119,33 @@ func TestEncodeOnce(t *testing.T) {
 	h.Publish(t.Context(), "y", websocket.MessageText, nil) // for nobody
 	if calls != 1 {
 		t.Errorf("encoded %d times", calls)
+	}
+}
+
+// What a subscriber of one topic adds to its connection.
+func BenchmarkSubscriberMemory(b *testing.B) {
+	const n = 10_000
+	conns := sinkConns(b, n, nil)
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // what was in pools
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	for b.Loop() {
+		h := New(nil)
+		before := heap()
+		for _, c := range conns {
+			if err := h.Join(c).Subscribe(b.Context(), "x"); err != nil {
+				b.Fatal(err)
+			}
+		}
+		idle := heap()
+		publishAndWait(b, h, []byte("some text"), n)
+		b.ReportMetric(float64(idle-before)/n, "B/subscriber")
+		b.ReportMetric(float64(heap()-before)/n, "B/subscriber-after-a-message")
+		runtime.KeepAlive(conns)
+		h.Close()
 	}
 }
