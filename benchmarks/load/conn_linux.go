@@ -29,11 +29,26 @@ func rawPoll(epfd int, events []syscall.EpollEvent) (int, syscall.Errno) {
 	return int(n), e
 }
 
+const ipBindAddressNoPort = 24 // package syscall does not have it
+
 // open connects to addr and returns a socket that does not block.
-func open(addr netip.AddrPort) (int, error) {
+func open(addr netip.AddrPort) (int, error) { return openFrom(netip.IPv4Unspecified(), addr) }
+
+// openFrom is open from an address of this machine, each of which has the ports for some 28,000 connections to addr.
+func openFrom(from netip.Addr, addr netip.AddrPort) (int, error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, err
+	}
+	if !from.IsUnspecified() {
+		// Without this option bind would choose a port that is free whatever it is connected to.
+		if err = syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, ipBindAddressNoPort, 1); err == nil {
+			err = syscall.Bind(fd, &syscall.SockaddrInet4{Addr: from.As4()})
+		}
+		if err != nil {
+			syscall.Close(fd)
+			return 0, err
+		}
 	}
 	for {
 		err = syscall.Connect(fd, &syscall.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()})
@@ -117,29 +132,4 @@ func systemCalls(pid int) (calls [2]int64) {
 		return calls
 	}
 	return [2]int64{c[2], c[3]}
-}
-
-// cpuTime returns the user and system time that process pid has used.
-func cpuTime(pid int) (time.Duration, error) {
-	// The process's CPU clock counts nanoseconds; /proc/PID/stat has the same sum in ticks of 10 ms.
-	clock := int32(^pid)<<3 | 2
-	var ts syscall.Timespec
-	if _, _, e := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, uintptr(uint32(clock)), uintptr(unsafe.Pointer(&ts)), 0); e == 0 {
-		return time.Duration(ts.Nano()), nil
-	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("unexpected /proc/%d/stat", pid)
-	}
-	var ticks [2]int64
-	for i := range ticks {
-		if _, err := fmt.Sscan(string(fields[11+i]), &ticks[i]); err != nil {
-			return 0, err
-		}
-	}
-	return time.Duration(ticks[0]+ticks[1]) * 10 * time.Millisecond, nil
 }

@@ -59,7 +59,7 @@ func (m *meter) tick(messages int64) (bool, error) {
 	case !m.running && since < m.job.WarmUp, m.running && since < m.job.Duration:
 		return false, nil
 	}
-	cpu, err := cpuTime(m.job.PID)
+	cpu, err := CPUTime(m.job.PID)
 	if err != nil {
 		return false, err
 	}

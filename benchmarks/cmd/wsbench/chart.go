@@ -5,6 +5,8 @@ import (
 	"html"
 	"math"
 	"strings"
+
+	"github.com/seed70bc5565/websocket/benchmarks/load"
 )
 
 // The chart is a row for each scenario and a dot for each server, on a logarithmic axis of ratios to the best Go
@@ -62,7 +64,7 @@ func (r *report) chart() string {
 		chartWidth, height, chartWidth, height)
 	fmt.Fprintf(&b, "<title>Ratios to the best Go peer</title>\n<style>%s</style>\n", chartStyle)
 	fmt.Fprintf(&b, `<text x="16" y="24" font-weight="600">Work per second of server CPU, or connections per byte, against the best Go peer</text>`+"\n")
-	fmt.Fprintf(&b, `<text x="16" y="43" class="small">%s</text>`+"\n", html.EscapeString(r.when.UTC().Format("2006-01-02")+", "+machine()))
+	fmt.Fprintf(&b, `<text x="16" y="43" class="small">%s</text>`+"\n", html.EscapeString(r.when.UTC().Format("2006-01-02")+", "+load.Machine()))
 	lx := 16.0
 	for _, e := range []struct{ class, label string }{{"ours", "this library"}, {"peer", "other Go libraries"}, {"floor", "rawtcp, the floor"}} {
 		dot(&b, e.class, lx+6, 64)

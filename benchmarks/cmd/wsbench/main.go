@@ -242,7 +242,7 @@ func (c *config) memory(sv *server, job load.Job) (float64, error) {
 	if err := sv.order("gc"); err != nil {
 		return 0, err
 	}
-	before, err := rss(sv.pid())
+	before, err := load.RSS(sv.pid())
 	if err != nil {
 		return 0, err
 	}
@@ -251,7 +251,7 @@ func (c *config) memory(sv *server, job load.Job) (float64, error) {
 		if err := sv.order("gc"); err != nil {
 			return err
 		}
-		if after, err = rss(sv.pid()); err == nil && c.profiles != "" {
+		if after, err = load.RSS(sv.pid()); err == nil && c.profiles != "" {
 			err = sv.order(fmt.Sprintf("heap %s/%s-heap.pprof", c.profiles, filepath.Base(sv.path)))
 		}
 		if err == nil && c.verbose {

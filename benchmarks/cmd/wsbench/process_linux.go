@@ -8,10 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
-	"syscall"
-	"unsafe"
 
 	"github.com/seed70bc5565/websocket/benchmarks/load"
 )
@@ -20,22 +17,6 @@ const (
 	serverCPU = 0
 	loadCPU   = 1
 )
-
-// startPinned starts cmd on one CPU: a new process has the affinity of the thread that forks it.
-func startPinned(cmd *exec.Cmd, cpu int) error {
-	errs := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
-		set := [16]uint64{0: 1 << cpu}
-		_, _, e := syscall.RawSyscall(syscall.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(set), uintptr(unsafe.Pointer(&set)))
-		if e != 0 {
-			errs <- fmt.Errorf("sched_setaffinity: %w", e)
-			return
-		}
-		errs <- cmd.Start()
-	}()
-	return <-errs
-}
 
 // process is a child that takes lines and answers with lines.
 type process struct {
@@ -56,7 +37,7 @@ func start(cpu int, name string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := startPinned(cmd, cpu); err != nil {
+	if err := load.StartPinned(cmd, cpu); err != nil {
 		return nil, err
 	}
 	return &process{cmd, in, bufio.NewReader(out)}, nil
@@ -135,17 +116,4 @@ func (l *loader) result() (load.Result, error) {
 		return r, errors.New(r.Err)
 	}
 	return r, nil
-}
-
-// rss returns a process's resident memory in bytes.
-func rss(pid int) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	if err != nil {
-		return 0, err
-	}
-	var size, resident int64
-	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
-		return 0, err
-	}
-	return resident * int64(os.Getpagesize()), nil
 }

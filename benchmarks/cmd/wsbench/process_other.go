@@ -24,5 +24,3 @@ func startLoad(job load.Job) (*loader, error) { return nil, errLinuxOnly }
 
 func (*loader) stop()                        {}
 func (*loader) result() (load.Result, error) { return load.Result{}, errLinuxOnly }
-
-func rss(pid int) (int64, error) { return 0, errLinuxOnly }

@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/seed70bc5565/websocket/benchmarks/load"
 )
 
 type report struct {
@@ -111,7 +112,7 @@ func (r *report) write(dir string) error {
 
 func (r *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s\n\n", r.when.UTC().Format("2006-01-02"), machine())
+	fmt.Fprintf(&b, "%s, %s\n\n", r.when.UTC().Format("2006-01-02"), load.Machine())
 	fmt.Fprintf(&b, "`%s`: %d rounds of %v each, %v in all. Server on CPU 0, load on CPU 1, GOMAXPROCS=1. "+
 		"Ratios are to the best Go peer, taken round by round: median (range).\n\n",
 		command(), r.config.rounds, r.config.duration, r.took.Round(time.Second))
@@ -191,20 +192,6 @@ func times(q float64) string {
 
 func command() string {
 	return strings.Join(append([]string{"wsbench"}, os.Args[1:]...), " ")
-}
-
-func machine() string {
-	cpu := "unknown CPU"
-	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(info)) {
-			if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
-				cpu = strings.TrimSpace(value)
-				break
-			}
-		}
-	}
-	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return fmt.Sprintf("%s, %d CPUs, Linux %s, %s", cpu, runtime.NumCPU(), strings.TrimSpace(string(kernel)), runtime.Version())
 }
 
 // versions lists the modules that the servers were built from.
