@@ -1,6 +1,7 @@
 package redisbroker
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -78,6 +79,47 @@ func TestSilence(t *testing.T) {
 	}
 	if err := b.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The answer to a subscription that is not wanted any more meets a new one. A session that begins asks for all topics
+// on its own, so that some are asked for twice.
+func TestLateAnswer(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	b := New(&redis.Options{Addr: e.Addr}, nil)
+	defer b.Close()
+	topics := []string{"x"}
+	for round := range 3000 {
+		if err := b.Subscribe(t.Context(), topics); err != nil {
+			t.Fatal(err)
+		}
+		b.mu.Lock()
+		session := b.session
+		b.mu.Unlock()
+		if round%2 == 0 {
+			b.send(session, session.Subscribe, topics)
+		}
+		if err := b.Unsubscribe(t.Context(), topics); err != nil {
+			t.Fatal(err)
+		}
+		for range round % 300 { // the answer is on its way: meet it at many places
+			b.channel("x")
+		}
+		if err := b.Subscribe(t.Context(), topics); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Subscribe(t.Context(), []string{"y"}); err != nil { // behind all that
+			t.Fatal(err)
+		}
+		b.Unsubscribe(t.Context(), []string{"y"})
+		want := fmt.Sprint(round)
+		if err := b.Publish(t.Context(), "x", []byte(want), false); err != nil {
+			t.Fatal(err)
+		}
+		if ev := next(t, b); string(ev.Payload) != want {
+			t.Fatalf("%+v, want %s", ev, want)
+		}
+		b.Unsubscribe(t.Context(), topics)
 	}
 }
 

@@ -103,6 +103,9 @@ func (b *Broker) receive(session *redis.PubSub) (wasLive bool, err error) {
 				delete(missing, topic)
 				if !b.confirm(topic) {
 					b.send(session, session.Unsubscribe, []string{topic})
+					if b.wants(topic) { // again, and what asked for it may have gone out before
+						b.send(session, session.Subscribe, []string{topic})
+					}
 				}
 			}
 		}
@@ -122,6 +125,13 @@ func (b *Broker) confirm(topic string) bool {
 		b.topics[topic] = true
 		b.notify()
 	}
+	return wanted
+}
+
+func (b *Broker) wants(topic string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, wanted := b.topics[topic]
 	return wanted
 }
 
