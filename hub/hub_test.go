@@ -275,6 +275,26 @@ func TestSubscriberClose(t *testing.T) {
 	})
 }
 
+// A peer that takes nothing cannot stay by that, though nothing else ends its connection.
+func TestSubscriberCloseStalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(nil)
+		c := stall(t, h)
+		publish(t, h, "x", "before")
+		c.s.Close(4000, "bye")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		<-c.conn.CloseRead(ctx).Done()
+		if ctx.Err() != nil {
+			t.Error("the connection is still there")
+		}
+		synctest.Wait()
+		if got := goroutines(); got != 0 {
+			t.Errorf("%d goroutines are left", got)
+		}
+	})
+}
+
 // A connection that broke leaves at the first message that cannot be written, and Close still ends it.
 func TestBrokenConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -157,6 +157,7 @@ func (s *Subscriber) flush() {
 			bye = s.fail(err)
 		}
 		if bye != nil {
+			bye.late.Stop()
 			s.conn.Close(bye.code, bye.reason)
 		}
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/seed70bc5565/websocket"
 )
@@ -37,7 +38,11 @@ type membership struct {
 type closing struct {
 	code   websocket.StatusCode
 	reason string
+	late   *time.Timer // closes it if the flusher does not come to it
 }
+
+// closeWait is how long what waits may take before a connection is closed.
+const closeWait = 5 * time.Second
 
 // From says where a subscription begins, and what the subscriber gets before the messages that are published from
 // then on.
@@ -48,7 +53,7 @@ type From struct {
 	// Recent is how many of the latest messages the client gets if After is zero, or if it cannot go on from there.
 	Recent int
 	// Greet returns a message for the client that it gets before any of the topic; none if the data is nil. It must
-	// not call the hub. Default: no such message.
+	// not call the hub. With DropOldest it may be dropped, as all that waits. Default: no such message.
 	Greet func(Start) (websocket.MessageType, []byte)
 }
 
@@ -143,12 +148,13 @@ func (s *Subscriber) Leave() {
 }
 
 // Close ends all subscriptions, sends what waits, and then closes the connection as [websocket.Conn.Close] does with
-// code and reason. It does not wait for any of that.
+// code and reason. It does not wait for any of that. What the peer has not taken after 5 s is not sent.
 func (s *Subscriber) Close(code websocket.StatusCode, reason string) {
 	s.mu.Lock()
 	s.endLocked(ErrLeft)
 	if s.bye == nil {
-		s.bye = &closing{code, reason}
+		late := time.AfterFunc(closeWait, func() { s.conn.Close(code, reason) })
+		s.bye = &closing{code, reason, late}
 		s.wakeFlusher()
 	}
 	s.mu.Unlock()
