@@ -47,20 +47,22 @@ type Broker struct {
 	changed chan struct{}   // closed, and replaced, when something above has changed
 }
 
-// New returns a broker, which connects in the background. options are those of the client, which the broker owns. Two
-// of them are set whatever they were: MaxRetries to none, for a message that is sent again may arrive twice, and
-// Protocol to 2, for go-redis loses messages with 3 (it takes those whose first bytes end a read for something else).
+// New returns a broker, which connects in the background. options are those of the client, which the broker owns.
+// Three of them are set whatever they were: MaxRetries to none, for a message that is sent again may arrive twice;
+// Protocol to 2, for go-redis loses messages with 3 (it takes those whose first bytes end a read for something else);
+// and ContextTimeoutEnabled, so that the deadline of Publish's context holds.
 func New(options *redis.Options, opts *Options) *Broker {
 	o := *options
 	o.MaxRetries = -1
 	o.Protocol = 2
+	o.ContextTimeoutEnabled = true
 	b := NewClient(redis.NewClient(&o), opts)
 	b.owned = true
 	return b
 }
 
-// NewClient is New for a client of the caller's, such as one for Redis Sentinel. It should have MaxRetries -1 and
-// Protocol 2, for the reasons that [New] gives.
+// NewClient is New for a client of the caller's, such as one for Redis Sentinel. It should have MaxRetries -1,
+// Protocol 2 and ContextTimeoutEnabled, for the reasons that [New] gives.
 func NewClient(client redis.UniversalClient, opts *Options) *Broker {
 	return newBroker(client, opts, defaultSilence)
 }

@@ -1,6 +1,7 @@
 package redisbroker
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -121,6 +122,40 @@ func TestLateAnswer(t *testing.T) {
 		}
 		b.Unsubscribe(t.Context(), topics)
 	}
+}
+
+// The deadline of the context bounds how long Publish waits for a server that does not answer.
+func TestPublishContext(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	b := New(&redis.Options{Addr: e.Addr, ReadTimeout: time.Minute}, nil)
+	defer b.Close()
+	for _, number := range []bool{true, false} {
+		if err := b.Publish(t.Context(), "x", nil, number); err != nil { // it is connected
+			t.Fatal(err)
+		}
+	}
+	if err := e.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 2)
+	for _, number := range []bool{true, false} {
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			failed <- b.Publish(ctx, "x", nil, number)
+		}()
+	}
+	for range 2 {
+		select {
+		case err := <-failed:
+			if err == nil {
+				t.Error("a server that stands still has taken a message")
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("Publish waits")
+		}
+	}
+	e.Signal(syscall.SIGCONT)
 }
 
 // One connection receives, whatever the number of topics; positions last as long as they should.

@@ -27,7 +27,8 @@ return o
 `)
 
 // Publish implements [hub.Broker]. It returns when the server has the message. If ctx ends before, or the connection
-// breaks, the server may have it all the same.
+// breaks, the server may have it all the same. A server that does not answer is waited for until ctx's deadline, or
+// the ReadTimeout of the client if that is earlier; a ctx that is cancelled does not cut that short.
 func (b *Broker) Publish(ctx context.Context, topic string, payload []byte, number bool) error {
 	var err error
 	if number {
