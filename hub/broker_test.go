@@ -157,6 +157,30 @@ func TestBrokerResume(t *testing.T) {
 	})
 }
 
+// A client of an engine that is gone has missed something of the next one, however many messages that has had.
+func TestBrokerAnotherEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := Options{History: History{Messages: 100}, Encode: withPositions}
+		last := Position{}
+		for round := range 2 {
+			h := hubs(t, NewMemoryEngine(), 1, opts)[0]
+			c := join(t, h, "x")
+			publish(t, h, "x", "1", "2", "3")
+			for range 3 {
+				at, _ := split(t, c.ReadFrame())
+				if round == 0 && at.Offset == 2 {
+					last = at
+				}
+			}
+			again := connect(t, h, netfake.Options{}, nil)
+			st, err := again.s.SubscribeFrom(t.Context(), "x", From{After: last})
+			if err != nil || st.Complete != (round == 0) {
+				t.Errorf("round %d: %+v, %v", round, st, err)
+			}
+		}
+	})
+}
+
 // A scriptBroker does what a test wants, and notes what it is told.
 type scriptBroker struct {
 	events chan BrokerEvent

@@ -67,9 +67,7 @@ func New(opts *Options) *Hub {
 	for i := range h.shards {
 		h.shards[i].topics = map[string]*topic{}
 	}
-	var begin [8]byte
-	rand.Read(begin[:]) // never fails
-	h.epochs.Store(binary.NativeEndian.Uint64(begin[:]))
+	h.epochs.Store(randomEpoch())
 	if h.opts.Broker != nil {
 		h.engine = startEngine(h, h.opts.Broker)
 	}
@@ -196,6 +194,13 @@ func (h *Hub) historyOf(topic string) History {
 		return h.opts.HistoryOf(topic)
 	}
 	return h.opts.History
+}
+
+// randomEpoch returns where to begin to count epochs: those of another process are not to be taken for ours.
+func randomEpoch() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return binary.NativeEndian.Uint64(b[:]) | 1
 }
 
 // newEpoch returns an epoch that no topic of this hub has had, and of another hub hardly any.

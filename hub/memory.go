@@ -19,7 +19,7 @@ type MemoryEngine struct {
 
 // NewMemoryEngine returns an engine that runs.
 func NewMemoryEngine() *MemoryEngine {
-	return &MemoryEngine{positions: map[string]Position{}, epoch: 1}
+	return &MemoryEngine{positions: map[string]Position{}, epoch: randomEpoch()}
 }
 
 var errStopped = errors.New("hub: the memory engine is stopped")
