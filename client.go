@@ -72,7 +72,8 @@ type DialOptions struct {
 	// PongTimeout is how long the peer may stay silent after such a ping, before the connection is over with
 	// [ErrPongTimeout]. It is judged only while somebody is reading. A long message may be on its way before the ping:
 	// then the time begins when the ping is handed to the transport. A peer that takes nothing of the short messages
-	// before it is judged too. Leave time for what the transport may have buffered.
+	// before it is judged too, and so is one that pings and takes no pongs (see Heartbeats in the package
+	// documentation). Leave time for what the transport may have buffered.
 	// Default: 10 seconds; negative: pings are sent, but nobody is judged by them.
 	PongTimeout time.Duration
 	// SkipUTF8Validation delivers text messages without a check that they are UTF-8, which RFC 6455, section 8.1, demands.

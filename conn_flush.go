@@ -320,6 +320,9 @@ func (w *sender) gatherPong(payload []byte) {
 	if w.err != nil {
 		return
 	}
+	if w.passed(w.owed) {
+		w.owed = w.takes
+	}
 	bound := w.limit
 	if bound < 0 {
 		bound = defaultWriteBufferLimit

@@ -36,11 +36,14 @@ type sender struct {
 	half     sendHalf
 	owned    bool          // somebody owns the wire
 	long     bool          // for a payload that was not gathered
+	bounded  bool          // by a writer whose context can end
 	flushing bool          // the flusher owns the wire
 	armed    bool          // a flusher goroutine is on its way, or at work
 	stream   bool          // a messageWriter is open: other messages wait
 	wanted   int32         // writers that wait for the wire: its owner leaves to them what has gathered meanwhile
 	takes    uint32        // how often the wire was taken
+	pieces   uint32        // how many pieces of pieceSize the gathered bytes came to, when it was taken last
+	owed     uint32        // takes when a pong was gathered: the oldest one that has not left, or one that has
 	alone    uint32        // how many writes in a row have met no other writer; see crowded
 	buf      []byte        // the gather buffer: whole frames. Pooled; nil when empty
 	err      error         // why no more frames are taken; the first one sticks
@@ -60,6 +63,7 @@ type latePong struct {
 func (w *sender) init(c *Conn, cfg *connConfig) {
 	w.c = c
 	w.alone = crowdFirst // nobody has been met yet
+	w.owed = w.takes - 2 // see passed
 	w.limit = orDefault(cfg.writeBufferLimit, defaultWriteBufferLimit)
 	w.half.client = cfg.client
 	w.watch.write = true
@@ -148,6 +152,7 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 		}
 		// Full of frames that gathered for a flusher which has not run yet.
 		out := w.take()
+		w.bounded = ctx.Done() != nil
 		w.mu.Unlock()
 		if err := w.write(ctx, out, &outgoing{own: len(out)}); err != nil {
 			return nil, err
@@ -182,7 +187,7 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 		}
 	}
 	out := w.take()
-	w.long = f.long
+	w.long, w.bounded = f.long, ctx.Done() != nil
 	w.mu.Unlock()
 	return out, nil
 }
@@ -253,13 +258,17 @@ func (w *sender) reserve(n int) {
 // take makes its caller the owner of the wire, and of what has gathered. The lock is held; nobody owns the wire.
 func (w *sender) take() []byte {
 	out := w.buf
-	w.buf, w.owned, w.long = nil, true, false
+	w.buf, w.owned, w.long, w.bounded = nil, true, false, false
 	w.takes++
+	w.pieces = uint32(len(out) / pieceSize)
 	return out
 }
 
 // putBack returns to the gather buffer what its owner could not write, and leaves the wire. The lock is held.
 func (w *sender) putBack(left []byte) {
+	if len(left) > 0 && w.takes-w.owed <= 1 {
+		w.owed = w.takes // the pong may be in it
+	}
 	if len(left) > 0 && w.buf == nil {
 		w.buf = append(getBuf(len(left))[:0], left...)
 	} else if len(left) > 0 {

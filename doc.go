@@ -26,6 +26,11 @@
 // matches [ErrPongTimeout]. Both sides do so by default, and both times are options: PingInterval and PongTimeout.
 // The traffic also keeps proxies from ending the connection for idleness.
 //
+// A peer that sends pings of its own, and takes nothing of what is sent to it, not even the pongs, is given up too,
+// with an error that matches ErrPongTimeout: when one and the same write has held up a pong for 40 seconds, that is
+// PingInterval and PongTimeout, and once more as long for each 16 KiB that it consists of. A write whose context can
+// end, or that has a deadline, and one of a message of more than 4 KiB, may take any time.
+//
 // Only a connection from which somebody is reading is judged: a program that is busy elsewhere for an hour finds it
 // as it was, as far as this side goes. [Conn.RoundTripTime] is what the last ping measured.
 //
@@ -117,7 +122,7 @@
 // There is no limit on the time between messages, as long as the peer answers pings: use a context or
 // [Conn.SetReadDeadline]. A write waits for a peer that takes nothing until its context ends or the write deadline
 // passes, or until the heartbeat gives the peer up; it does not do so while a payload of more than 4 KiB is being
-// written, for the ping cannot leave before it.
+// written, for the ping cannot leave before it, nor while data arrives from a peer that does not ping.
 //
 // A server lets a browser's page connect only if the page came from the same host, unless
 // AcceptOptions.OriginPatterns says otherwise (section 10.2).

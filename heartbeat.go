@@ -15,6 +15,8 @@ import (
 // peer is dead if each of them, until the pong timeout is over, finds that nothing has arrived while somebody is
 // reading. There are four looks at least, each set when the one before is done: a process that was stopped for a
 // while does not end its connections at the first look after it, before their readers have got to what waits.
+//
+// A peer that pings, and takes nothing of what is sent to it, seems alive in this way for ever: see heldUp.
 type heartbeat struct {
 	interval time.Duration // immutable; negative: none of this happens
 	timeout  time.Duration // immutable; negative: nobody is judged
@@ -30,6 +32,8 @@ type heartbeat struct {
 	taken  bool          // at the last look it was on its way, in the hands of the owner of the wire
 	mark   uint32        // sender.takes when the last ping was made
 	silent time.Duration // how long nothing has come, as far as the looks can tell; since the ping, if there is one
+	write  uint32        // sender.takes of the write that held up a pong at the last look
+	held   time.Duration // how long it has done so, as far as the looks can tell
 
 	sent  atomic.Int64 // when the last ping was made: see sinceEpoch
 	rtt   atomic.Int64 // the last round-trip time, in nanoseconds; 0: none
@@ -78,6 +82,10 @@ func (c *Conn) look() {
 	h := &c.beat
 	heard := h.heard.Swap(false)
 	reading := c.r.turn.held() && !c.away.Load()
+	if reading && h.timeout >= 0 && c.heldUp() {
+		c.endDead(errTakesNothing, "pongs are not taken")
+		return
+	}
 	if h.pinged {
 		c.lookForAnswer(heard, reading)
 		return
@@ -119,10 +127,42 @@ func (c *Conn) lookForAnswer(heard, reading bool) {
 		}
 	}
 	if h.silent >= h.timeout {
-		c.endDead()
+		c.endDead(errDeadPeer, "no pong in time")
 		return
 	}
 	c.lookAgain(h.step())
+}
+
+// pieceSize is how much a peer must take, in an interval and the pong timeout, of what holds up a pong. What the
+// transport has taken of a write nobody knows before all of it is taken, so a longer write gets so many times as long.
+const pieceSize = 16 << 10
+
+// heldUp reports whether the peer is to be given up because it pings and takes nothing: one and the same write has
+// held up a pong for an interval and the pong timeout, times its pieces. A write that the application has bounded is
+// not judged, nor is a long payload. It is called while somebody is reading, for else there are no pings.
+func (c *Conn) heldUp() bool {
+	h := &c.beat
+	elapsed := h.gap()
+	if h.pinged {
+		elapsed = h.step()
+	}
+	write, pieces, held := c.w.holdsUpPong()
+	if !held || write != h.write {
+		h.write, h.held = write, 0
+		return false
+	}
+	h.held += elapsed
+	return h.held/time.Duration(1+pieces)-h.interval >= h.timeout
+}
+
+// holdsUpPong reports whether what is being written holds up a pong, which write that is, as a count of takes, and
+// how many pieces it has, its last one aside.
+func (w *sender) holdsUpPong() (write, pieces uint32, held bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	held = w.owned && !w.passed(w.owed) && !w.long && !w.bounded &&
+		(w.flushing || w.watch.applicationDeadline().IsZero())
+	return w.takes, w.pieces, held
 }
 
 // gap returns how long after the last look the next one is, while there is no ping to be answered.
@@ -193,20 +233,20 @@ func (w *sender) pingOut(mark uint32) (out, taken, long bool) {
 
 // endDead ends the connection, for the peer is dead. If it is not, it may as well know why: the close frame gets one
 // attempt that does not block.
-func (c *Conn) endDead() {
-	if _, first := c.life.over(errDeadPeer); !first {
+func (c *Conn) endDead(cause error, reason string) {
+	if _, first := c.life.over(cause); !first {
 		return
 	}
-	payload, _ := appendClosePayload(nil, StatusInternalError, "no pong in time")
+	payload, _ := appendClosePayload(nil, StatusInternalError, reason)
 	w := &c.w
 	w.mu.Lock()
 	if w.err == nil {
-		w.err, w.late = errDeadPeer, nil
+		w.err, w.late = cause, nil
 		w.appendControl(opClose, payload)
 	}
 	w.mu.Unlock()
 	w.tryFlush()
-	c.end(errDeadPeer)
+	c.end(cause)
 }
 
 // pong takes note of a pong. It reports whether it is the application's: those that answer a heartbeat are not.

@@ -195,11 +195,11 @@ func TestHostileCloseFlood(t *testing.T) {
 	}
 }
 
-// A peer that pings and reads nothing, and no message ever comes: an application that bounds its reads and its Close
-// is rid of it in time, and has taken no more memory than the bound of the send buffer.
+// A peer that pings and reads nothing, and no message ever comes: without heartbeats too, an application that bounds
+// its reads and its Close is rid of it in time, and has taken no more memory than the bound of the send buffer.
 func TestHostilePingsGivenUpInTime(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
-		p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 200}})
+		p := newPair(t, client, connConfig{pingInterval: -1}, netfake.Options{A: netfake.End{Buffer: 200}})
 		begin := time.Now()
 		b := p.Encode(ping(strings.Repeat("x", 125)))
 		flooded := start(func() error {

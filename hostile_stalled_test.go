@@ -117,6 +117,14 @@ func newGroup(t *testing.T, n, stalled, messages, size int, deflate *deflatePara
 	return g
 }
 
+// stall begins a write on each of the first n connections, which does not end: what others write gathers behind it.
+func (g *group) stall(n int) {
+	for _, c := range g.conns[:n] {
+		go c.WriteUncompressed(context.Background(), MessageBinary, make([]byte, 20_000))
+	}
+	synctest.Wait()
+}
+
 // Peers that never read do not hold up what is sent to others: at all if each has a goroutine that writes to it, and
 // for no longer than the context of one write if one goroutine writes to all and gives up those that take nothing.
 func TestHostileStalledBroadcast(t *testing.T) {
@@ -128,6 +136,7 @@ func TestHostileStalledBroadcast(t *testing.T) {
 	t.Run("a goroutine each", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := newGroup(t, n, stalled, messages, size, nil)
+			g.stall(stalled / 2)
 			begin := time.Now()
 			var wg sync.WaitGroup
 			for i, c := range g.conns {
@@ -158,6 +167,7 @@ func TestHostileStalledBroadcast(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const patience = 10 * time.Millisecond
 			g := newGroup(t, n, stalled, messages, size, nil)
+			g.stall(stalled / 2)
 			gone := make([]bool, n)
 			begin := time.Now()
 			for range messages {
@@ -208,11 +218,7 @@ func TestHostileStalledMemory(t *testing.T) {
 					deflate = &withTakeover
 				}
 				g := newGroup(t, n, n, messages, size, deflate)
-				// One is in the middle of a write, and what others write gathers behind it.
-				for _, c := range g.conns {
-					go c.WriteUncompressed(context.Background(), MessageBinary, make([]byte, 20_000))
-				}
-				synctest.Wait()
+				g.stall(n)
 				took := allocated(func() {
 					var wg sync.WaitGroup
 					for _, c := range g.conns {

@@ -72,6 +72,9 @@ func main() {
 	if os.Getenv(victimVariable) != "" {
 		log.Fatal(runVictim())
 	}
+	if addr := os.Getenv(farVariable); addr != "" {
+		log.Fatal(runFar(addr))
+	}
 	e := &env{}
 	flag.StringVar(&e.top, "dir", "realpeers", "the `folder` with the peers")
 	flag.StringVar(&e.chromium, "chromium", "/usr/bin/chromium", "`path` of the browser")
@@ -124,6 +127,7 @@ func (e *env) run(ctx context.Context) error {
 	for _, p := range proxies {
 		p.test(ctx, e)
 	}
+	testVanish(ctx, e)
 	if s := complaints.String(); strings.Contains(s, "panic") || strings.Contains(s, "DATA RACE") {
 		return errors.New("our server: " + s)
 	}
