@@ -60,11 +60,14 @@ func runHandshakeFault(t *testing.T, atClient bool, mode CompressionMode, plan f
 	synctest.Test(t, func(t *testing.T) {
 		defer buffersReturn(t)()
 		var fault *faultconn.Conn
+		var both []*netfake.Conn // the ends of the transport
+		accepted := 0
 		l := &pipeListener{make(chan net.Conn), make(chan struct{})}
 		dials := 0
 		dialer := func(context.Context, string, string) (net.Conn, error) {
 			near, far := netfake.Pipe(netfake.Options{})
 			dials++
+			both = append(both, near, far)
 			var client, server net.Conn = near, far
 			if atClient {
 				fault = faultconn.New(near, plan)
@@ -84,6 +87,7 @@ func runHandshakeFault(t *testing.T, atClient bool, mode CompressionMode, plan f
 			defer serving.Done()
 			c, err := Accept(w, r, &AcceptOptions{CompressionMode: mode, CompressionThreshold: -1})
 			if err == nil {
+				accepted++
 				err = echo(c)
 				c.CloseNow()
 			} else if !strings.HasPrefix(err.Error(), "websocket: ") || c != nil {
@@ -135,6 +139,14 @@ func runHandshakeFault(t *testing.T, atClient bool, mode CompressionMode, plan f
 		synctest.Wait()
 		if len(served) > 1 || dials != 1 {
 			t.Errorf("%d dials, %d handlers: %v", dials, len(served), served)
+		}
+		for i, conn := range both {
+			if conn.SetReadDeadline(time.Time{}) == nil {
+				t.Errorf("end %d of the transport is not closed: Dial %v, handlers %v", i, dialErr, served)
+			}
+		}
+		if dialErr != nil && accepted > 0 && !atClient && (plan.Kind == faultconn.Fail || plan.Kind == faultconn.Timeout) {
+			t.Errorf("the response did not get out, and Accept returned a connection: Dial %v, handlers %v", dialErr, served)
 		}
 		met = fault.Struck()
 		if !met && (dialErr != nil || len(served) != 1 || served[0] != nil) {

@@ -18,6 +18,7 @@ import (
 
 // sending sends f once a second, on a goroutine. Whoever called it calls what it returns at last, to end the connection.
 func (p *pair) sending(f wstest.Frame) (stop func()) {
+	p.theirs.SetWriteDeadline(time.Time{})
 	done := start(func() error {
 		for {
 			if _, err := p.theirs.Write(p.Encode(f)); err != nil {

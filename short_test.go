@@ -104,11 +104,21 @@ func runShort(t *testing.T, l net.Listener, dial func(ctx context.Context, _, _ 
 	clients.Wait()
 	tr.CloseIdleConnections()
 	server.Close()
+	tries := 0
 	for calm := 0; calm < 4; calm++ { // the last ones may be about to be served
-		if time.Sleep(25 * time.Millisecond); live.Load() != 0 {
+		handler.live.mu.Lock()
+		left := handler.live.n
+		handler.live.mu.Unlock()
+		if time.Sleep(25 * time.Millisecond); live.Load() != 0 || left != 0 && tries < 400 {
+			tries++
 			calm = 0
 		}
 	}
+	handler.live.mu.Lock()
+	if handler.live.n != 0 || len(handler.live.all) != 0 {
+		t.Errorf("the server has %d connections left, of which it knows %d", handler.live.n, len(handler.live.all))
+	}
+	handler.live.mu.Unlock()
 	if made.Load() < int64(n)/2 || whole.Load() < int64(n)/4 || served.Load() < made.Load() {
 		t.Errorf("%d connections of %d, %d served, %d messages: that tests too little", made.Load(), n, served.Load(), whole.Load())
 	}
@@ -135,6 +145,9 @@ func shortEnd(t *testing.T, c *Conn, rng *rand.Rand, whole *atomic.Int64) {
 	all.Go(func() { // the reader
 		rng := rand.New(rand.NewPCG(readerSeed, 0))
 		for {
+			if rng.IntN(4) == 0 { // the other end's writes wait meanwhile, and are given up
+				time.Sleep(time.Duration(rng.IntN(2000)) * time.Microsecond)
+			}
 			ctx, cancel := context.Background(), context.CancelFunc(func() {})
 			if rng.IntN(4) == 0 {
 				ctx, cancel = context.WithTimeout(ctx, time.Millisecond)
@@ -159,9 +172,9 @@ func shortEnd(t *testing.T, c *Conn, rng *rand.Rand, whole *atomic.Int64) {
 			over("ping", c.Ping(ctx))
 		})
 	}
-	for range rng.IntN(4) {
+	for range rng.IntN(6) {
 		ctx, cancel := context.Background(), context.CancelFunc(func() {})
-		if rng.IntN(8) == 0 {
+		if rng.IntN(3) == 0 {
 			ctx, cancel = context.WithTimeout(ctx, time.Duration(rng.IntN(1000))*time.Microsecond)
 		}
 		err := writeAny(ctx, c, rng)
