@@ -43,7 +43,7 @@ type sender struct {
 	wanted   int32         // writers that wait for the wire: its owner leaves to them what has gathered meanwhile
 	takes    uint32        // how often the wire was taken
 	pieces   uint32        // how many pieces of pieceSize the gathered bytes came to, when it was taken last
-	owed     uint32        // takes when a pong was gathered: the oldest one that has not left, or one that has
+	owed     uint32        // takes when the oldest pong gathered that has not left came, if passed denies it
 	alone    uint32        // how many writes in a row have met no other writer; see crowded
 	buf      []byte        // the gather buffer: whole frames. Pooled; nil when empty
 	err      error         // why no more frames are taken; the first one sticks
@@ -266,9 +266,6 @@ func (w *sender) take() []byte {
 
 // putBack returns to the gather buffer what its owner could not write, and leaves the wire. The lock is held.
 func (w *sender) putBack(left []byte) {
-	if len(left) > 0 && w.takes-w.owed <= 1 {
-		w.owed = w.takes // the pong may be in it
-	}
 	if len(left) > 0 && w.buf == nil {
 		w.buf = append(getBuf(len(left))[:0], left...)
 	} else if len(left) > 0 {

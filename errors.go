@@ -14,8 +14,8 @@ import (
 var ErrMessageTooBig = errors.New("message exceeds the read limit")
 
 // ErrPongTimeout is wrapped by the error of a read, and of all that follow, when the connection is over because the
-// peer showed no life: nothing arrived for PingInterval, nor within PongTimeout after a ping; or it sent pings and took
-// nothing of what was on its way to it for as long as both (see [AcceptOptions] and [DialOptions]).
+// peer showed no life: nothing arrived for PingInterval, nor within PongTimeout after a ping; or it sent pings and
+// took nothing of what was on its way to it for as long as both (see [AcceptOptions] and [DialOptions]).
 var ErrPongTimeout = errors.New("the peer did not answer a ping in time")
 
 // A CloseError says that the peer closed the connection, with the code and reason of its close frame
@@ -173,7 +173,7 @@ var (
 	errAbruptEnd    = fmt.Errorf("the connection ended without a close frame: %w", io.ErrUnexpectedEOF)
 	errMidMessage   = fmt.Errorf("the connection ended inside a message: %w", io.ErrUnexpectedEOF)
 	errDeadPeer     = fmt.Errorf("websocket: the connection is over: %w", ErrPongTimeout)
-	errTakesNothing = deadPeerError("websocket: the connection is over: the peer sends pings, but takes nothing, not even pongs")
+	errTakesNothing = deadPeerError("websocket: the connection is over: the peer sends pings, but takes no pongs")
 	errStaleReader  = errors.New("the reader's message was left for a later one")
 )
 

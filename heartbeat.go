@@ -134,7 +134,7 @@ func (c *Conn) lookForAnswer(heard, reading bool) {
 }
 
 // pieceSize is how much a peer must take, in an interval and the pong timeout, of what holds up a pong. What the
-// transport has taken of a write nobody knows before all of it is taken, so a longer write gets so many times as long.
+// transport has taken of a write nobody knows before all of it is taken, so a longer write gets the more time.
 const pieceSize = 16 << 10
 
 // heldUp reports whether the peer is to be given up because it pings and takes nothing: one and the same write has

@@ -16,7 +16,7 @@ import (
 // A peer that pings shows life, whatever it does with the answers: one that takes none of them is given up all the
 // same, and one that is only slow is not.
 
-// sending sends f once a second, on a goroutine. Whoever called it calls what it returns at last, to end the connection.
+// sending sends f once a second, on a goroutine. What it returns is to be called at last: it ends the connection.
 func (p *pair) sending(f wstest.Frame) (stop func()) {
 	p.theirs.SetWriteDeadline(time.Time{})
 	done := start(func() error {
@@ -210,7 +210,7 @@ func TestHeldUpByBoundedWrite(t *testing.T) {
 	}
 }
 
-// Nobody is judged while nobody reads, nor where the options say so, nor one that takes no messages and does not ping.
+// Nobody is judged while nobody reads, nor where the options say so, nor one that takes nothing and does not ping.
 func TestHeldUpNotJudged(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		for _, cfg := range []connConfig{{pongTimeout: -1}, {pingInterval: -1}} {
@@ -250,7 +250,8 @@ func TestHeldUpNotJudged(t *testing.T) {
 
 // The same over real sockets, where what the socket did not take at once goes back to what has gathered.
 func TestHostilePingsHeldUpSockets(t *testing.T) {
-	cfg := connConfig{pingInterval: 100 * time.Millisecond, pongTimeout: 100 * time.Millisecond, closeTimeout: time.Second}
+	const soon = 100 * time.Millisecond
+	cfg := connConfig{pingInterval: soon, pongTimeout: soon, closeTimeout: time.Second}
 	onSockets(t, cfg, func(t *testing.T, p *pair) {
 		flooded := p.flood(bytes.Repeat(p.Encode(ping(strings.Repeat("x", 125))), 100))
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

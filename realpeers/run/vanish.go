@@ -14,8 +14,8 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// A host that vanishes: a server of ours in a network namespace of its own, of which from one moment on no packet comes
-// and that none reaches. No end of a connection is told of that by its kernel, nor by an error of the network.
+// A host that vanishes: a server of ours in a network namespace of its own, from which no packet comes from one
+// moment on, and which none reaches. Neither end of a connection is told of that by its kernel.
 
 // A farHost is a network namespace and the link to it.
 type farHost struct {
@@ -102,7 +102,7 @@ const (
 	farSlack    = 5 * time.Second
 )
 
-// farCases are what notices that the host has vanished: after least at the earliest, and farSlack later at the latest.
+// farCases are what notices that the host has vanished: not before least, and not after most and farSlack.
 var farCases = []struct {
 	name  string
 	least time.Duration
