@@ -20,7 +20,8 @@ func FuzzURL(f *testing.F) {
 		"ws://example.com/%0d%0aX:y",
 		"ws:example.com", "ws://",
 		"//example.com", "ws://example.com:port/", "ws://\u00e9xample.com/\u00e9?\u00e9",
-		"ws://example.com?", "ws://[fe80::1%25eth0]/", "ws://example.com/%zz", "ws://a@b@c/", "ws://example.com\\@evil.example/",
+		"ws://example.com?", "ws://[fe80::1%25eth0]/", "ws://example.com/%zz", "ws://a@b@c/",
+		"ws://example.com\\@evil.example/",
 	} {
 		f.Add(s)
 	}
