@@ -116,7 +116,8 @@ type RedialStatus struct {
 //
 //   - ctx ends: the error matches ctx.Err(), whatever serve returned;
 //   - serve returns nil while the connection is alive, or after it has closed the connection itself: the application
-//     is done, and so is Run, which returns nil;
+//     is done, and so is Run, which returns nil. [Conn.CloseRead] closes it for serve when a message comes: return an
+//     error then, such as that of the context, to be connected again;
 //   - IsFinal finds an error final: Run returns it.
 //
 // Anything else is followed by a wait and another attempt: Dial's error, that of BeforeDial, and what ended the
