@@ -639,3 +639,31 @@ func TestCloseRead(t *testing.T) {
 }
 
 type ctxKey struct{}
+
+// Two ends that close at the same time, with more under way than the transport holds: each reads while its own close
+// frame waits, or both would wait for ever.
+func TestCloseBothEndsStalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := netfake.Pipe(netfake.Options{Buffer: 64})
+		ends := [2]*Conn{newConn(connConfig{transport: a}), newConn(connConfig{transport: b, client: true})}
+		var writers, closers sync.WaitGroup
+		for _, c := range ends {
+			writers.Go(func() { c.Write(context.Background(), MessageBinary, make([]byte, 3000)) })
+			writers.Go(func() { c.Write(context.Background(), MessageBinary, make([]byte, 30000)) })
+		}
+		synctest.Wait() // all are stuck
+		begin := time.Now()
+		for i, c := range ends {
+			closers.Go(func() {
+				if err := c.Close(StatusNormalClosure, ""); err != nil {
+					t.Errorf("end %d: %v", i, err)
+				}
+			})
+		}
+		closers.Wait()
+		writers.Wait()
+		if took := time.Since(begin); took > 0 {
+			t.Errorf("closing took %v", took)
+		}
+	})
+}

@@ -84,10 +84,9 @@ func (c *Conn) closeContext(parent context.Context) (context.Context, context.Ca
 
 // closeHandshake sends the close frame and waits for the peer's.
 func (c *Conn) closeHandshake(ctx context.Context, payload []byte) error {
-	err := c.w.sendClose(ctx, payload)
-	if err == nil {
-		err = c.awaitClose(ctx)
-	}
+	// Without waiting for the peer to take it: one that closes at the same time may be waiting for this end to read.
+	c.w.postClose(payload)
+	err := c.awaitClose(ctx)
 	answered, broke := c.life.outcome()
 	switch {
 	case answered:
