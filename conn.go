@@ -2,12 +2,10 @@ package websocket
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -174,6 +172,7 @@ type opError struct {
 }
 
 func (e *opError) Error() string { return "websocket: " + e.op + ": " + e.err.Error() }
+
 func (e *opError) Unwrap() error { return e.err }
 
 // interrupted returns what a call is told whose ctx ended, or whose deadline passed (err): why the connection is
@@ -189,171 +188,4 @@ func (c *Conn) interrupted(op string, ctx context.Context, err error) error {
 		err = context.Canceled // a context of the application's own make, which is done and does not say why
 	}
 	return apiError(op, err)
-}
-
-// lifetime is how a connection comes to its end.
-type lifetime struct {
-	isOver   atomic.Bool // cause is set
-	isClosed atomic.Bool // the transport is closed
-
-	mu     sync.Mutex // guards what follows; never held across I/O or a wait
-	state  closeState
-	local  bool          // this side began the closing: Close or CloseNow was called
-	posted bool          // by postClose: nobody may be there to read the answer
-	cause  error         // why the connection is over, as reads and writes return it; the first one sticks
-	done   chan struct{} // closed when the transport is; nil until somebody waits for that
-	onEnd  func()
-	broke  error       // what ended the transport, when that was not the closing handshake
-	grace  *time.Timer // see Conn.writeBroke
-
-	closeRead context.Context // what CloseRead returned
-}
-
-// onEnd arranges that f runs, once, when the connection has ended (the transport is closed), or at once if it has. It
-// is called once at most.
-func (c *Conn) onEnd(f func()) {
-	l := &c.life
-	l.mu.Lock()
-	closed := l.isClosed.Load()
-	if !closed {
-		l.onEnd = f
-	}
-	l.mu.Unlock()
-	if closed {
-		f()
-	}
-}
-
-// closed returns a channel that is closed when the transport is.
-func (l *lifetime) closed() <-chan struct{} {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.done == nil {
-		l.done = make(chan struct{})
-		if l.isClosed.Load() {
-			close(l.done)
-		}
-	}
-	return l.done
-}
-
-// over makes err the reason why the connection is over, if there is none yet, and returns the one that is.
-func (l *lifetime) over(err error) (cause error, first bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cause != nil {
-		return l.cause, false
-	}
-	l.cause = err
-	l.isOver.Store(err != nil)
-	return err, true
-}
-
-// reason returns why the connection is over, or nil.
-func (l *lifetime) reason() error {
-	if !l.isOver.Load() {
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cause
-}
-
-// ending reports whether the transport is closed, or about to be.
-func (l *lifetime) ending() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.state == stateEnded || l.state == stateBroken
-}
-
-// move notes a step of the closing and returns the new state.
-func (l *lifetime) move(e closeEvent) closeState {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.state = l.state.after(e)
-	return l.state
-}
-
-// begin marks the closing as this side's, unless the connection is over already or being closed.
-func (l *lifetime) begin() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.local || l.cause != nil {
-		return false
-	}
-	l.local = true
-	l.cause = errClosed
-	l.isOver.Store(true)
-	return true
-}
-
-// end closes the transport, the first time that it is called; cause is why, if there is no earlier reason. Everything
-// that waits for the connection returns. It reports whether this call ended it.
-func (c *Conn) end(cause error) bool {
-	l := &c.life
-	cause, _ = l.over(cause)
-	l.mu.Lock()
-	if l.state == stateEnded || l.state == stateBroken {
-		l.mu.Unlock()
-		return false
-	}
-	l.state = l.state.after(transportClosed)
-	if l.grace != nil {
-		l.grace.Stop()
-	}
-	if c.beat.timer != nil {
-		c.beat.timer.Stop()
-	}
-	l.mu.Unlock()
-
-	if t, ok := c.conn.(*tls.Conn); ok {
-		closeTLS(t)
-	} else {
-		c.conn.Close()
-	}
-	c.r.watch.end()
-	c.w.watch.end()
-	c.w.stop(cause)
-	if c.r.turn.tryLock() { // else the reader in progress does it
-		c.r.finish()
-		c.r.turn.unlock()
-	}
-	l.mu.Lock()
-	l.isClosed.Store(true)
-	if l.done != nil {
-		close(l.done)
-	}
-	onEnd := l.onEnd
-	l.onEnd = nil
-	l.mu.Unlock()
-	if onEnd != nil {
-		onEnd()
-	}
-	return true
-}
-
-// goodbyeTimeout bounds what closing a transport may send of its own.
-const goodbyeTimeout = 10 * time.Millisecond
-
-// closeTLS closes t. crypto/tls sends an alert first, for which it would wait 5 s if the peer takes nothing.
-func closeTLS(t *tls.Conn) {
-	timer := time.AfterFunc(goodbyeTimeout, func() { t.NetConn().Close() })
-	t.Close()
-	timer.Stop()
-}
-
-// writeBroke is told of an error of the transport's that ended the writing half, and returns what its writer is to be
-// told. The peer may have said why, in a close frame that is still to be read: the reading half gets the time for it
-// that Close would take, no more.
-func (c *Conn) writeBroke(err error) error {
-	l := &c.life
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.state == stateEnded || l.state == stateBroken {
-		return l.cause
-	}
-	if l.grace == nil {
-		l.grace = time.AfterFunc(max(c.closeTimeout, 0), func() { c.end(err) })
-	}
-	return err
 }

@@ -4,11 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // gatherMax is the longest payload that is copied into the gather buffer. A longer one is written from where it is,
@@ -192,40 +189,6 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 	return out, nil
 }
 
-// A writer that is about to write lets other goroutines run first, so that their frames gather and go out with its
-// own: on one processor a write that does not wait leaves nobody else the time for it. It does so while others have
-// been met lately, and after that now and then to find out: soon at first, then ever more seldom, for on several
-// processors it costs as much as some writes.
-const (
-	crowdTurns = 4    // how many writes in a row that met nobody end it
-	crowdFirst = 32   // where the count begins: a connection of a few writes never tries
-	crowdProbe = 8192 // every how many writes it is tried at least
-)
-
-// crowded reports whether a writer should let others run first. The lock is held.
-func (w *sender) crowded() bool {
-	w.alone++
-	return w.alone <= crowdTurns || w.alone&(w.alone-1) == 0 || w.alone%crowdProbe == 0
-}
-
-// yield lets other goroutines run while its caller owns the wire without using it. The caller's frame must not have
-// been appended: behind it those that come meanwhile would share its fate if it is given up.
-//
-// The lock is held, and the wire is free. All may have changed when it returns.
-func (w *sender) yield() {
-	w.owned = true
-	w.mu.Unlock()
-	runtime.Gosched()
-	w.mu.Lock()
-	w.owned = false
-	if w.wanted > 0 || w.err != nil {
-		w.leave() // these have been waiting for the wire, and the caller does not take it from them
-	}
-}
-
-// free reports whether nobody owns the wire or waits for it. The lock is held.
-func (w *sender) free() bool { return !w.owned && w.wanted == 0 }
-
 // appendFrame appends a frame to the gather buffer. The lock is held.
 func (w *sender) appendFrame(h header, payload []byte) {
 	if size := maxHeaderSize + len(payload); size > cap(w.buf)-len(w.buf) {
@@ -287,53 +250,4 @@ func (w *sender) leave() {
 	}
 	w.armIfFree()
 	w.wake()
-}
-
-// wait waits until something has changed, ctx ends or the write deadline passes. The lock is held when it is called,
-// and when it returns nil.
-func (w *sender) wait(ctx context.Context) error {
-	if w.changed == nil {
-		w.changed = make(chan struct{})
-	}
-	changed := w.changed
-	w.armIfFree() // what others left to this writer, or it to its next frame, need not wait with it
-	w.mu.Unlock()
-	var timeout <-chan time.Time
-	if deadline := w.watch.applicationDeadline(); !deadline.IsZero() {
-		timer := time.NewTimer(time.Until(deadline))
-		defer timer.Stop()
-		timeout = timer.C
-	}
-	select {
-	case <-changed:
-		w.mu.Lock()
-		return nil
-	case <-ctx.Done():
-		return w.c.interrupted("write", ctx, nil)
-	case <-timeout:
-		return w.c.interrupted("write", ctx, os.ErrDeadlineExceeded)
-	}
-}
-
-// waitForWire is wait for one who wants the wire itself.
-func (w *sender) waitForWire(ctx context.Context) error {
-	w.wanted++
-	err := w.wait(ctx)
-	if err == nil {
-		w.wanted--
-		return nil
-	}
-	w.mu.Lock()
-	w.wanted--
-	w.leave()
-	w.mu.Unlock()
-	return err
-}
-
-// wake lets all who wait look again. The lock is held.
-func (w *sender) wake() {
-	if w.changed != nil {
-		close(w.changed)
-		w.changed = nil
-	}
 }

@@ -95,7 +95,7 @@ var (
 )
 
 // Only a few files use the transport: conn_read.go, conn_write.go, conn_flush.go and conn_raw_*.go move frames,
-// conn.go ends it and watch.go sets its deadlines. The opening handshake does what it must on its own before there is
+// conn_end.go ends it and watch.go sets its deadlines. The opening handshake does what it must on its own before there is
 // a Conn.
 func TestTransport(t *testing.T) {
 	fset, files := parseFiles(t, 0)
@@ -119,7 +119,7 @@ func TestTransport(t *testing.T) {
 			switch on := lastName(method.X); {
 			case on != "conn" && on != "transport":
 			case slices.Contains(moves, method.Sel.Name) && !frames,
-				slices.Contains(controls, method.Sel.Name) && !frames && name != "conn.go" && name != "watch.go":
+				slices.Contains(controls, method.Sel.Name) && !frames && name != "conn_end.go" && name != "watch.go":
 				t.Errorf("%v: %s.%s does not belong here", fset.Position(n.Pos()), on, method.Sel.Name)
 			}
 			return true

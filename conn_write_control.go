@@ -1,0 +1,116 @@
+package websocket
+
+import (
+	"context"
+	"time"
+)
+
+// Control frames among what gathers.
+
+// appendPong appends a pong to the gather buffer. The lock is held.
+func (w *sender) appendPong(payload []byte) {
+	w.appendControl(opPong, payload)
+	w.pending.Store(true)
+}
+
+// appendControl appends a control frame to the gather buffer. The lock is held.
+func (w *sender) appendControl(op opcode, payload []byte) error {
+	var key uint32
+	if w.half.client {
+		key = newMaskingKey()
+	}
+	h, err := w.half.header(op, true, 0, len(payload), key)
+	if err == nil {
+		w.appendFrame(h, payload)
+	}
+	return err
+}
+
+// gatherPong answers a ping (section 5.5.3). While there is room every ping is answered, in order; after that only
+// the latest: "MAY elect to send a Pong frame for only the most recently processed Ping frame".
+func (w *sender) gatherPong(payload []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return
+	}
+	if w.passed(w.owed) {
+		w.owed = w.takes
+	}
+	bound := w.limit
+	if bound < 0 {
+		bound = defaultWriteBufferLimit
+	}
+	if w.late == nil && (len(w.buf) == 0 || len(w.buf)+maxControlFrame <= bound) {
+		w.appendPong(payload)
+		return
+	}
+	if w.late == nil {
+		w.late = new(latePong)
+	}
+	w.late.n = copy(w.late.payload[:], payload)
+}
+
+// postClose is sendClose without any waiting: what the transport does not take at once is left to the flusher.
+func (w *sender) postClose(payload []byte) {
+	cause := w.c.life.reason() // there is one by now
+	w.watch.setDeadline(w.c.conn, time.Time{})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return
+	}
+	w.err = cause
+	w.late = nil
+	if w.appendControl(opClose, payload) != nil {
+		return
+	}
+	w.c.life.move(closeFrameSent)
+	w.wake()
+	switch {
+	case !w.free(): // its owner does not leave it stranded
+	case w.c.r.raw != nil:
+		w.flushRaw()
+	default:
+		w.arm()
+	}
+}
+
+// sendClose sends the close frame, behind all that was written before, and takes no frame after it. A second one is
+// not sent: then it waits until the first is out, and returns an error. It does not heed the application's deadline:
+// ctx bounds it.
+func (w *sender) sendClose(ctx context.Context, payload []byte) error {
+	cause := w.c.life.reason() // there is one by now
+	w.watch.setDeadline(w.c.conn, time.Time{})
+	w.mu.Lock()
+	if w.err != nil {
+		err := w.err
+		for w.half.closed && (w.owned || len(w.buf) > 0) {
+			if err := w.wait(ctx); err != nil {
+				return err
+			}
+		}
+		w.mu.Unlock()
+		return err
+	}
+	w.err = cause
+	w.late = nil
+	if err := w.appendControl(opClose, payload); err != nil {
+		w.mu.Unlock()
+		return err
+	}
+	w.c.life.move(closeFrameSent)
+	w.wake()
+	for w.owned {
+		if err := w.waitForWire(ctx); err != nil {
+			return err
+		}
+	}
+	if len(w.buf) == 0 { // somebody took it along, or the transport broke: its reader learns why
+		w.mu.Unlock()
+		return nil
+	}
+	out := w.take()
+	w.mu.Unlock()
+	return w.write(ctx, out, &outgoing{own: -1})
+}
