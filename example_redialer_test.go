@@ -107,6 +107,31 @@ func ExampleRedialer_resume() {
 
 func freshToken() string { return "secret" }
 
+// A program on a phone gives up an attempt soon, comes back soon, and does not stay away for as long as a server may
+// ask for.
+func ExampleRedialer_times() {
+	s := httptest.NewServer(websocket.Handler(greet, nil))
+	defer s.Close()
+	r := &websocket.Redialer{
+		URL:           s.URL,
+		DialTimeout:   5 * time.Second,
+		BaseDelay:     100 * time.Millisecond,
+		MaxDelay:      10 * time.Second,
+		StableAfter:   time.Minute,
+		MaxRetryAfter: 30 * time.Second,
+	}
+	err := r.Run(context.Background(), func(ctx context.Context, c *websocket.Conn) error {
+		_, data, err := c.Read(ctx)
+		fmt.Printf("%s\n", data)
+		c.Close(websocket.StatusNormalClosure, "")
+		return err
+	})
+	fmt.Println(err)
+	// Output:
+	// hello
+	// <nil>
+}
+
 // What is final is the application's to say. Here the server's own code 4001 is, besides what is by default.
 func ExampleIsFinal() {
 	server := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {

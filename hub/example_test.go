@@ -240,3 +240,35 @@ func ExamplePosition() {
 	// {"at":"9f3c01d2a4b5e677-42"} <nil>
 	// hub: "42": not a position (epoch-offset)
 }
+
+// A client chooses what it hears. Between topics it keeps its connection, and its place in the queue.
+func ExampleSubscriber_Unsubscribe() {
+	h := hub.New(nil)
+	url, stop := serve(func(c *websocket.Conn, r *http.Request) {
+		s := h.Join(c)
+		defer s.Leave()
+		for m, err := range c.Messages(r.Context()) {
+			if err != nil {
+				return
+			}
+			if topic, ok := strings.CutPrefix(string(m.Data), "-"); ok {
+				s.Unsubscribe(topic)
+			} else if s.Subscribe(r.Context(), topic) != nil {
+				return
+			}
+			s.Send(websocket.MessageText, fmt.Appendf(nil, "weather %d, sport %d", h.Subscribers("weather"), h.Subscribers("sport")))
+		}
+	})
+	defer stop()
+
+	c := dial(url)
+	defer c.CloseNow()
+	for _, order := range []string{"weather", "sport", "-weather"} {
+		c.Write(context.Background(), websocket.MessageText, []byte(order))
+		fmt.Println(read(c))
+	}
+	// Output:
+	// weather 1, sport 0
+	// weather 1, sport 1
+	// weather 0, sport 1
+}
