@@ -51,22 +51,26 @@ func (w *sender) gatherPong(payload []byte) {
 	w.late.n = copy(w.late.payload[:], payload)
 }
 
-// postClose is sendClose without any waiting: what the transport does not take at once is left to the flusher.
-func (w *sender) postClose(payload []byte) {
-	cause := w.c.life.reason() // there is one by now
-	w.watch.setDeadline(w.c.conn, time.Time{})
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil {
-		return
-	}
-	w.err = cause
-	w.late = nil
-	if w.appendControl(opClose, payload) != nil {
-		return
+// gatherClose appends the close frame to the gather buffer, behind all that was written before: no frame is taken after
+// it. There is a reason why the connection is over by now, and w.err is nil. The lock is held.
+func (w *sender) gatherClose(payload []byte) error {
+	w.err, w.late = w.c.life.reason(), nil
+	if err := w.appendControl(opClose, payload); err != nil {
+		return err
 	}
 	w.c.life.move(closeFrameSent)
 	w.wake()
+	return nil
+}
+
+// postClose is sendClose without any waiting: what the transport does not take at once is left to the flusher.
+func (w *sender) postClose(payload []byte) {
+	w.watch.setDeadline(w.c.conn, time.Time{})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil || w.gatherClose(payload) != nil {
+		return
+	}
 	switch {
 	case !w.free(): // its owner does not leave it stranded
 	case w.c.r.raw != nil:
@@ -80,7 +84,6 @@ func (w *sender) postClose(payload []byte) {
 // not sent: then it waits until the first is out, and returns an error. It does not heed the application's deadline:
 // ctx bounds it.
 func (w *sender) sendClose(ctx context.Context, payload []byte) error {
-	cause := w.c.life.reason() // there is one by now
 	w.watch.setDeadline(w.c.conn, time.Time{})
 	w.mu.Lock()
 	if w.err != nil {
@@ -93,14 +96,10 @@ func (w *sender) sendClose(ctx context.Context, payload []byte) error {
 		w.mu.Unlock()
 		return err
 	}
-	w.err = cause
-	w.late = nil
-	if err := w.appendControl(opClose, payload); err != nil {
+	if err := w.gatherClose(payload); err != nil {
 		w.mu.Unlock()
 		return err
 	}
-	w.c.life.move(closeFrameSent)
-	w.wake()
 	for w.owned {
 		if err := w.waitForWire(ctx); err != nil {
 			return err
