@@ -12,8 +12,8 @@ import (
 	"unsafe"
 )
 
-// StartPinned starts cmd on one CPU: a new process has the affinity of the thread that forks it.
-func StartPinned(cmd *exec.Cmd, cpu int) error {
+// startPinned starts cmd on one CPU: a new process has the affinity of the thread that forks it.
+func startPinned(cmd *exec.Cmd, cpu int) error {
 	errs := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine

@@ -16,8 +16,8 @@ func Run(j Job, hold func(Result)) (Result, error) { return Result{}, errLinuxOn
 // RunSwarm needs epoll.
 func RunSwarm(job Swarm) error { return errLinuxOnly }
 
-// StartPinned needs the affinities of Linux.
-func StartPinned(cmd *exec.Cmd, cpu int) error { return errLinuxOnly }
+// startPinned needs the affinities of Linux.
+func startPinned(cmd *exec.Cmd, cpu int) error { return errLinuxOnly }
 
 // CPUTime needs the CPU clocks of Linux.
 func CPUTime(pid int) (time.Duration, error) { return 0, errLinuxOnly }

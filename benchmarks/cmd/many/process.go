@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -19,12 +16,8 @@ const (
 	clientCPU = 1
 )
 
-// A process is a child that takes lines and answers each with a line of JSON. One goroutine at a time uses it.
-type process struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
-}
+// A process is a child that answers each line with a line of JSON. One goroutine at a time uses it.
+type process struct{ *load.Child }
 
 // startSelf starts this program in another role.
 func startSelf(cpu int, args ...string) (*process, error) {
@@ -32,39 +25,29 @@ func startSelf(cpu int, args ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, args...)
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
+	child, err := load.StartChild(cpu, self, args...)
 	if err != nil {
 		return nil, err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := load.StartPinned(cmd, cpu); err != nil {
-		return nil, err
-	}
-	return &process{cmd, in, bufio.NewReader(out)}, nil
+	return &process{child}, nil
 }
 
-func (p *process) pid() int { return p.cmd.Process.Pid }
+func (p *process) pid() int { return p.Cmd.Process.Pid }
 
 // stop ends the child, which ends with its input.
 func (p *process) stop() {
-	p.in.Close()
-	late := time.AfterFunc(20*time.Second, func() { p.cmd.Process.Kill() })
-	p.cmd.Wait()
+	p.In.Close()
+	late := time.AfterFunc(20*time.Second, func() { p.Cmd.Process.Kill() })
+	p.Cmd.Wait()
 	late.Stop()
 }
 
 // ask sends a line and returns the answer in v.
 func (p *process) ask(line string, v any) error {
-	if _, err := fmt.Fprintln(p.in, line); err != nil {
+	if _, err := fmt.Fprintln(p.In, line); err != nil {
 		return err
 	}
-	answer, err := p.out.ReadBytes('\n')
+	answer, err := p.Out.ReadBytes('\n')
 	if err != nil {
 		return fmt.Errorf("a process has ended: %w", err)
 	}
@@ -81,7 +64,7 @@ func startServer(addr string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	line, err := p.out.ReadString('\n')
+	line, err := p.Out.ReadString('\n')
 	if err != nil {
 		p.stop()
 		return nil, fmt.Errorf("a server did not start: %w", err)

@@ -106,10 +106,10 @@ func (r *run) kill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.clients {
-		c.cmd.Process.Kill()
+		c.Cmd.Process.Kill()
 	}
 	for _, s := range r.servers {
-		s.cmd.Process.Kill()
+		s.Cmd.Process.Kill()
 	}
 }
 

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"strings"
 
 	"github.com/seed70bc5565/websocket/benchmarks/load"
@@ -18,37 +15,23 @@ const (
 	loadCPU   = 1
 )
 
-// process is a child that takes lines and answers with lines.
-type process struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
-}
+// process is a server, or the load generator.
+type process struct{ *load.Child }
 
 func start(cpu int, name string, args ...string) (*process, error) {
-	cmd := exec.Command(name, args...)
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
+	child, err := load.StartChild(cpu, name, args...)
 	if err != nil {
 		return nil, err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := load.StartPinned(cmd, cpu); err != nil {
-		return nil, err
-	}
-	return &process{cmd, in, bufio.NewReader(out)}, nil
+	return &process{child}, nil
 }
 
-func (p *process) pid() int { return p.cmd.Process.Pid }
+func (p *process) pid() int { return p.Cmd.Process.Pid }
 
 // stop ends the child: both kinds end with their input.
 func (p *process) stop() {
-	p.in.Close()
-	p.cmd.Wait()
+	p.In.Close()
+	p.Cmd.Wait()
 }
 
 type server struct {
@@ -62,7 +45,7 @@ func startServer(bin string, args []string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	line, err := p.out.ReadString('\n')
+	line, err := p.Out.ReadString('\n')
 	if err != nil {
 		p.stop()
 		return nil, fmt.Errorf("the server did not start: %w", err)
@@ -72,10 +55,10 @@ func startServer(bin string, args []string) (*server, error) {
 
 // order has the server carry out one order.
 func (s *server) order(line string) error {
-	if _, err := fmt.Fprintln(s.in, line); err != nil {
+	if _, err := fmt.Fprintln(s.In, line); err != nil {
 		return err
 	}
-	answer, err := s.out.ReadString('\n')
+	answer, err := s.Out.ReadString('\n')
 	if err != nil {
 		return err
 	}
@@ -96,7 +79,7 @@ func startLoad(job load.Job) (*loader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := json.NewEncoder(p.in).Encode(job); err != nil {
+	if err := json.NewEncoder(p.In).Encode(job); err != nil {
 		p.stop()
 		return nil, err
 	}
@@ -105,7 +88,7 @@ func startLoad(job load.Job) (*loader, error) {
 
 func (l *loader) result() (load.Result, error) {
 	var r load.Result
-	line, err := l.out.ReadBytes('\n')
+	line, err := l.Out.ReadBytes('\n')
 	if err != nil {
 		return r, fmt.Errorf("the load generator ended: %w", err)
 	}
