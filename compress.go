@@ -171,12 +171,18 @@ func (m *PreparedMessage) forWindow(bits int) []byte {
 // If ctx or the write deadline ends, or anything else fails, on the way, the messages before the one that failed are
 // sent, those behind it are not.
 func (c *Conn) WritePrepared(ctx context.Context, ms ...*PreparedMessage) error {
+	sent := false
+	defer func() {
+		if !sent {
+			c.w.flushSoon() // the messages before the one that failed
+		}
+	}()
 	for i, m := range ms {
 		if err := c.writePrepared(ctx, m, i < len(ms)-1); err != nil {
-			c.w.flushSoon() // the messages before it
 			return err
 		}
 	}
+	sent = true
 	return nil
 }
 

@@ -114,6 +114,7 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 	for {
 		if w.err != nil {
 			err := w.err
+			w.armIfFree() // the owner of the wire may have left to this writer what has gathered, the close frame too
 			w.mu.Unlock()
 			return nil, err
 		}

@@ -69,18 +69,23 @@ func (w *sender) wait(ctx context.Context) error {
 	}
 }
 
-// waitForWire is wait for one who wants the wire itself.
+// waitForWire is wait for one who wants the wire itself. While it waits the owner of the wire leaves to it what has
+// gathered, so if it gives up, it sees to that.
 func (w *sender) waitForWire(ctx context.Context) error {
 	w.wanted++
-	err := w.wait(ctx)
-	if err == nil {
+	locked := false
+	defer func() { // ctx is the application's, and may panic
+		if locked {
+			w.wanted--
+			return
+		}
+		w.mu.Lock()
 		w.wanted--
-		return nil
-	}
-	w.mu.Lock()
-	w.wanted--
-	w.leave()
-	w.mu.Unlock()
+		w.leave()
+		w.mu.Unlock()
+	}()
+	err := w.wait(ctx)
+	locked = err == nil
 	return err
 }
 

@@ -13,6 +13,12 @@ import (
 
 // write writes out, which its caller took and which f is a part of, and leaves the wire.
 func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
+	returned := false
+	defer func() {
+		if !returned {
+			w.panicked()
+		}
+	}()
 	if f.own < 0 {
 		w.watch.beginOwn(w.c.conn, ctx)
 	} else {
@@ -25,6 +31,7 @@ func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 	} else {
 		n, err = w.c.conn.Write(out)
 	}
+	returned = true
 	if err != nil {
 		return w.cut(ctx, out, n, f, err)
 	}
@@ -34,6 +41,13 @@ func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 	w.leave()
 	w.mu.Unlock()
 	return nil
+}
+
+// panicked is called while the application's context or transport panics under the owner of the wire. How much of what
+// was to be written is out is not known: the connection is over.
+func (w *sender) panicked() {
+	w.halt(errWritePanicked)
+	w.c.end(errWritePanicked)
 }
 
 // writeLong is write's part for payloads that were not gathered, and for transports that need care. It returns the

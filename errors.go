@@ -168,13 +168,14 @@ func closeCode(err error) (code StatusCode, reason string, ok bool) {
 
 // Errors of this side's own making.
 var (
-	errCloseSent    = errors.New("the close frame is already sent")
-	errClosed       = fmt.Errorf("websocket: the connection is closed: %w", net.ErrClosed)
-	errAbruptEnd    = fmt.Errorf("the connection ended without a close frame: %w", io.ErrUnexpectedEOF)
-	errMidMessage   = fmt.Errorf("the connection ended inside a message: %w", io.ErrUnexpectedEOF)
-	errDeadPeer     = fmt.Errorf("websocket: the connection is over: %w", ErrPongTimeout)
-	errTakesNothing = deadPeerError("websocket: the connection is over: the peer sends pings, but takes no pongs")
-	errStaleReader  = errors.New("the reader's message was left for a later one")
+	errCloseSent     = errors.New("the close frame is already sent")
+	errClosed        = fmt.Errorf("websocket: the connection is closed: %w", net.ErrClosed)
+	errAbruptEnd     = fmt.Errorf("the connection ended without a close frame: %w", io.ErrUnexpectedEOF)
+	errMidMessage    = fmt.Errorf("the connection ended inside a message: %w", io.ErrUnexpectedEOF)
+	errDeadPeer      = fmt.Errorf("websocket: the connection is over: %w", ErrPongTimeout)
+	errTakesNothing  = deadPeerError("websocket: the connection is over: the peer sends pings, but takes no pongs")
+	errWritePanicked = fmt.Errorf("websocket: the connection is over: a write of the transport panicked: %w", net.ErrClosed)
+	errStaleReader   = errors.New("the reader's message was left for a later one")
 )
 
 // A deadPeerError is why the heartbeat gave up a peer that pings.
