@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed70bc5565/websocket/internal/bridge"
 )
 
 // MessageType is the type of a message (RFC 6455, section 5.6).
@@ -96,6 +98,7 @@ type Conn struct {
 	closeTimeout time.Duration                                  // immutable
 	onPing       func(ctx context.Context, payload []byte) bool // immutable
 	onPong       func(ctx context.Context, payload []byte)      // immutable
+	door         bridge.Handler                                 // of package gorilla; nil, or set before anybody reads
 }
 
 // newConn starts a connection after its opening handshake.

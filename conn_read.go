@@ -118,6 +118,9 @@ func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 
 // control deals with a control frame (section 5.5). payload is in the read buffer.
 func (c *Conn) control(ctx context.Context, op opcode, payload []byte) error {
+	if c.door != nil {
+		return c.doorControl(ctx, op, payload)
+	}
 	switch op {
 	case opPing:
 		answer := true
@@ -140,6 +143,31 @@ func (c *Conn) control(ctx context.Context, op opcode, payload []byte) error {
 		return c.peerClosed(ctx, ce)
 	}
 	return nil
+}
+
+// doorControl is control for a Conn whose control frames go to a handler.
+func (c *Conn) doorControl(ctx context.Context, op opcode, payload []byte) (err error) {
+	switch op {
+	case opPing:
+		answer := false
+		c.callBack(func() { answer, err = c.door.Ping(payload) })
+		if answer && err == nil {
+			c.w.gatherPong(payload)
+			c.r.ponged = true
+		}
+	case opPong:
+		if c.pong(payload) {
+			c.callBack(func() { err = c.door.Pong(payload) })
+		}
+	case opClose:
+		ce, bad := parseClosePayload(payload)
+		if bad != nil {
+			return c.fail(ctx, bad)
+		}
+		c.life.move(closeFrameReceived)
+		c.callBack(func() { err = c.door.Close(int(ce.Code), ce.Reason) })
+	}
+	return err
 }
 
 // callBack calls the application, which may panic. Then the reader's turn is given back here: those who took it do

@@ -79,6 +79,7 @@ type outgoing struct {
 	rsv     byte
 	stream  bool   // a part of the message of the messageWriter that is open
 	more    bool   // its sender sends another at once: that one takes it along
+	direct  bool   // a control frame that its sender wants to see out: see bridged.WriteControl
 	payload []byte // the sender's
 
 	// What admit found, for the owner of the wire:
@@ -108,7 +109,7 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 	if w.half.client { // never changes, so it may be read without the lock
 		f.key = newMaskingKey()
 	}
-	f.long = len(f.payload) > gatherMax
+	f.long = f.direct || len(f.payload) > gatherMax
 	yielded := false
 	w.mu.Lock()
 	for {
@@ -129,7 +130,7 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 			if !w.owned {
 				break
 			}
-			if err := w.waitForWire(ctx); err != nil {
+			if err := w.waitForWire(ctx, f.direct); err != nil {
 				return nil, err
 			}
 			continue

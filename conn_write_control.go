@@ -101,7 +101,7 @@ func (w *sender) sendClose(ctx context.Context, payload []byte) error {
 		return err
 	}
 	for w.owned {
-		if err := w.waitForWire(ctx); err != nil {
+		if err := w.waitForWire(ctx, false); err != nil {
 			return err
 		}
 	}

@@ -46,6 +46,11 @@ func (w *sender) free() bool { return !w.owned && w.wanted == 0 }
 // wait waits until something has changed, ctx ends or the write deadline passes. The lock is held when it is called,
 // and when it returns nil.
 func (w *sender) wait(ctx context.Context) error {
+	return w.waitUntil(ctx, w.watch.applicationDeadline())
+}
+
+// waitUntil is wait with a deadline in place of the application's; the zero time means never.
+func (w *sender) waitUntil(ctx context.Context, deadline time.Time) error {
 	if w.changed == nil {
 		w.changed = make(chan struct{})
 	}
@@ -53,7 +58,7 @@ func (w *sender) wait(ctx context.Context) error {
 	w.armIfFree() // what others left to this writer, or it to its next frame, need not wait with it
 	w.mu.Unlock()
 	var timeout <-chan time.Time
-	if deadline := w.watch.applicationDeadline(); !deadline.IsZero() {
+	if !deadline.IsZero() {
 		timer := time.NewTimer(time.Until(deadline))
 		defer timer.Stop()
 		timeout = timer.C
@@ -70,8 +75,9 @@ func (w *sender) wait(ctx context.Context) error {
 }
 
 // waitForWire is wait for one who wants the wire itself. While it waits the owner of the wire leaves to it what has
-// gathered, so if it gives up, it sees to that.
-func (w *sender) waitForWire(ctx context.Context) error {
+// gathered, so if it gives up, it sees to that. The
+// application's deadline does not concern it if apart is set.
+func (w *sender) waitForWire(ctx context.Context, apart bool) error {
 	w.wanted++
 	locked := false
 	defer func() { // ctx is the application's, and may panic
@@ -84,7 +90,11 @@ func (w *sender) waitForWire(ctx context.Context) error {
 		w.leave()
 		w.mu.Unlock()
 	}()
-	err := w.wait(ctx)
+	var deadline time.Time
+	if !apart {
+		deadline = w.watch.applicationDeadline()
+	}
+	err := w.waitUntil(ctx, deadline)
 	locked = err == nil
 	return err
 }

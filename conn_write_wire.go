@@ -19,7 +19,7 @@ func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 			w.panicked()
 		}
 	}()
-	if f.own < 0 {
+	if f.own < 0 || f.direct {
 		w.watch.beginOwn(w.c.conn, ctx)
 	} else {
 		w.watch.begin(w.c.conn, ctx)
@@ -54,7 +54,7 @@ func (w *sender) panicked() {
 // buffer in place of out.
 func (w *sender) writeLong(ctx context.Context, out []byte, f *outgoing) (n int, buf []byte, err error) {
 	switch {
-	case w.fragile && f.own >= 0 && w.tooLate(ctx):
+	case w.fragile && f.own >= 0 && (ctx.Err() != nil || !f.direct && w.tooLate()):
 		f.untried = true
 		return 0, out, os.ErrDeadlineExceeded
 	case !f.long:
@@ -112,10 +112,10 @@ func (w *sender) writeChunks(out, rest []byte, key uint32) (n int, buf []byte, e
 	}
 }
 
-// tooLate reports whether ctx has ended or the application's deadline has passed.
-func (w *sender) tooLate(ctx context.Context) bool {
+// tooLate reports whether the application's deadline has passed.
+func (w *sender) tooLate() bool {
 	deadline := w.watch.applicationDeadline()
-	return ctx.Err() != nil || !deadline.IsZero() && !time.Now().Before(deadline)
+	return !deadline.IsZero() && !time.Now().Before(deadline)
 }
 
 // cut deals with a write that ended after n bytes with err.

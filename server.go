@@ -137,7 +137,7 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 		onPing:           opts.OnPingReceived,
 		onPong:           opts.OnPongReceived,
 	}
-	if err := writeResponse(conn, appendResponse(availableBuffer(buffers), up, w.Header())); err != nil {
+	if err := writeResponse(conn, appendResponse(availableBuffer(buffers), up, w.Header()), responseTimeout); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("websocket: sending the handshake: %w", err)
 	}
@@ -168,11 +168,11 @@ func availableBuffer(buffers *bufio.ReadWriter) []byte {
 	return buffers.Writer.AvailableBuffer()
 }
 
-// writeResponse sends the handshake, with one write. The deadlines that the HTTP server has set do not concern the
+// writeResponse sends the handshake, with one write, within timeout. The deadlines that the HTTP server has set do not concern the
 // connection: there are none when it returns. A conn without deadlines is no reason to fail.
-func writeResponse(conn net.Conn, response []byte) error {
+func writeResponse(conn net.Conn, response []byte, timeout time.Duration) error {
 	_ = conn.SetReadDeadline(time.Time{})
-	_ = conn.SetWriteDeadline(time.Now().Add(responseTimeout))
+	_ = conn.SetWriteDeadline(time.Now().Add(timeout))
 	_, err := conn.Write(response)
 	_ = conn.SetWriteDeadline(time.Time{})
 	return err

@@ -8,12 +8,17 @@ import (
 	"os"
 	"reflect"
 	"time"
+
+	"github.com/seed70bc5565/websocket/internal/bridge"
 )
 
 // takeConn returns the connection behind the body of a 101 response, with what the HTTP client has read from it
 // beyond the response. conn is the one that the client said it uses, or nil. If body is not known to be conn and
 // nothing else, the connection is one through body.
 func takeConn(body io.ReadWriteCloser, conn net.Conn) (net.Conn, []byte) {
+	if b, ok := body.(*bridge.Body); ok {
+		return b.Conn, b.Received
+	}
 	if conn == nil {
 		return newBodyConn(body, unknownAddr{}, unknownAddr{}), nil
 	}

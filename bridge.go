@@ -1,0 +1,126 @@
+package websocket
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/seed70bc5565/websocket/internal/bridge"
+)
+
+// What the package gorilla needs beyond the public API.
+
+var _ = bridge.Provide(bridge.Root{
+	Of:    func(c any) bridge.Conn { return (*bridged)(c.(*Conn)) },
+	Check: bridgeCheck,
+})
+
+// bridged is a Conn as the package gorilla sees it.
+type bridged Conn
+
+func (b *bridged) Transport() net.Conn     { return b.conn }
+func (b *bridged) Handle(h bridge.Handler) { b.door = h }
+func (b *bridged) Deflates() bool          { return b.deflate != nil }
+
+func (b *bridged) WriteControl(op byte, payload []byte, deadline time.Time) error {
+	c := (*Conn)(b)
+	if opcode(op) == opClose {
+		if _, err := parseClosePayload(payload); err != nil {
+			return fmt.Errorf("websocket: invalid close frame: %w", err)
+		}
+	}
+	ctx := context.Background()
+	if !deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	err := c.w.send(ctx, &outgoing{op: opcode(op), fin: true, direct: true, payload: payload})
+	if err == nil && opcode(op) == opClose {
+		c.life.move(closeFrameSent)
+		c.w.mu.Lock()
+		if c.w.err == nil {
+			c.w.err = errClosed
+		}
+		c.w.wake() // nothing that waits can be sent any more
+		c.w.mu.Unlock()
+	}
+	return err
+}
+
+func (b *bridged) Writer(typ int, compress bool) (io.WriteCloser, error) {
+	c := (*Conn)(b)
+	op, err := MessageType(typ).opcode()
+	if err != nil {
+		return nil, err
+	}
+	m := &messageWriter{c: c, ctx: context.Background(), op: op}
+	if compress {
+		m.z = c.deflate
+	}
+	if err := m.open(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// drainTime bounds Drain.
+const drainTime = 10 * time.Millisecond
+
+func (b *bridged) Drain() {
+	w := &b.w
+	w.mu.Lock()
+	if w.err != nil || len(w.buf) == 0 && !w.owned {
+		w.mu.Unlock()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	for w.err == nil && (len(w.buf) > 0 || w.owned) {
+		if w.waitUntil(ctx, time.Time{}) != nil {
+			return
+		}
+	}
+	w.mu.Unlock()
+}
+
+// A bridgeHandshake is a request that was accepted.
+type bridgeHandshake struct{ up upgrade }
+
+func bridgeCheck(r *http.Request, compress bool) (bridge.Handshake, int, string) {
+	opts := AcceptOptions{InsecureSkipVerify: true}
+	if compress {
+		opts.CompressionMode = CompressionNoContextTakeover
+	}
+	up, no := checkRequest(r, &opts)
+	if no != nil {
+		return nil, no.status, no.reason
+	}
+	return &bridgeHandshake{up}, 0, ""
+}
+
+func (h *bridgeHandshake) Respond(conn net.Conn, buffers *bufio.ReadWriter, subprotocol string, header http.Header, timeout time.Duration) (any, error) {
+	h.up.subprotocol = subprotocol
+	if subprotocol != "" && !isToken(subprotocol) {
+		return nil, fmt.Errorf("websocket: the subprotocol %s is not a token", quote(subprotocol))
+	}
+	if timeout <= 0 {
+		timeout = responseTimeout
+	}
+	cfg := &connConfig{
+		transport:    conn,
+		received:     takeBuffered(buffers),
+		subprotocol:  subprotocol,
+		deflate:      h.up.deflate,
+		readLimit:    -1,
+		pingInterval: -1,
+	}
+	if err := writeResponse(conn, appendResponse(availableBuffer(buffers), h.up, header), timeout); err != nil {
+		return nil, fmt.Errorf("websocket: sending the handshake: %w", err)
+	}
+	return cfg.start(), nil
+}

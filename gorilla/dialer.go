@@ -1,0 +1,362 @@
+package websocket
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	native "github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/internal/bridge"
+)
+
+// A Dialer opens connections to servers. The zero value is ready to use; a nil
+// pointer is [DefaultDialer]'s settings. Its methods may be called concurrently.
+type Dialer struct {
+	// NetDial opens network connections. Default: [net.Dial].
+	NetDial func(network, addr string) (net.Conn, error)
+
+	// NetDialContext comes before NetDial.
+	NetDialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// NetDialTLSContext opens the connections of wss URLs, the handshake of TLS
+	// included. It comes before the other two, and TLSClientConfig is then not
+	// used.
+	NetDialTLSContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Proxy returns the proxy for a request: its URL has the scheme http, https,
+	// socks5 or socks5h. nil means none. HTTP proxies are asked with CONNECT, for
+	// ws URLs too.
+	Proxy func(*http.Request) (*url.URL, error)
+
+	// TLSClientConfig is the configuration of wss URLs. The connection speaks
+	// HTTP/1.1, whatever NextProtos says.
+	TLSClientConfig *tls.Config
+
+	// HandshakeTimeout bounds everything that Dial does. Zero means no limit.
+	HandshakeTimeout time.Duration
+
+	// ReadBufferSize is accepted and not needed. WriteBufferSize is how many
+	// bytes a writer of [Conn.NextWriter] gathers before it sends a fragment.
+	// Default: 4096.
+	ReadBufferSize, WriteBufferSize int
+
+	// WriteBufferPool is accepted and not needed: an idle connection has no
+	// buffer.
+	WriteBufferPool BufferPool
+
+	// Subprotocols are those to offer, in order of preference.
+	Subprotocols []string
+
+	// EnableCompression offers compression without context takeover (RFC 7692).
+	EnableCompression bool
+
+	// Jar holds the cookies to send, and takes those of the response.
+	Jar http.CookieJar
+}
+
+// DefaultDialer uses the proxy that the environment names, and gives a
+// handshake 45 seconds.
+var DefaultDialer = &Dialer{
+	Proxy:            http.ProxyFromEnvironment,
+	HandshakeTimeout: 45 * time.Second,
+}
+
+var errMalformedURL = errors.New("malformed ws or wss URL")
+
+// Dial is [Dialer.DialContext] without a context.
+func (d *Dialer) Dial(urlStr string, requestHeader http.Header) (*Conn, *http.Response, error) {
+	return d.DialContext(context.Background(), urlStr, requestHeader)
+}
+
+// DialContext opens a connection to urlStr, whose scheme is ws or wss.
+// requestHeader holds more fields for the request, such as Origin, Cookie and
+// Host, and Sec-WebSocket-Protocol if Subprotocols is empty. ctx bounds the
+// handshake.
+//
+// If the server does not accept the handshake, the error is [ErrBadHandshake],
+// and the response holds up to 1024 bytes of its body. The body need not be
+// closed. Redirects are not followed.
+func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader http.Header) (*Conn, *http.Response, error) {
+	if d == nil {
+		d = &Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: 45 * time.Second}
+	}
+	target, err := parseURL(urlStr)
+	if err != nil {
+		return nil, nil, err
+	}
+	opts, err := d.options(requestHeader)
+	if err != nil {
+		return nil, nil, err
+	}
+	if d.HandshakeTimeout != 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.HandshakeTimeout)
+		defer cancel()
+	}
+	trip := &roundTripper{d: d, ctx: ctx}
+	opts.HTTPClient = &http.Client{
+		Transport:     trip,
+		Jar:           d.Jar,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	ws, resp, err := native.Dial(ctx, target, opts)
+	if err == nil {
+		return newConn(ws, d.WriteBufferSize), resp, nil
+	}
+	return nil, resp, trip.failed(resp, err)
+}
+
+// parseURL checks a URL and returns the form that the root package takes: a
+// fragment is not sent, and what must not stand in a query is escaped.
+func parseURL(s string) (string, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return "", err
+	}
+	if u.Scheme != "ws" && u.Scheme != "wss" || u.User != nil {
+		return "", errMalformedURL
+	}
+	u.Fragment, u.RawFragment = "", ""
+	var query strings.Builder
+	for _, b := range []byte(u.RawQuery) {
+		if b <= ' ' || b >= 0x7f {
+			fmt.Fprintf(&query, "%%%02X", b)
+		} else {
+			query.WriteByte(b)
+		}
+	}
+	u.RawQuery = query.String()
+	return u.String(), nil
+}
+
+// options returns the options of the root package.
+func (d *Dialer) options(requestHeader http.Header) (*native.DialOptions, error) {
+	opts := &native.DialOptions{
+		HTTPHeader:   make(http.Header, len(requestHeader)),
+		Subprotocols: d.Subprotocols,
+		ReadLimit:    -1,
+		PingInterval: -1,
+	}
+	if d.EnableCompression {
+		opts.CompressionMode = native.CompressionNoContextTakeover
+	}
+	for name, values := range requestHeader {
+		switch key := http.CanonicalHeaderKey(name); key {
+		case "Host":
+			if len(values) > 0 {
+				opts.Host = values[0]
+			}
+		case "Sec-Websocket-Protocol":
+			if len(d.Subprotocols) > 0 {
+				return nil, errors.New("websocket: duplicate header not allowed: " + name)
+			}
+			opts.Subprotocols = nil
+			for _, line := range values {
+				opts.Subprotocols = appendList(opts.Subprotocols, line)
+			}
+		case "Upgrade", "Connection", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Extensions":
+			return nil, errors.New("websocket: duplicate header not allowed: " + name)
+		default:
+			opts.HTTPHeader[name] = values
+		}
+	}
+	return opts, nil
+}
+
+// NewClient opens a connection to u over netConn, which is closed if that
+// fails. See [Dialer.DialContext].
+//
+// Deprecated: use a [Dialer].
+func NewClient(netConn net.Conn, u *url.URL, requestHeader http.Header, readBufSize, writeBufSize int) (c *Conn, response *http.Response, err error) {
+	d := Dialer{
+		ReadBufferSize:  readBufSize,
+		WriteBufferSize: writeBufSize,
+		NetDial:         func(string, string) (net.Conn, error) { return netConn, nil },
+	}
+	return d.Dial(u.String(), requestHeader)
+}
+
+// A roundTripper makes the one request of a handshake, on a connection that it
+// opens as the Dialer says.
+type roundTripper struct {
+	d   *Dialer
+	ctx context.Context // the caller's, with its deadline
+	err error           // what RoundTrip returned
+}
+
+// failed returns the error of Dial for err, which the root package returned.
+func (t *roundTripper) failed(resp *http.Response, err error) error {
+	switch {
+	case t.err != nil:
+		return t.err
+	case resp == nil && isTimeout(err):
+		return &timeoutError{err.Error(), err}
+	case resp == nil:
+		return err
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		return fmt.Errorf("%w: %w", ErrBadHandshake, err) // the status does not tell what is wrong
+	}
+	return ErrBadHandshake
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.roundTrip(req)
+	if err != nil && t.ctx.Err() != nil && !isTimeout(err) {
+		err = t.ctx.Err()
+	}
+	t.err = err
+	return resp, err
+}
+
+func (t *roundTripper) roundTrip(req *http.Request) (*http.Response, error) {
+	trace := httptrace.ContextClientTrace(req.Context())
+	if trace == nil {
+		trace = &httptrace.ClientTrace{}
+	}
+	conn, err := t.connect(req, trace)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(req.Context(), func() { conn.Close() }) // it ends with t.ctx, or when the body takes too long
+	resp, received, err := exchange(conn, req, trace)
+	if err != nil {
+		stop()
+		conn.Close()
+		return nil, t.explain(err)
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		resp.Body = &refusedBody{resp.Body, conn, stop}
+		return resp, nil
+	}
+	if !stop() {
+		conn.Close()
+		return nil, req.Context().Err()
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	resp.Body = &bridge.Body{Conn: conn, Received: received}
+	return resp, nil
+}
+
+// connect opens the connection for req: through a proxy, and with TLS, if need
+// be.
+func (t *roundTripper) connect(req *http.Request, trace *httptrace.ClientTrace) (net.Conn, error) {
+	addr := hostPort(req.URL)
+	if trace.GetConn != nil {
+		trace.GetConn(addr)
+	}
+	conn, err := t.dial(req, addr)
+	if err != nil {
+		return nil, err
+	}
+	if trace.GotConn != nil {
+		trace.GotConn(httptrace.GotConnInfo{Conn: conn})
+	}
+	if req.URL.Scheme != "https" || t.d.NetDialTLSContext != nil {
+		return conn, nil
+	}
+	secure := tls.Client(conn, t.tlsConfig(req.URL.Hostname()))
+	if trace.TLSHandshakeStart != nil {
+		trace.TLSHandshakeStart()
+	}
+	err = secure.HandshakeContext(t.ctx)
+	if trace.TLSHandshakeDone != nil {
+		trace.TLSHandshakeDone(secure.ConnectionState(), err)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+// tlsConfig returns the configuration for host. WebSocket over HTTP/2 is not
+// spoken: it must not be negotiated.
+func (t *roundTripper) tlsConfig(host string) *tls.Config {
+	cfg := &tls.Config{}
+	if t.d.TLSClientConfig != nil {
+		cfg = t.d.TLSClientConfig.Clone()
+	}
+	if cfg.ServerName == "" {
+		cfg.ServerName = host
+	}
+	if slices.Contains(cfg.NextProtos, "h2") {
+		cfg.NextProtos = []string{"http/1.1"}
+	}
+	return cfg
+}
+
+// exchange sends req on conn and reads the response. received is what has been
+// read behind a 101.
+func exchange(conn net.Conn, req *http.Request, trace *httptrace.ClientTrace) (resp *http.Response, received []byte, err error) {
+	if err := req.Write(conn); err != nil {
+		return nil, nil, err
+	}
+	br := bufio.NewReader(conn)
+	if trace.GotFirstResponseByte != nil {
+		if _, err := br.Peek(1); err == nil {
+			trace.GotFirstResponseByte()
+		}
+	}
+	for range 6 { // responses of 1xx may come first
+		if resp, err = http.ReadResponse(br, req); err != nil {
+			return nil, nil, err
+		}
+		if resp.StatusCode == http.StatusSwitchingProtocols {
+			received, _ = br.Peek(br.Buffered()) // cannot fail
+			return resp, append([]byte(nil), received...), nil
+		}
+		if resp.StatusCode >= 200 {
+			return resp, nil, nil
+		}
+	}
+	return nil, nil, errors.New("websocket: too many responses of 1xx")
+}
+
+// explain adds to err what may have caused it.
+func (t *roundTripper) explain(err error) error {
+	if cfg := t.d.TLSClientConfig; cfg != nil && !isTimeout(err) {
+		for _, proto := range cfg.NextProtos {
+			if proto != "http/1.1" && proto != "h2" {
+				return fmt.Errorf("websocket: TLSClientConfig.NextProtos has %q, which is not spoken here: %w", proto, err)
+			}
+		}
+	}
+	return err
+}
+
+// A refusedBody is the body of a response that is no 101. It ends the
+// connection.
+type refusedBody struct {
+	io.ReadCloser
+	conn net.Conn
+	stop func() bool
+}
+
+func (b *refusedBody) Close() error {
+	b.stop()
+	b.conn.Close() // first: the body would else read to its end
+	return b.ReadCloser.Close()
+}
+
+// hostPort returns the address of a URL's host.
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}

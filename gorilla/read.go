@@ -1,0 +1,148 @@
+package websocket
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"strings"
+)
+
+// background bounds nothing: deadlines are those of the connection.
+var background = context.Background()
+
+// ReadMessage reads one message. p is the caller's.
+//
+// An error says why the connection is over, and comes again with each later
+// call: a *[CloseError], [ErrReadLimit], the error of a handler or of the
+// transport. Only after the read deadline can reading go on (see
+// [Conn.SetReadDeadline]).
+func (c *Conn) ReadMessage() (messageType int, p []byte, err error) {
+	if err := c.beginRead(); err != nil {
+		return noMessage, nil, err
+	}
+	typ, p, err := c.ws.Read(background)
+	if err != nil {
+		return noMessage, nil, c.readFailed(err)
+	}
+	return int(typ), p, nil
+}
+
+// NextReader waits for a message and returns a reader of its content, which
+// returns [io.EOF] at its end. It discards what is left of the message before:
+// the reader of that one is at its end from then on.
+//
+// Errors are those of [Conn.ReadMessage].
+func (c *Conn) NextReader() (messageType int, r io.Reader, err error) {
+	if err := c.beginRead(); err != nil {
+		return noMessage, nil, err
+	}
+	typ, nr, err := c.ws.Reader(background)
+	if err != nil {
+		return noMessage, nil, c.readFailed(err)
+	}
+	m := &messageReader{c, nr}
+	c.reader.Store(m)
+	return int(typ), m, nil
+}
+
+// beginRead ends the reader of the message before, and returns why reads fail.
+func (c *Conn) beginRead() error {
+	c.endReader()
+	if f := c.failed.Load(); f != nil {
+		return f.err
+	}
+	return nil
+}
+
+// endReader forgets the reader of NextReader. Most connections have none, and a
+// look costs less than a store.
+func (c *Conn) endReader() {
+	if c.reader.Load() != nil {
+		c.reader.Store(nil)
+	}
+}
+
+// readFailed returns what a read returns that failed with err.
+func (c *Conn) readFailed(err error) error {
+	if f := c.failed.Load(); f != nil {
+		return f.err // a handler's, or an earlier one
+	}
+	err, sticks := c.readError(err)
+	if sticks {
+		c.fail(err)
+		return c.failed.Load().err
+	}
+	return err
+}
+
+// A messageReader reads one message.
+type messageReader struct {
+	c *Conn
+	r io.Reader // of the native connection
+}
+
+func (m *messageReader) Read(p []byte) (int, error) {
+	if m.c.reader.Load() != m {
+		return 0, io.EOF
+	}
+	if f := m.c.failed.Load(); f != nil {
+		return 0, f.err
+	}
+	n, err := m.r.Read(p)
+	switch {
+	case err == nil:
+	case err == io.EOF:
+		m.c.reader.CompareAndSwap(m, nil)
+	default:
+		err = m.c.readFailed(err)
+	}
+	return n, err
+}
+
+// ReadJSON reads one message and decodes the JSON value that it begins with
+// into v, as [json.Decoder.Decode] does. What follows the value is discarded.
+func (c *Conn) ReadJSON(v interface{}) error {
+	_, r, err := c.NextReader()
+	if err != nil {
+		return err
+	}
+	err = json.NewDecoder(r).Decode(v)
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF // the message is empty
+	}
+	return err
+}
+
+// ReadJSON reads a message of c as JSON.
+//
+// Deprecated: use [Conn.ReadJSON].
+func ReadJSON(c *Conn, v interface{}) error { return c.ReadJSON(v) }
+
+// JoinMessages returns a reader of the content of all messages, each followed
+// by term. It is for one goroutine at a time. Its errors are those of
+// [Conn.NextReader].
+func JoinMessages(c *Conn, term string) io.Reader { return &joiner{c: c, term: term} }
+
+type joiner struct {
+	c    *Conn
+	term string
+	cur  io.Reader // of the message in progress and its end; nil: none
+}
+
+func (j *joiner) Read(p []byte) (int, error) {
+	if j.cur == nil {
+		_, r, err := j.c.NextReader()
+		if err != nil {
+			return 0, err
+		}
+		j.cur = r
+		if j.term != "" {
+			j.cur = io.MultiReader(r, strings.NewReader(j.term))
+		}
+	}
+	n, err := j.cur.Read(p)
+	if err == io.EOF {
+		j.cur, err = nil, nil
+	}
+	return n, err
+}
