@@ -106,7 +106,7 @@ func newConn(cfg connConfig) *Conn { return cfg.start() }
 
 func (cfg *connConfig) start() *Conn {
 	c := &Conn{
-		conn:         cfg.transport,
+		conn:         asStream(cfg.transport),
 		client:       cfg.client,
 		skipUTF8:     cfg.skipUTF8,
 		subprotocol:  cfg.subprotocol,
