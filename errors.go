@@ -48,6 +48,15 @@ func (e CloseError) Is(target error) bool {
 	return false
 }
 
+// As makes [errors.As] with a **CloseError true too. The pointer is to a copy of e.
+func (e CloseError) As(target any) bool {
+	p, ok := target.(**CloseError)
+	if ok {
+		*p = &e
+	}
+	return ok
+}
+
 // closedInside is a CloseError whose frame came before the message in progress was finished. It is no orderly end:
 // it matches io.ErrUnexpectedEOF in place of io.EOF.
 type closedInside struct{ ce CloseError }
@@ -57,11 +66,11 @@ func (e closedInside) Error() string { return e.ce.Error() + ", inside a message
 func (e closedInside) Is(target error) bool { return target == io.ErrUnexpectedEOF }
 
 func (e closedInside) As(target any) bool {
-	ce, ok := target.(*CloseError)
-	if ok {
+	if ce, ok := target.(*CloseError); ok {
 		*ce = e.ce
+		return true
 	}
-	return ok
+	return e.ce.As(target)
 }
 
 // CloseStatus returns the code of the close frame that err tells of: that of the [CloseError] in
