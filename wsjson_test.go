@@ -7,6 +7,7 @@ import (
 	"io"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/internal/netfake"
@@ -87,4 +88,21 @@ func TestJSONBad(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The context of a Read bounds what it does about a message that is not JSON.
+func TestJSONBadContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := jsonPair(t)
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		defer cancel()
+		p.WriteFrames(wstest.Frame{Fin: true, Op: wstest.Text, Payload: []byte("{")})
+		start := time.Now()
+		if err := wsjson.Read(ctx, c, new(point)); err == nil {
+			t.Error("Read of bad JSON succeeds")
+		}
+		if took := time.Since(start); took > 200*time.Millisecond {
+			t.Errorf("Read took %v, its context 200ms", took)
+		}
+	})
 }

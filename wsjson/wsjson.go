@@ -17,7 +17,10 @@ func Read(ctx context.Context, c *websocket.Conn, v any) error {
 		return fmt.Errorf("wsjson: %w", err)
 	}
 	if err := json.Unmarshal(data, v); err != nil {
+		// ctx bounds the wait for the peer's answer too.
+		stop := context.AfterFunc(ctx, func() { c.CloseNow() })
 		c.Close(websocket.StatusInvalidFramePayloadData, "message is not the expected JSON")
+		stop()
 		return fmt.Errorf("wsjson: unmarshal: %w", err)
 	}
 	return nil
