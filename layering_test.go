@@ -144,7 +144,7 @@ func TestLayers(t *testing.T) {
 		{"errors.go", "frame.go", "close.go", "utf8.go", "mask.go", "header.go", "options.go"},
 		{"protocol.go", "buffer.go", "buffer_poison.go", "deflate_params.go"},
 		{"conn.go"}, // with all conn_*.go, and the files that no other layer names
-		{"client.go", "server.go", "shutdown.go", "switched.go", "bridge.go"},
+		{"client.go", "plainhttp.go", "server.go", "shutdown.go", "switched.go", "bridge.go"},
 		{"redialer.go"},
 	}
 	level := map[string]int{}

@@ -179,27 +179,51 @@ func writeResponse(conn net.Conn, response []byte, timeout time.Duration) error 
 }
 
 // A Server is an [http.Handler] that upgrades every request it gets, and knows the connections that come of it. It is
-// made by [Handler]. All methods may be called concurrently.
+// made by [NewServer]. All methods may be called concurrently.
 type Server struct {
 	serve func(c *Conn, r *http.Request) // immutable
-	opts  AcceptOptions                  // immutable
+	opts  ServerOptions                  // immutable
 	live  connSet                        // has its own lock
 }
 
-// Handler returns an [http.Handler] that upgrades every request as [Accept] does, and then calls serve on a goroutine
-// of its own. A request that is refused has been answered, and serve is not called. Nor is it for a connection whose
-// handshake ends after the server was shut down: that is closed at once.
+// ServerOptions are the options of [NewServer]. A nil pointer and the zero
+// value hold the defaults. The struct is only read.
+type ServerOptions struct {
+	AcceptOptions // of each handshake
+
+	// Detach lets ServeHTTP return while the connection lives, behind routers
+	// and middleware too. It returns the context whose values serve finds in
+	// the context of its request. After nil, ServeHTTP stays. Default: see
+	// [Server.ServeHTTP].
+	//
+	// The goroutine of the request calls Detach, before the handshake is
+	// answered. A router or middleware may reuse what it put into the
+	// context of r as soon as ServeHTTP returns: the returned context must
+	// not lead to that. Copy what serve needs into [context.WithValue] of
+	// [context.Background]. Return the request's own context only where all
+	// that stands before the handler leaves its values alone.
+	//
+	// serve gets a copy of r with the new context. The copy shares the
+	// header and the URL of r.
+	Detach func(r *http.Request) context.Context
+}
+
+// NewServer returns a [Server] that upgrades every request as [Accept] does,
+// and then calls serve. A request that is refused has been answered, and serve
+// is not called. Nor is it called for a connection whose handshake ends after
+// the server was shut down: that connection is closed at once.
 //
-// ServeHTTP returns at once, so that net/http can let its buffers, and the stack of the goroutine that read the
-// request, go: an idle connection costs a fraction of what it costs in a handler that calls Accept and stays.
-//
-// The context of r has the values of the request's context, but lives as long as the connection:
-// [http.Server.Shutdown] and [http.Server.Close] leave connections that were taken over alone; [Server.Shutdown] and
-// [Server.Close] end them. The request is garbage when serve uses it no more. When serve returns, the connection is
-// closed with StatusNormalClosure if it is still open. A panic in serve closes it with StatusInternalError and is
-// reported as net/http reports the panic of a handler: with the ErrorLog of the http.Server, unless it is
+// The context of r has the values of the request's context, but lives as long
+// as the connection: [http.Server.Shutdown] and [http.Server.Close] leave
+// connections that were taken over alone; [Server.Shutdown] and [Server.Close]
+// end them. When serve returns, the connection is closed with
+// StatusNormalClosure if it is still open. A panic in serve closes it with
+// StatusInternalError and is reported as net/http reports the panic of a
+// handler: with the ErrorLog of the http.Server, unless it is
 // [http.ErrAbortHandler].
-func Handler(serve func(c *Conn, r *http.Request), opts *AcceptOptions) *Server {
+//
+// [Server.ServeHTTP] says on which goroutine serve runs.
+func NewServer(serve func(c *Conn, r *http.Request), opts *ServerOptions) *Server {
 	s := &Server{serve: serve}
 	if opts != nil {
 		s.opts = *opts
@@ -207,7 +231,27 @@ func Handler(serve func(c *Conn, r *http.Request), opts *AcceptOptions) *Server 
 	return s
 }
 
+// Handler is [NewServer] for a program that needs only AcceptOptions.
+func Handler(serve func(c *Conn, r *http.Request), opts *AcceptOptions) *Server {
+	if opts == nil {
+		return NewServer(serve, nil)
+	}
+	return NewServer(serve, &ServerOptions{AcceptOptions: *opts})
+}
+
 // ServeHTTP implements [http.Handler].
+//
+// Straight behind net/http, ServeHTTP returns at once, and a goroutine of its
+// own calls serve. net/http then frees its buffers and the stack of the
+// goroutine that read the request: an idle connection costs a third of one in
+// a handler that stays. Straight behind net/http means that the handler gets
+// the ResponseWriter of net/http, and a context without further values.
+// [http.ServeMux] and [http.StripPrefix] change neither.
+//
+// Behind everything else ServeHTTP calls serve, and returns when serve has
+// returned. A router, a logger or a framework may reuse what it put into the
+// context as soon as ServeHTTP returns: serve would see the values of another
+// request. ServerOptions.Detach has the low cost there too.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if no := s.live.reserve(s.opts.MaxConnections); no != nil {
 		_ = sendRefusal(w, r, no)
@@ -219,7 +263,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.live.release(nil)
 		}
 	}()
-	c, err := Accept(w, r, &s.opts)
+	values, returns := s.detach(w, r)
+	c, err := Accept(w, r, &s.opts.AcceptOptions)
 	if err != nil {
 		return // the client has been told
 	}
@@ -228,12 +273,29 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		go s.turnAway(c, ended)
 		return
 	}
-	ctx := r.Context()
-	server, _ := ctx.Value(http.ServerContextKey).(*http.Server)
-	go s.serveConn(c, r.WithContext(&connContext{request: ctx, c: c}), server)
+	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
+	r = r.WithContext(&connContext{values: values, c: c})
+	if !returns {
+		s.serveConn(c, r, server)
+		return
+	}
+	go s.serveConn(c, r, server)
 }
 
-// serveConn is the goroutine of a connection. Nothing but the call of serve may keep r, and the frames stay small:
+// detach returns the context whose values serve finds, and whether ServeHTTP
+// returns while serve runs.
+func (s *Server) detach(w http.ResponseWriter, r *http.Request) (values context.Context, returns bool) {
+	ctx := r.Context()
+	if s.opts.Detach == nil {
+		return ctx, isPlainHTTP(w, ctx)
+	}
+	if kept := s.opts.Detach(r); kept != nil {
+		return kept, true
+	}
+	return ctx, false
+}
+
+// serveConn runs for as long as the connection. Nothing but the call of serve may keep r, and the frames stay small:
 // this is the stack that idle connections pay for.
 func (s *Server) serveConn(c *Conn, r *http.Request, server *http.Server) {
 	defer s.finish(c, server)
@@ -241,10 +303,10 @@ func (s *Server) serveConn(c *Conn, r *http.Request, server *http.Server) {
 }
 
 // A connContext is the context of a request that has become a connection: it has the values of the request's, and
-// ends with the connection. What that takes is made when somebody wants it, for most connections do without.
+// ends with the connection. What that takes is made by the first call, because most connections do without.
 type connContext struct {
-	request context.Context
-	c       *Conn
+	values context.Context
+	c      *Conn
 
 	once sync.Once
 	ctx  context.Context // made by made
@@ -252,7 +314,7 @@ type connContext struct {
 
 func (x *connContext) made() context.Context {
 	x.once.Do(func() {
-		ctx, cancel := context.WithCancel(context.WithoutCancel(x.request))
+		ctx, cancel := context.WithCancel(context.WithoutCancel(x.values))
 		x.c.onEnd(cancel)
 		x.ctx = ctx
 	})

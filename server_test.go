@@ -486,7 +486,7 @@ func TestHandlerContext(t *testing.T) {
 	type key struct{}
 	returned := make(chan struct{})
 	result := make(chan error, 1)
-	h := Handler(func(c *Conn, r *http.Request) {
+	h := NewServer(func(c *Conn, r *http.Request) {
 		<-returned
 		ctx := r.Context()
 		if ctx.Value(key{}) != "value" || ctx.Value(http.ServerContextKey) == nil {
@@ -504,7 +504,7 @@ func TestHandlerContext(t *testing.T) {
 		go c.Read(context.Background()) // notices that the peer is gone
 		<-ctx.Done()
 		result <- ctx.Err()
-	}, nil)
+	}, &ServerOptions{Detach: (*http.Request).Context})
 	conn := rawServer(t, func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), key{}, "value"), time.Hour)
 		h.ServeHTTP(w, r.WithContext(ctx))
@@ -555,11 +555,20 @@ func TestHandlerCloseRead(t *testing.T) {
 }
 
 // While serve runs, nothing of net/http is kept; and once it has dropped the request, neither is that.
-func TestHandlerFreesMemory(t *testing.T) {
+func TestServeHTTPFreesMemory(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { testServeHTTPFreesMemory(t, false) })
+	t.Run("with Detach", func(t *testing.T) { testServeHTTPFreesMemory(t, true) })
+}
+
+func testServeHTTPFreesMemory(t *testing.T, wrapped bool) {
 	all := map[string]func() bool{}
 	returned := make(chan struct{})
 	result := make(chan string, 1)
-	h := Handler(func(c *Conn, r *http.Request) {
+	var opts ServerOptions
+	if wrapped {
+		opts.Detach = (*http.Request).Context
+	}
+	h := NewServer(func(c *Conn, r *http.Request) {
 		<-returned
 		p := weak.Make(r)
 		all["the request of serve"] = func() bool { return p.Value() != nil }
@@ -575,13 +584,17 @@ func TestHandlerFreesMemory(t *testing.T) {
 		}
 		result <- strings.Join(left, ", ")
 		c.Read(context.Background())
-	}, nil)
+	}, &opts)
 	conn := rawServer(t, func(w http.ResponseWriter, r *http.Request) {
-		ww := &hijackerOnly{w}
-		pw, pr := weak.Make(ww), weak.Make(r)
-		all["the ResponseWriter"] = func() bool { return pw.Value() != nil }
+		pr := weak.Make(r)
 		all["the request"] = func() bool { return pr.Value() != nil }
-		h.ServeHTTP(ww, r)
+		if wrapped {
+			ww := &hijackerOnly{w}
+			pw := weak.Make(ww)
+			all["the ResponseWriter"] = func() bool { return pw.Value() != nil }
+			w = ww
+		}
+		h.ServeHTTP(w, r)
 		close(returned)
 	})
 	wstest.NewPeer(t, conn, wstest.Client).ClientHandshake("/", "example.com")

@@ -27,6 +27,7 @@ func connect(t *testing.T, s *Server, buffer int) *wstest.Peer {
 	t.Cleanup(func() { far.Close() })
 	p := wstest.NewPeer(t, far, wstest.Client)
 	w := httptest.NewRecorder()
+	s.opts.Detach = (*http.Request).Context // ServeHTTP returns, as it does straight behind net/http
 	done := start(func() error {
 		s.ServeHTTP(&hijacker{ResponseWriter: w, conn: near}, request(t, goodRequest+"\n"))
 		return nil

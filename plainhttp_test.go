@@ -1,0 +1,261 @@
+package websocket
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A recycler is a router that reuses what it puts into the context of a
+// request, or into the ResponseWriter, for the next request.
+type recycler struct {
+	mu   sync.Mutex
+	free []*recycled
+	wrap func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request)
+	next http.Handler
+}
+
+type recycled struct {
+	http.ResponseWriter
+	room string
+}
+
+func (v *recycled) Unwrap() http.ResponseWriter { return v.ResponseWriter }
+
+type recycledKey struct{}
+
+func roomOf(r *http.Request) string {
+	if v, ok := r.Context().Value(recycledKey{}).(*recycled); ok {
+		return v.room
+	}
+	return ""
+}
+
+func (c *recycler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	v := &recycled{}
+	if n := len(c.free); n > 0 {
+		v, c.free = c.free[n-1], c.free[:n-1]
+	}
+	v.ResponseWriter, v.room = w, r.URL.Path
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		v.ResponseWriter, v.room = nil, ""
+		c.free = append(c.free, v)
+	}()
+	w, r = c.wrap(w, r, v)
+	c.next.ServeHTTP(w, r)
+}
+
+// What a router put into the context of a request is the request's as long as
+// serve runs, though the router reuses it when ServeHTTP returns.
+func TestServeHTTPRecycledContext(t *testing.T) {
+	type own struct{}
+	value := func(r *http.Request, v *recycled) context.Context {
+		return context.WithValue(r.Context(), recycledKey{}, v)
+	}
+	for _, tt := range []struct {
+		name string
+		wrap func(http.ResponseWriter, *http.Request, *recycled) (http.ResponseWriter, *http.Request)
+	}{
+		{"a value", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
+			return w, r.WithContext(value(r, v))
+		}},
+		{"a value below others", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
+			return w, r.WithContext(context.WithValue(value(r, v), own{}, 1))
+		}},
+		{"a value below WithCancel", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
+			ctx, cancel := context.WithCancel(value(r, v))
+			context.AfterFunc(r.Context(), cancel)
+			return w, r.WithContext(ctx)
+		}},
+		{"a value below WithTimeout", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
+			ctx, cancel := context.WithTimeout(value(r, v), time.Hour)
+			context.AfterFunc(r.Context(), cancel)
+			return w, r.WithContext(ctx)
+		}},
+		{"a value below WithoutCancel", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
+			return w, r.WithContext(context.WithoutCancel(value(r, v)))
+		}},
+		{"a value of net/http's key", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
+			return w, r.WithContext(context.WithValue(value(r, v), http.LocalAddrContextKey, &net.TCPAddr{}))
+		}},
+		{"a context of its own", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
+			return w, r.WithContext(recycledContext{r.Context(), v})
+		}},
+		{"a pointer to a context of its own", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
+			return w, r.WithContext(&recycledContext{r.Context(), v})
+		}},
+		{"below WithCancel, a context of its own", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
+			ctx, cancel := context.WithCancel(&recycledContext{r.Context(), v})
+			context.AfterFunc(r.Context(), cancel)
+			return w, r.WithContext(ctx)
+		}},
+		{"a wrapped writer", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
+			return v, r.WithContext(value(r, v))
+		}},
+	} {
+		for _, secure := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, TLS %v", tt.name, secure), func(t *testing.T) {
+				saw := make(chan string)
+				router := &recycler{wrap: tt.wrap, next: NewServer(func(c *Conn, r *http.Request) {
+					if _, _, err := c.Read(context.Background()); err == nil {
+						t.Error("there was a message")
+					}
+					saw <- r.URL.Path + " " + roomOf(r)
+				}, nil)}
+				s := httptest.NewUnstartedServer(router)
+				if secure {
+					s.StartTLS()
+				} else {
+					s.Start()
+				}
+				defer s.Close()
+				var conns []*Conn
+				const n = 10
+				for i := range n {
+					c, _, err := Dial(t.Context(), fmt.Sprintf("%s/room%d", s.URL, i), &DialOptions{HTTPClient: s.Client()})
+					if err != nil {
+						t.Fatal(err)
+					}
+					conns = append(conns, c)
+				}
+				for i, c := range conns {
+					c.CloseNow()
+					if got, want := <-saw, fmt.Sprintf("/room%d /room%[1]d", i); got != want {
+						t.Errorf("path and room of connection %d: got %q, want %q", i, got, want)
+					}
+				}
+			})
+		}
+	}
+}
+
+type recycledContext struct {
+	context.Context
+	v *recycled
+}
+
+func (c recycledContext) Value(key any) any {
+	if key == (recycledKey{}) {
+		return c.v
+	}
+	return c.Context.Value(key)
+}
+
+// Straight behind net/http, ServeHTTP returns while the connection lives: on
+// every version of Go that the module supports.
+func TestServeHTTPReturns(t *testing.T) {
+	type key struct{}
+	unwrap := func(h http.Handler) http.Handler { return h }
+	detached := func(r *http.Request) context.Context { return context.WithValue(context.Background(), key{}, "kept") }
+	for _, tt := range []struct {
+		name    string
+		around  func(http.Handler) http.Handler
+		server  func(*http.Server)
+		detach  func(*http.Request) context.Context
+		value   any
+		returns bool
+	}{
+		{"plain", unwrap, nil, nil, nil, true},
+		{"ServeMux", func(h http.Handler) http.Handler {
+			mux := http.NewServeMux()
+			mux.Handle("GET /room/{name}", h)
+			return mux
+		}, nil, nil, nil, true},
+		{"StripPrefix", func(h http.Handler) http.Handler { return http.StripPrefix("/room", h) }, nil, nil, nil, true},
+		{"BaseContext and ConnContext", unwrap, func(s *http.Server) {
+			s.BaseContext = func(net.Listener) context.Context { return context.WithValue(context.Background(), key{}, "base") }
+			s.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return context.WithValue(ctx, key{}, "conn") }
+		}, nil, "conn", true},
+		{"only WithCancel", func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				ctx, cancel := context.WithCancel(r.Context())
+				defer cancel()
+				h.ServeHTTP(w, r.WithContext(ctx))
+			})
+		}, nil, nil, nil, true},
+
+		{"a value", func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, "middleware")))
+			})
+		}, nil, nil, "middleware", false},
+		{"a wrapper", func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(wrapper{w}, r) })
+		}, nil, nil, nil, false},
+
+		{"Detach", unwrap, nil, detached, "kept", true},
+		{"a value and a wrapper, but Detach", func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				h.ServeHTTP(wrapper{w}, r.WithContext(context.WithValue(r.Context(), key{}, "middleware")))
+			})
+		}, nil, detached, "kept", true},
+		{"Detach to the same context", func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, "middleware")))
+			})
+		}, nil, (*http.Request).Context, "middleware", true},
+		{"Detach to nil", unwrap, nil, func(*http.Request) context.Context { return nil }, nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			returned, started, finished := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			h := NewServer(func(c *Conn, r *http.Request) {
+				defer close(finished)
+				close(started)
+				if tt.returns {
+					<-returned
+				}
+				c.Read(r.Context())
+				if v := r.Context().Value(key{}); v != tt.value {
+					t.Errorf("got the value %v, want %v", v, tt.value)
+				}
+				select {
+				case <-returned:
+					if !tt.returns {
+						t.Error("ServeHTTP has returned")
+					}
+				default:
+				}
+			}, &ServerOptions{Detach: tt.detach})
+			s := httptest.NewUnstartedServer(tt.around(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				defer close(returned)
+				h.ServeHTTP(w, r)
+			})))
+			if tt.server != nil {
+				tt.server(s.Config)
+			}
+			s.Start()
+			defer s.Close()
+			c, _, err := Dial(t.Context(), s.URL+"/room/one", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-started
+			c.CloseNow()
+			<-finished
+			<-returned
+		})
+	}
+}
+
+// A Detach that panics is a handler that panics: no connection is left.
+func TestDetachPanics(t *testing.T) {
+	h := NewServer(func(*Conn, *http.Request) { t.Error("serve was called") },
+		&ServerOptions{Detach: func(*http.Request) context.Context { panic(http.ErrAbortHandler) }})
+	s := httptest.NewServer(h)
+	defer s.Close()
+	if _, _, err := Dial(t.Context(), s.URL, nil); err == nil {
+		t.Error("there is a connection")
+	}
+	if n := h.Connections(); n != 0 {
+		t.Errorf("%d connections are counted", n)
+	}
+}
