@@ -85,6 +85,7 @@ func (w *sender) flushRaw() {
 	out := w.take()
 	w.mu.Unlock()
 	n := w.c.r.raw.tryWrite(out)
+	w.accepted.Add(int64(n))
 	w.mu.Lock()
 	w.putBack(out[n:])
 	putBuf(out)
@@ -124,5 +125,5 @@ func (w *sender) tryFlush() {
 	w.c.conn.Write(out)
 	putBuf(out)
 	w.mu.Lock()
-	w.owned = false
+	w.owned, w.inflight = false, 0
 }

@@ -25,6 +25,9 @@ type sender struct {
 	limit    int   // immutable: the most bytes that gather, or negative
 	vectored bool  // immutable: the transport has writev
 	fragile  bool  // immutable: a write that was cut short ruins the transport, even one of nothing (crypto/tls, bodyConn)
+	pieces   bool  // immutable: what the peer has taken is known only from the writes that have returned
+
+	accepted atomic.Int64 // bytes that the transport has taken. Written by the owner of the wire
 
 	corked  atomic.Bool // set by the reader: more whole frames wait in its buffer, so replies may gather
 	pending atomic.Bool // frames may have gathered: lets the reader skip the lock
@@ -32,15 +35,13 @@ type sender struct {
 	mu       sync.Mutex // guards what follows; never held across I/O or a wait
 	half     sendHalf
 	owned    bool          // somebody owns the wire
-	long     bool          // for a payload that was not gathered
-	bounded  bool          // by a writer whose context can end
 	flushing bool          // the flusher owns the wire
 	armed    bool          // a flusher goroutine is on its way, or at work
 	stream   bool          // a messageWriter is open: other messages wait
 	wanted   int32         // writers that wait for the wire: its owner leaves to them what has gathered meanwhile
-	takes    uint32        // how often the wire was taken
-	pieces   uint32        // how many pieces of pieceSize the gathered bytes came to, when it was taken last
-	owed     uint32        // takes when the oldest pong gathered that has not left came, if passed denies it
+	inflight int           // gathered bytes that the owner of the wire holds; what it cannot write comes back
+	end      uint64        // how many bytes were gathered so far; see passed
+	pong     uint64        // value of end when the oldest unsent pong was gathered
 	alone    uint32        // how many writes in a row have met no other writer; see crowded
 	buf      []byte        // the gather buffer: whole frames. Pooled; nil when empty
 	err      error         // why no more frames are taken; the first one sticks
@@ -60,7 +61,6 @@ type latePong struct {
 func (w *sender) init(c *Conn, cfg *connConfig) {
 	w.c = c
 	w.alone = crowdFirst // nobody has been met yet
-	w.owed = w.takes - 2 // see passed
 	w.limit = orDefault(cfg.writeBufferLimit, defaultWriteBufferLimit)
 	w.half.client = cfg.client
 	w.watch.write = true
@@ -70,6 +70,7 @@ func (w *sender) init(c *Conn, cfg *connConfig) {
 	case *tls.Conn, *bodyConn:
 		w.fragile = true
 	}
+	w.pieces = !tellsQueue(cfg.transport)
 }
 
 // outgoing is a frame to be sent.
@@ -135,7 +136,7 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 			}
 			continue
 		}
-		if len(w.buf) == 0 || w.limit < 0 || len(w.buf)+maxHeaderSize+len(f.payload) <= w.limit {
+		if w.fits(maxHeaderSize+len(f.payload), w.limit) {
 			if yielded || f.more || !w.free() || w.corked.Load() || !w.crowded() {
 				break
 			}
@@ -151,7 +152,6 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 		}
 		// Full of frames that gathered for a flusher which has not run yet.
 		out := w.take()
-		w.bounded = ctx.Done() != nil
 		w.mu.Unlock()
 		if err := w.write(ctx, out, &outgoing{own: len(out)}); err != nil {
 			return nil, err
@@ -168,6 +168,7 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 	if f.long {
 		w.reserve(maxHeaderSize)
 		w.buf = appendHeader(w.buf, h)
+		w.end += uint64(len(w.buf) - f.own)
 	} else {
 		w.appendFrame(h, f.payload)
 		switch {
@@ -186,7 +187,6 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 		}
 	}
 	out := w.take()
-	w.long, w.bounded = f.long, ctx.Done() != nil
 	w.mu.Unlock()
 	return out, nil
 }
@@ -204,6 +204,7 @@ func (w *sender) appendFrame(h header, payload []byte) {
 	} else {
 		copy(buf[n:], payload)
 	}
+	w.end += uint64(len(buf) - len(w.buf))
 	w.buf = buf
 }
 
@@ -220,12 +221,23 @@ func (w *sender) reserve(n int) {
 	}
 }
 
+// fits reports whether n more bytes may gather within limit. A frame longer than limit may, when nothing else waits.
+// What the owner of the wire holds counts: it may come back. The lock is held.
+func (w *sender) fits(n, limit int) bool {
+	queued := w.inflight + len(w.buf)
+	return queued == 0 || limit < 0 || queued+n <= limit
+}
+
+// passed reports whether all that had gathered when end was mark has left. The lock is held.
+func (w *sender) passed(mark uint64) bool {
+	queued := w.inflight + len(w.buf)
+	return queued == 0 || w.end-uint64(queued) >= mark
+}
+
 // take makes its caller the owner of the wire, and of what has gathered. The lock is held; nobody owns the wire.
 func (w *sender) take() []byte {
 	out := w.buf
-	w.buf, w.owned, w.long, w.bounded = nil, true, false, false
-	w.takes++
-	w.pieces = uint32(len(out) / pieceSize)
+	w.buf, w.owned, w.inflight = nil, true, len(out)
 	return out
 }
 
@@ -239,13 +251,13 @@ func (w *sender) putBack(left []byte) {
 		putBuf(w.buf)
 		w.buf = b
 	}
-	w.owned = false
+	w.owned, w.inflight = false, 0
 	w.leave()
 }
 
 // leave is called, with the lock held, when the wire has become free: what has gathered must not be stranded.
 func (w *sender) leave() {
-	if w.late != nil && w.err == nil {
+	if w.late != nil && w.err == nil && w.fits(maxControlFrame, w.pongLimit()) {
 		late := w.late
 		w.late = nil
 		w.appendPong(late.payload[:late.n])

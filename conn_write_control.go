@@ -9,7 +9,11 @@ import (
 
 // appendPong appends a pong to the gather buffer. The lock is held.
 func (w *sender) appendPong(payload []byte) {
+	first := w.passed(w.pong)
 	w.appendControl(opPong, payload)
+	if first {
+		w.pong = w.end
+	}
 	w.pending.Store(true)
 }
 
@@ -26,6 +30,14 @@ func (w *sender) appendControl(op opcode, payload []byte) error {
 	return err
 }
 
+// pongLimit is the bound within which pongs gather: there is one even where messages have none.
+func (w *sender) pongLimit() int {
+	if w.limit < 0 {
+		return defaultWriteBufferLimit
+	}
+	return w.limit
+}
+
 // gatherPong answers a ping (section 5.5.3). While there is room every ping is answered, in order; after that only
 // the latest: "MAY elect to send a Pong frame for only the most recently processed Ping frame".
 func (w *sender) gatherPong(payload []byte) {
@@ -34,14 +46,7 @@ func (w *sender) gatherPong(payload []byte) {
 	if w.err != nil {
 		return
 	}
-	if w.passed(w.owed) {
-		w.owed = w.takes
-	}
-	bound := w.limit
-	if bound < 0 {
-		bound = defaultWriteBufferLimit
-	}
-	if w.late == nil && (len(w.buf) == 0 || len(w.buf)+maxControlFrame <= bound) {
+	if w.late == nil && w.fits(maxControlFrame, w.pongLimit()) {
 		w.appendPong(payload)
 		return
 	}

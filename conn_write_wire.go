@@ -29,7 +29,7 @@ func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 	if f.long || w.fragile {
 		n, out, err = w.writeLong(ctx, out, f)
 	} else {
-		n, err = w.c.conn.Write(out)
+		n, err = w.writeAll(out)
 	}
 	returned = true
 	if err != nil {
@@ -37,10 +37,28 @@ func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 	}
 	putBuf(out)
 	w.mu.Lock()
-	w.owned = false
+	w.owned, w.inflight = false, 0
 	w.leave()
 	w.mu.Unlock()
 	return nil
+}
+
+// pieceSize is how much one write gives to a transport of which only the writes that have returned tell what the peer has
+// taken: a peer that takes so much in PingInterval and PongTimeout is alive. It is what a record of TLS holds.
+const pieceSize = 16 << 10
+
+// writeAll writes p to the transport, and counts what it takes.
+func (w *sender) writeAll(p []byte) (n int, err error) {
+	for w.pieces && len(p)-n > pieceSize {
+		k, err := w.c.conn.Write(p[n : n+pieceSize])
+		w.accepted.Add(int64(k))
+		if n += k; err != nil {
+			return n, err
+		}
+	}
+	k, err := w.c.conn.Write(p[n:])
+	w.accepted.Add(int64(k))
+	return n + k, err
 }
 
 // panicked is called while the application's context or transport panics under the owner of the wire. How much of what
@@ -58,17 +76,18 @@ func (w *sender) writeLong(ctx context.Context, out []byte, f *outgoing) (n int,
 		f.untried = true
 		return 0, out, os.ErrDeadlineExceeded
 	case !f.long:
-		n, err = w.c.conn.Write(out)
+		n, err = w.writeAll(out)
 		return n, out, err
-	case !w.half.client && w.vectored:
+	case !w.half.client && w.vectored && !w.pieces:
 		n64, err := writeVec(w.c.conn, out, f.payload)
+		w.accepted.Add(n64)
 		return int(n64), out, err
 	case !w.half.client && !w.fragile && len(f.payload) > copyMax:
 		// A write more costs less than the copy.
-		if n, err = w.c.conn.Write(out); err != nil {
+		if n, err = w.writeAll(out); err != nil {
 			return n, out, err
 		}
-		m, err := w.c.conn.Write(f.payload)
+		m, err := w.writeAll(f.payload)
 		return n + m, out, err
 	}
 	return w.writeChunks(out, f.payload, f.key)
@@ -99,14 +118,14 @@ func (w *sender) writeChunks(out, rest []byte, key uint32) (n int, buf []byte, e
 			copy(out[at:], rest[:k])
 		}
 		rest = rest[k:]
-		m, err := w.c.conn.Write(out)
+		m, err := w.writeAll(out)
 		n += m
 		if err != nil || len(rest) == 0 {
 			return n, out, err
 		}
 		out = out[:0]
 		if !w.half.client {
-			m, err = w.c.conn.Write(rest)
+			m, err = w.writeAll(rest)
 			return n + m, out, err
 		}
 	}
@@ -173,7 +192,7 @@ func (w *sender) stop(cause error) {
 func (w *sender) halt(cause error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.owned = false
+	w.owned, w.inflight = false, 0
 	w.drop(cause)
 }
 

@@ -182,12 +182,12 @@ var (
 	errAbruptEnd     = fmt.Errorf("the connection ended without a close frame: %w", io.ErrUnexpectedEOF)
 	errMidMessage    = fmt.Errorf("the connection ended inside a message: %w", io.ErrUnexpectedEOF)
 	errDeadPeer      = fmt.Errorf("websocket: the connection is over: %w", ErrPongTimeout)
-	errTakesNothing  = deadPeerError("websocket: the connection is over: the peer sends pings, but takes no pongs")
+	errTakesNothing  = deadPeerError("websocket: the connection is over: the peer takes nothing of what is sent to it")
 	errWritePanicked = fmt.Errorf("websocket: the connection is over: a write of the transport panicked: %w", net.ErrClosed)
 	errStaleReader   = errors.New("the reader's message was left for a later one")
 )
 
-// A deadPeerError is why the heartbeat gave up a peer that pings.
+// A deadPeerError is why the heartbeat gave up a peer that may still send.
 type deadPeerError string
 
 func (e deadPeerError) Error() string        { return string(e) }

@@ -7,33 +7,34 @@ import (
 	"time"
 )
 
-// A heartbeat finds out whether a silent peer is still there. It costs one timer a connection, and the reader one
-// load each time that it has waited for bytes: the reader raises a flag, and the timer looks at it now and then, at
-// most half an interval apart.
+// A heartbeat finds out whether the peer is still there. It costs one timer a connection, and the reader one load each
+// time that it has waited for bytes: the reader raises a flag, and the timer looks at it, a quarter of an interval apart.
 //
-// After an interval without a byte a ping goes out, if somebody is reading, and the looks come closer together. The
-// peer is dead if each of them, until the pong timeout is over, finds that nothing has arrived while somebody is
-// reading. There are four looks at least, each set when the one before is done: a process that was stopped for a
-// while does not end its connections at the first look after it, before their readers have got to what waits.
+// A peer that sends bytes or takes them is alive. After an interval without either a ping goes out, if a goroutine is
+// reading, and the looks come closer together. Two rules give up a peer:
 //
-// A peer that pings, and takes nothing of what is sent to it, seems alive in this way for ever: see heldUp.
+//   - It has not sent and not taken anything for PingInterval and PongTimeout, a ping waits for its pong, and each look
+//     found a goroutine reading.
+//   - Frames wait to be written, and it has taken nothing for PingInterval and PongTimeout. What it sends meanwhile
+//     excuses it, except pings: one whose pong waits among those frames is given up.
+//
+// Time is counted from look to look: a process that was stopped for a while does not end its connections at the first
+// look after it, before their readers have got to what waits.
 type heartbeat struct {
 	interval time.Duration // immutable; negative: none of this happens
-	timeout  time.Duration // immutable; negative: nobody is judged
+	timeout  time.Duration // immutable; negative: no peer is given up
 
 	heard atomic.Bool   // something has arrived since the last look. The reader sets it, the timer clears it
 	id    atomic.Uint32 // payload of the last ping, 0 when its pong has come
 
-	// The timer's function, which is not called again until it has set the timer, owns these.
-
-	begun  bool          // there was a look
-	pinged bool          // the next look is for the answer to a ping
-	out    bool          // that ping has left, or nothing was before it
-	taken  bool          // at the last look it was on its way, in the hands of the owner of the wire
-	mark   uint32        // sender.takes when the last ping was made
-	silent time.Duration // how long nothing has come, as far as the looks can tell; since the ping, if there is one
-	write  uint32        // sender.takes of the write that held up a pong at the last look
-	held   time.Duration // how long it has done so, as far as the looks can tell
+	// Owner of this group: the timer's function, which is not called again until it has set the timer.
+	wait   time.Duration // from the last look to this one
+	silent time.Duration // for how long the peer has sent nothing and taken nothing
+	stuck  time.Duration // for how long it has taken nothing of what waits
+	pinged bool          // a ping waits for its pong
+	waited bool          // at the last look something waited to be taken
+	taken  int64         // sender.taken at the last look
+	mark   uint64        // sender.end when the last ping was gathered
 
 	sent  atomic.Int64 // when the last ping was made: see sinceEpoch
 	rtt   atomic.Int64 // the last round-trip time, in nanoseconds; 0: none
@@ -65,14 +66,18 @@ func (c *Conn) startHeartbeat(cfg *connConfig) {
 	if h.interval < 0 {
 		return
 	}
-	// The first interval is shorter, by half at most, and so is its first half: connections that were made at once do
-	// not ping at once for ever.
+	// The first interval is shorter, by half at most: connections that were made at once do not ping at once for ever.
+	// The looks before the first ping are counted back from it, for the same reason.
 	early, _ := bits.Mul64(uint64(h.interval/2), uint64(newMaskingKey())<<32)
-	h.silent, h.out = time.Duration(early), true
+	h.silent = time.Duration(early)
 	c.life.mu.Lock()
-	h.timer = time.AfterFunc(h.gap(), c.look)
+	h.wait = (h.interval-h.silent-1)%h.quarter() + 1
+	h.timer = time.AfterFunc(h.wait, c.look)
 	c.life.mu.Unlock()
 }
+
+// quarter is the longest time between two looks.
+func (h *heartbeat) quarter() time.Duration { return (h.interval + 3) / 4 }
 
 // look is called by the timer.
 func (c *Conn) look() {
@@ -82,108 +87,80 @@ func (c *Conn) look() {
 	h := &c.beat
 	heard := h.heard.Swap(false)
 	reading := c.r.turn.held() && !c.away.Load()
-	if reading && h.timeout >= 0 && c.heldUp() {
-		c.endDead(errTakesNothing, "pongs are not taken")
-		return
+	waits, pongWaits := c.w.waits()
+	taken := h.taken
+	if accepted := c.w.accepted.Load(); waits || h.waited || accepted != h.taken {
+		queue := queueLen(c.conn)
+		waits = waits || queue > 0
+		taken = accepted - int64(queue)
 	}
-	if h.pinged {
-		c.lookForAnswer(heard, reading)
-		return
+	took := h.waited && taken > h.taken
+	h.taken = taken
+
+	switch {
+	case !waits, !h.waited, took, heard && !pongWaits:
+		h.stuck = 0
+	default:
+		h.stuck += h.wait
 	}
-	h.silent += h.gap()
-	h.begun = true
-	if heard {
+	h.waited = waits
+	switch {
+	case h.pinged && (heard || !reading):
+		h.pinged, h.silent = false, h.wait
+	case heard || took:
 		h.silent = 0
+	default:
+		h.silent += h.wait
 	}
-	if h.silent < h.interval || !reading {
-		c.lookAgain(h.gap())
-		return
+
+	if h.timeout >= 0 {
+		switch bound := h.interval + h.timeout; {
+		case h.pinged && h.silent >= bound:
+			c.endDead(errDeadPeer, "no pong in time")
+			return
+		case h.stuck >= bound:
+			c.endDead(errTakesNothing, "nothing is taken")
+			return
+		}
 	}
-	h.pinged, h.silent = true, 0
-	flush := c.makePing()
-	c.lookAgain(h.step())
+	flush := false
+	if (!h.pinged || h.timeout < 0) && h.silent >= h.interval && reading {
+		h.silent, h.pinged = h.interval, true
+		if waits || h.timeout < 0 {
+			h.silent = 0 // what waits goes out before the ping; and without a timeout the next ping waits for no pong
+		}
+		flush = c.makePing()
+	}
+	h.wait = h.next()
+	c.lookAgain(h.wait)
 	if flush {
 		c.w.flush() // it may wait for the peer: the next look does not wait with it
 	}
 }
 
-// lookForAnswer is look after a ping.
-func (c *Conn) lookForAnswer(heard, reading bool) {
-	h := &c.beat
-	step := h.step()
-	h.silent += step
-	if heard || !reading || h.timeout < 0 {
-		// Alive, or not to be judged.
-		h.pinged, h.silent = false, step
-		c.lookAgain(h.gap())
-		return
+// next returns how long after this look the next one is. In the pong timeout there are four at least.
+func (h *heartbeat) next() time.Duration {
+	next := h.quarter()
+	if left := h.interval - h.silent; left > 0 {
+		next = min(next, left)
 	}
-	if !h.out {
-		// What was before the ping goes first. A peer that takes nothing of it is judged like one that does not
-		// answer; but how much of a long payload it has taken nobody knows.
-		out, taken, long := c.w.pingOut(h.mark)
-		if out || long || taken != h.taken {
-			h.out, h.taken, h.silent = out, taken, 0
+	if h.pinged && h.timeout >= 0 {
+		next = min(next, (h.interval+7)/8, (h.timeout+3)/4)
+		if left := h.interval + h.timeout - h.silent; left > 0 {
+			next = min(next, left)
 		}
 	}
-	if h.silent >= h.timeout {
-		c.endDead(errDeadPeer, "no pong in time")
-		return
+	if left := h.interval + h.timeout - h.stuck; h.stuck > 0 && h.timeout >= 0 {
+		next = min(next, left)
 	}
-	c.lookAgain(h.step())
+	return max(1, next)
 }
 
-// pieceSize is how much a peer must take, in an interval and the pong timeout, of what holds up a pong. What the
-// transport has taken of a write nobody knows before all of it is taken, so a longer write gets the more time.
-const pieceSize = 16 << 10
-
-// heldUp reports whether the peer is to be given up because it pings and takes nothing: one and the same write has
-// held up a pong for an interval and the pong timeout, times its pieces. A write that the application has bounded is
-// not judged, nor is a long payload. It is called while somebody is reading, for else there are no pings.
-func (c *Conn) heldUp() bool {
-	h := &c.beat
-	elapsed := h.gap()
-	if h.pinged {
-		elapsed = h.step()
-	}
-	write, pieces, held := c.w.holdsUpPong()
-	if !held || write != h.write {
-		h.write, h.held = write, 0
-		return false
-	}
-	h.held += elapsed
-	return h.held/time.Duration(1+pieces)-h.interval >= h.timeout
-}
-
-// holdsUpPong reports whether what is being written holds up a pong, which write that is, as a count of takes, and
-// how many pieces it has, its last one aside.
-func (w *sender) holdsUpPong() (write, pieces uint32, held bool) {
+// waits reports whether frames wait for the transport to take them, and whether a pong is one of them.
+func (w *sender) waits() (any, pong bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	held = w.owned && !w.passed(w.owed) && !w.long && !w.bounded &&
-		(w.flushing || w.watch.applicationDeadline().IsZero())
-	return w.takes, w.pieces, held
-}
-
-// gap returns how long after the last look the next one is, while there is no ping to be answered.
-func (h *heartbeat) gap() time.Duration {
-	left := h.interval - h.silent
-	switch {
-	case !h.begun:
-		return (left + 1) / 2
-	case left > 0:
-		return min(left, (h.interval+1)/2)
-	}
-	return (h.interval + 1) / 2 // nobody reads
-}
-
-// step returns how long after a ping, or after the last look for its answer, the next look is.
-func (h *heartbeat) step() time.Duration {
-	step := h.interval / 8
-	if h.timeout >= 0 {
-		step = min(step, h.timeout/4, h.timeout-h.silent)
-	}
-	return max(1, step)
+	return w.owned || len(w.buf) > 0, w.late != nil || !w.passed(w.pong)
 }
 
 // lookAgain sets the timer, unless the connection has ended.
@@ -201,34 +178,20 @@ func (c *Conn) makePing() (flush bool) {
 	id := newMaskingKey() | 1 // not 0. Nobody can answer it before it has come
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil || !h.out && !w.passed(h.mark) {
+	if w.err != nil || !w.passed(h.mark) {
 		return false
 	}
 	h.id.Store(0) // see answered
 	h.sent.Store(sinceEpoch())
 	h.id.Store(id)
-	h.mark, h.out, h.taken = w.takes, w.free(), false
 	var payload [4]byte
 	binary.BigEndian.PutUint32(payload[:], id)
 	w.appendControl(opPing, payload[:]) // cannot fail: there is no close frame yet
+	h.mark = w.end
 	if flush = w.free() && !w.armed; flush {
 		w.armed = true // the caller is the flusher
 	}
 	return flush
-}
-
-// passed reports whether what gathered when the wire had been taken so many times has been written. The lock is held.
-func (w *sender) passed(takes uint32) bool {
-	n := w.takes - takes
-	return n > 1 || n == 1 && !w.owned
-}
-
-// pingOut reports whether the ping has left that was made when the wire had been taken mark times, whether it is on
-// its way at least, and whether a long payload is being written.
-func (w *sender) pingOut(mark uint32) (out, taken, long bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.passed(mark), w.takes != mark, w.owned && w.long
 }
 
 // endDead ends the connection, for the peer is dead. If it is not, it may as well know why: the close frame gets one

@@ -100,7 +100,7 @@ func TestHostilePingsHeldUp(t *testing.T) {
 	}
 }
 
-// Where much has gathered it takes longer, for nobody knows how much of it the peer has taken: 40 s for each 16 KiB.
+// However much has gathered: it is written in pieces, so that what the peer takes is seen.
 func TestHostilePingsHeldUpByMuch(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 200}})
@@ -117,7 +117,7 @@ func TestHostilePingsHeldUpByMuch(t *testing.T) {
 		begin := time.Now()
 		defer p.pinging()()
 		_, _, err := p.c.Read(ctx)
-		if d := time.Since(begin); !errors.Is(err, ErrPongTimeout) || d < 160*time.Second || d > 230*time.Second {
+		if d := time.Since(begin); !errors.Is(err, ErrPongTimeout) || d < 40*time.Second || d > 50*time.Second {
 			t.Errorf("Read = %v after %v", err, d)
 		}
 	})
@@ -171,10 +171,10 @@ func TestHeldUpJustInTime(t *testing.T) {
 	})
 }
 
-// What the application has bounded ends when it says so, and a long payload may take any time.
+// What the application has bounded ends when it says so, if that is sooner.
 func TestHeldUpByBoundedWrite(t *testing.T) {
 	background := context.Background()
-	const bound = 10 * time.Minute
+	const bound = 35 * time.Second
 	for name, write := range map[string]func(c *Conn) error{
 		"context": func(c *Conn) error {
 			ctx, cancel := context.WithTimeout(background, bound)
@@ -186,11 +186,9 @@ func TestHeldUpByBoundedWrite(t *testing.T) {
 			return c.Write(background, MessageText, make([]byte, 1000))
 		},
 		"long": func(c *Conn) error {
-			go func() {
-				time.Sleep(bound)
-				c.CloseNow()
-			}()
-			return c.Write(background, MessageText, make([]byte, 5000))
+			ctx, cancel := context.WithTimeout(background, bound)
+			defer cancel()
+			return c.Write(ctx, MessageText, make([]byte, 5000))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -210,7 +208,7 @@ func TestHeldUpByBoundedWrite(t *testing.T) {
 	}
 }
 
-// Nobody is judged while nobody reads, nor where the options say so, nor one that takes nothing and does not ping.
+// No peer is judged where the options say so, nor one that takes nothing, but sends messages and does not ping.
 func TestHeldUpNotJudged(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		for _, cfg := range []connConfig{{pongTimeout: -1}, {pingInterval: -1}} {
@@ -222,16 +220,8 @@ func TestHeldUpNotJudged(t *testing.T) {
 			<-read
 		}
 		p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 200}})
-		stop := p.pinging()
-		ctx, cancel := context.WithTimeout(context.Background(), 29*time.Second)
-		p.c.Read(ctx)
-		cancel()
-		p.wantAlive(t, 10*time.Hour)
-		stop()
-
-		p = newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 200}})
 		p.WriteFrames(ping("p"))
-		stop = p.sending(text("uploads"))
+		stop := p.sending(text("uploads"))
 		p.wantRead(t, MessageText, "uploads")
 		p.WantFrame(wstest.Pong, "p") // now no pong is owed
 		p.writing()

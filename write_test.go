@@ -16,10 +16,13 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// frameSize is the size of a frame that the Conn sends, up to the next form of the length.
+// frameSize is the size of a frame that the Conn sends.
 func (p *pair) frameSize(payload int) int {
 	n := 2 + payload
-	if payload > 125 {
+	switch {
+	case payload > 65535:
+		n += 8
+	case payload > 125:
 		n += 2
 	}
 	if p.client {
