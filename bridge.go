@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
+	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -52,7 +52,7 @@ func (b *bridged) WriteControl(op byte, payload []byte, deadline time.Time) erro
 	return err
 }
 
-func (b *bridged) Writer(typ int, compress bool) (io.WriteCloser, error) {
+func (b *bridged) Writer(typ int, compress bool) (bridge.Writer, error) {
 	c := (*Conn)(b)
 	op, err := MessageType(typ).opcode()
 	if err != nil {
@@ -65,7 +65,23 @@ func (b *bridged) Writer(typ int, compress bool) (io.WriteCloser, error) {
 	if err := m.open(); err != nil {
 		return nil, err
 	}
-	return m, nil
+	return (*bridgedWriter)(m), nil
+}
+
+// bridgedWriter is a messageWriter as the package gorilla sees it.
+type bridgedWriter messageWriter
+
+func (b *bridgedWriter) Write(p []byte) (int, error) { return (*messageWriter)(b).Write(p) }
+func (b *bridgedWriter) Close() error                { return (*messageWriter)(b).Close() }
+
+func (b *bridgedWriter) Flush() error {
+	m := (*messageWriter)(b)
+	if m.err != nil || m.z != nil || len(m.buf) == 0 {
+		return m.err
+	}
+	err := m.send(m.buf, false)
+	m.buf = m.buf[:0]
+	return err
 }
 
 // drainTime bounds Drain.
@@ -96,6 +112,12 @@ func bridgeCheck(r *http.Request, compress bool) (bridge.Handshake, int, string)
 	if compress {
 		opts.CompressionMode = CompressionNoContextTakeover
 	}
+	if _, ok := r.Header[fieldProtocol]; ok {
+		// Who calls chooses among the names. There are some in use that are no tokens.
+		r = &http.Request{Method: r.Method, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor, Proto: r.Proto, Host: r.Host,
+			ContentLength: r.ContentLength, Header: maps.Clone(r.Header)}
+		delete(r.Header, fieldProtocol)
+	}
 	up, no := checkRequest(r, &opts)
 	if no != nil {
 		return nil, no.status, no.reason
@@ -105,8 +127,8 @@ func bridgeCheck(r *http.Request, compress bool) (bridge.Handshake, int, string)
 
 func (h *bridgeHandshake) Respond(conn net.Conn, buffers *bufio.ReadWriter, subprotocol string, header http.Header, timeout time.Duration) (any, error) {
 	h.up.subprotocol = subprotocol
-	if subprotocol != "" && !isToken(subprotocol) {
-		return nil, fmt.Errorf("websocket: the subprotocol %s is not a token", quote(subprotocol))
+	if !validFieldValue(subprotocol) {
+		return nil, fmt.Errorf("websocket: the subprotocol %s cannot stand in a header", quote(subprotocol))
 	}
 	if timeout <= 0 {
 		timeout = responseTimeout

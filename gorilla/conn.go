@@ -56,6 +56,7 @@ type Conn struct {
 	plain     atomic.Bool  // EnableWriteCompression(false)
 	stored    atomic.Bool  // SetCompressionLevel(0)
 	open      atomic.Bool  // writer is not nil
+	proto     string       // immutable: the subprotocol, where ws does not know it
 	bufSize   int          // immutable: how much a writer gathers before it sends a fragment
 	deadline  atomic.Int64 // of SetWriteDeadline, in Unix nanoseconds; 0: none
 
@@ -92,7 +93,12 @@ func (c *Conn) Native() *native.Conn { return c.ws }
 func FromNative(ws *native.Conn) *Conn { return newConn(ws, 0) }
 
 // Subprotocol returns the subprotocol that was agreed on, or "".
-func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }
+func (c *Conn) Subprotocol() string {
+	if c.proto != "" {
+		return c.proto
+	}
+	return c.ws.Subprotocol()
+}
 
 // Close closes the network connection. It sends no close frame and waits for
 // none: see [Conn.WriteControl]. Messages whose write has returned are given a

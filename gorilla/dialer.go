@@ -104,14 +104,24 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 		defer cancel()
 	}
 	trip := &roundTripper{d: d, ctx: ctx}
+	if !tokens(opts.Subprotocols) {
+		trip.offered, opts.Subprotocols = opts.Subprotocols, nil
+	}
 	opts.HTTPClient = &http.Client{
 		Transport:     trip,
-		Jar:           d.Jar,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	ws, resp, err := native.Dial(ctx, target, opts)
 	if err == nil {
-		return newConn(ws, d.WriteBufferSize), resp, nil
+		c := newConn(ws, d.WriteBufferSize)
+		if c.proto = trip.chosen; c.proto != "" {
+			resp.Header.Set("Sec-Websocket-Protocol", c.proto)
+		}
+		return c, resp, nil
+	}
+	if resp == nil && trip.refused != nil { // net/http makes an error of a redirect that it cannot parse
+		resp = trip.refused
+		resp.Body = http.NoBody
 	}
 	return nil, resp, trip.failed(resp, err)
 }
@@ -173,6 +183,22 @@ func (d *Dialer) options(requestHeader http.Header) (*native.DialOptions, error)
 	return opts, nil
 }
 
+// tokens reports whether all names are tokens (RFC 9110, section 5.6.2), each
+// there once, as the root package wants them.
+func tokens(names []string) bool {
+	for i, name := range names {
+		if name == "" || slices.Contains(names[:i], name) {
+			return false
+		}
+		for _, b := range []byte(name) {
+			if b <= ' ' || b >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, b) >= 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // NewClient opens a connection to u over netConn, which is closed if that
 // fails. See [Dialer.DialContext].
 //
@@ -192,6 +218,12 @@ type roundTripper struct {
 	d   *Dialer
 	ctx context.Context // the caller's, with its deadline
 	err error           // what RoundTrip returned
+
+	// Subprotocols that are no tokens: the root package knows nothing of them. Kubernetes has such names.
+	offered []string
+	chosen  string
+
+	refused *http.Response // nil unless the server answered with another status than 101
 }
 
 // failed returns the error of Dial for err, which the root package returned.
@@ -228,6 +260,16 @@ func (t *roundTripper) roundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	req = req.Clone(req.Context())
+	if len(t.offered) > 0 {
+		req.Header["Sec-WebSocket-Protocol"] = []string{strings.Join(t.offered, ", ")}
+	}
+	// Not by http.Client: it looks cookies up by the Host field, not by the URL.
+	if t.d.Jar != nil {
+		for _, cookie := range t.d.Jar.Cookies(req.URL) {
+			req.AddCookie(cookie)
+		}
+	}
 	stop := context.AfterFunc(req.Context(), func() { conn.Close() }) // it ends with t.ctx, or when the body takes too long
 	resp, received, err := exchange(conn, req, trace)
 	if err != nil {
@@ -235,9 +277,17 @@ func (t *roundTripper) roundTrip(req *http.Request) (*http.Response, error) {
 		conn.Close()
 		return nil, t.explain(err)
 	}
+	if cookies := resp.Cookies(); t.d.Jar != nil && len(cookies) > 0 {
+		t.d.Jar.SetCookies(req.URL, cookies)
+	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
+		t.refused = resp
 		resp.Body = &refusedBody{resp.Body, conn, stop}
 		return resp, nil
+	}
+	if name := resp.Header.Get("Sec-Websocket-Protocol"); slices.Contains(t.offered, name) {
+		t.chosen = name
+		resp.Header.Del("Sec-Websocket-Protocol")
 	}
 	if !stop() {
 		conn.Close()

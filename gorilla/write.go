@@ -9,6 +9,7 @@ import (
 	"time"
 
 	native "github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/internal/bridge"
 )
 
 // WriteMessage sends one message: in one frame, whatever its length. data is
@@ -149,8 +150,8 @@ func (c *Conn) NextWriter(messageType int) (io.WriteCloser, error) {
 type messageWriter struct {
 	c           *Conn
 	messageType int
-	buf         *bytes.Buffer  // what has gathered; nil before the first write
-	stream      io.WriteCloser // of the native connection, once a fragment was sent
+	buf         *bytes.Buffer // what has gathered; nil before the first write
+	stream      bridge.Writer // of the native connection, once a fragment was sent
 	err         error
 }
 
@@ -158,12 +159,10 @@ type messageWriter struct {
 func (w *messageWriter) Write(p []byte) (int, error) {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	if err := w.gather(len(p)); err != nil {
+	if fits, err := w.gather(len(p)); err != nil {
 		return 0, err
-	}
-	if w.stream != nil {
-		n, err := w.stream.Write(p)
-		return n, w.fail(err)
+	} else if !fits {
+		return w.pass(p)
 	}
 	return w.buf.Write(p)
 }
@@ -172,43 +171,49 @@ func (w *messageWriter) Write(p []byte) (int, error) {
 func (w *messageWriter) WriteString(s string) (int, error) {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	if err := w.gather(len(s)); err != nil {
+	if fits, err := w.gather(len(s)); err != nil {
 		return 0, err
-	}
-	if w.stream != nil {
-		n, err := w.stream.Write([]byte(s))
-		return n, w.fail(err)
+	} else if !fits {
+		return w.pass([]byte(s))
 	}
 	return w.buf.WriteString(s)
 }
 
-// gather prepares for n more bytes: in the buffer if they fit, else in the
-// stream.
-func (w *messageWriter) gather(n int) error {
+// gather prepares for n more bytes, and reports whether the buffer takes them.
+func (w *messageWriter) gather(n int) (fits bool, err error) {
 	switch {
 	case w.err != nil:
-		return w.err
-	case w.stream != nil:
-		return nil
+		return false, w.err
 	case w.buf == nil:
 		w.buf = buffers.Get().(*bytes.Buffer)
 	}
 	if isControl(w.messageType) {
 		if w.buf.Len()+n > 125 {
-			return w.end(errControlTooLong)
+			return false, w.end(errControlTooLong)
 		}
-		return nil
+		return true, nil
 	}
-	if w.buf.Len()+n <= w.c.bufSize {
-		return nil
+	return w.buf.Len()+n <= w.c.bufSize, nil
+}
+
+// pass sends what has gathered, and p, as fragments.
+func (w *messageWriter) pass(p []byte) (int, error) {
+	if w.stream == nil {
+		stream, err := w.c.in.Writer(w.messageType, w.c.deflates())
+		if err != nil {
+			return 0, w.fail(err)
+		}
+		w.stream = stream
 	}
-	stream, err := w.c.in.Writer(w.messageType, w.c.deflates())
-	if err != nil {
-		return w.fail(err)
+	if _, err := w.stream.Write(w.buf.Bytes()); err != nil {
+		return 0, w.fail(err)
 	}
-	w.stream = stream
-	_, err = stream.Write(w.buf.Bytes())
-	return w.fail(err)
+	w.buf.Reset()
+	n, err := w.stream.Write(p)
+	if err == nil {
+		err = w.stream.Flush()
+	}
+	return n, w.fail(err)
 }
 
 // Close sends the end of the message.
@@ -230,7 +235,11 @@ func (w *messageWriter) close() error {
 	var err error
 	switch {
 	case w.stream != nil:
-		err = w.c.writeError(w.stream.Close())
+		_, err = w.stream.Write(data)
+		if closeErr := w.stream.Close(); err == nil {
+			err = closeErr
+		}
+		err = w.c.writeError(err)
 		w.stream = nil
 	case isControl(w.messageType):
 		err = w.c.writeControlMessage(w.messageType, data)

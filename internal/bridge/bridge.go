@@ -35,9 +35,16 @@ type Conn interface {
 	// deadline; the zero time means never. The write deadline of the application does not concern it.
 	WriteControl(op byte, payload []byte, deadline time.Time) error
 	// Writer is Conn.Writer without a context, compressed only if compress is set too.
-	Writer(typ int, compress bool) (io.WriteCloser, error)
+	Writer(typ int, compress bool) (Writer, error)
 	// Drain waits until all frames that have been accepted are out, for a short time at most.
 	Drain()
+}
+
+// A Writer is what Conn.Writer returns.
+type Writer interface {
+	io.WriteCloser
+	// Flush sends what has been written, unless it is compressed.
+	Flush() error
 }
 
 // A Handshake is a request for a WebSocket connection that is valid.

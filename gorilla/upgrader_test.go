@@ -1,0 +1,163 @@
+package websocket_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/seed70bc5565/websocket/gorilla"
+)
+
+// handshake returns a valid request.
+func handshake() *http.Request {
+	r := httptest.NewRequest("GET", "http://example.com/", nil)
+	for field, value := range map[string]string{
+		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-Websocket-Version": "13", "Sec-Websocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+	} {
+		r.Header.Set(field, value)
+	}
+	return r
+}
+
+func TestRefusals(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(r *http.Request)
+		status int
+		reason string
+	}{
+		{"no Connection", func(r *http.Request) { r.Header.Del("Connection") }, 400, "'Connection'"},
+		{"no Upgrade", func(r *http.Request) { r.Header.Del("Upgrade") }, 400, "'Upgrade'"},
+		{"POST", func(r *http.Request) { r.Method = "POST" }, 405, "GET"},
+		{"version", func(r *http.Request) { r.Header.Set("Sec-Websocket-Version", "8") }, 400, "version"},
+		{"no key", func(r *http.Request) { r.Header.Del("Sec-Websocket-Key") }, 400, "'Sec-WebSocket-Key'"},
+		{"short key", func(r *http.Request) { r.Header.Set("Sec-Websocket-Key", "YQ==") }, 400, "'Sec-WebSocket-Key'"},
+		{"foreign origin", func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") }, 403, "origin"},
+		{"broken origin", func(r *http.Request) { r.Header.Set("Origin", "://") }, 403, "origin"},
+		{"body", func(r *http.Request) { r.ContentLength = 5 }, 400, "body"},
+		{"no hijacker", func(r *http.Request) {}, 500, "http.Hijacker"},
+	} {
+		r := handshake()
+		tt.change(r)
+		w := httptest.NewRecorder()
+		_, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
+		if he, ok := err.(websocket.HandshakeError); !ok || !strings.Contains(he.Error(), tt.reason) {
+			t.Errorf("%s: %T %v", tt.name, err, err)
+		}
+		if w.Code != tt.status || w.Header().Get("Sec-Websocket-Version") != "13" {
+			t.Errorf("%s: %v", tt.name, w)
+		}
+
+		var status int
+		var reason error
+		u := &websocket.Upgrader{Error: func(_ http.ResponseWriter, _ *http.Request, s int, err error) { status, reason = s, err }}
+		if _, err := u.Upgrade(httptest.NewRecorder(), r, nil); err != reason || status != tt.status {
+			t.Errorf("%s: %d %v", tt.name, status, reason)
+		}
+
+		w = httptest.NewRecorder()
+		if _, err := websocket.Upgrade(w, r, nil, 0, 0); err == nil || w.Body.Len() > 0 {
+			t.Errorf("%s: Upgrade answered by itself", tt.name)
+		}
+	}
+	if _, err := (&websocket.Upgrader{}).Upgrade(httptest.NewRecorder(), handshake(), http.Header{"Sec-Websocket-Extensions": {"x"}}); err == nil {
+		t.Error("an extension of the program's own")
+	}
+}
+
+func TestOrigins(t *testing.T) {
+	for origin, ok := range map[string]bool{
+		"": true, "http://example.com": true, "https://EXAMPLE.com": true, "http://example.com:81": false, "null": false, "https://evil.example": false,
+	} {
+		r := handshake()
+		if origin != "" {
+			r.Header.Set("Origin", origin)
+		}
+		w := httptest.NewRecorder()
+		_, _ = (&websocket.Upgrader{}).Upgrade(w, r, nil)
+		if refused := w.Code == http.StatusForbidden; refused == ok {
+			t.Errorf("%q: %d", origin, w.Code)
+		}
+		w = httptest.NewRecorder()
+		_, _ = (&websocket.Upgrader{CheckOrigin: func(r *http.Request) bool { return false }}).Upgrade(w, r, nil)
+		if w.Code != http.StatusForbidden {
+			t.Errorf("%q: CheckOrigin was not heeded", origin)
+		}
+	}
+}
+
+func TestResponseHeader(t *testing.T) {
+	for _, tt := range []struct {
+		ours   []string
+		header http.Header
+		want   string
+	}{
+		{[]string{"b", "a"}, nil, "b"},
+		{[]string{"x"}, nil, ""},
+		{[]string{}, http.Header{"Sec-Websocket-Protocol": {"a"}}, ""},
+		{nil, http.Header{"Sec-Websocket-Protocol": {"a"}}, "a"},
+		{nil, nil, ""},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if got := websocket.Subprotocols(r); !slices.Equal(got, []string{"a", "b"}) || !websocket.IsWebSocketUpgrade(r) {
+				t.Error(got)
+			}
+			w.Header().Set("X-Of-The-Writer", "stays behind")
+			header := tt.header.Clone()
+			if header == nil {
+				header = http.Header{}
+			}
+			header.Set("X-More", "yes")
+			c, err := (&websocket.Upgrader{Subprotocols: tt.ours, WriteBufferPool: &sync.Pool{}}).Upgrade(w, r, header)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			c.WriteMessage(websocket.TextMessage, []byte(c.Subprotocol()))
+		}))
+		c, resp, err := websocket.DefaultDialer.Dial("ws"+s.URL[4:], http.Header{"Sec-WebSocket-Protocol": {"a, b"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, c, websocket.TextMessage, tt.want)
+		if c.Subprotocol() != tt.want || resp.Header.Get("X-More") != "yes" || resp.Header.Get("X-Of-The-Writer") != "" {
+			t.Errorf("%q, %v", c.Subprotocol(), resp.Header)
+		}
+		if p, err := io.ReadAll(resp.Body); len(p) > 0 || err != nil {
+			t.Error(p, err)
+		}
+		c.Close()
+		s.Close()
+	}
+}
+
+// Kubernetes speaks subprotocols whose names are no tokens.
+func TestSubprotocolThatIsNoToken(t *testing.T) {
+	const name = "SPDY/3.1+portforward.k8s.io"
+	server, client := pair(t, &websocket.Upgrader{Subprotocols: []string{name}}, &websocket.Dialer{Subprotocols: []string{"other", name}})
+	if server.Subprotocol() != name || client.Subprotocol() != name {
+		t.Errorf("%q %q", server.Subprotocol(), client.Subprotocol())
+	}
+	send(t, client, websocket.TextMessage, "hello")
+	expect(t, server, websocket.TextMessage, "hello")
+	_, client = pair(t, &websocket.Upgrader{}, &websocket.Dialer{Subprotocols: []string{name, name}})
+	if client.Subprotocol() != "" {
+		t.Error(client.Subprotocol())
+	}
+}
+
+// A request made by hand, without what every server fills in, is upgraded as gorilla does.
+func TestHandmadeRequest(t *testing.T) {
+	r := handshake()
+	r = &http.Request{Method: "GET", URL: &url.URL{Path: "/"}, Header: r.Header}
+	_, err := (&websocket.Upgrader{}).Upgrade(httptest.NewRecorder(), r, nil)
+	if err == nil || !strings.Contains(err.Error(), "http.Hijacker") {
+		t.Error(err)
+	}
+}

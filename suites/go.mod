@@ -1,0 +1,3 @@
+module github.com/seed70bc5565/websocket/suites
+
+go 1.25
