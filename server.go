@@ -152,12 +152,19 @@ func sendRefusal(w http.ResponseWriter, r *http.Request, e *refusal) error {
 }
 
 // takeBuffered returns a copy of what the HTTP server has read behind the request, so that its reader is not kept.
-func takeBuffered(buffers *bufio.ReadWriter) []byte {
-	if buffers == nil || buffers.Reader == nil || buffers.Reader.Buffered() == 0 {
+//
+// It empties the reader, which is ours since the connection was taken over: the server refers to it for as long as the
+// handler runs, and would keep its 4 KiB for a connection whose handler stays.
+func takeBuffered(buffers *bufio.ReadWriter) (received []byte) {
+	if buffers == nil || buffers.Reader == nil {
 		return nil
 	}
-	p, _ := buffers.Reader.Peek(buffers.Reader.Buffered()) // cannot fail
-	return append([]byte(nil), p...)
+	if n := buffers.Reader.Buffered(); n > 0 {
+		p, _ := buffers.Reader.Peek(n) // cannot fail
+		received = append(received, p...)
+	}
+	*buffers.Reader = bufio.Reader{} // Reset gives it a buffer again
+	return received
 }
 
 // availableBuffer returns memory for the response: that of the HTTP server's writer, which nobody uses any more.

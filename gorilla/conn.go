@@ -56,6 +56,7 @@ type Conn struct {
 	plain     atomic.Bool  // EnableWriteCompression(false)
 	stored    atomic.Bool  // SetCompressionLevel(0)
 	open      atomic.Bool  // writer is not nil
+	deflate   bool         // immutable: compression was agreed on
 	proto     string       // immutable: the subprotocol, where ws does not know it
 	bufSize   int          // immutable: how much a writer gathers before it sends a fragment
 	deadline  atomic.Int64 // of SetWriteDeadline, in Unix nanoseconds; 0: none
@@ -75,6 +76,7 @@ func newConn(ws *native.Conn, writeBufSize int) *Conn {
 		writeBufSize = defaultBufSize
 	}
 	c := &Conn{ws: ws, in: bridge.Of(ws), bufSize: writeBufSize}
+	c.deflate = c.in.Deflates()
 	c.in.Handle((*handlers)(c))
 	return c
 }
@@ -173,4 +175,4 @@ func (c *Conn) SetCompressionLevel(level int) error {
 }
 
 // deflates reports whether the next message is to be compressed.
-func (c *Conn) deflates() bool { return c.in.Deflates() && !c.plain.Load() && !c.stored.Load() }
+func (c *Conn) deflates() bool { return c.deflate && !c.plain.Load() && !c.stored.Load() }

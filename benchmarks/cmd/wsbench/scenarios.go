@@ -25,6 +25,7 @@ type library struct {
 var libraries = []library{
 	{name: "ours", label: "this library", ours: true, quick: true, validates: true},
 	{name: "gorilla", label: "gorilla/websocket", quick: true},
+	{name: "ours-gorilla", label: "this library, package gorilla", ours: true},
 	{name: "coder", label: "coder/websocket", quick: true},
 	{name: "gobwas", label: "gobwas/ws", quick: true, validates: true, args: func(s scenario) []string {
 		if s.http {
@@ -61,10 +62,12 @@ const (
 	wire     = "bytes on the wire per message"
 )
 
-// uncompressing lists those whose servers here have no compression, and those that have no context takeover.
+// uncompressing lists those whose servers here have no compression, and those that have no context takeover; left those
+// whose servers cannot stay in a handler, or never do.
 var (
 	uncompressing = []string{"gobwas", "xnet", "rawtcp", "copyloop"}
-	forgetting    = append([]string{"gorilla"}, uncompressing...)
+	forgetting    = append([]string{"gorilla", "ours-gorilla"}, uncompressing...)
+	left          = append([]string{"ours", "coder", "gws"}, uncompressing...)
 )
 
 var scenarios = []scenario{
@@ -83,6 +86,8 @@ var scenarios = []scenario{
 	{id: "e-tls", title: "idle connections over TLS, one echo of 128 B each", short: "memory of an idle TLS connection", unit: bytes, memory: true,
 		job: load.Job{Kind: load.Idle, Size: 128, TLS: true}, args: []string{"-tls"},
 		without: []string{"gobwas", "xnet", "rawtcp", "copyloop"}},
+	{id: "e-stay", title: "idle connections whose handler stays, one echo of 128 B each", short: "memory where the handler stays", unit: bytes, memory: true, slow: true,
+		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-stay"}, without: left},
 	{id: "f", title: "opening handshakes through net/http", short: "opening handshakes", unit: "handshakes per second of server CPU", http: true,
 		job: load.Job{Kind: load.Handshake, Conns: 16}},
 	{id: "g", title: "broadcast of 512 B to 1000 connections", short: "broadcast to 1000", unit: "deliveries per second of server CPU",

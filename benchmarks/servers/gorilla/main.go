@@ -31,7 +31,11 @@ func handler(o *kit.Options) http.Handler {
 		if err != nil {
 			return
 		}
-		if o.Echo {
+		switch {
+		case o.Echo && o.Stay:
+			echo(c)
+			return
+		case o.Echo:
 			go echo(c)
 			return
 		}

@@ -33,6 +33,8 @@ type Options struct {
 	// bytes, where the library lets one choose; 0: its default.
 	Deflate, Takeover bool
 	WindowBits        int
+	// Stay asks for handlers that stay as long as their connection, where the library leaves the choice.
+	Stay bool
 
 	size, queued, writers int
 	broadcast             func(conns []Conn, payload []byte, queued int)
@@ -67,6 +69,7 @@ func Main(s Server) {
 	flag.IntVar(&o.writers, "writers", 64, "goroutines that write to one connection")
 	deflate := flag.String("deflate", "", "compress: no-takeover or takeover")
 	flag.IntVar(&o.WindowBits, "window", 0, "bits of the windows")
+	flag.BoolVar(&o.Stay, "stay", false, "stay in the handler")
 	useTLS := flag.Bool("tls", false, "serve over TLS")
 	flag.Parse()
 	o.Echo = *task == "echo"
