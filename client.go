@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -21,6 +23,10 @@ type DialOptions struct {
 	// HTTPClient makes the request: its Transport sets proxies, TLS and the dialer, its Jar cookies, its Timeout
 	// bounds the handshake as a deadline of the context does, and redirects are followed. Those from wss to ws are
 	// not, unless its CheckRedirect is set and lets them pass. Default: [http.DefaultClient].
+	//
+	// The names of the handshake's fields are sent in the spelling of the RFC,
+	// such as Sec-WebSocket-Key. A Transport that is no [http.Transport] gets
+	// the canonical keys of an [http.Header], and sends those.
 	//
 	// Through an HTTP proxy, wss uses CONNECT and ws a plain request, which the proxy must know how to upgrade.
 	HTTPClient *http.Client
@@ -130,11 +136,23 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 
 	client := handshakeClient(opts.HTTPClient, func(h http.Header) {
 		key = newKey()
+		if _, ok := h[sentKey]; ok {
+			h[sentKey] = []string{key}
+			return
+		}
 		h[fieldKey] = []string{key}
 	})
+	switch client.Transport.(type) {
+	case nil, *http.Transport: // others, such as a fake, may look for the key of a map
+		spellAsRFC(header)
+	}
 	bound := boundHandshake(ctx, client.Timeout)
 	client.Timeout = 0 // it would wrap the body of the response
 	var traced connTrace
+	host := opts.Host
+	if host == "" {
+		host = requestHost(u)
+	}
 	req := (&http.Request{
 		Method:     http.MethodGet,
 		URL:        u,
@@ -142,7 +160,7 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 		ProtoMajor: 1,
 		ProtoMinor: 1,
 		Header:     header,
-		Host:       opts.Host,
+		Host:       host,
 	}).WithContext(httptrace.WithClientTrace(bound.ctx, &httptrace.ClientTrace{GotConn: traced.gotConn}))
 
 	resp, err := client.Do(req)
@@ -189,6 +207,10 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 	}, resp, nil
 }
 
+// requestHost returns the Host of a request to u, as http.NewRequest sets it: an
+// http.RoundTripper may sign it, or route by it.
+func requestHost(u *url.URL) string { return strings.TrimSuffix(u.Host, ":") }
+
 // newKey returns a Sec-WebSocket-Key: "a randomly selected 16-byte value that has been base64-encoded" (section 4.1).
 func newKey() string {
 	var nonce [16]byte
@@ -210,6 +232,9 @@ func handshakeClient(user *http.Client, renewKey func(http.Header)) http.Client 
 			return err
 		}
 		renewKey(req.Header)
+		if req.Host == "" {
+			req.Host = requestHost(req.URL)
+		}
 		if user.CheckRedirect != nil {
 			return user.CheckRedirect(req, via)
 		}

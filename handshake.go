@@ -17,13 +17,22 @@ const (
 	acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 )
 
-// The fields of the handshake, as net/http writes the keys of its maps.
+// The fields of the handshake as net/http spells the keys of what it has read.
 const (
 	fieldKey        = "Sec-Websocket-Key"
 	fieldAccept     = "Sec-Websocket-Accept"
 	fieldVersion    = "Sec-Websocket-Version"
 	fieldProtocol   = "Sec-Websocket-Protocol"
 	fieldExtensions = "Sec-Websocket-Extensions"
+)
+
+// The fields of the handshake as this side sends them, in the spelling of the
+// RFC.
+const (
+	sentKey        = "Sec-WebSocket-Key"
+	sentVersion    = "Sec-WebSocket-Version"
+	sentProtocol   = "Sec-WebSocket-Protocol"
+	sentExtensions = "Sec-WebSocket-Extensions"
 )
 
 // appendAccept appends the Sec-WebSocket-Accept for key: the base64 of the SHA-1 of key and GUID (section 4.2.2).
@@ -69,7 +78,7 @@ func (e *refusal) setHeader(h http.Header, http1 bool) {
 	case http.StatusMethodNotAllowed:
 		h["Allow"] = []string{http.MethodGet} // RFC 9110, section 15.5.6
 	case http.StatusUpgradeRequired:
-		h[fieldVersion] = []string{"13"} // section 4.4
+		h[sentVersion] = []string{"13"} // section 4.4
 		if http1 {
 			// RFC 9110, sections 15.5.22 and 7.8: the response names the protocol, and who sends Upgrade names it in
 			// Connection.

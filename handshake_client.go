@@ -104,6 +104,18 @@ func requestHeader(opts *DialOptions, key string, offered []extension) (http.Hea
 	return h, nil
 }
 
+// spellAsRFC gives the fields of the handshake in h the spelling of the RFC.
+// net/http sends a key of a map as it is written there. Names of fields have no
+// case, but some servers compare the bytes.
+func spellAsRFC(h http.Header) {
+	for _, name := range [...][2]string{{fieldKey, sentKey}, {fieldVersion, sentVersion}, {fieldProtocol, sentProtocol}, {fieldExtensions, sentExtensions}} {
+		if v, ok := h[name[0]]; ok {
+			delete(h, name[0])
+			h[name[1]] = v
+		}
+	}
+}
+
 // validHost reports whether s may be the value of a Host field: no spaces, control characters, or characters that end
 // a host within a URL. "" means the URL's.
 func validHost(s string) bool {
@@ -133,7 +145,10 @@ func checkResponse(resp *http.Response, opts *DialOptions, key string, deflate d
 	if v := resp.Header["Upgrade"]; len(v) != 1 || !equalFold(trimSpace(v[0]), "websocket") {
 		return up, fmt.Errorf("the Upgrade header of the response is not websocket: %s", quote(strings.Join(v, ", ")))
 	}
-	if v := resp.Header["Connection"]; !hasToken(v, "upgrade") {
+	if v := resp.Header["Connection"]; len(v) == 0 && resp.Close {
+		// net/http takes the header out of the response, and ends the connection.
+		return up, errors.New("the Connection header of the response says close: net/http has closed the connection")
+	} else if !hasToken(v, "upgrade") {
 		return up, fmt.Errorf("the Connection header of the response does not name Upgrade: %s", quote(strings.Join(v, ", ")))
 	}
 	switch v := resp.Header[fieldAccept]; {
@@ -154,7 +169,7 @@ func checkResponse(resp *http.Response, opts *DialOptions, key string, deflate d
 			return up, err
 		}
 	}
-	if v, ok := resp.Header[fieldProtocol]; ok {
+	if v := resp.Header[fieldProtocol]; !isBlank(v) {
 		if len(v) != 1 { // section 11.3.4
 			return up, errors.New("Sec-WebSocket-Protocol stands more than once in the response")
 		}

@@ -3,6 +3,9 @@ package websocket
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +14,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -323,4 +327,164 @@ func TestUnwritableBodyIsClosed(t *testing.T) {
 		t.Errorf("got the error %v", err)
 	}
 	wstest.NewPeer(t, far, wstest.Server).WantEnd()
+}
+
+// The names of the handshake's fields are sent as RFC 6455 spells them, in the
+// request that follows a redirect too.
+func TestDialSpelling(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprint("TLS ", secure), func(t *testing.T) {
+			s := httptest.NewUnstartedServer(nil)
+			if secure {
+				s.StartTLS() // for its certificate
+			}
+			defer s.Close()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if secure {
+				l = tls.NewListener(l, s.TLS)
+			}
+			defer l.Close()
+			scheme := map[bool]string{false: "ws", true: "wss"}[secure]
+			heads := make(chan string, 3)
+			go func() {
+				for _, answer := range []string{
+					"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+					"HTTP/1.1 307 See\r\nLocation: " + scheme + "://" + l.Addr().String() + "/c\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+					"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+				} {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					heads <- wstest.NewPeer(t, conn, wstest.Server).ReadHead()
+					io.WriteString(conn, answer)
+					conn.Close()
+				}
+			}()
+			Dial(t.Context(), scheme+"://"+l.Addr().String()+"/a", &DialOptions{
+				HTTPClient: s.Client(), Subprotocols: []string{"v1"}, CompressionMode: CompressionContextTakeover,
+			})
+			for i := range 3 {
+				head := <-heads
+				for _, name := range []string{"Key", "Version", "Protocol", "Extensions"} {
+					if strings.Count(head, "\r\nSec-WebSocket-"+name+": ") != 1 {
+						t.Errorf("request %d has not one Sec-WebSocket-%s:\n%s", i, name, head)
+					}
+				}
+				if strings.Contains(head, "Sec-Websocket-") {
+					t.Errorf("request %d:\n%s", i, head)
+				}
+			}
+		})
+	}
+}
+
+func TestAcceptSpelling(t *testing.T) {
+	opts := &AcceptOptions{Subprotocols: []string{"v1"}, CompressionMode: CompressionContextTakeover}
+	for _, tt := range []struct {
+		request string
+		fields  []string
+	}{
+		{wstest.Request("/", "example.com", "Sec-WebSocket-Protocol: v1", "Sec-WebSocket-Extensions: permessage-deflate"),
+			[]string{"Accept", "Protocol", "Extensions"}},
+		{"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", []string{"Version"}},
+	} {
+		for _, wrapped := range []bool{false, true} {
+			conn := rawServer(t, func(w http.ResponseWriter, r *http.Request) {
+				if wrapped {
+					w = wrapper{w}
+				}
+				if c, err := Accept(w, r, opts); err == nil {
+					c.CloseNow()
+				}
+			})
+			io.WriteString(conn, tt.request)
+			head := wstest.NewPeer(t, conn, wstest.Client).ReadHead()
+			for _, name := range tt.fields {
+				if strings.Count(head, "\r\nSec-WebSocket-"+name+": ") != 1 {
+					t.Errorf("wrapped %v: the response has not one Sec-WebSocket-%s:\n%s", wrapped, name, head)
+				}
+			}
+			if strings.Contains(head, "Sec-Websocket-") {
+				t.Errorf("wrapped %v: the response:\n%s", wrapped, head)
+			}
+		}
+	}
+}
+
+// A RoundTripper sees the Host that http.NewRequest sets.
+func TestDialHostForRoundTripper(t *testing.T) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/end" {
+			http.Redirect(w, r, "ws://"+r.Context().Value(http.LocalAddrContextKey).(net.Addr).String()+"/end", http.StatusFound)
+		}
+	}), false)
+	host := s.Listener.Addr().String()
+	for option, want := range map[string][]string{"": {host, host}, "other.example": {"other.example", host}} {
+		var got []string
+		client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			got = append(got, r.Host)
+			return http.DefaultTransport.RoundTrip(r)
+		})}
+		Dial(t.Context(), wsURL(s), &DialOptions{HTTPClient: client, Host: option})
+		if !slices.Equal(got, want) {
+			t.Errorf("Host %q: the RoundTripper saw %q, want %q", option, got, want)
+		}
+	}
+	req, err := http.NewRequest("GET", "http://example.com:/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := requestHost(&url.URL{Host: "example.com:"}); got != req.Host {
+		t.Errorf("got %q, want %q", got, req.Host)
+	}
+}
+
+// A 101 that asks to close as well: net/http edits the header and ends the
+// connection. The error says so. A request that does it is accepted.
+func TestUpgradeAndClose(t *testing.T) {
+	for _, lines := range []string{"Upgrade, close", "close, upgrade", "Upgrade\r\nConnection: close", "close"} {
+		s := rawResponder(t, func(key string) string {
+			return strings.Replace(wstest.Response(key), "Connection: Upgrade", "Connection: "+lines, 1)
+		})
+		_, resp, err := Dial(t.Context(), "ws://"+s, nil)
+		var he *HandshakeError
+		if resp == nil || !errors.As(err, &he) || he.StatusCode != 101 || !matches(err, "the Connection header of the response says close") {
+			t.Errorf("%q: got the error %v", lines, err)
+		}
+	}
+	p := wstest.NewPeer(t, rawServer(t, Handler(serveEcho, nil).ServeHTTP), wstest.Client)
+	p.WriteRaw([]byte(strings.Replace(wstest.Request("/", "example.com"), "Connection: Upgrade", "Connection: close, Upgrade", 1)))
+	if head := p.ReadHead(); !strings.HasPrefix(head, "HTTP/1.1 101 ") {
+		t.Errorf("a request that says close and Upgrade: got\n%s", head)
+	}
+	p.WriteFrame(wstest.Text, "x")
+	p.WantFrame(wstest.Text, "x")
+}
+
+// rawResponder answers one handshake with what answer makes of its key, and
+// returns its address.
+func rawResponder(t *testing.T, answer func(key string) string) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		r, err := http.ReadRequest(bufio.NewReader(conn))
+		if err != nil {
+			return
+		}
+		io.WriteString(conn, answer(r.Header.Get("Sec-WebSocket-Key")))
+		io.Copy(io.Discard, conn)
+		conn.Close()
+	}()
+	return l.Addr().String()
 }

@@ -69,8 +69,8 @@ func TestParseTokens(t *testing.T) {
 		{[]string{"chat", "superchat,v2.x"}, []string{"chat", "superchat", "v2.x"}, ""},
 		{[]string{",chat,,\tsuperchat ,"}, []string{"chat", "superchat"}, ""},
 		{[]string{"chat, Chat"}, []string{"chat", "Chat"}, ""},
-		{[]string{""}, nil, "empty"},
-		{[]string{" , "}, nil, "empty"},
+		{[]string{""}, nil, ""}, // says nothing
+		{[]string{" , "}, nil, ""},
 		{[]string{"chat, chat"}, nil, `more than once: "chat"`},
 		{[]string{"chat", "chat"}, nil, `more than once: "chat"`},
 		{[]string{"a,b,c,d,e,f,g,h,i,a"}, nil, `more than once: "a"`},
@@ -129,8 +129,8 @@ func TestParseExtensions(t *testing.T) {
 		{[]string{"; a"}, "", `a token is expected at "; a"`},               //
 		{[]string{`"foo"`}, "", "a token is expected"},                      //
 		{[]string{"f\u00f6o"}, "", "a comma is expected"},                   //
-		{[]string{""}, "", "empty"},                                         //
-		{[]string{" ,", ","}, "", "empty"},                                  //
+		{[]string{""}, "", ""},                                              // says nothing
+		{[]string{" ,", ","}, "", ""},                                       //
 		{[]string{strings.Repeat("x", 200) + "/"}, "", `expected at "/"`},   //
 		{[]string{"/" + strings.Repeat("x", 200)}, "", `xxx"...`},           // errors are short
 		{[]string{"foo", "bar/"}, "", "a comma is expected"},                //
@@ -468,7 +468,7 @@ func TestSubprotocolChoice(t *testing.T) {
 		{[]string{"cha"}, "Sec-WebSocket-Protocol: chat", "", 0, ""},
 		{nil, "Sec-WebSocket-Protocol: chat, chat", "", 400, `more than once: "chat"`},
 		{nil, "Sec-WebSocket-Protocol: a b", "", 400, `"a b" is not a token`},
-		{nil, "Sec-WebSocket-Protocol:", "", 400, "the list is empty"},
+		{[]string{"chat"}, "Sec-WebSocket-Protocol:", "", 0, ""},
 		{[]string{"a b"}, "", "", 500, `AcceptOptions.Subprotocols: "a b" is not a token`},
 		{[]string{"a\r\nX: y"}, "", "", 500, "is not a token"},
 		{[]string{""}, "", "", 500, `"" is not a token`},
@@ -725,7 +725,7 @@ func TestCheckResponse(t *testing.T) {
 		{"Connection", "Connection: keep-alive, upGrade", nil, "", ""}, // "a token that is an ASCII case-insensitive match"
 		{"Connection", "Connection: keep-alive\nConnection: x,Upgrade", nil, "", ""},
 		{"Connection", "Connection: notupgradeable", nil, "", "Connection header"},
-		{"Connection", "Connection: close", nil, "", "Connection header"},
+		{"Connection", "Connection: close", nil, "", "says close"},
 		{"Sec-WebSocket-Accept", "", nil, "", "no Sec-WebSocket-Accept"},
 		{"Sec-WebSocket-Accept", "Sec-WebSocket-Accept:  s3pPLMBiTxaQ9kYGzzhZRbK+xOo= ", nil, "", ""}, // "ignoring any leading and trailing whitespace"
 		{"Sec-WebSocket-Accept", "Sec-WebSocket-Accept: S3pPLMBiTxaQ9kYGzzhZRbK+xOo=", nil, "", "Sec-WebSocket-Accept header of the response is wrong"},
@@ -739,12 +739,18 @@ func TestCheckResponse(t *testing.T) {
 		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol: V1", []string{"v1"}, "", "was not offered"},
 		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol: v1, v2", []string{"v2", "v1"}, "", "was not offered"},
 		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol: v1\nSec-WebSocket-Protocol: v2", []string{"v2", "v1"}, "", "more than once"},
-		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol:", []string{"v1"}, "", "was not offered"},
+		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol:", []string{"v1"}, "", ""}, // an empty field says nothing
+		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol:", nil, "", ""},
+		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol: \nSec-WebSocket-Protocol:", nil, "", ""},
+		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol:\nSec-WebSocket-Protocol: v1", []string{"v1"}, "", "more than once"},
 		{"Sec-WebSocket-Protocol", "", []string{"v1"}, "", ""}, // a server may choose none
 		{"Sec-WebSocket-Extensions", "Sec-WebSocket-Extensions: foo", nil, "", `extension "foo", which was not offered`},
 		{"Sec-WebSocket-Extensions", "Sec-WebSocket-Extensions: permessage-deflate; x=1", nil, "", `extension "permessage-deflate", which was not offered`},
 		{"Sec-WebSocket-Extensions", "Sec-WebSocket-Extensions: foo;", nil, "", "invalid Sec-WebSocket-Extensions"},
-		{"Sec-WebSocket-Extensions", "Sec-WebSocket-Extensions:", nil, "", "invalid Sec-WebSocket-Extensions"},
+		{"Sec-WebSocket-Extensions", "Sec-WebSocket-Extensions:", nil, "", ""}, // an empty field says nothing
+		{"Sec-WebSocket-Extensions", "Sec-WebSocket-Extensions: ,", nil, "", ""},
+		{"Connection", "Connection: close, Upgrade", nil, "", "says close: net/http has closed the connection"},
+		{"Connection", "Connection: Upgrade\nConnection: Close", nil, "", "says close"},
 	}
 	for _, tt := range tests {
 		text := good

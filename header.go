@@ -83,8 +83,18 @@ func hasToken(values []string, token string) bool {
 // the memory of the two bytes that it is made of, before anything is known of who sent it.
 const maxElements = 100
 
+// isBlank reports whether the lines of a field say nothing. Some servers and
+// clients send a field without a value where they mean none.
+func isBlank(values []string) bool {
+	for _, s := range values {
+		if trimSpace(s) != "" {
+			return false
+		}
+	}
+	return true
+}
+
 var (
-	errNoElement = errors.New("the list is empty")
 	errElements  = fmt.Errorf("the list has more than %d elements", maxElements)
 	errDuplicate = errors.New("an element stands more than once")
 )
@@ -107,9 +117,6 @@ func parseTokens(values []string) ([]string, error) {
 				tokens = append(tokens, element)
 			}
 		}
-	}
-	if len(tokens) == 0 {
-		return nil, errNoElement
 	}
 	if d, ok := duplicate(tokens); ok {
 		return nil, fmt.Errorf("%w: %s", errDuplicate, quote(d))
@@ -171,9 +178,6 @@ func parseExtensions(values []string) ([]extension, error) {
 				return nil, fmt.Errorf("a comma is expected at %s", quote(s))
 			}
 		}
-	}
-	if len(list) == 0 {
-		return nil, errNoElement
 	}
 	return list, nil
 }

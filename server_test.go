@@ -108,7 +108,7 @@ func TestAcceptRefusals(t *testing.T) {
 			case 426:
 				want["Upgrade"] = []string{"websocket"}
 				want["Connection"] = []string{"close", "Upgrade"}
-				want["Sec-Websocket-Version"] = []string{"13"}
+				want["Sec-WebSocket-Version"] = []string{"13"}
 			}
 			if !reflect.DeepEqual(resp.Header, want) {
 				t.Errorf("got the header %v, want %v", resp.Header, want)
