@@ -29,7 +29,7 @@ func (b *bridged) Deflates() bool          { return b.deflate != nil }
 func (b *bridged) WriteControl(op byte, payload []byte, deadline time.Time) error {
 	c := (*Conn)(b)
 	if opcode(op) == opClose {
-		if _, err := parseClosePayload(payload); err != nil {
+		if _, _, err := parseClosePayload(payload); err != nil {
 			return fmt.Errorf("websocket: invalid close frame: %w", err)
 		}
 	}

@@ -1,8 +1,6 @@
 package websocket
 
 import (
-	"crypto/rand"
-	"encoding/binary"
 	"net"
 	"sync"
 
@@ -92,34 +90,4 @@ func writeVec(w net.Conn, a, b []byte) (int64, error) {
 	v.parts, v.bufs = [2][]byte{}, nil
 	vecPool.Put(v)
 	return n, err
-}
-
-// keyBlock holds masking keys that were read from crypto/rand together: a quarter of the
-// cost of reading each by itself.
-type keyBlock struct {
-	left  int
-	bytes [512]byte
-}
-
-var keyPool = sync.Pool{New: func() any { return new(keyBlock) }}
-
-// newMaskingKey returns a fresh masking key that no peer can foresee (RFC 6455, section 5.3).
-func newMaskingKey() uint32 {
-	k := keyPool.Get().(*keyBlock)
-	key := k.next()
-	keyPool.Put(k)
-	return key
-}
-
-// next returns a key of the block, which it reads again when it is used up.
-func (k *keyBlock) next() uint32 {
-	if k.left == 0 {
-		rand.Read(k.bytes[:]) // never fails: it ends the program instead
-		k.left = len(k.bytes)
-	}
-	k.left -= 4
-	key := k.bytes[k.left : k.left+4]
-	v := binary.LittleEndian.Uint32(key)
-	clear(key) // a key is used once
-	return v
 }

@@ -1,116 +1,303 @@
 package websocket
 
 import (
-	"encoding/binary"
+	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"unicode/utf8"
+	"io"
+	"net"
+	"time"
 )
 
-// A StatusCode is the code of a close frame: why an endpoint closed the connection
-// (RFC 6455, section 7.4, and the IANA registry of WebSocket close codes).
+// Close performs the closing handshake (RFC 6455, section 7.1.2): it sends a close frame with code and reason behind
+// whatever was written before, waits for the peer's, and ends the connection. Messages that arrive meanwhile are
+// discarded. It takes no longer than the close timeout (CloseTimeout in the options, 5 s by default), whatever the
+// peer does.
 //
-// Applications may also use 3000 to 3999 (registered with IANA) and 4000 to 4999 (private).
-type StatusCode int
-
-const (
-	StatusNormalClosure   StatusCode = 1000 // the purpose of the connection is fulfilled
-	StatusGoingAway       StatusCode = 1001 // a server goes down, a browser leaves the page
-	StatusProtocolError   StatusCode = 1002 // the peer broke the protocol
-	StatusUnsupportedData StatusCode = 1003 // a type of message that the endpoint cannot accept
-
-	// StatusNoStatusRcvd stands for a close frame without a code. It is never on the wire;
-	// given to [Conn.Close] it sends a close frame without a code.
-	StatusNoStatusRcvd StatusCode = 1005
-
-	// StatusAbnormalClosure stands for a connection that ended without a close frame. It is never on
-	// the wire.
-	StatusAbnormalClosure StatusCode = 1006
-
-	StatusInvalidFramePayloadData StatusCode = 1007 // for example text that is not UTF-8
-	StatusPolicyViolation         StatusCode = 1008 // a message breaks a rule of the endpoint that has no code of its own
-	StatusMessageTooBig           StatusCode = 1009 // past the read limit
-	StatusMandatoryExtension      StatusCode = 1010 // a client that needs an extension the server did not accept
-	StatusInternalError           StatusCode = 1011 // the endpoint failed
-	StatusServiceRestart          StatusCode = 1012 // the service restarts: connect again, after a random wait
-	StatusTryAgainLater           StatusCode = 1013 // the service is overloaded
-	StatusBadGateway              StatusCode = 1014 // a gateway got an invalid response from its server
-
-	// StatusTLSHandshake stands for a failed TLS handshake. It is never on the wire.
-	StatusTLSHandshake StatusCode = 1015
-)
-
-// String returns the code's name, such as "StatusNormalClosure", or StatusCode(n) for one without a name.
-func (c StatusCode) String() string {
-	if name, ok := statusNames[c]; ok {
-		return name
+// The error is nil if the peer answered. If it did not, the connection is closed all the same, and the error matches
+// [context.DeadlineExceeded], or [io.ErrUnexpectedEOF] if the peer ended the connection without an answer. If the
+// connection was already closed, or is being closed, Close waits for its end and returns an error that matches
+// [net.ErrClosed].
+//
+// reason is at most 123 bytes of UTF-8. code is 1000 to 1003, 1007 to 1014 or 3000 to 4999; StatusNoStatusRcvd with
+// an empty reason sends none. Anything else is an error, and the connection is closed with StatusInternalError in its
+// place.
+//
+// Close may be called from any goroutine, at any time, more than once.
+func (c *Conn) Close(code StatusCode, reason string) error {
+	payload, badArgument := appendClosePayload(nil, code, reason)
+	if badArgument != nil {
+		payload, _ = appendClosePayload(nil, StatusInternalError, "")
 	}
-	return "StatusCode(" + strconv.Itoa(int(c)) + ")"
+	if !c.life.begin() {
+		if c.life.isPosted() {
+			c.awaitClose(context.Background())
+		}
+		<-c.life.closed() // whoever ends the connection does so in bounded time
+		return errClosed
+	}
+	ctx, cancel := c.closeContext(context.Background())
+	err := c.closeHandshake(ctx, payload)
+	if !c.end(nil) {
+		<-c.life.closed() // somebody else is about to end it: the reader that met the answer, or a writer that failed
+	}
+	cancel()
+	if badArgument != nil {
+		err = badArgument
+	}
+	return apiError("close", err)
 }
 
-var statusNames = map[StatusCode]string{
-	StatusNormalClosure:           "StatusNormalClosure",
-	StatusGoingAway:               "StatusGoingAway",
-	StatusProtocolError:           "StatusProtocolError",
-	StatusUnsupportedData:         "StatusUnsupportedData",
-	StatusNoStatusRcvd:            "StatusNoStatusRcvd",
-	StatusAbnormalClosure:         "StatusAbnormalClosure",
-	StatusInvalidFramePayloadData: "StatusInvalidFramePayloadData",
-	StatusPolicyViolation:         "StatusPolicyViolation",
-	StatusMessageTooBig:           "StatusMessageTooBig",
-	StatusMandatoryExtension:      "StatusMandatoryExtension",
-	StatusInternalError:           "StatusInternalError",
-	StatusServiceRestart:          "StatusServiceRestart",
-	StatusTryAgainLater:           "StatusTryAgainLater",
-	StatusBadGateway:              "StatusBadGateway",
-	StatusTLSHandshake:            "StatusTLSHandshake",
+// postClose begins a closing handshake and waits for nothing: neither for the peer to take the close frame, nor for its
+// answer. Whoever reads meets that; a timer ends the connection after the close timeout. It reports whether nobody is
+// reading: then somebody should call awaitClose.
+func (c *Conn) postClose(code StatusCode) (unread bool) {
+	l := &c.life
+	if !l.begin() {
+		return false
+	}
+	payload, _ := appendClosePayload(nil, code, "")
+	l.mu.Lock()
+	l.posted = true
+	if l.state != stateEnded && l.state != stateBroken && l.grace == nil && c.closeTimeout >= 0 {
+		l.grace = time.AfterFunc(c.closeTimeout, func() { c.end(nil) })
+	}
+	l.mu.Unlock()
+	c.w.postClose(payload)
+	return !c.r.turn.held()
 }
 
-// validOnWire reports whether c may stand in a close frame (section 7.4).
-func (c StatusCode) validOnWire() bool {
+// closeContext returns a context that ends after the close timeout.
+func (c *Conn) closeContext(parent context.Context) (context.Context, context.CancelFunc) {
+	if c.closeTimeout < 0 {
+		return context.WithCancel(parent)
+	}
+	return context.WithTimeout(parent, c.closeTimeout)
+}
+
+// closeHandshake sends the close frame and waits for the peer's.
+func (c *Conn) closeHandshake(ctx context.Context, payload []byte) error {
+	// Without waiting for the peer to take it: one that closes at the same time may be waiting for this end to read.
+	c.w.postClose(payload)
+	err := c.awaitClose(ctx)
+	answered, broke := c.life.outcome()
 	switch {
-	case c >= 1000 && c <= 1003, c >= 1007 && c <= 1014, c >= 3000 && c <= 4999:
+	case answered:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("the peer did not answer within %v: %w", c.closeTimeout, ctx.Err())
+	case broke != nil:
+		return broke
+	case err == nil:
+		return errClosed // by CloseNow, meanwhile
+	}
+	return err
+}
+
+// awaitClose returns when the peer's close frame has come, or cannot come any more. It reads, unless somebody else does.
+func (c *Conn) awaitClose(ctx context.Context) error {
+	// A reader in progress meets the close frame itself, and ends the connection: it then gives back its turn.
+	if err := c.r.turn.lock(ctx); err != nil {
+		return err
+	}
+	c.r.watch.setDeadline(c.conn, time.Time{}) // ctx bounds this; the application's deadline may have passed already
+	var err error
+	for err == nil && !c.life.isClosed.Load() {
+		err = c.discardMessage(ctx)
+	}
+	c.endRead()
+	return err
+}
+
+// CloseNow ends the connection without a closing handshake. What is gathered to be written gets one attempt that does
+// not block. The error is nil if this call ended the connection; if it had ended before, it matches [net.ErrClosed].
+//
+// CloseNow may be called from any goroutine, at any time, more than once; it also cuts short a Close in progress.
+// "defer c.CloseNow()" after a successful [Accept] or [Dial] makes sure that nothing is left behind.
+func (c *Conn) CloseNow() error {
+	if c.life.begin() {
+		c.w.tryFlush()
+	}
+	if !c.end(nil) {
+		<-c.life.closed()
+		return errClosed
+	}
+	return nil
+}
+
+// CloseRead is for connections on which no message is expected: it starts a goroutine that reads, so that pings are
+// answered and the peer's close frame is seen, until the connection ends. The context that it returns, a child of
+// ctx, ends with the connection. A data message ends the connection with StatusPolicyViolation, and so does the end
+// of ctx without a handshake.
+//
+// After CloseRead no other reading method may be used. Later calls return the first one's context.
+func (c *Conn) CloseRead(ctx context.Context) context.Context {
+	// Not under the lock: the context of a handled request is made when it is used first, which takes the lock too.
+	child, cancel := context.WithCancel(ctx)
+	l := &c.life
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closeRead != nil {
+		cancel()
+		return l.closeRead
+	}
+	l.closeRead = child
+	go func() {
+		defer cancel()
+		_, _, err := c.Reader(child)
+		if err == nil {
+			c.Close(StatusPolicyViolation, "unexpected data message")
+		} else if errors.Is(err, net.ErrClosed) {
+			select { // a Close of this side's is at work, and is not cut short by what is its own doing
+			case <-c.life.closed():
+			case <-child.Done():
+			}
+		}
+		c.CloseNow()
+	}()
+	return child
+}
+
+// peerClosed answers the peer's close frame and ends the connection (section 5.5.1). Its caller holds the reader's
+// turn. It returns what reads return from now on.
+func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
+	c.life.move(closeFrameReceived)
+	var err error = ce
+	if c.r.opcode != opContinuation {
+		err = closedInside{ce}
+	}
+	cause, _ := c.life.over(fmt.Errorf("websocket: %w", err))
+	ctx, cancel := c.closeContext(ctx)
+	defer cancel()
+	// "It SHOULD send the Close frame with the status code it received." If a Close of this side has sent its own,
+	// this waits until that is out.
+	payload, _ := appendClosePayload(nil, ce.Code, "")
+	c.w.sendClose(ctx, payload)
+	if c.client {
+		// Section 7.1.1: the server ends TCP first; the client waits for it.
+		c.linger(ctx)
+	}
+	c.end(cause)
+	c.r.finish()
+	return cause
+}
+
+// fail fails the connection (section 7.1.7) because of err, which the peer's frames earned: it sends the close frame
+// that says so, ends the sending direction of the transport, and gives the peer a moment to read it: closing a socket
+// with unread input would reset the connection, and the close frame could be lost. Its caller holds the reader's
+// turn.
+func (c *Conn) fail(ctx context.Context, err error) error {
+	c.life.breaks(err)
+	cause, first := c.life.over(fmt.Errorf("websocket: %w", err))
+	if first {
+		code, reason, _ := closeCode(err)
+		payload, _ := appendClosePayload(nil, code, reason)
+		ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
+		defer cancel()
+		if c.w.sendClose(ctx, payload) == nil {
+			if half, ok := c.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+				c.linger(ctx)
+			}
+		}
+	}
+	c.end(cause)
+	c.r.finish()
+	return cause
+}
+
+// linger reads and discards until the peer ends the transport, for lingerTimeout at most. Its caller holds the
+// reader's turn.
+func (c *Conn) linger(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
+	defer cancel()
+	r := &c.r
+	r.watch.setDeadline(c.conn, time.Time{})
+	r.watch.begin(c.conn, ctx)
+	for r.drain(c.conn) == nil {
+	}
+}
+
+// ended is what a read returns for a transport that ended or broke.
+func (c *Conn) ended(err error) error {
+	if errors.Is(err, io.EOF) {
+		c.w.tryFlush() // the peer may have ended only its own direction
+		err = errAbruptEnd
+		if c.r.opcode != opContinuation || c.r.w > c.r.r {
+			err = errMidMessage
+		}
+	}
+	c.life.breaks(err)
+	cause, _ := c.life.over(apiError("read", err))
+	c.end(cause)
+	c.r.finish()
+	return cause
+}
+
+// A CloseError says that the peer closed the connection, with the code and reason of its close frame
+// (RFC 6455, section 5.5.1). Reads return it wrapped: use [errors.As] or [CloseStatus].
+//
+// One that tells of an orderly end (StatusNormalClosure, StatusGoingAway, StatusNoStatusRcvd) matches [io.EOF] with
+// [errors.Is].
+type CloseError struct {
+	Code   StatusCode // StatusNoStatusRcvd if the close frame had no code
+	Reason string     // valid UTF-8, at most 123 bytes
+}
+
+// Error returns a text with the code and the reason.
+func (e CloseError) Error() string {
+	if e.Reason == "" {
+		return fmt.Sprintf("closed by the peer: %d %v", int(e.Code), e.Code)
+	}
+	return fmt.Sprintf("closed by the peer: %d %v: %q", int(e.Code), e.Code, e.Reason)
+}
+
+// Is reports whether target is io.EOF and e tells of an orderly end.
+func (e CloseError) Is(target error) bool {
+	if target != io.EOF {
+		return false
+	}
+	switch e.Code {
+	case StatusNormalClosure, StatusGoingAway, StatusNoStatusRcvd:
 		return true
 	}
 	return false
 }
 
-// maxCloseReason is the longest reason of a close frame, in bytes: a control frame's payload less the code.
-const maxCloseReason = maxControlPayload - 2
-
-// A close payload is empty, or a code in two bytes and a reason in UTF-8 (section 5.5.1). One without a code
-// parses as StatusNoStatusRcvd.
-func parseClosePayload(p []byte) (CloseError, error) {
-	switch {
-	case len(p) == 0:
-		return CloseError{Code: StatusNoStatusRcvd}, nil
-	case len(p) == 1:
-		return CloseError{}, errClosePayloadShort
+// As makes [errors.As] with a **CloseError true too. The pointer is to a copy of e.
+func (e CloseError) As(target any) bool {
+	p, ok := target.(**CloseError)
+	if ok {
+		*p = &e
 	}
-	code := StatusCode(binary.BigEndian.Uint16(p))
-	if !code.validOnWire() {
-		return CloseError{}, protocolError{StatusProtocolError, fmt.Sprintf("close frame with the invalid code %d", int(code))}
-	}
-	if !utf8.Valid(p[2:]) {
-		return CloseError{}, errCloseReasonUTF8
-	}
-	return CloseError{Code: code, Reason: string(p[2:])}, nil
+	return ok
 }
 
-// appendClosePayload appends the payload of a close frame to dst. It refuses what may not stand on the wire;
-// StatusNoStatusRcvd without a reason is the empty payload.
-func appendClosePayload(dst []byte, code StatusCode, reason string) ([]byte, error) {
-	switch {
-	case code == StatusNoStatusRcvd && reason == "":
-		return dst, nil
-	case !code.validOnWire():
-		return dst, fmt.Errorf("close code %d cannot be sent", int(code))
-	case len(reason) > maxCloseReason:
-		return dst, fmt.Errorf("close reason of %d bytes: the most is %d", len(reason), maxCloseReason)
-	case !utf8.ValidString(reason):
-		return dst, errors.New("close reason is not UTF-8")
+// CloseStatus returns the code of the close frame that err tells of: that of the [CloseError] in
+// err's chain, or -1 if there is none.
+func CloseStatus(err error) StatusCode {
+	var ce CloseError
+	if errors.As(err, &ce) {
+		return ce.Code
 	}
-	dst = binary.BigEndian.AppendUint16(dst, uint16(code))
-	return append(dst, reason...), nil
+	return -1
 }
+
+// closedInside is a CloseError whose frame came before the message in progress was finished. It is no orderly end:
+// it matches io.ErrUnexpectedEOF in place of io.EOF.
+type closedInside struct{ ce CloseError }
+
+func (e closedInside) Error() string { return e.ce.Error() + ", inside a message" }
+
+func (e closedInside) Is(target error) bool { return target == io.ErrUnexpectedEOF }
+
+func (e closedInside) As(target any) bool {
+	if ce, ok := target.(*CloseError); ok {
+		*ce = e.ce
+		return true
+	}
+	return e.ce.As(target)
+}
+
+// lingerTimeout bounds what an endpoint still does for a connection that is over, so that the peer gets to see why:
+// after a failure it waits for the peer to end TCP, and a client does so after any closing handshake (section 7.1.1).
+const lingerTimeout = time.Second

@@ -1,133 +1,669 @@
 package websocket
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// Section 7.4: which codes may stand on the wire.
-func TestStatusCodeOnWire(t *testing.T) {
-	valid := func(c StatusCode) bool {
-		switch {
-		case c == 1000, c == 1001, c == 1002, c == 1003, c >= 1007 && c <= 1014, c >= 3000 && c <= 4999:
-			return true
-		}
-		return false
+// The closing handshake that this side begins (section 7.1.2): close frame out, close frame in, then the server ends
+// TCP at once and the client waits for that.
+func TestCloseHandshake(t *testing.T) {
+	tests := []struct {
+		code   StatusCode
+		reason string
+		answer int
+	}{
+		{StatusNormalClosure, "", 1000},
+		{StatusNormalClosure, "bye", 1000},
+		{StatusGoingAway, strings.Repeat("x", 123), 1001},
+		{StatusInternalError, "sorry", 0},
+		{StatusNoStatusRcvd, "", 0},
+		{3000, "é", 3000},
+		{4999, "", 1000},
+		{1014, "", 1014},
 	}
-	for c := StatusCode(-1); c <= 65536; c++ {
-		if got := c.validOnWire(); got != valid(c) {
-			t.Errorf("%d: %v", c, got)
+	for _, test := range tests {
+		for _, reading := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d/reading %v", test.code, reading), func(t *testing.T) {
+				bothRoles(t, func(t *testing.T, client bool) {
+					p := newPair(t, client, connConfig{}, netfake.Options{})
+					var read <-chan error
+					if reading {
+						read = start(p.readError)
+						synctest.Wait()
+					}
+					begin := time.Now()
+					closed := start(func() error { return p.c.Close(test.code, test.reason) })
+					if reason := p.WantClose(int(test.code)); reason != test.reason {
+						t.Errorf("reason %q, want %q", reason, test.reason)
+					}
+					if !running(closed) {
+						t.Fatalf("Close does not wait for the answer: %v", <-closed)
+					}
+					// What comes before the answer is read and dropped; pings are not answered any more.
+					late := frames(text("late"), ping("late"), first(wstest.Text, "late"))
+					p.WriteFrames(late...)
+					p.WriteFrames(wstest.CloseFrame(test.answer, ""))
+					if client {
+						if !running(closed) {
+							t.Fatalf("a client does not wait for the server to end TCP: %v", <-closed)
+						}
+						p.WantIdle()
+						p.Close()
+					} else {
+						p.WantEOF()
+					}
+					if err := <-closed; err != nil {
+						t.Errorf("Close = %v", err)
+					}
+					if d := time.Since(begin); d > time.Millisecond {
+						t.Errorf("Close took %v", d)
+					}
+					if reading {
+						if err := <-read; err == nil {
+							t.Error("Read goes on")
+						}
+					}
+					if err := p.c.Close(StatusNormalClosure, ""); !errors.Is(err, net.ErrClosed) {
+						t.Errorf("a second Close = %v", err)
+					}
+					if err := p.c.CloseNow(); !errors.Is(err, net.ErrClosed) {
+						t.Errorf("CloseNow after Close = %v", err)
+					}
+				})
+			})
 		}
 	}
 }
 
-func TestClosePayload(t *testing.T) {
-	long := strings.Repeat("x", 123)
-	tests := []struct {
-		name    string
-		payload string
-		want    CloseError
-		code    StatusCode // of the failure, if it is one
-	}{
-		{"empty", "", CloseError{Code: StatusNoStatusRcvd}, 0},
-		{"one byte", "\x03", CloseError{}, StatusProtocolError},
-		{"code", "\x03\xe8", CloseError{Code: 1000}, 0},
-		{"code and reason", "\x0f\xa0bye \u00fc", CloseError{Code: 4000, Reason: "bye \u00fc"}, 0},
-		{"longest reason", "\x03\xe8" + long, CloseError{Code: 1000, Reason: long}, 0},
-		{"code 0", "\x00\x00", CloseError{}, StatusProtocolError},
-		{"code 999", "\x03\xe7", CloseError{}, StatusProtocolError},
-		{"code 1004", "\x03\xec", CloseError{}, StatusProtocolError},
-		{"code 1005", "\x03\xed", CloseError{}, StatusProtocolError},
-		{"code 1006", "\x03\xee", CloseError{}, StatusProtocolError},
-		{"code 1015", "\x03\xf7", CloseError{}, StatusProtocolError},
-		{"code 5000", "\x13\x88", CloseError{}, StatusProtocolError},
-		{"code 65535", "\xff\xff", CloseError{}, StatusProtocolError},
-		{"reason is not UTF-8", "\x03\xe8\xff", CloseError{}, StatusInvalidFramePayloadData},
-		{"reason ends inside a code point", "\x03\xe8\xe2\x82", CloseError{}, StatusInvalidFramePayloadData},
+// Messages that come before the answer go to a reader in progress, or nowhere: they do not disturb the handshake.
+func TestCloseWhileReading(t *testing.T) {
+	lates := map[string][]wstest.Frame{
+		"nothing":           nil,
+		"a ping":            frames(ping("late")),
+		"part of a message": frames(first(wstest.Text, "late")),
+		"a message":         frames(text("late")),
+		"messages":          frames(text("late"), ping("late"), text("later")),
+		"many messages":     frames(text(strings.Repeat("late", 100)), binaryF(""), ping("late"), text(strings.Repeat("late", 2000)), text("")),
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got, err := parseClosePayload([]byte(tt.payload))
-			if got != tt.want {
-				t.Errorf("got %+v, want %+v", got, tt.want)
+	for name, late := range lates {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				read := start(p.readError)
+				synctest.Wait()
+				closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+				p.WantClose(1000)
+				p.WriteFrames(append(late[:len(late):len(late)], closing(1000, ""))...)
+				p.theirs.CloseWrite()
+				if err := <-closed; err != nil {
+					t.Errorf("Close = %v", err)
+				}
+				if err := <-read; !errors.Is(err, net.ErrClosed) {
+					t.Errorf("Read = %v", err)
+				}
+				p.WantEOF()
+			})
+		})
+	}
+}
+
+// Close and Read return within the close timeout, whatever the peer does.
+func TestCloseIsBounded(t *testing.T) {
+	peers := []struct {
+		name string
+		act  func(p *pair) // on a goroutine of its own, until the transport fails
+	}{
+		{"silent", func(p *pair) {}},
+		{"reads, but does not answer", func(p *pair) { io.Copy(io.Discard, p.theirs) }},
+		{"writes and does not read", func(p *pair) {
+			for {
+				if _, err := p.TryWrite(p.Encode(text("hello"), ping("p"))); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
 			}
-			code, _, _ := closeCode(err)
-			if code != tt.code {
-				t.Errorf("failure %v with code %d, want %d", err, code, tt.code)
+		}},
+		{"writes one endless message", func(p *pair) {
+			p.TryWrite(p.Encode(first(wstest.Text, "")))
+			for {
+				if _, err := p.TryWrite(p.Encode(moreCont("more"))); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
 			}
-			if err != nil {
-				return
+		}},
+		{"dribbles", func(p *pair) {
+			b := p.Encode(text(strings.Repeat("x", 100)), closing(1000, ""))
+			for i := range b {
+				if _, err := p.TryWrite(b[i : i+1]); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
 			}
-			back, err := appendClosePayload([]byte("x"), got.Code, got.Reason)
-			if string(back) != "x"+tt.payload || err != nil {
-				t.Errorf("back on the wire: %q, %v", back, err)
+		}},
+		{"answers with half a close frame", func(p *pair) { b := p.Encode(closing(1000, "")); p.TryWrite(b[:len(b)-1]) }},
+		{"answers and does not end TCP", func(p *pair) { p.TryWrite(p.Encode(closing(1000, ""))) }},
+		{"answers and goes on", func(p *pair) {
+			p.TryWrite(p.Encode(closing(1000, "")))
+			for {
+				if _, err := p.TryWrite(p.Encode(text("hello"))); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}},
+		{"breaks the protocol", func(p *pair) { p.TryWrite(p.Encode(fin(3, ""))) }},
+		{"sends too much", func(p *pair) { f := binaryF(""); f.Declare = 1 << 40; p.TryWrite(p.Encode(f)) }},
+		{"ends TCP", func(p *pair) { p.theirs.Close() }},
+		{"ends half of TCP", func(p *pair) { p.theirs.CloseWrite() }},
+		{"resets TCP", func(p *pair) { p.theirs.Reset() }},
+	}
+	states := []struct {
+		name string
+		do   func(p *pair) // on a goroutine of its own, before
+	}{
+		{"idle", func(p *pair) {}},
+		{"read in progress", func(p *pair) { p.readError() }},
+		{"write in progress", func(p *pair) { p.c.Write(context.Background(), MessageText, make([]byte, 1000)) }},
+		{"long write in progress", func(p *pair) { p.c.Write(context.Background(), MessageText, make([]byte, 100_000)) }},
+		{"writer open", func(p *pair) {
+			w, err := p.c.Writer(context.Background(), MessageText)
+			if err == nil {
+				w.Write(make([]byte, 10_000))
+				<-p.c.life.closed()
+				w.Close()
+			}
+		}},
+		{"ping in progress", func(p *pair) { p.c.Ping(context.Background()) }},
+		{"half a message read", func(p *pair) {
+			if _, r, err := p.c.Reader(context.Background()); err == nil {
+				r.Read(make([]byte, 1))
+			}
+		}},
+	}
+	for _, peer := range peers {
+		for _, state := range states {
+			for _, timeout := range []time.Duration{0, 100 * time.Millisecond, 20 * time.Second} {
+				t.Run(fmt.Sprintf("%s/%s/%v", peer.name, state.name, timeout), func(t *testing.T) {
+					bothRoles(t, func(t *testing.T, client bool) {
+						p := newPair(t, client, connConfig{closeTimeout: timeout}, netfake.Options{A: netfake.End{Buffer: 20}})
+						var wg sync.WaitGroup
+						wg.Go(func() { state.do(p) })
+						synctest.Wait()
+						wg.Go(func() { peer.act(p) })
+
+						want := timeout
+						if timeout == 0 {
+							want = 5 * time.Second
+						}
+						begin := time.Now()
+						p.c.Close(StatusNormalClosure, "bye")
+						if d := time.Since(begin); d > want {
+							t.Errorf("Close took %v, want %v at most", d, want)
+						}
+						if err := p.readError(); err == nil || time.Since(begin) > want {
+							t.Errorf("Read returned %v after %v", err, time.Since(begin))
+						}
+						if err := p.c.Write(context.Background(), MessageText, nil); err == nil {
+							t.Error("Write succeeds")
+						}
+						if _, err := p.ours.Write(nil); !errors.Is(err, net.ErrClosed) {
+							t.Errorf("the transport is not closed: %v", err)
+						}
+						p.theirs.Close()
+						wg.Wait() // nothing is left behind
+					})
+				})
+			}
+		}
+	}
+}
+
+// The error of Close tells whether the peer answered.
+func TestCloseError(t *testing.T) {
+	tests := []struct {
+		name string
+		peer func(p *pair)
+		is   error
+	}{
+		{"answer", func(p *pair) { p.WriteClose(1000, ""); p.Close() }, nil},
+		{"another code in the answer", func(p *pair) { p.WriteClose(4000, "no"); p.Close() }, nil},
+		{"no answer", func(p *pair) {}, context.DeadlineExceeded},
+		{"end of TCP without an answer", func(p *pair) { p.Close() }, io.ErrUnexpectedEOF},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+				p.WantClose(1000)
+				test.peer(p)
+				if err := <-closed; !errors.Is(err, test.is) {
+					t.Errorf("Close = %v, want %v", err, test.is)
+				}
+			})
+		})
+	}
+}
+
+// A Close that has begun before the goroutine of CloseRead gets to read is not cut short by it.
+func TestCloseReadBehindClose(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 1}})
+		closed := start(func() error { return p.c.Close(StatusPolicyViolation, "") })
+		synctest.Wait() // it waits for room
+		ctx := p.c.CloseRead(t.Context())
+		synctest.Wait()
+		if ctx.Err() != nil {
+			t.Error("the context has ended before the connection")
+		}
+		p.WantClose(1008)
+		p.WriteClose(1008, "")
+		p.Close()
+		if err := <-closed; err != nil {
+			t.Errorf("Close = %v", err)
+		}
+		<-ctx.Done()
+	})
+}
+
+// What must not stand on the wire (section 7.4) is refused, and the connection closed all the same.
+func TestCloseArguments(t *testing.T) {
+	tests := []struct {
+		code   StatusCode
+		reason string
+	}{
+		{0, ""}, {-1, ""}, {999, ""}, {1004, ""}, {1005, "reason"}, {1006, ""}, {1015, ""}, {1016, ""}, {2999, ""}, {5000, ""}, {65536 + 1000, ""},
+		{1000, strings.Repeat("x", 124)}, {1000, "\xff"},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprintf("%d %.10q", test.code, test.reason), func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				closed := start(func() error { return p.c.Close(test.code, test.reason) })
+				p.WantClose(1011)
+				p.WriteClose(1011, "")
+				p.Close()
+				if err := <-closed; err == nil {
+					t.Error("Close succeeds")
+				}
+			})
+		})
+	}
+}
+
+// Both ends may begin at the same time: each takes the other's close frame for the answer.
+func TestCloseFromBothEnds(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		p.WriteClose(1001, "mine")
+		closed := start(func() error { return p.c.Close(StatusNormalClosure, "yours") })
+		p.WantClose(1000)
+		p.theirs.CloseWrite()
+		p.WantEOF()
+		if err := <-closed; err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	})
+}
+
+// Close and CloseNow may be called by anybody, at any time, any number of times: all return, one close frame at most
+// goes out.
+func TestCloseManyTimes(t *testing.T) {
+	for seed := range 20 {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{}, netfake.Options{})
+			begin := time.Now()
+			var wg sync.WaitGroup
+			wg.Go(func() { p.readError() })
+			for i := range 12 {
+				wg.Go(func() {
+					time.Sleep(time.Duration((seed*7+i*5)%9) * time.Millisecond)
+					switch (seed + i) % 5 {
+					case 0:
+						p.c.CloseNow()
+					case 1:
+						p.c.Write(context.Background(), MessageText, []byte("a"))
+					default:
+						p.c.Close(StatusNormalClosure, "")
+					}
+				})
+			}
+			closes := 0
+			for {
+				f, err := wstest.ReadFrame(p.theirs)
+				if err != nil {
+					break
+				}
+				if closes > 0 {
+					t.Errorf("got %v after the close frame", f)
+				}
+				if f.Op == wstest.Close {
+					closes++
+				}
+			}
+			wg.Wait()
+			if d := time.Since(begin); d > 6*time.Second {
+				t.Errorf("it took %v", d)
 			}
 		})
 	}
 }
 
-func TestClosePayloadRefused(t *testing.T) {
-	tests := []struct {
-		code   StatusCode
-		reason string
-		names  string // what the error names
-	}{
-		{StatusAbnormalClosure, "", "1006"},
-		{StatusTLSHandshake, "", "1015"},
-		{StatusNoStatusRcvd, "reason", "1005"},
-		{0, "", "code 0"},
-		{999, "", "999"},
-		{2000, "", "2000"},
-		{5000, "", "5000"},
-		{1 << 20, "", "1048576"},
-		{-1, "", "-1"},
-		{1000, strings.Repeat("x", 124), "124"},
-		{1000, "\xff", "UTF-8"},
+// CloseNow ends all that waits, at once.
+func TestCloseNow(t *testing.T) {
+	ctx := context.Background()
+	calls := map[string]func(p *pair) error{
+		"Read":        func(p *pair) error { return p.readError() },
+		"ReadInto":    func(p *pair) error { _, _, err := p.c.ReadInto(ctx, nil); return err },
+		"Reader":      func(p *pair) error { _, _, err := p.c.Reader(ctx); return err },
+		"Write":       func(p *pair) error { return p.c.Write(ctx, MessageText, make([]byte, 100)) },
+		"long Write":  func(p *pair) error { return p.c.Write(ctx, MessageText, make([]byte, 100_000)) },
+		"Ping":        func(p *pair) error { return p.c.Ping(ctx) },
+		"CloseRead":   func(p *pair) error { <-p.c.CloseRead(ctx).Done(); return net.ErrClosed },
+		"NetConn":     func(p *pair) error { _, err := NetConn(ctx, p.c, MessageText).Read(make([]byte, 1)); return err },
+		"second Read": func(p *pair) error { go p.readError(); time.Sleep(time.Nanosecond); return p.readError() },
+		"Close": func(p *pair) error {
+			if err := p.c.Close(StatusNormalClosure, ""); err == nil {
+				return errors.New("no error, though there was no answer")
+			}
+			return net.ErrClosed
+		},
+		"second Write": func(p *pair) error {
+			go p.c.Write(ctx, MessageText, make([]byte, 10_000))
+			time.Sleep(time.Nanosecond)
+			return p.c.Write(ctx, MessageText, make([]byte, 10_000))
+		},
+		"second Writer": func(p *pair) error {
+			p.c.Writer(ctx, MessageText)
+			_, err := p.c.Writer(ctx, MessageText)
+			return err
+		},
+		"Messages": func(p *pair) error {
+			for _, err := range p.c.Messages(ctx) {
+				return err
+			}
+			return nil
+		},
 	}
-	for _, tt := range tests {
-		got, err := appendClosePayload([]byte("x"), tt.code, tt.reason)
-		if string(got) != "x" || err == nil || !strings.Contains(err.Error(), tt.names) {
-			t.Errorf("%d %q: %q, %v; want an error that names %s", tt.code, tt.reason, got, err, tt.names)
-		}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 3}})
+				done := start(func() error { return call(p) })
+				synctest.Wait()
+				time.Sleep(time.Millisecond)
+				if !running(done) {
+					t.Fatalf("it does not wait: %v", <-done)
+				}
+				begin := time.Now()
+				if err := p.c.CloseNow(); err != nil && name != "Close" {
+					t.Errorf("CloseNow = %v", err)
+				}
+				if err := <-done; !errors.Is(err, net.ErrClosed) {
+					t.Errorf("it fails with %v, want net.ErrClosed", err)
+				}
+				if d := time.Since(begin); d > 10*time.Millisecond {
+					t.Errorf("it took %v", d)
+				}
+				if err := p.c.CloseNow(); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("a second CloseNow = %v", err)
+				}
+			})
+		})
 	}
 }
 
-func TestStatusCodeString(t *testing.T) {
-	for c, want := range map[StatusCode]string{StatusNormalClosure: "StatusNormalClosure", StatusBadGateway: "StatusBadGateway", 4001: "StatusCode(4001)"} {
-		if got := c.String(); got != want {
-			t.Errorf("%d: %q, want %q", int(c), got, want)
+// Close sends its frame behind all that was written, gathered replies too.
+func TestCloseFlushes(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		var send []wstest.Frame
+		for range 20 {
+			send = append(send, ping("p"), text("hello"))
 		}
+		p.WriteFrames(send...)
+		for range 10 {
+			if err := echoes["Read"](p.c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+		for range 10 {
+			p.WantFrame(wstest.Pong, "p")
+			p.WantFrame(wstest.Text, "hello")
+		}
+		p.WantClose(1000)
+		p.WriteClose(1000, "")
+		p.theirs.CloseWrite()
+		p.WantEOF()
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// CloseNow makes an attempt to send the replies that gathered: a transport that takes bytes gets them all.
+func TestCloseNowFlushes(t *testing.T) {
+	for range 20 {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{}, netfake.Options{})
+			p.WriteFrames(text("1"), text("2"), text("3"))
+			for range 2 {
+				if err := echoes["Read"](p.c); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := p.c.CloseNow(); err != nil {
+				t.Error(err)
+			}
+			p.WantFrame(wstest.Text, "1")
+			p.WantFrame(wstest.Text, "2")
+			p.WantEOF()
+		})
 	}
 }
 
-// The table of errors that the package page promises.
-func TestCloseErrorClassification(t *testing.T) {
-	for _, code := range []StatusCode{StatusNormalClosure, StatusGoingAway, StatusNoStatusRcvd} {
-		if err := fmt.Errorf("x: %w", CloseError{Code: code}); !errors.Is(err, io.EOF) {
-			t.Errorf("%v is not io.EOF", code)
+// A peer that ends its half of TCP, without a close frame, still gets the replies to what it had sent.
+func TestRepliesAfterHalfClose(t *testing.T) {
+	for range 20 {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{}, netfake.Options{})
+			p.WriteFrames(text("1"), ping("2"), text("3"), ping("4"))
+			p.theirs.CloseWrite()
+			var err error
+			for err == nil {
+				err = echoes["Read"](p.c)
+			}
+			if !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("Read = %v", err)
+			}
+			p.WantFrame(wstest.Text, "1")
+			p.WantFrame(wstest.Pong, "2")
+			p.WantFrame(wstest.Text, "3")
+			p.WantFrame(wstest.Pong, "4")
+			p.WantEOF()
+		})
+	}
+}
+
+// The peer's close frame ends writing as well as reading, and gives those who write its code.
+func TestPeerCloses(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		ping := start(func() error { return p.c.Ping(context.Background()) })
+		read := start(p.readError)
+		p.ReadFrame()
+		p.WriteFrames(text("not read by anybody else"), closing(4001, "enough"))
+		p.WantClose(4001)
+		p.Close()
+		for what, err := range map[string]error{
+			"Read":  <-read,
+			"Ping":  <-ping,
+			"Write": p.c.Write(context.Background(), MessageText, nil),
+		} {
+			var ce CloseError
+			if !errors.As(err, &ce) || ce.Code != 4001 || ce.Reason != "enough" {
+				t.Errorf("%s = %v, want close 4001 \"enough\"", what, err)
+			}
 		}
-	}
-	err := fmt.Errorf("x: %w", CloseError{Code: StatusPolicyViolation, Reason: "spam"})
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-		t.Error("a policy violation is an orderly end")
-	}
-	if CloseStatus(err) != StatusPolicyViolation {
-		t.Errorf("CloseStatus = %v", CloseStatus(err))
-	}
-	var ce CloseError
-	if !errors.As(err, &ce) || ce.Reason != "spam" {
-		t.Errorf("errors.As: %+v", ce)
-	}
-	for _, err := range []error{nil, io.EOF, errClosed, errTextUTF8, ErrMessageTooBig} {
-		if CloseStatus(err) != -1 {
-			t.Errorf("CloseStatus(%v) = %v", err, CloseStatus(err))
+		if err := p.c.Close(StatusNormalClosure, ""); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Close = %v, want net.ErrClosed", err)
 		}
+	})
+}
+
+// A peer that closes and does not end TCP holds nobody up for long.
+func TestPeerClosesAndStays(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		begin := time.Now()
+		p.WriteClose(1000, "")
+		if err := p.readError(); CloseStatus(err) != StatusNormalClosure {
+			t.Errorf("Read = %v", err)
+		}
+		d := time.Since(begin)
+		if !client && d != 0 {
+			t.Errorf("a server took %v to end TCP, want none", d)
+		}
+		if d > 5*time.Second {
+			t.Errorf("a client waited for %v", d)
+		}
+		p.WantClose(1000)
+		p.WantEOF()
+	})
+}
+
+// onEnd runs once, when the transport is closed, however the connection ends.
+func TestOnEnd(t *testing.T) {
+	ends := map[string]func(p *pair){
+		"CloseNow":      func(p *pair) { p.c.CloseNow(); p.c.CloseNow() },
+		"Close":         func(p *pair) { p.c.Close(StatusNormalClosure, "") },
+		"peer closed":   func(p *pair) { p.WriteClose(1000, ""); p.readError() },
+		"TCP ended":     func(p *pair) { p.Close(); p.readError() },
+		"TCP was reset": func(p *pair) { p.theirs.Reset(); p.readError() },
+		"bad frame":     func(p *pair) { p.WriteFrame(3, ""); p.readError() },
 	}
-	if !errors.Is(errClosed, net.ErrClosed) || !errors.Is(errMessageTooBig, ErrMessageTooBig) || !errors.Is(errAbruptEnd, io.ErrUnexpectedEOF) {
-		t.Error("a sentinel does not match")
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				n := 0
+				p.c.onEnd(func() { n++ })
+				synctest.Wait()
+				if n != 0 {
+					t.Fatal("onEnd runs early")
+				}
+				end(p)
+				synctest.Wait()
+				if n != 1 {
+					t.Errorf("onEnd ran %d times", n)
+				}
+				if _, err := p.ours.Write(nil); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("the transport is not closed: %v", err)
+				}
+			})
+		})
 	}
+}
+
+// CloseRead answers pings and ends with the connection; a data message is more than it is for.
+func TestCloseRead(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		parent, cancel := context.WithCancel(context.WithValue(context.Background(), ctxKey{}, "value"))
+		defer cancel()
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		ctx := p.c.CloseRead(parent)
+		if ctx.Value(ctxKey{}) != "value" {
+			t.Error("the context is not a child of the caller's")
+		}
+		if again := p.c.CloseRead(parent); again != ctx {
+			t.Error("a second CloseRead gives another context")
+		}
+		p.WriteFrame(wstest.Ping, "p")
+		p.WantFrame(wstest.Pong, "p")
+		if err := p.c.Write(ctx, MessageText, []byte("a")); err != nil {
+			t.Error(err)
+		}
+		p.WantFrame(wstest.Text, "a")
+		ping := start(func() error { return p.c.Ping(ctx) })
+		f := p.ReadFrame()
+		p.WriteFrame(wstest.Pong, string(f.Payload))
+		if err := <-ping; err != nil {
+			t.Errorf("Ping = %v", err)
+		}
+		if ctx.Err() != nil {
+			t.Fatal("the context has ended")
+		}
+		p.WriteClose(1000, "")
+		p.WantClose(1000)
+		p.Close()
+		<-ctx.Done()
+	})
+	t.Run("message", func(t *testing.T) {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{}, netfake.Options{})
+			ctx := p.c.CloseRead(context.Background())
+			p.WriteFrame(wstest.Text, "unexpected")
+			p.WantClose(1008)
+			p.WriteClose(1008, "")
+			p.Close()
+			<-ctx.Done()
+		})
+	})
+	t.Run("end of the parent", func(t *testing.T) {
+		bothRoles(t, func(t *testing.T, client bool) {
+			parent, cancel := context.WithCancel(context.Background())
+			p := newPair(t, client, connConfig{}, netfake.Options{})
+			ctx := p.c.CloseRead(parent)
+			cancel()
+			<-ctx.Done()
+			synctest.Wait()
+			if err := p.c.Write(context.Background(), MessageText, nil); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Write = %v, want net.ErrClosed", err)
+			}
+		})
+	})
+}
+
+type ctxKey struct{}
+
+// Two ends that close at the same time, with more under way than the transport holds: each reads while its own close
+// frame waits, or both would wait for ever.
+func TestCloseBothEndsStalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := netfake.Pipe(netfake.Options{Buffer: 64})
+		ends := [2]*Conn{newConn(connConfig{transport: a}), newConn(connConfig{transport: b, client: true})}
+		var writers, closers sync.WaitGroup
+		for _, c := range ends {
+			writers.Go(func() { c.Write(context.Background(), MessageBinary, make([]byte, 3000)) })
+			writers.Go(func() { c.Write(context.Background(), MessageBinary, make([]byte, 30000)) })
+		}
+		synctest.Wait() // all are stuck
+		begin := time.Now()
+		for i, c := range ends {
+			closers.Go(func() {
+				if err := c.Close(StatusNormalClosure, ""); err != nil {
+					t.Errorf("end %d: %v", i, err)
+				}
+			})
+		}
+		closers.Wait()
+		writers.Wait()
+		if took := time.Since(begin); took > 0 {
+			t.Errorf("closing took %v", took)
+		}
+	})
 }

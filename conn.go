@@ -44,10 +44,6 @@ func (t MessageType) opcode() (opcode, error) {
 	return 0, fmt.Errorf("websocket: no such message type: %d", int(t))
 }
 
-// lingerTimeout bounds what an endpoint still does for a connection that is over, so that the peer gets to see why:
-// after a failure it waits for the peer to end TCP, and a client does so after any closing handshake (section 7.1.1).
-const lingerTimeout = time.Second
-
 // connConfig is what a finished opening handshake hands to newConn. Zero values mean the documented defaults,
 // negative ones no limit.
 type connConfig struct {
@@ -159,24 +155,6 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.w.mu.Unlock()
 	return apiError("set write deadline", err)
 }
-
-// apiError wraps err for the caller of op.
-func apiError(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &opError{op, err}
-}
-
-// An opError is err as the caller of op gets it. Every connection ends with one: most are never printed.
-type opError struct {
-	op  string
-	err error
-}
-
-func (e *opError) Error() string { return "websocket: " + e.op + ": " + e.err.Error() }
-
-func (e *opError) Unwrap() error { return e.err }
 
 // interrupted returns what a call is told whose ctx ended, or whose deadline passed (err): why the connection is
 // over, if it is, for that may be why ctx ended.

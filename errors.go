@@ -18,71 +18,6 @@ var ErrMessageTooBig = errors.New("message exceeds the read limit")
 // took nothing of what was on its way to it for as long as both (see [AcceptOptions] and [DialOptions]).
 var ErrPongTimeout = errors.New("the peer did not answer a ping in time")
 
-// A CloseError says that the peer closed the connection, with the code and reason of its close frame
-// (RFC 6455, section 5.5.1). Reads return it wrapped: use [errors.As] or [CloseStatus].
-//
-// One that tells of an orderly end (StatusNormalClosure, StatusGoingAway, StatusNoStatusRcvd) matches [io.EOF] with
-// [errors.Is].
-type CloseError struct {
-	Code   StatusCode // StatusNoStatusRcvd if the close frame had no code
-	Reason string     // valid UTF-8, at most 123 bytes
-}
-
-// Error returns a text with the code and the reason.
-func (e CloseError) Error() string {
-	if e.Reason == "" {
-		return fmt.Sprintf("closed by the peer: %d %v", int(e.Code), e.Code)
-	}
-	return fmt.Sprintf("closed by the peer: %d %v: %q", int(e.Code), e.Code, e.Reason)
-}
-
-// Is reports whether target is io.EOF and e tells of an orderly end.
-func (e CloseError) Is(target error) bool {
-	if target != io.EOF {
-		return false
-	}
-	switch e.Code {
-	case StatusNormalClosure, StatusGoingAway, StatusNoStatusRcvd:
-		return true
-	}
-	return false
-}
-
-// As makes [errors.As] with a **CloseError true too. The pointer is to a copy of e.
-func (e CloseError) As(target any) bool {
-	p, ok := target.(**CloseError)
-	if ok {
-		*p = &e
-	}
-	return ok
-}
-
-// closedInside is a CloseError whose frame came before the message in progress was finished. It is no orderly end:
-// it matches io.ErrUnexpectedEOF in place of io.EOF.
-type closedInside struct{ ce CloseError }
-
-func (e closedInside) Error() string { return e.ce.Error() + ", inside a message" }
-
-func (e closedInside) Is(target error) bool { return target == io.ErrUnexpectedEOF }
-
-func (e closedInside) As(target any) bool {
-	if ce, ok := target.(*CloseError); ok {
-		*ce = e.ce
-		return true
-	}
-	return e.ce.As(target)
-}
-
-// CloseStatus returns the code of the close frame that err tells of: that of the [CloseError] in
-// err's chain, or -1 if there is none.
-func CloseStatus(err error) StatusCode {
-	var ce CloseError
-	if errors.As(err, &ce) {
-		return ce.Code
-	}
-	return -1
-}
-
 // A HandshakeError says that a server answered the opening handshake of [Dial], but did not accept it: with a status
 // other than 101, or with a 101 that breaks the protocol (RFC 6455, section 4.1). Dial returns it wrapped: use
 // [errors.As] with a *HandshakeError.
@@ -127,6 +62,7 @@ func plainLine(h http.Header, body []byte) string {
 type argumentError struct{ err error }
 
 func (e argumentError) Error() string { return e.err.Error() }
+
 func (e argumentError) Unwrap() error { return e.err }
 
 // A protocolError is what the peer did wrong, and the close code that tells it so. It is a finding of this
@@ -161,6 +97,7 @@ var errMessageTooBig = tooBigError{}
 type tooBigError struct{}
 
 func (tooBigError) Error() string { return ErrMessageTooBig.Error() }
+
 func (tooBigError) Unwrap() error { return ErrMessageTooBig }
 
 // closeCode returns the code and the reason of the close frame that tells the peer of err, an error that recvHalf or a
@@ -190,5 +127,24 @@ var (
 // A deadPeerError is why the heartbeat gave up a peer that may still send.
 type deadPeerError string
 
-func (e deadPeerError) Error() string        { return string(e) }
+func (e deadPeerError) Error() string { return string(e) }
+
 func (e deadPeerError) Is(target error) bool { return target == ErrPongTimeout }
+
+// apiError wraps err for the caller of op.
+func apiError(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &opError{op, err}
+}
+
+// An opError is err as the caller of op gets it. Every connection ends with one: most are never printed.
+type opError struct {
+	op  string
+	err error
+}
+
+func (e *opError) Error() string { return "websocket: " + e.op + ": " + e.err.Error() }
+
+func (e *opError) Unwrap() error { return e.err }

@@ -156,13 +156,6 @@ func (h *heartbeat) next() time.Duration {
 	return max(1, next)
 }
 
-// waits reports whether frames wait for the transport to take them, and whether a pong is one of them.
-func (w *sender) waits() (any, pong bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.owned || len(w.buf) > 0, w.late != nil || !w.passed(w.pong)
-}
-
 // lookAgain sets the timer, unless the connection has ended.
 func (c *Conn) lookAgain(d time.Duration) {
 	c.life.mu.Lock()
@@ -210,18 +203,6 @@ func (c *Conn) endDead(cause error, reason string) {
 	w.mu.Unlock()
 	w.tryFlush()
 	c.end(cause)
-}
-
-// pong takes note of a pong. It reports whether it is the application's: those that answer a heartbeat are not.
-func (c *Conn) pong(payload []byte) bool {
-	h := &c.beat
-	if len(payload) == 4 && h.answered(binary.BigEndian.Uint32(payload)) {
-		return false
-	}
-	if sent, ok := c.pings.Load().pong(payload); ok {
-		h.measured(sent)
-	}
-	return true
 }
 
 // answered reports whether id is that of the last ping, which had no answer so far.

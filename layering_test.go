@@ -14,15 +14,15 @@ import (
 
 // pureFiles hold the protocol. They know bytes and states: no connections, no goroutines, no clock.
 var pureFiles = map[string][]string{ // and the packages of pureForbidden that each may use all the same
-	"frame.go":     nil,
-	"protocol.go":  nil,
-	"utf8.go":      nil,
-	"mask.go":      nil,
-	"close.go":     nil,
-	"handshake.go": {"net/http"},
-	"header.go":    nil,
-	"options.go":   nil,
-	"origin.go":    {"net/http", "net/url"},
+	"frame.go":      nil,
+	"protocol.go":   nil,
+	"utf8.go":       nil,
+	"mask.go":       {"sync"}, // its keys are read from crypto/rand by the block
+	"statuscode.go": nil,
+	"handshake.go":  {"net/http"},
+	"header.go":     nil,
+	"options.go":    nil,
+	"origin.go":     {"net/http", "net/url"},
 
 	"backoff.go":          {"net/http", "time"},
 	"deflate_params.go":   nil,
@@ -94,8 +94,8 @@ var (
 	controls = []string{"Close", "CloseRead", "CloseWrite", "SetDeadline", "SetReadDeadline", "SetWriteDeadline"}
 )
 
-// Only a few files use the transport: conn_read.go, conn_write.go, conn_flush.go and conn_raw_*.go move frames,
-// conn_end.go ends it and watch.go sets its deadlines. The opening handshake does what it must on its own before there is
+// Only a few files use the transport: receiver.go, sender.go and transport_*.go move frames, lifetime.go and close.go
+// end it, and watch.go sets its deadlines. The opening handshake does what it must on its own before there is
 // a Conn.
 func TestTransport(t *testing.T) {
 	fset, files := parseFiles(t, 0)
@@ -104,8 +104,7 @@ func TestTransport(t *testing.T) {
 		case "client.go", "server.go", "switched.go":
 			continue
 		}
-		frames := strings.HasPrefix(name, "conn_read") || strings.HasPrefix(name, "conn_write") || strings.HasPrefix(name, "conn_flush") ||
-			strings.HasPrefix(name, "conn_raw")
+		frames := name == "receiver.go" || name == "sender.go" || strings.HasPrefix(name, "transport")
 		ast.Inspect(f, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
 			if !ok {
@@ -119,7 +118,7 @@ func TestTransport(t *testing.T) {
 			switch on := lastName(method.X); {
 			case on != "conn" && on != "transport":
 			case slices.Contains(moves, method.Sel.Name) && !frames,
-				slices.Contains(controls, method.Sel.Name) && !frames && name != "conn_end.go" && name != "watch.go":
+				slices.Contains(controls, method.Sel.Name) && !frames && name != "lifetime.go" && name != "close.go" && name != "watch.go":
 				t.Errorf("%v: %s.%s does not belong here", fset.Position(n.Pos()), on, method.Sel.Name)
 			}
 			return true
@@ -141,9 +140,9 @@ func lastName(e ast.Expr) string {
 func TestLayers(t *testing.T) {
 	_, files := parseFiles(t, 0)
 	layers := [][]string{ // bottom first
-		{"errors.go", "frame.go", "close.go", "utf8.go", "mask.go", "header.go", "options.go"},
+		{"errors.go", "frame.go", "statuscode.go", "utf8.go", "mask.go", "header.go", "options.go"},
 		{"protocol.go", "buffer.go", "buffer_poison.go", "deflate_params.go"},
-		{"conn.go"}, // with all conn_*.go, and the files that no other layer names
+		{"conn.go"}, // and the files that no other layer names
 		{"client.go", "plainhttp.go", "server.go", "shutdown.go", "switched.go", "bridge.go"},
 		{"redialer.go"},
 	}
@@ -203,7 +202,7 @@ func TestPools(t *testing.T) {
 	fset, files := parseFiles(t, 0)
 	for name, f := range files {
 		ast.Inspect(f, func(n ast.Node) bool {
-			if s, ok := n.(*ast.SelectorExpr); ok && lastName(s.X) == "sync" && s.Sel.Name == "Pool" && name != "buffer.go" {
+			if s, ok := n.(*ast.SelectorExpr); ok && lastName(s.X) == "sync" && s.Sel.Name == "Pool" && name != "buffer.go" && name != "mask.go" {
 				t.Errorf("%v: a sync.Pool outside of buffer.go", fset.Position(n.Pos()))
 			}
 			return true
@@ -252,7 +251,7 @@ func TestNoDependencies(t *testing.T) {
 			if strings.Contains(host, ".") && imp != module && !strings.HasPrefix(imp, module+"/") {
 				t.Errorf("%s imports %q", path, imp)
 			}
-			system := strings.HasPrefix(path, "mask") || path == "queue_linux.go" || strings.HasPrefix(path, "cmd/ws/")
+			system := strings.HasPrefix(path, "mask") || path == "transport_linux.go" || strings.HasPrefix(path, "cmd/ws/")
 			if imp == "unsafe" && !system {
 				t.Errorf("%s imports %q", path, imp)
 			}

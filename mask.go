@@ -1,8 +1,10 @@
 package websocket
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"math/bits"
+	"sync"
 )
 
 // mask XORs b with the masking key, whose first byte on the wire is in the lowest 8 bits (as in header.key), and
@@ -77,4 +79,34 @@ func copyMask(dst, src []byte, key uint32) uint32 {
 
 func xorWord(dst, src []byte, k uint64) {
 	binary.LittleEndian.PutUint64(dst, binary.LittleEndian.Uint64(src)^k)
+}
+
+// keyBlock holds masking keys that were read from crypto/rand together: a quarter of the
+// cost of reading each by itself.
+type keyBlock struct {
+	left  int
+	bytes [512]byte
+}
+
+var keyPool = sync.Pool{New: func() any { return new(keyBlock) }}
+
+// newMaskingKey returns a fresh masking key that no peer can foresee (RFC 6455, section 5.3).
+func newMaskingKey() uint32 {
+	k := keyPool.Get().(*keyBlock)
+	key := k.next()
+	keyPool.Put(k)
+	return key
+}
+
+// next returns a key of the block, which it reads again when it is used up.
+func (k *keyBlock) next() uint32 {
+	if k.left == 0 {
+		rand.Read(k.bytes[:]) // never fails: it ends the program instead
+		k.left = len(k.bytes)
+	}
+	k.left -= 4
+	key := k.bytes[k.left : k.left+4]
+	v := binary.LittleEndian.Uint32(key)
+	clear(key) // a key is used once
+	return v
 }

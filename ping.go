@@ -90,3 +90,15 @@ func (l *pingList) pong(payload []byte) (sent int64, ok bool) {
 	}
 	return answered.sent, true
 }
+
+// pong takes note of a pong. It reports whether it is the application's: those that answer a heartbeat are not.
+func (c *Conn) pong(payload []byte) bool {
+	h := &c.beat
+	if len(payload) == 4 && h.answered(binary.BigEndian.Uint32(payload)) {
+		return false
+	}
+	if sent, ok := c.pings.Load().pong(payload); ok {
+		h.measured(sent)
+	}
+	return true
+}

@@ -174,3 +174,26 @@ func (c *Conn) writeBroke(err error) error {
 	}
 	return err
 }
+
+// isPosted reports whether the closing was begun by postClose.
+func (l *lifetime) isPosted() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.posted
+}
+
+// outcome reports whether the closing handshake was completed, and if it was not, what broke it.
+func (l *lifetime) outcome() (answered bool, broke error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state == stateBoth || l.state == stateEnded, l.broke
+}
+
+// breaks notes what ended the transport in place of the closing handshake.
+func (l *lifetime) breaks(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.broke == nil {
+		l.broke = err
+	}
+}
