@@ -23,6 +23,7 @@ type benchFlags struct {
 	size        int
 	duration    time.Duration
 	inFlight    int
+	wait        time.Duration
 	mode        string
 	binary      bool
 	payload     string
@@ -31,7 +32,7 @@ type benchFlags struct {
 }
 
 func benchCommand() *command {
-	f := &benchFlags{connections: 10, size: 128, duration: 10 * time.Second, mode: "echo"}
+	f := &benchFlags{connections: 10, size: 128, duration: 10 * time.Second, wait: 2 * time.Second, mode: "echo"}
 	cmd := &command{name: "bench", args: "URL", summary: "load a server, and show its throughput and round trips",
 		details: `
 The mode echo needs a server that sends each message back, such as ws listen -q.
@@ -43,6 +44,7 @@ that a server that stalls does not hide it.`}
 	cmd.integer(&f.size, 0, 1<<30, "size", "BYTES", "the size of a message; default: 128")
 	cmd.duration(&f.duration, "d,duration", "how long; default: 10s")
 	cmd.integer(&f.inFlight, 1, 1<<20, "in-flight", "N", "echo: messages of a connection that wait for their echo; default: 1, with --rate 1024")
+	cmd.duration(&f.wait, "w,wait", "how long to wait for echoes at the end; default: 2s")
 	cmd.choice(&f.mode, "mode", "echo send receive", "send: nothing comes back; receive: count what the server sends; default: echo")
 	cmd.boolean(&f.binary, "b,binary", "send random bytes in place of text that looks like JSON")
 	cmd.text(&f.payload, "payload", "FILE", "file", "send the content of this file")
@@ -111,9 +113,6 @@ func (c countingConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// drainTime is how long echoes are awaited after the end.
-const drainTime = 2 * time.Second
-
 func (f *benchFlags) run(ctx context.Context, c *console, target string) error {
 	d, err := f.dial.dialer()
 	if err != nil {
@@ -147,7 +146,7 @@ func (f *benchFlags) run(ctx context.Context, c *console, target string) error {
 	running, stop := context.WithTimeout(ctx, f.duration)
 	defer stop()
 	var release context.CancelFunc
-	b.bound, release = context.WithTimeout(ctx, f.duration+drainTime)
+	b.bound, release = context.WithTimeout(ctx, f.duration+f.wait)
 	defer release()
 	// The wire is counted from here on: before there were handshakes.
 	wireSent, wireReceived := b.wireSent.Load(), b.wireReceived.Load()
@@ -156,6 +155,10 @@ func (f *benchFlags) run(ctx context.Context, c *console, target string) error {
 	for i, conn := range conns {
 		work.Go(func() { b.load(running, conn, payload, i) })
 	}
+	go func() {
+		work.Wait() // all connections may end before the time
+		stop()
+	}()
 	progressDone := make(chan struct{})
 	go func() {
 		defer close(progressDone)
@@ -284,7 +287,7 @@ func (b *bench) load(ctx context.Context, conn *websocket.Conn, payload []byte, 
 		<-sending.Done()
 	} else {
 		b.write(sending, conn, payload, due, index)
-		for end := time.Now().Add(drainTime); b.flags.mode == "echo" && len(due) > 0 && len(over) == 0 && time.Now().Before(end); {
+		for end := time.Now().Add(b.flags.wait); b.flags.mode == "echo" && len(due) > 0 && len(over) == 0 && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
 		}
 	}

@@ -20,6 +20,9 @@ type editor struct {
 // historyLength is how many lines can be called back.
 const historyLength = 500
 
+// lineLimit bounds a line, in characters.
+const lineLimit = pasteLimit
+
 // press applies a key. done says that the line is complete: take returns it.
 func (e *editor) press(k key) (done bool) {
 	switch k.kind {
@@ -82,6 +85,9 @@ func (e *editor) take() string {
 }
 
 func (e *editor) insert(rs []rune) {
+	if len(e.line)+len(rs) > lineLimit {
+		return
+	}
 	e.line = slices.Insert(e.line, e.cursor, rs...)
 	e.cursor += len(rs)
 }
@@ -159,19 +165,16 @@ func (e *editor) wordEnd() int {
 // so that the cursor is always seen.
 func (e *editor) view(width int) (text string, column int) {
 	width = max(width, 2)
-	columns := func(from, to int) (n int) {
-		for _, r := range e.line[from:to] {
-			n += runeWidth(shownRune(r))
+	// back returns where the text begins that ends at index to and has less than width columns.
+	back := func(to int) int {
+		for n := 0; to > 0; to-- {
+			if n += runeWidth(shownRune(e.line[to-1])); n >= width {
+				break
+			}
 		}
-		return n
+		return to
 	}
-	e.scroll = min(e.scroll, e.cursor)
-	for columns(e.scroll, e.cursor) >= width {
-		e.scroll++
-	}
-	for e.scroll > 0 && columns(e.scroll-1, len(e.line)) < width { // no empty space at the end
-		e.scroll--
-	}
+	e.scroll = max(min(e.scroll, e.cursor, back(len(e.line))), back(e.cursor))
 	var b strings.Builder
 	used := 0
 	for i := e.scroll; i < len(e.line); i++ {
@@ -181,7 +184,10 @@ func (e *editor) view(width int) (text string, column int) {
 		}
 		b.WriteRune(r)
 	}
-	return b.String(), columns(e.scroll, e.cursor)
+	for _, r := range e.line[e.scroll:e.cursor] {
+		column += runeWidth(shownRune(r))
+	}
+	return b.String(), column
 }
 
 // shownRune returns what stands for r on the line.

@@ -64,6 +64,9 @@ var statusSentences = map[int]string{
 	505: "The server does not speak HTTP/1.1.",
 }
 
+// unsolicited is what net/http says of a server that speaks first.
+const unsolicited = "readLoopPeekFailLocked"
+
 // explain returns the exit code for an error of a dial, and a sentence that says what to look for, or "".
 func explain(err error) (code int, sentence string) {
 	var refused *websocket.HandshakeError
@@ -111,7 +114,7 @@ func explain(err error) (code int, sentence string) {
 		return unreachable, "No answer in time: packets get lost (a firewall), or the server is busy."
 	case errors.As(err, &ofTLS):
 		return unreachable, "The TLS handshake failed: does the server speak TLS at this port?"
-	case strings.Contains(text, "malformed HTTP"):
+	case strings.Contains(text, "malformed HTTP"), strings.Contains(text, unsolicited):
 		return unreachable, "What listens there does not speak HTTP/1.1; a server of TLS wants wss in place of ws."
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), strings.HasSuffix(text, "EOF"):
 		return unreachable, "The server or a proxy ended the connection: it may want wss in place of ws, or ws in place of wss."
@@ -180,6 +183,9 @@ func dialFailed(ctx context.Context, c *console, err error) error {
 	var ofRequest *url.Error
 	if errors.As(err, &ofRequest) { // its own text begins with the method and the URL
 		text = ofRequest.Err.Error()
+	}
+	if strings.Contains(text, unsolicited) {
+		text = "the server sent something before it was asked"
 	}
 	c.note(c.paint(red, "ws: "+sanitize(text)))
 	if sentence != "" {

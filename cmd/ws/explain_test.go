@@ -156,6 +156,7 @@ func TestUnreachable(t *testing.T) {
 			readHead(c)
 		}), "does not speak HTTP/1.1"},
 		"redirect": {"ws://" + raw(func(c net.Conn) {
+			readHead(c)
 			io.WriteString(c, "HTTP/1.1 302 Found\r\nLocation: ftp://other/\r\nContent-Length: 0\r\n\r\n")
 			readHead(c)
 		}), "ws: unsupported protocol scheme"},

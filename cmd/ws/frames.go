@@ -204,6 +204,7 @@ type tracer struct {
 	receivedFirst bool // the peer's close frame came before that of this side left
 	in, out       counts
 	compressed    bool // at least one message was
+	agreed        string
 }
 
 // counts are those of one direction, after the handshake.
@@ -240,6 +241,27 @@ func (t *tracer) frame(f frame) {
 	if t.show != nil {
 		t.show(f)
 	}
+}
+
+// answered is told of the head of the response.
+func (t *tracer) answered(head []byte) {
+	var values []string
+	for _, line := range strings.Split(string(head), "\r\n") {
+		name, value, _ := strings.Cut(line, ":")
+		if strings.EqualFold(name, "Sec-WebSocket-Extensions") {
+			values = append(values, strings.TrimSpace(value))
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.agreed = strings.Join(values, ", ")
+}
+
+// extensions returns the Sec-WebSocket-Extensions of the response.
+func (t *tracer) extensions() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.agreed
 }
 
 func (t *tracer) bytes(sent bool, n int) {
@@ -335,6 +357,7 @@ func (c *tracedConn) passed(sent bool, p []byte) {
 		return
 	}
 	c.upgraded = true
+	c.t.answered(head)
 	c.frames(sent, after)
 	if _, early, ok := bytes.Cut(c.request, []byte("\r\n\r\n")); ok {
 		c.frames(!sent, early)

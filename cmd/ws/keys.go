@@ -1,6 +1,9 @@
 package main
 
-import "unicode/utf8"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 // A key is what the user has pressed or pasted.
 type key struct {
@@ -53,7 +56,7 @@ var sequenceKeys = map[string]keyKind{ // what stands behind ESC [ or ESC O
 const (
 	pasteBegin = "200~"
 	pasteEnd   = "\x1b[201~"
-	pasteLimit = 16 << 20 // bytes; a paste without end is no paste
+	pasteLimit = 4 << 20 // bytes; a paste without end is no paste
 )
 
 // parseKey returns the first key of b, and its length. The length is 0 if b does not have all of it yet.
@@ -115,10 +118,8 @@ func parseEscape(b []byte) (key, int) {
 
 // parsePaste returns what is pasted, which begins at b[start].
 func parsePaste(b []byte, start int) (key, int) {
-	for i := start; i+len(pasteEnd) <= len(b); i++ {
-		if string(b[i:i+len(pasteEnd)]) == pasteEnd {
-			return key{kind: keyPaste, text: string(b[start:i])}, i + len(pasteEnd)
-		}
+	if n := bytes.Index(b[start:], []byte(pasteEnd)); n >= 0 {
+		return key{kind: keyPaste, text: string(b[start : start+n])}, start + n + len(pasteEnd)
 	}
 	if len(b) > pasteLimit {
 		return key{}, len(b)

@@ -256,6 +256,9 @@ func (s *server) run(ctx context.Context, ln net.Listener) error {
 	}
 	s.mu.Unlock()
 	s.serving.Wait()
+	flushing, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	hs.Shutdown(flushing) // the answer of a refusal may be on its way
 	return result
 }
 
@@ -299,8 +302,8 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	if name := conn.Subprotocol(); name != "" {
 		text += ", subprotocol " + name
 	}
-	if extension := w.Header().Get("Sec-WebSocket-Extensions"); extension != "" {
-		text += ", " + extension
+	if extensions := one.tracer.extensions(); extensions != "" {
+		text += ", " + extensions
 	}
 	say(text)
 	s.enter(one, conn)
@@ -364,9 +367,16 @@ func (s *server) enter(one *served, conn *websocket.Conn) {
 func (s *server) forget(one *served) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.conns, one.number)
-	if one.queue != nil {
-		close(one.queue)
+	s.remove(one)
+}
+
+// remove takes a connection out of the broadcast. The caller holds the lock.
+func (s *server) remove(one *served) {
+	if s.conns[one.number] == one {
+		delete(s.conns, one.number)
+		if one.queue != nil {
+			close(one.queue)
+		}
 	}
 }
 
@@ -433,6 +443,8 @@ func (s *server) broadcast(from *served, typ websocket.MessageType, data []byte)
 		select {
 		case one.queue <- message:
 		default:
+			s.remove(one)
+			s.c.dimmed(fmt.Sprintf("#%d is too slow for the broadcast", one.number))
 			go one.conn.Close(websocket.StatusTryAgainLater, "too slow for the broadcast")
 		}
 	}

@@ -18,6 +18,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -51,6 +53,7 @@ const exitCodesHelp = `Exit codes:
 `
 
 func main() {
+	log.SetOutput(io.Discard) // net/http would write there of servers that speak first
 	c := newConsole(os.Stdin, os.Stdout, os.Stderr)
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)

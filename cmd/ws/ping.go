@@ -87,7 +87,7 @@ func (f *pingFlags) run(ctx context.Context, c *console, target string) error {
 	var h histogram
 	ticker := time.NewTicker(max(f.interval, time.Microsecond))
 	defer ticker.Stop()
-	over := false
+	over, broken := false, false
 	for n := 1; (f.count == 0 || n <= f.count) && !over; n++ {
 		if n > 1 {
 			select {
@@ -113,13 +113,15 @@ func (f *pingFlags) run(ctx context.Context, c *console, target string) error {
 			over = true
 		case errors.Is(err, context.DeadlineExceeded):
 			c.note(c.paint(red, fmt.Sprintf("pong %d did not come within %s", n, f.timeout)))
-		default:
-			over = true
+		default: // the connection is over
+			over, broken = true, true
 		}
 	}
 
-	broken := reading.Err() != nil
-	stop(context.Canceled)
+	broken = broken || reading.Err() != nil
+	if !broken {
+		stop(context.Canceled)
+	}
 	readErr := <-read
 	if !broken {
 		conn.Close(websocket.StatusNormalClosure, "")
