@@ -69,8 +69,11 @@ func TestBenchOtherModes(t *testing.T) {
 		t.Errorf("echo, and there is none: %+v", r)
 	}
 	feed := serve(t, func(c *websocket.Conn, r *http.Request) {
-		ctx := c.CloseRead(r.Context())
-		for c.Write(ctx, websocket.MessageText, []byte(`{"price":1}`)) == nil {
+		go func() {
+			for range c.Messages(r.Context()) {
+			}
+		}()
+		for c.Write(r.Context(), websocket.MessageText, []byte(`{"price":1}`)) == nil {
 		}
 	}, nil)
 	if r := benchRun(t, exitOK, "--mode", "receive", feed); r.Received == 0 || r.RecvBytes != 11*r.Received || r.Sent != 0 {

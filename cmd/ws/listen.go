@@ -305,8 +305,8 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	if extensions := one.tracer.extensions(); extensions != "" {
 		text += ", " + extensions
 	}
-	say(text)
 	s.enter(one, conn)
+	say(text)
 	err = s.talk(one)
 	s.forget(one)
 	conn.CloseNow()

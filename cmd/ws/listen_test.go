@@ -34,7 +34,9 @@ func dialTest(t *testing.T, url string, opts *websocket.DialOptions) *websocket.
 
 func wantMessage(t *testing.T, c *websocket.Conn, want string) {
 	t.Helper()
-	_, data, err := c.Read(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, data, err := c.Read(ctx)
 	if err != nil || string(data) != want {
 		t.Fatalf("read %q, %v; want %q", data, err, want)
 	}
@@ -74,7 +76,9 @@ func TestListenBroadcast(t *testing.T) {
 	defer operator.Close()
 	p, url := listen(t, stdin, "--broadcast", "localhost:0")
 	a, b, c := dialTest(t, url, nil), dialTest(t, url, nil), dialTest(t, url, nil)
-	p.err.wait(t, "#3 / from")
+	for _, number := range []string{"#1", "#2", "#3"} {
+		p.err.wait(t, number+" / from")
+	}
 	if err := a.Write(t.Context(), websocket.MessageText, []byte("from a")); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +126,9 @@ func TestListenBroadcastSlow(t *testing.T) {
 	p, url := listen(t, strings.NewReader(""), "--broadcast", "-q", "localhost:0")
 	a, fast := dialTest(t, url, nil), dialTest(t, url, &websocket.DialOptions{ReadLimit: 4 << 20})
 	dialTest(t, url, nil) // reads nothing
-	p.err.wait(t, "#3 / from")
+	for _, number := range []string{"#1", "#2", "#3"} {
+		p.err.wait(t, number+" / from")
+	}
 	big := make([]byte, 1<<20)
 	for i := 0; ; i++ {
 		if i > 2000 {
@@ -131,7 +137,10 @@ func TestListenBroadcastSlow(t *testing.T) {
 		if err := a.Write(t.Context(), websocket.MessageBinary, big); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := fast.Read(t.Context()); err != nil {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		_, _, err := fast.Read(ctx)
+		cancel()
+		if err != nil {
 			t.Fatal(err)
 		}
 		if strings.Contains(p.err.String(), "#3 is too slow for the broadcast") {
