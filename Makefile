@@ -92,9 +92,30 @@ autobahn-core: ## its 301 cases without compression
 autobahn-deflate: ## 34 of its 216 cases of compression: the short ones, and each way to negotiate
 	go run ./autobahn/run -cases '12.1.1-6,13.*.1-4' -count 34
 
+.PHONY: autobahn-gorilla
+autobahn-gorilla: ## the 301 cases through the package gorilla, as a server
+	@mkdir -p artifacts
+	go build -o artifacts/echogorilla ./autobahn/echogorilla
+	go run ./autobahn/run -direction server -echoserver artifacts/echogorilla
+
 .PHONY: autobahn-full
-autobahn-full: ## all 517 cases of the Autobahn suite
+autobahn-full: ## all 517 cases of the Autobahn suite, and again as a server through the package gorilla
 	go run ./autobahn/run -full
+	@mkdir -p artifacts
+	go build -o artifacts/echogorilla ./autobahn/echogorilla
+	go run ./autobahn/run -full -direction server -echoserver artifacts/echogorilla
+
+.PHONY: suites
+suites: ## the tests of other libraries, and of programs that use them, with this module in their place (needs the module proxy)
+	cd suites && go vet ./... && go run .
+
+.PHONY: suites-full
+suites-full: ## the same with the large programs: half an hour
+	cd suites && go run . -full
+
+.PHONY: suites-update
+suites-update: ## suites-full, and write what it finds to suites/pins.json and docs/compatibility.md
+	cd suites && go run . -full -update
 
 .PHONY: bench
 bench: ## measure the server against other libraries, ten minutes; BENCHFLAGS=-quick for under one
@@ -131,7 +152,7 @@ realpeers: ## browsers, other clients and servers, and proxies, with our ends (n
 	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check poison soak cross browser realpeers interop brokers autobahn-core autobahn-deflate fuzz
+CI_STAGES := check poison soak cross browser realpeers interop brokers autobahn-core autobahn-deflate autobahn-gorilla fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...

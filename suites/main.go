@@ -9,6 +9,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -23,7 +24,7 @@ var (
 	full   = flag.Bool("full", false, "run the large programs too")
 	only   = flag.String("only", "", "run the programs whose module path matches this regular expression, large or not")
 	keep   = flag.Bool("keep", false, "keep the temporary folder, and print its name")
-	update = flag.Bool("update", false, "write docs/compatibility.md")
+	update = flag.Bool("update", false, "write what was found to pins.json and docs/compatibility.md")
 )
 
 func main() {
@@ -52,8 +53,11 @@ func run() error {
 	} else {
 		defer os.RemoveAll(work)
 	}
+	pins, err := readPins()
+	if err != nil {
+		return err
+	}
 	var bad []string
-	results := map[string]*result{}
 	for _, p := range programs {
 		switch {
 		case *only != "" && !match.MatchString(p.module), *only == "" && p.large && !*full:
@@ -61,8 +65,12 @@ func run() error {
 		}
 		begin := time.Now()
 		r := p.try(repo, work)
-		results[p.module] = r
-		fmt.Printf("%-46s %s  (%.0f s)\n", p.module+" "+p.version, r, time.Since(begin).Seconds())
+		if *update && len(r.problems) == 0 {
+			pins[p.module] = pin{p.version, r.theirPass, r.ourPass, r.dropped}
+		} else if !*update {
+			r.hold(pins[p.module])
+		}
+		fmt.Printf("%-44s %s  (%.0f s)\n", p.module+" "+p.version, r, time.Since(begin).Seconds())
 		for _, line := range r.problems {
 			fmt.Println("    ", line)
 			bad = append(bad, p.module+": "+line)
@@ -72,7 +80,7 @@ func run() error {
 		}
 	}
 	if *update {
-		if err := writeTable(filepath.Join(repo, "docs", "compatibility.md"), results); err != nil {
+		if err := errors.Join(writePins(pins), writeTable(filepath.Join(repo, "docs", "compatibility.md"), pins)); err != nil {
 			return err
 		}
 	}

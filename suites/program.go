@@ -33,8 +33,7 @@ type program struct {
 	skip            string            // tests that do not run, as go test -skip takes it: they need what is not here
 	large           bool              // only with -full
 	own             bool              // it is the library itself: see own.go
-	build           string            // says why there is no test, where only the build counts
-	passes          int               // how many tests pass with ours, at least
+	about           string            // a remark for the table
 	known           map[string]string // tests that pass with the other library only, and why
 }
 
@@ -70,10 +69,8 @@ func (p *program) try(repo, work string) *result {
 	}
 	var theirs, tests outcome
 	var err error
-	if p.build == "" {
-		if theirs, err = p.test(dir, ""); err != nil {
-			return r.fail("tests with the other library: %v", err)
-		}
+	if theirs, err = p.test(dir, ""); err != nil {
+		return r.fail("tests with the other library: %v", err)
 	}
 	if p.own {
 		err = p.makeOwn(dir, r)
@@ -87,15 +84,25 @@ func (p *program) try(repo, work string) *result {
 		return r.fail("does not build: %v\n%s", err, clip(out))
 	}
 	r.built = true
-	if p.build != "" {
-		return r
-	}
 	if tests, err = p.test(dir, ""); err != nil {
 		r.built = false
 		return r.fail("tests with ours: %v", err)
 	}
 	p.compare(dir, r, theirs, tests)
 	return r
+}
+
+// hold holds a result against what was found when the table was written. Tests may fail with both libraries, for they are
+// not ours; but not most of them.
+func (r *result) hold(was pin) {
+	switch {
+	case was.Version == "":
+		r.fail("pins.json does not know it: run make suites-update")
+	case r.theirPass*2 < was.Theirs:
+		r.fail("only %d of %d tests pass with the other library: something is wrong with the run", r.theirPass, was.Theirs)
+	case r.theirPass >= was.Theirs && r.ourPass < was.Ours:
+		r.fail("%d tests pass, it were %d", r.ourPass, was.Ours)
+	}
 }
 
 // compare fills in what passed. A test that fails only with ours is tried again: it may be one that fails now and then.
@@ -111,6 +118,9 @@ func (p *program) compare(dir string, r *result, theirs, tests outcome) {
 			continue
 		}
 		for range 2 {
+			if p.known[testOf(name)] != "" {
+				break
+			}
 			again, err := p.test(dir, "^"+testOf(name)+"$")
 			if err == nil && again[name] {
 				tests[name] = true
@@ -138,9 +148,6 @@ func (p *program) compare(dir string, r *result, theirs, tests outcome) {
 				r.fail("%s passes: its reason is out of date", name)
 			}
 		}
-	}
-	if r.ourPass < p.passes {
-		r.fail("%d tests pass, expected at least %d", r.ourPass, p.passes)
 	}
 	sort.Strings(r.problems)
 	sort.Strings(r.notes)
