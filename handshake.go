@@ -60,13 +60,29 @@ const retryAfter = "5"
 type refusal struct {
 	status int
 	reason string
+	detail error // what the error of Accept says instead, because it is not for a stranger; or nil
 }
 
 func refuse(status int, format string, args ...any) *refusal {
-	return &refusal{status, fmt.Sprintf(format, args...)}
+	return &refusal{status: status, reason: fmt.Sprintf(format, args...)}
 }
 
-func (e *refusal) Error() string { return e.reason }
+func (e *refusal) Error() string {
+	if e.detail != nil {
+		return e.detail.Error()
+	}
+	return e.reason
+}
+
+func (e *refusal) Unwrap() error { return e.detail }
+
+// refuseSettings refuses a request because the server's own options are
+// invalid. Only the error of Accept says how.
+func refuseSettings(err error) *refusal {
+	no := refuse(http.StatusInternalServerError, "the server's options for WebSocket are invalid")
+	no.detail = err
+	return no
+}
 
 // setHeader sets what the response needs beside its status and body. http1 is false where the connection has no
 // header of its own (RFC 9113, section 8.2.2).
@@ -142,9 +158,9 @@ func checkRequest(r *http.Request, opts *AcceptOptions) (upgrade, *refusal) {
 			return up, refuse(http.StatusBadRequest, "invalid Sec-WebSocket-Protocol: %v", err)
 		}
 	}
-	deflate, err := newDeflateConfig(opts.CompressionMode, opts.CompressionSendWindowBits, opts.CompressionReceiveWindowBits)
+	deflate, err := checkAcceptOptions(opts)
 	if err != nil {
-		return up, refuse(http.StatusInternalServerError, "invalid AcceptOptions: %v", err)
+		return up, refuseSettings(err)
 	}
 	if v, ok := r.Header[fieldExtensions]; ok {
 		offers, err := parseExtensions(v)
@@ -153,16 +169,44 @@ func checkRequest(r *http.Request, opts *AcceptOptions) (upgrade, *refusal) {
 		}
 		up.acceptExtensions(offers, deflate)
 	}
-	if !opts.InsecureSkipVerify {
-		if err := checkOrigin(r.Header["Origin"], r.Host, opts.OriginPatterns); err != nil {
-			return up, refuse(http.StatusForbidden, "%v", err)
-		}
-	}
-	if err := checkSubprotocols(opts.Subprotocols); err != nil {
-		return up, refuse(http.StatusInternalServerError, "invalid AcceptOptions.Subprotocols: %v", err)
+	if err := checkRequestOrigin(r, opts); err != nil {
+		return up, refuse(http.StatusForbidden, "%v", err)
 	}
 	up.subprotocol = chooseSubprotocol(opts.Subprotocols, subprotocols)
 	return up, nil
+}
+
+// checkAcceptOptions returns an error that names the first invalid field.
+func checkAcceptOptions(opts *AcceptOptions) (deflateConfig, error) {
+	deflate, err := newDeflateConfig(opts.CompressionMode, opts.CompressionSendWindowBits, opts.CompressionReceiveWindowBits)
+	if err != nil {
+		return deflateConfig{}, fmt.Errorf("invalid AcceptOptions: %w", err)
+	}
+	if err := checkPatterns(opts.OriginPatterns); err != nil {
+		return deflateConfig{}, fmt.Errorf("invalid AcceptOptions.OriginPatterns: %w", err)
+	}
+	if err := checkSubprotocols(opts.Subprotocols); err != nil {
+		return deflateConfig{}, fmt.Errorf("invalid AcceptOptions.Subprotocols: %w", err)
+	}
+	return deflate, nil
+}
+
+// checkRequestOrigin decides whether the page that r comes from may connect.
+func checkRequestOrigin(r *http.Request, opts *AcceptOptions) error {
+	var err error
+	if !opts.InsecureSkipVerify {
+		err = checkOrigin(r.Header["Origin"], r.Host, opts.OriginPatterns)
+	}
+	if opts.CheckOrigin == nil {
+		return err
+	}
+	if opts.CheckOrigin(r, err == nil) {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("the origin %s is not allowed", quote(strings.Join(r.Header["Origin"], ", ")))
+	}
+	return err
 }
 
 // checkSubprotocols checks the names of an options struct (section 4.1): tokens, each once.

@@ -3,7 +3,9 @@ package websocket
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -54,12 +56,9 @@ func isScheme(s string) bool {
 func splitHostPort(s string) (host string, port int, ok bool) {
 	n := 0
 	if strings.HasPrefix(s, "[") {
-		for n = 1; n < len(s) && isAddress6Byte(s[n]); n++ {
-		}
-		if n == 1 || n == len(s) || s[n] != ']' {
+		if n = strings.IndexByte(s, ']') + 1; n == 0 || !isAddress6(s[1:n-1]) {
 			return "", 0, false
 		}
-		n++
 	} else {
 		for n < len(s) && isNameByte(s[n]) {
 			n++
@@ -90,19 +89,43 @@ func isNameByte(c byte) bool {
 	return c == '-' || c == '.' || c == '_' || c == '~'
 }
 
-func isAddress6Byte(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F' || c == ':' || c == '.'
+// isAddress6 reports whether s may stand in the brackets of a host: an IP
+// address of version 6 (RFC 3986, section 3.2.2), with a zone or without one
+// (RFC 6874). A zone has unreserved characters here.
+func isAddress6(s string) bool {
+	address, zone, hasZone := strings.Cut(s, "%25")
+	for i := range len(zone) {
+		if !isNameByte(zone[i]) {
+			return false
+		}
+	}
+	a, err := netip.ParseAddr(address)
+	return err == nil && a.Is6() && a.Zone() == "" && (zone != "") == hasZone
 }
 
-// defaultPort returns the port that a URL of the scheme means when it has none; 0 if the scheme is not HTTP's.
+// defaultPort returns the port that a URL of the scheme means when it has none;
+// 0 if the scheme is neither HTTP's nor WebSocket's.
 func defaultPort(scheme string) int {
-	switch scheme {
+	switch httpScheme(scheme) {
 	case "http":
 		return 80
 	case "https":
 		return 443
 	}
 	return 0
+}
+
+// httpScheme returns http for ws, and https for wss. Programs that are not
+// browsers send an origin with the scheme of the URL that they dial; no page
+// can.
+func httpScheme(scheme string) string {
+	switch scheme {
+	case "ws":
+		return "http"
+	case "wss":
+		return "https"
+	}
+	return scheme
 }
 
 // matchesHost reports whether o is the origin of pages at host, the value of a Host field.
@@ -129,18 +152,36 @@ func (o origin) matchesHost(host string) bool {
 	return op == p
 }
 
+// nullOrigin is the origin of sandboxed and local pages, whatever their site.
+const nullOrigin = "null"
+
 // matchesPattern reports whether pattern, in the syntax of [path.Match], matches o's host and port as they were
 // written, or its scheme, host and port if there is a scheme in the pattern. Case does not matter.
-func (o origin) matchesPattern(pattern string) (bool, error) {
+func (o origin) matchesPattern(pattern string) bool {
 	target := o.hostport
-	if strings.Contains(pattern, "://") {
-		target = o.scheme + "://" + target
+	if scheme, rest, ok := strings.Cut(pattern, "://"); ok {
+		target = httpScheme(o.scheme) + "://" + target
+		pattern = httpScheme(strings.ToLower(scheme)) + "://" + rest
 	}
-	ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(target))
-	if err != nil {
-		return false, fmt.Errorf("the origin pattern %q is invalid: %w", pattern, err)
+	ok, _ := path.Match(strings.ToLower(pattern), strings.ToLower(target)) // see checkPatterns
+	return ok
+}
+
+// checkPatterns checks the patterns of an options struct: each can match.
+func checkPatterns(patterns []string) error {
+	for _, pattern := range patterns {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("%q: %w", pattern, err)
+		}
+		hostport := pattern
+		if _, rest, ok := strings.Cut(pattern, "://"); ok {
+			hostport = rest
+		}
+		if strings.Contains(hostport, "/") {
+			return fmt.Errorf("%q: an origin has no path, and no slash at its end", pattern)
+		}
 	}
-	return ok, nil
+	return nil
 }
 
 // checkOrigin decides whether a page may connect (RFC 6455, sections 4.2.2 and 10.2). values are the lines of Origin;
@@ -151,8 +192,10 @@ func checkOrigin(values []string, host string, patterns []string) error {
 		return nil
 	case len(values) > 1:
 		return errors.New("there are several Origin headers")
-	case values[0] == "null":
-		// What sandboxed and local pages send: it can be any of them.
+	case values[0] == nullOrigin: // it can be any page: nothing but its own name stands for it
+		if slices.Contains(patterns, nullOrigin) {
+			return nil
+		}
 		return errors.New(`the origin "null" is not allowed`)
 	}
 	if isOriginOf(values[0], host) {
@@ -185,8 +228,8 @@ func checkOtherOrigin(s, host string, patterns []string) error {
 		return nil
 	}
 	for _, pattern := range patterns {
-		if ok, err := o.matchesPattern(pattern); ok || err != nil {
-			return err
+		if o.matchesPattern(pattern) {
+			return nil
 		}
 	}
 	return fmt.Errorf("the origin %s is not allowed for the host %s", quote(s), quote(host))

@@ -28,10 +28,20 @@ type AcceptOptions struct {
 	// OriginPatterns are the hosts whose pages may connect, beside the host of the request itself. A pattern is
 	// matched, as [path.Match] does and without regard to case, with the host and port of the Origin header as they
 	// stand there ("*.example.com", "localhost:3000"), or, if the pattern has a "://", with the scheme too
-	// ("https://*.example.com"). The origin "null" matches nothing.
+	// ("https://*.example.com"). ws stands for http there, and wss for https.
+	// Only the pattern "null" matches the origin "null", which sandboxed pages
+	// and local files send: any page can have it. It is an error if a pattern
+	// is malformed or has a path.
 	//
 	// A request without an Origin header does not come from a browser's page, and passes.
 	OriginPatterns []string
+
+	// CheckOrigin has the last word on the origin of each request, those
+	// without an Origin header included: true lets the page connect, false
+	// refuses it with status 403. allowed is what the rules of OriginPatterns
+	// say, or true with InsecureSkipVerify. The goroutine of the request calls
+	// it. Default: allowed.
+	CheckOrigin func(r *http.Request, allowed bool) bool
 
 	// CompressionMode says whether messages may be compressed (RFC 7692). Default: CompressionDisabled.
 	CompressionMode CompressionMode
@@ -230,10 +240,19 @@ type ServerOptions struct {
 // [http.ErrAbortHandler].
 //
 // [Server.ServeHTTP] says on which goroutine serve runs.
+//
+// NewServer panics if serve is nil or a field of opts is invalid: the text
+// names the field.
 func NewServer(serve func(c *Conn, r *http.Request), opts *ServerOptions) *Server {
 	s := &Server{serve: serve}
 	if opts != nil {
 		s.opts = *opts
+	}
+	if serve == nil {
+		panic("websocket: NewServer: serve is nil")
+	}
+	if _, err := checkAcceptOptions(&s.opts.AcceptOptions); err != nil {
+		panic("websocket: NewServer: " + err.Error())
 	}
 	return s
 }
@@ -259,7 +278,12 @@ func Handler(serve func(c *Conn, r *http.Request), opts *AcceptOptions) *Server 
 // returned. A router, a logger or a framework may reuse what it put into the
 // context as soon as ServeHTTP returns: serve would see the values of another
 // request. ServerOptions.Detach has the low cost there too.
+//
+// ServeHTTP panics if s was not made by [NewServer].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.serve == nil {
+		panic("websocket: ServeHTTP of a Server that NewServer did not make: there is no function to serve")
+	}
 	if no := s.live.reserve(s.opts.MaxConnections); no != nil {
 		_ = sendRefusal(w, r, no)
 		return

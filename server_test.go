@@ -616,6 +616,108 @@ func TestHandlerCopiesOptions(t *testing.T) {
 	}
 }
 
+// Settings that are invalid are found when the server is made, not by its first
+// visitor.
+func TestNewServerInvalid(t *testing.T) {
+	serve := func(*Conn, *http.Request) {}
+	for want, opts := range map[string]AcceptOptions{
+		"AcceptOptions.OriginPatterns: \"[a\"":                      {OriginPatterns: []string{"*.example.com", "[a"}},
+		"AcceptOptions.OriginPatterns: \"https://example.com/\"":    {OriginPatterns: []string{"https://example.com/"}},
+		"AcceptOptions.OriginPatterns: \"example.com/path\"":        {OriginPatterns: []string{"example.com/path"}},
+		"AcceptOptions.Subprotocols: \"a b\" is not a token":        {Subprotocols: []string{"v1", "a b"}},
+		"AcceptOptions.Subprotocols: an element stands more":        {Subprotocols: []string{"v1", "v1"}},
+		"AcceptOptions: CompressionMode is 7":                       {CompressionMode: 7},
+		"AcceptOptions: CompressionSendWindowBits is 16":            {CompressionSendWindowBits: 16},
+		"AcceptOptions: CompressionReceiveWindowBits is 7: it must": {CompressionReceiveWindowBits: 7},
+	} {
+		for door, panics := range map[string]func(){
+			"Handler":   func() { Handler(serve, &opts) },
+			"NewServer": func() { NewServer(serve, &ServerOptions{AcceptOptions: opts}) },
+		} {
+			if got := panicked(panics); !strings.Contains(got, "websocket: NewServer: invalid "+want) {
+				t.Errorf("%s with %+v: got the panic %q, want %q", door, opts, got, want)
+			}
+		}
+
+		// Accept tells the caller, not the client.
+		for _, line := range []string{"", "Origin: http://example.com", "Origin: https://evil.example"} {
+			w := httptest.NewRecorder()
+			_, err := accept(w, request(t, edit(goodRequest, "Origin", line)+"\n"), &opts)
+			if w.Code != 500 || w.Body.String() != "the server's options for WebSocket are invalid\n" || err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("Accept with %+v: got %d %q, %v, want the error %q", opts, w.Code, w.Body, err, want)
+			}
+		}
+	}
+	if got := panicked(func() { NewServer(nil, nil) }); got != "websocket: NewServer: serve is nil" {
+		t.Errorf("serve is nil: got the panic %q", got)
+	}
+	if got := panicked(func() { Handler(nil, nil) }); got != "websocket: NewServer: serve is nil" {
+		t.Errorf("serve is nil: got the panic %q", got)
+	}
+	near, far := netfake.Pipe(netfake.Options{})
+	defer far.Close()
+	var zero Server
+	if got := panicked(func() {
+		zero.ServeHTTP(&hijacker{ResponseWriter: httptest.NewRecorder(), conn: near}, request(t, goodRequest+"\n"))
+	}); !strings.Contains(got, "NewServer did not make") || zero.Connections() != 0 {
+		t.Errorf("a zero Server: got the panic %q, %d connections", got, zero.Connections())
+	}
+}
+
+// panicked returns the text of the panic of f, or "".
+func panicked(f func()) (text string) {
+	defer func() {
+		if v := recover(); v != nil {
+			text = fmt.Sprint(v)
+		}
+	}()
+	f()
+	return ""
+}
+
+// CheckOrigin has the last word on each request.
+func TestCheckOriginOption(t *testing.T) {
+	for _, tt := range []struct {
+		lines    string
+		patterns []string
+		insecure bool
+		allowed  bool // what CheckOrigin is told
+		says     bool
+		err      string
+	}{
+		{"", nil, false, true, true, ""},
+		{"", nil, false, true, false, `the origin "" is not allowed`},
+		{"Origin: http://example.com", nil, false, true, true, ""},
+		{"Origin: http://example.com", nil, false, true, false, `the origin "http://example.com" is not allowed`},
+		{"Origin: https://other.example/path", nil, false, false, true, ""}, // no origin, and yet
+		{"Origin: https://other.example/path", nil, false, false, false, "is invalid"},
+		{"Origin: null", nil, false, false, true, ""},
+		{"Origin: null", []string{"null"}, false, true, true, ""},
+		{"Origin: https://a.example", []string{"a.example"}, false, true, true, ""},
+		{"Origin: https://a.example", []string{"a.example"}, false, true, false, "is not allowed"},
+		{"Origin: https://b.example", []string{"a.example"}, false, false, false, "is not allowed for the host"},
+		{"Origin: https://b.example", nil, true, true, true, ""},
+		{"Origin: https://b.example", nil, true, true, false, "is not allowed"},
+		{"Origin: a\nOrigin: b", nil, false, false, true, ""},
+	} {
+		asked := 0
+		opts := &AcceptOptions{OriginPatterns: tt.patterns, InsecureSkipVerify: tt.insecure, CheckOrigin: func(r *http.Request, allowed bool) bool {
+			asked++
+			if r.Host != "example.com" || allowed != tt.allowed {
+				t.Errorf("%q: CheckOrigin got the host %q and allowed %v", tt.lines, r.Host, allowed)
+			}
+			return tt.says
+		}}
+		_, no := checkRequest(request(t, edit(goodRequest, "Origin", tt.lines)+"\n"), opts)
+		switch {
+		case asked != 1:
+			t.Errorf("%q: CheckOrigin was asked %d times", tt.lines, asked)
+		case tt.err == "" && no != nil, tt.err != "" && (no == nil || no.status != 403 || !strings.Contains(no.reason, tt.err)):
+			t.Errorf("%q: got %v, want %q", tt.lines, no, tt.err)
+		}
+	}
+}
+
 // A refused request reaches nobody.
 func TestHandlerRefuses(t *testing.T) {
 	h := Handler(func(*Conn, *http.Request) { t.Error("serve was called") }, nil)

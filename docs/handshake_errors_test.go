@@ -26,7 +26,7 @@ type handshakeTexts struct {
 var clientFuncs = []string{"checkResponse", "checkExtensions", "agreeExtensions", "handshakeClient"}
 
 // originFuncs make the texts that stand behind a 403.
-var originFuncs = []string{"checkOrigin", "checkOtherOrigin", "matchesPattern"}
+var originFuncs = []string{"checkOrigin", "checkOtherOrigin", "checkRequestOrigin"}
 
 var verb = regexp.MustCompile(`%[a-z]`)
 
