@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -60,8 +59,6 @@ func (c *console) note(text string) {
 	}
 	io.WriteString(c.err, text+"\n")
 }
-
-func (c *console) notef(format string, args ...any) { c.note(fmt.Sprintf(format, args...)) }
 
 // dimmed writes text to stderr, less visible than a message.
 func (c *console) dimmed(text string) { c.note(c.paint(dim, text)) }

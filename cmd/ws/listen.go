@@ -392,13 +392,16 @@ func (s *server) leave(_ *served, result error) {
 
 // talk runs one connection, and returns the error of its last read.
 func (s *server) talk(one *served) error {
-	ctx := context.Background()
 	if s.script != nil {
-		run := &scriptRun{conn: one.conn, received: func(typ websocket.MessageType, data []byte) { s.print(one, typ, data) }}
-		return run.run(ctx, s.script)
+		run := newScriptRun(one.conn, func(typ websocket.MessageType, data []byte) { s.print(one, typ, data) })
+		err := run.run(s.script)
+		if ended := run.end(); !errors.Is(err, errExpected) {
+			err = ended
+		}
+		return err
 	}
 	for {
-		typ, data, err := one.conn.Read(ctx)
+		typ, data, err := one.conn.Read(context.Background())
 		if err != nil {
 			return err
 		}
@@ -407,8 +410,8 @@ func (s *server) talk(one *served) error {
 			s.broadcast(one, typ, data)
 			continue
 		}
-		if err := one.conn.Write(ctx, typ, data); err != nil {
-			_, _, err = one.conn.Read(ctx)
+		if err := one.conn.Write(context.Background(), typ, data); err != nil {
+			_, _, err = one.conn.Read(context.Background())
 			return err
 		}
 	}

@@ -174,6 +174,8 @@ func TestListenScript(t *testing.T) {
 		"refuse":          {"refuse 429 slow down", "", "", result{"", `429 Too Many Requests, not 101: "slow down"`, exitRefused}, exitOK, "#1 / from .* refused with 429 by the script"},
 		"ping and wait":   {"ping\nwait 10ms\nexpect a\nsend ok", "a\n", "", result{"ok\n", "closed by the peer: 1000", exitOK}, exitOK, "#1 closed: 1000"},
 		"binary":          {"expect ^00ff$", "00ff\n", "--hex", result{"", "closed by the peer: 1000", exitOK}, exitOK, "#1 closed: 1000"},
+		"for ever":        {"send tick\nrepeat", "", "-r -n 3", result{"tick\ntick\ntick\n", "closed: 1000", exitOK}, exitOK, "#1 closed by the peer: 1000"},
+		"long wait":       {"wait 1h", "", "-r -t 10ms", result{"", "closed: 1000", exitOK}, exitOK, "#1 closed by the peer: 1000"},
 		"client goes":     {"expect a\nexpect b", "a\n", "--linger 1ms", result{"", "closed: 1000", exitOK}, exitOK, "#1 closed by the peer: 1000"},
 	} {
 		t.Run(name, func(t *testing.T) {

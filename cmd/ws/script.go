@@ -124,12 +124,46 @@ func (sc *script) refuseHandshake(w http.ResponseWriter) bool {
 
 // A scriptRun is one connection that goes through a script.
 type scriptRun struct {
-	conn     *websocket.Conn
-	received func(websocket.MessageType, []byte) // is told of each message
-	waiting  []scriptMessage                     // have come during a wait
-	groups   []int                               // of the last expect, in matched
-	pattern  *regexp.Regexp
-	matched  string
+	conn    *websocket.Conn
+	queue   chan scriptMessage // what the reading goroutine has for next; closed when it ends
+	readErr error              // why; set before that
+	ctx     context.Context    // ends with the connection
+
+	groups  []int // of the last expect, in matched
+	pattern *regexp.Regexp
+	matched string
+}
+
+// scriptQueue is how many messages may wait for the script.
+const scriptQueue = 1024
+
+// newScriptRun starts a goroutine that reads until the connection ends, so that pings and the close frame are seen
+// whatever the script does. received is told of each message.
+func newScriptRun(conn *websocket.Conn, received func(websocket.MessageType, []byte)) *scriptRun {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &scriptRun{conn: conn, queue: make(chan scriptMessage, scriptQueue), ctx: ctx}
+	go func() {
+		defer cancel()
+		defer close(r.queue)
+		for {
+			typ, data, err := conn.Read(context.Background())
+			if err != nil {
+				r.readErr = err
+				return
+			}
+			received(typ, data)
+			r.queue <- scriptMessage{typ, data}
+		}
+	}()
+	return r
+}
+
+// end ends the connection, and returns why it was over.
+func (r *scriptRun) end() error {
+	r.conn.CloseNow()
+	for range r.queue {
+	}
+	return r.readErr
 }
 
 type scriptMessage struct {
@@ -141,7 +175,7 @@ type scriptMessage struct {
 var errExpected = errors.New("not what the script expects")
 
 // run goes through the script, and closes the connection. The error is errExpected, or the connection's.
-func (r *scriptRun) run(ctx context.Context, sc *script) error {
+func (r *scriptRun) run(sc *script) error {
 	round := 0
 	for i := 0; i < len(sc.steps); i++ {
 		s := sc.steps[i]
@@ -154,7 +188,7 @@ func (r *scriptRun) run(ctx context.Context, sc *script) error {
 			}
 			continue
 		}
-		if err := r.step(ctx, s); err != nil {
+		if err := r.step(s); err != nil {
 			if errors.Is(err, errExpected) {
 				r.conn.Close(websocket.StatusPolicyViolation, "not what the script expects")
 				return fmt.Errorf("line %d of the script: %w", s.line, err)
@@ -165,10 +199,10 @@ func (r *scriptRun) run(ctx context.Context, sc *script) error {
 	return r.conn.Close(websocket.StatusNormalClosure, "")
 }
 
-func (r *scriptRun) step(ctx context.Context, s step) error {
+func (r *scriptRun) step(s step) error {
 	switch s.verb {
 	case "expect":
-		m, err := r.next(ctx)
+		m, err := r.next()
 		if err != nil {
 			return err
 		}
@@ -186,31 +220,23 @@ func (r *scriptRun) step(ctx context.Context, s step) error {
 		if r.pattern != nil {
 			text = r.pattern.ExpandString(nil, s.text, r.matched, r.groups)
 		}
-		return r.conn.Write(ctx, websocket.MessageText, text)
+		return r.conn.Write(r.ctx, websocket.MessageText, text)
 	case "binary":
-		return r.conn.Write(ctx, websocket.MessageBinary, s.data)
+		return r.conn.Write(r.ctx, websocket.MessageBinary, s.data)
 	case "ping":
-		pinged := make(chan error, 1)
-		reading, stop := context.WithCancel(ctx)
-		go func() {
-			pinged <- r.conn.Ping(ctx)
-			stop()
-		}()
-		if err := r.collect(reading); err != nil {
-			return err
-		}
-		return <-pinged
+		return r.conn.Ping(r.ctx)
 	case "wait":
-		waiting, stop := context.WithTimeout(ctx, s.wait)
-		defer stop()
-		return r.collect(waiting)
+		select {
+		case <-time.After(s.wait):
+		case <-r.ctx.Done():
+		}
 	case "echo":
 		for n := 0; s.n == 0 || n < s.n; n++ {
-			m, err := r.next(ctx)
+			m, err := r.next()
 			if err != nil {
 				return err
 			}
-			if err := r.conn.Write(ctx, m.typ, m.data); err != nil {
+			if err := r.conn.Write(r.ctx, m.typ, m.data); err != nil {
 				return err
 			}
 		}
@@ -223,30 +249,10 @@ func (r *scriptRun) step(ctx context.Context, s step) error {
 }
 
 // next returns the next message.
-func (r *scriptRun) next(ctx context.Context) (scriptMessage, error) {
-	if len(r.waiting) > 0 {
-		m := r.waiting[0]
-		r.waiting = r.waiting[1:]
-		return m, nil
+func (r *scriptRun) next() (scriptMessage, error) {
+	m, ok := <-r.queue
+	if !ok {
+		return m, r.readErr
 	}
-	typ, data, err := r.conn.Read(ctx)
-	if err == nil {
-		r.received(typ, data)
-	}
-	return scriptMessage{typ, data}, err
-}
-
-// collect reads until ctx ends, and keeps the messages for next.
-func (r *scriptRun) collect(ctx context.Context) error {
-	for {
-		typ, data, err := r.conn.Read(ctx)
-		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		r.received(typ, data)
-		r.waiting = append(r.waiting, scriptMessage{typ, data})
-	}
+	return m, nil
 }
