@@ -1,0 +1,287 @@
+// Command autobahn tests WebSocket servers and clients with the 517 cases of
+// the Autobahn|Testsuite, written anew in Go.
+//
+//	autobahn -server ws://127.0.0.1:8080/echo       # test a server that echoes
+//	autobahn -listen 127.0.0.1:9001                 # test clients, until interrupted
+//	autobahn -listen 127.0.0.1:0 -- client {url}    # test one client, which is started
+//
+// It exits with 1 unless every verdict is OK or INFORMATIONAL, and with 2 if it could not test.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/seed70bc5565/websocket/autobahn/suite"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+type options struct {
+	server, listen    string
+	cases, exclude    string
+	beyond            bool
+	jobs              int
+	agent             string
+	json, outdir      string
+	allow             string
+	insecure          bool
+	ca, cert, key     string
+	quiet             bool
+	command           []string
+	list              bool
+	selected          []*suite.Case
+	stdout, stderr    io.Writer
+	clientTLS, serTLS *tls.Config
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	o, err := parse(args, stdout, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err == nil {
+		var good bool
+		switch {
+		case o.list:
+			for _, c := range o.selected {
+				fmt.Fprintf(stdout, "%-9s %s\n", c.ID, c.Sends)
+			}
+			good = true
+		case o.server != "":
+			good, err = o.testServer(ctx)
+		default:
+			good, err = o.testClients(ctx)
+		}
+		if err == nil {
+			if good {
+				return 0
+			}
+			return 1
+		}
+	}
+	fmt.Fprintln(stderr, "autobahn:", err)
+	return 2
+}
+
+func parse(args []string, stdout, stderr io.Writer) (*options, error) {
+	o := &options{stdout: stdout, stderr: stderr}
+	f := flag.NewFlagSet("autobahn", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&o.server, "server", "", "test the echo server at `URL` (ws or wss)")
+	f.StringVar(&o.listen, "listen", "", "test the clients that connect to `address`; a command behind -- is started as the one client, {url} in it is replaced")
+	f.StringVar(&o.cases, "cases", "", "run only these `cases`, such as \"1.*,7.5.1,12.*.1-4\"")
+	f.StringVar(&o.exclude, "exclude", "", "run all but these `cases`")
+	f.BoolVar(&o.beyond, "beyond", false, "also run the cases that the original does not have")
+	f.IntVar(&o.jobs, "jobs", 0, "run this `number` of cases at the same time (default 8 of those that wait, one a processor of the others)")
+	f.StringVar(&o.agent, "agent", "", "the `name` of the server in the report (default: its URL)")
+	f.StringVar(&o.json, "json", "", "write the verdicts to `file`, as the original's index.json")
+	f.StringVar(&o.outdir, "outdir", "", "write reports to this `folder`: index.json, index.html, and a page a case")
+	f.StringVar(&o.allow, "allow", "", "verdicts that pass in addition to OK and INFORMATIONAL: a `list` such as NON-STRICT,UNIMPLEMENTED")
+	f.BoolVar(&o.insecure, "insecure", false, "take any certificate of a wss server")
+	f.StringVar(&o.ca, "ca", "", "trust the certificates in this PEM `file`")
+	f.StringVar(&o.cert, "cert", "", "listen for wss with the certificate in this PEM `file`")
+	f.StringVar(&o.key, "key", "", "the PEM `file` of its key")
+	f.BoolVar(&o.quiet, "quiet", false, "no progress")
+	f.BoolVar(&o.list, "list", false, "list the cases, and run none")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	o.command = f.Args()
+	switch {
+	case o.list:
+	case (o.server == "") == (o.listen == ""):
+		return nil, errors.New("name either -server or -listen")
+	case o.server != "" && len(o.command) > 0:
+		return nil, fmt.Errorf("what is %q?", o.command[0])
+	case (o.cert == "") != (o.key == ""):
+		return nil, errors.New("-cert and -key belong together")
+	}
+	cases := suite.Cases()
+	if o.beyond {
+		cases = append(slices.Clip(cases), suite.Beyond()...)
+	}
+	var err error
+	if o.selected, err = suite.Select(cases, o.cases, o.exclude); err != nil {
+		return nil, err
+	}
+	if len(o.selected) == 0 {
+		return nil, errors.New("no case is left")
+	}
+	if o.insecure || o.ca != "" {
+		o.clientTLS = &tls.Config{InsecureSkipVerify: o.insecure}
+		if o.ca != "" {
+			pem, err := os.ReadFile(o.ca)
+			if err != nil {
+				return nil, err
+			}
+			o.clientTLS.RootCAs = x509.NewCertPool()
+			if !o.clientTLS.RootCAs.AppendCertsFromPEM(pem) {
+				return nil, fmt.Errorf("%s holds no certificate", o.ca)
+			}
+		}
+	}
+	if o.cert != "" {
+		pair, err := tls.LoadX509KeyPair(o.cert, o.key)
+		if err != nil {
+			return nil, err
+		}
+		o.serTLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	}
+	return o, nil
+}
+
+func (o *options) testServer(ctx context.Context) (bool, error) {
+	agent := o.agent
+	if agent == "" {
+		agent = o.server
+	}
+	p := newProgress(o, len(o.selected))
+	results, err := suite.TestServer(ctx, o.server, suite.Options{Cases: o.selected, Jobs: o.jobs, TLS: o.clientTLS, Done: p.done})
+	p.end()
+	if err != nil {
+		return false, err
+	}
+	report := suite.NewReport(o.selected)
+	report.Add(agent, results)
+	return o.finish(report, p.elapsed())
+}
+
+func (o *options) testClients(ctx context.Context) (bool, error) {
+	ln, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return false, err
+	}
+	defer ln.Close()
+	scheme := "ws"
+	if o.serTLS != nil {
+		scheme = "wss"
+	}
+	url := scheme + "://" + ln.Addr().String()
+	fmt.Fprintf(o.stdout, "listening on %s\n", url)
+	p := newProgress(o, len(o.selected))
+	t := &suite.Tester{Cases: o.selected, Done: func(_ string, r *suite.Result) { p.done(r) }}
+	t.Update = func(string) {
+		if err := o.write(o.reportOf(t)); err != nil {
+			fmt.Fprintln(o.stderr, "autobahn:", err)
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	served := make(chan error, 1)
+	go func() { served <- t.Serve(ctx, ln, o.serTLS) }()
+	if len(o.command) > 0 {
+		args := slices.Clone(o.command)
+		for i := range args {
+			args[i] = strings.ReplaceAll(args[i], "{url}", url)
+		}
+		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+		cmd.Stdout, cmd.Stderr = o.stderr, o.stderr
+		if err := cmd.Run(); err != nil {
+			return false, fmt.Errorf("the client: %w", err)
+		}
+		cancel()
+	}
+	err = <-served
+	p.end()
+	if err != nil {
+		return false, err
+	}
+	report := o.reportOf(t)
+	if report.Len() == 0 {
+		return false, errors.New("no client has run a case")
+	}
+	return o.finish(report, p.elapsed())
+}
+
+func (o *options) reportOf(t *suite.Tester) *suite.Report {
+	report := suite.NewReport(o.selected)
+	for _, agent := range t.Agents() {
+		report.Add(agent, t.Results(agent))
+	}
+	return report
+}
+
+func (o *options) write(r *suite.Report) error {
+	if o.json != "" {
+		if err := r.WriteJSON(o.json); err != nil {
+			return err
+		}
+	}
+	if o.outdir != "" {
+		return r.WriteFolder(o.outdir)
+	}
+	return nil
+}
+
+func (o *options) finish(r *suite.Report, elapsed time.Duration) (bool, error) {
+	if err := o.write(r); err != nil {
+		return false, err
+	}
+	var allow []string
+	for _, a := range strings.Split(o.allow, ",") {
+		if a = strings.ToUpper(strings.TrimSpace(a)); a != "" {
+			allow = append(allow, a)
+		}
+	}
+	good := r.Table(o.stdout, allow...)
+	fmt.Fprintf(o.stdout, "%d cases in %s\n", len(o.selected), elapsed.Round(100*time.Millisecond))
+	if o.outdir != "" {
+		fmt.Fprintf(o.stdout, "report in %s/index.html\n", o.outdir)
+	}
+	return good, nil
+}
+
+// A progress says on a terminal how far the run is.
+type progress struct {
+	out    io.Writer // nil: nobody is looking
+	n, all int
+	bad    int
+	start  time.Time
+}
+
+func newProgress(o *options, all int) *progress {
+	p := &progress{all: all, start: time.Now()}
+	if file, ok := o.stderr.(*os.File); ok && !o.quiet {
+		if info, err := file.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			p.out = file
+		}
+	}
+	return p
+}
+
+// done is called by one goroutine at a time.
+func (p *progress) done(r *suite.Result) {
+	p.n++
+	if !r.Passed() {
+		p.bad++
+	}
+	if p.out != nil {
+		fmt.Fprintf(p.out, "\r\033[K%d of %d  %s  %d not OK", p.n, p.all, r.ID, p.bad)
+	}
+}
+
+func (p *progress) end() {
+	if p.out != nil {
+		fmt.Fprint(p.out, "\r\033[K")
+	}
+}
+
+func (p *progress) elapsed() time.Duration { return time.Since(p.start) }

@@ -1,0 +1,262 @@
+package suite
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Tester tests clients, by the protocol of the original: a client asks
+// /getCaseCount, runs /runCase?case=N&agent=A for each N from 1 on, and asks
+// for /updateReports?agent=A at last. It is an http.Handler, to be served
+// over HTTP/1.1. Also understood are /runCase?casetuple=7.1.6&agent=A,
+// /getCaseInfo?case=N and /getCaseStatus?case=N&agent=A.
+type Tester struct {
+	// Cases are those to run. nil: the 517 of the original.
+	Cases []*Case
+	// Done, if set, is called after each case, from one goroutine at a time.
+	Done func(agent string, r *Result)
+	// Update, if set, is called when a client asks for its report, which the client then takes to be written.
+	Update func(agent string)
+
+	mu      sync.Mutex
+	results map[string]map[string]*Result // by agent and id; owned by mu
+	changed chan struct{}                 // owned by mu: closed at the next result
+}
+
+func (t *Tester) cases() []*Case {
+	if t.Cases == nil {
+		return Cases()
+	}
+	return t.Cases
+}
+
+// Results returns what is known of agent, in the order of the cases: nil stands for a case that it has not run.
+func (t *Tester) Results(agent string) []*Result {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]*Result, len(t.cases()))
+	for i, c := range t.cases() {
+		list[i] = t.results[agent][c.ID]
+	}
+	return list
+}
+
+// Agents returns the names of the clients that have run a case.
+func (t *Tester) Agents() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var agents []string
+	for a := range t.results {
+		agents = append(agents, a)
+	}
+	return agents
+}
+
+func (t *Tester) note(agent string, r *Result) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.results == nil {
+		t.results = map[string]map[string]*Result{}
+	}
+	if t.results[agent] == nil {
+		t.results[agent] = map[string]*Result{}
+	}
+	t.results[agent][r.ID] = r
+	if t.changed != nil {
+		close(t.changed)
+		t.changed = nil
+	}
+	if t.Done != nil {
+		t.Done(agent, r)
+	}
+}
+
+// await waits for the result of a case, which its client may ask for before the connection has ended.
+func (t *Tester) await(ctx context.Context, agent, id string) *Result {
+	for {
+		t.mu.Lock()
+		if r := t.results[agent][id]; r != nil {
+			t.mu.Unlock()
+			return r
+		}
+		if t.changed == nil {
+			t.changed = make(chan struct{})
+		}
+		changed := t.changed
+		t.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// caseOf returns the case that a request names.
+func (t *Tester) caseOf(r *http.Request) (*Case, error) {
+	q := r.URL.Query()
+	if id := strings.TrimSpace(q.Get("casetuple")); id != "" {
+		for _, c := range t.cases() {
+			if c.ID == id {
+				return c, nil
+			}
+		}
+		return nil, fmt.Errorf("there is no case %q", id)
+	}
+	n, err := strconv.Atoi(q.Get("case"))
+	if err != nil || n < 1 || n > len(t.cases()) {
+		return nil, fmt.Errorf("there is no case number %q", q.Get("case"))
+	}
+	return t.cases()[n-1], nil
+}
+
+func (t *Tester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !hasToken(r.Header, "Upgrade", "websocket") {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintf(w, "A WebSocket conformance suite with %d cases.\nA client asks for /getCaseCount, /runCase?case=N&agent=A and /updateReports?agent=A.\n", len(t.cases()))
+		return
+	}
+	agent := r.URL.Query().Get("agent")
+	c, caseErr := t.caseOf(r)
+	var reply func() string
+	switch r.URL.Path {
+	case "/runCase":
+		if caseErr == nil && agent == "" {
+			caseErr = errors.New("the agent is missing")
+		}
+		if caseErr != nil {
+			http.Error(w, caseErr.Error(), http.StatusBadRequest)
+			return
+		}
+		t.runCase(w, r, c, agent)
+		return
+	case "/getCaseCount":
+		reply = func() string { return strconv.Itoa(len(t.cases())) }
+	case "/updateReports":
+		if agent == "" {
+			http.Error(w, "the agent is missing", http.StatusBadRequest)
+			return
+		}
+		reply = func() string {
+			if t.Update != nil {
+				t.Update(agent)
+			}
+			return ""
+		}
+	case "/getCaseInfo", "/getCaseStatus":
+		if caseErr != nil {
+			http.Error(w, caseErr.Error(), http.StatusBadRequest)
+			return
+		}
+		reply = func() string {
+			answer := map[string]string{"id": c.ID, "description": c.Sends}
+			if r.URL.Path == "/getCaseStatus" {
+				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				defer cancel()
+				answer = map[string]string{"behavior": "MISSING"}
+				if result := t.await(ctx, agent, c.ID); result != nil {
+					answer["behavior"] = result.Behavior
+				}
+			}
+			b, _ := json.Marshal(answer)
+			return string(b)
+		}
+	default:
+		http.NotFound(w, r)
+		return
+	}
+	// What the suite says of itself goes by a case that nobody looks at.
+	plain := &Case{ID: "0", closing: closeNormally, limit: 10 * time.Second, play: func() player { return &tell{reply} }}
+	if s, early, _, _ := t.open(w, r, plain); s != nil {
+		s.run(early)
+	}
+}
+
+// tell sends one text message, unless it is empty, and closes.
+type tell struct{ text func() string }
+
+func (t *tell) keeps() bool { return false }
+func (t *tell) open(s *session) {
+	if msg := t.text(); msg != "" {
+		f := text(msg)
+		s.send(&f, 0, false)
+	}
+	s.closeWith(1000)
+	s.setLimit()
+}
+func (t *tell) message(*session, []byte, int, bool) {}
+
+// open answers the request. It returns nil if that failed.
+func (t *Tester) open(w http.ResponseWriter, r *http.Request, c *Case) (s *session, early []byte, request, resp string) {
+	dump, _ := httputil.DumpRequest(r, false)
+	if err := checkRequest(r); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return nil, nil, string(dump), ""
+	}
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return nil, nil, string(dump), ""
+	}
+	conn.SetDeadline(time.Time{})
+	early = make([]byte, rw.Reader.Buffered())
+	rw.Reader.Read(early)
+	s = newSession(c, conn, true)
+	extensions := ""
+	if c.deflate != nil {
+		offers, _ := parseDeflate(strings.Join(r.Header.Values("Sec-Websocket-Extensions"), ","), false)
+		if p, ok := c.deflate.accept(offers); ok {
+			extensions = p.String()
+			s.comp = newDeflate(p, true)
+		}
+	}
+	resp = response(r, extensions)
+	s.log.octets(&s.log.rxOctets, "RO", dump)
+	s.log.octets(&s.log.txOctets, "TO", []byte(resp))
+	if _, err := conn.Write([]byte(resp)); err != nil {
+		s.handshakeError = err
+	}
+	return s, early, string(dump), resp
+}
+
+func (t *Tester) runCase(w http.ResponseWriter, r *http.Request, c *Case, agent string) {
+	s, early, request, resp := t.open(w, r, c)
+	if s == nil {
+		t.note(agent, &Result{ID: c.ID, Behavior: Failed, BehaviorClose: Failed, Explanation: "The opening handshake failed."})
+		return
+	}
+	s.run(early)
+	t.note(agent, s.result(request, resp))
+}
+
+// Serve serves t on ln, over TLS if config is set, until ln is closed or ctx is done.
+func (t *Tester) Serve(ctx context.Context, ln net.Listener, config *tls.Config) error {
+	if config != nil {
+		config = config.Clone()
+		config.NextProtos = []string{"http/1.1"}
+		ln = tls.NewListener(ln, config)
+	}
+	server := &http.Server{Handler: t, ReadHeaderTimeout: openingLimit, ErrorLog: log.New(discard{}, "", 0)}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	err := server.Serve(ln)
+	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }

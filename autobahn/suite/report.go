@@ -1,0 +1,167 @@
+package suite
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// A Report holds the results of one or more agents: servers or clients by the names they go by.
+type Report struct {
+	cases   []*Case
+	agents  []string
+	results map[string][]*Result // in the order of cases; nil: not run
+}
+
+// NewReport returns an empty report about cases.
+func NewReport(cases []*Case) *Report { return &Report{cases: cases, results: map[string][]*Result{}} }
+
+// Add adds the results of an agent, which stand in the order of the cases; nil stands for a case that was not run.
+func (r *Report) Add(agent string, results []*Result) {
+	if r.results[agent] == nil {
+		r.agents = append(r.agents, agent)
+		slices.Sort(r.agents)
+	}
+	r.results[agent] = results
+}
+
+// Len returns the number of agents.
+func (r *Report) Len() int { return len(r.agents) }
+
+// An entry is what index.json says of a case, as the original has it.
+type entry struct {
+	Behavior        string `json:"behavior"`
+	BehaviorClose   string `json:"behaviorClose"`
+	Duration        int64  `json:"duration"`
+	RemoteCloseCode *int   `json:"remoteCloseCode"`
+	ReportFile      string `json:"reportfile"`
+}
+
+func (r *Report) index() map[string]map[string]entry {
+	index := map[string]map[string]entry{}
+	for _, agent := range r.agents {
+		index[agent] = map[string]entry{}
+		for _, result := range r.results[agent] {
+			if result == nil {
+				continue
+			}
+			e := entry{Behavior: result.Behavior, BehaviorClose: result.BehaviorClose, Duration: result.Duration.Milliseconds(),
+				ReportFile: reportFile(agent, result.ID, "json")}
+			if result.Detail != nil {
+				e.RemoteCloseCode = result.Detail.RemoteCloseCode
+			}
+			index[agent][result.ID] = e
+		}
+	}
+	return index
+}
+
+// reportFile is the name that the original gives to the file of a case.
+func reportFile(agent, id, ext string) string {
+	clean := strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+			return c
+		}
+		return ' '
+	}, strings.ToLower(strings.TrimSpace(agent)))
+	return strings.ReplaceAll(strings.TrimSpace(clean), " ", "_") + "_case_" + strings.ReplaceAll(id, ".", "_") + "." + ext
+}
+
+// WriteJSON writes the verdicts to a file, as the index.json of the original.
+func (r *Report) WriteJSON(path string) error { return writeJSON(path, r.index()) }
+
+func writeJSON(path string, v any) error {
+	b, err := json.MarshalIndent(v, "", "   ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(b, '\n'), 0o666)
+}
+
+// groupOf is the first number of an id.
+func groupOf(id string) string {
+	group, _, _ := strings.Cut(id, ".")
+	return group
+}
+
+var groupNames = map[string]string{
+	"1": "Framing", "2": "Pings and pongs", "3": "Reserved bits", "4": "Opcodes", "5": "Fragmentation", "6": "UTF-8", "7": "Closing",
+	"9": "Limits", "10": "Many fragments", "12": "Compression: payloads", "13": "Compression: parameters", "b": "Beyond the original",
+}
+
+// Table writes a table by group and a line for each case that did not pass.
+// It reports whether all passed: their verdicts are OK or INFORMATIONAL, or
+// among allow.
+func (r *Report) Table(w io.Writer, allow ...string) bool {
+	good := true
+	for _, agent := range r.agents {
+		fmt.Fprintf(w, "%s\n", agent)
+		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(tw, "group\t\tcases\tOK\tINFORMATIONAL\tNON-STRICT\tUNIMPLEMENTED\tFAILED\tclose not OK\tnot run")
+		type row struct{ cases, ok, info, nonStrict, unimplemented, failed, badClose, missing int }
+		rows, total := map[string]*row{}, &row{}
+		var order []string
+		var bad []*Result
+		for i, c := range r.cases {
+			group := groupOf(c.ID)
+			if rows[group] == nil {
+				rows[group] = &row{}
+				order = append(order, group)
+			}
+			for _, n := range []*row{rows[group], total} {
+				n.cases++
+				result := r.results[agent][i]
+				if result == nil {
+					n.missing++
+					continue
+				}
+				switch result.Behavior {
+				case OK:
+					n.ok++
+				case Informational:
+					n.info++
+				case NonStrict:
+					n.nonStrict++
+				case Unimplemented:
+					n.unimplemented++
+				default:
+					n.failed++
+				}
+				if result.BehaviorClose != OK && result.BehaviorClose != Informational {
+					n.badClose++
+				}
+			}
+			switch result := r.results[agent][i]; {
+			case result == nil:
+				good = false
+			case !result.Passed(allow...):
+				good = false
+				bad = append(bad, result)
+			}
+		}
+		line := func(group, name string, n *row) {
+			fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", group, name, n.cases, n.ok, n.info, n.nonStrict, n.unimplemented, n.failed, n.badClose, n.missing)
+		}
+		for _, g := range order {
+			line(g, groupNames[g], rows[g])
+		}
+		line("all", "", total)
+		tw.Flush()
+		for _, result := range bad {
+			fmt.Fprintln(w, result)
+		}
+	}
+	return good
+}
+
+// WriteFolder writes index.json, index.html, and a JSON and an HTML file for each case to dir, which it makes if need be.
+func (r *Report) WriteFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	return r.WriteJSON(dir + "/index.json")
+}

@@ -1,0 +1,171 @@
+package suite
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/url"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// Options say how cases are run.
+type Options struct {
+	// Cases are those to run. nil: the 517 of the original.
+	Cases []*Case
+	// Jobs is how many cases run at the same time. 0: eight of those that
+	// mostly wait, and one a processor of those that do not.
+	Jobs int
+	// TLS is for wss. nil: the system's roots.
+	TLS *tls.Config
+	// Done, if set, is called after each case, from one goroutine at a time.
+	Done func(*Result)
+}
+
+// TestServer runs cases against the server at u, which must echo each data
+// message, with its type. It returns a result for each case, in the order of
+// the cases. An error says why no case could be run, or that ctx was done.
+func TestServer(ctx context.Context, u string, o Options) ([]*Result, error) {
+	target, err := url.Parse(u)
+	if err != nil {
+		return nil, err
+	}
+	if target.Scheme != "ws" && target.Scheme != "wss" || target.Host == "" {
+		return nil, fmt.Errorf("%q is not the URL of a WebSocket server", u)
+	}
+	cases := o.Cases
+	if cases == nil {
+		cases = Cases()
+	}
+	conn, err := dial(ctx, target, o.TLS)
+	if err != nil {
+		return nil, err
+	}
+	conn.Close()
+	results := make([]*Result, len(cases))
+	var mu sync.Mutex
+	var dialErr error
+	one := func(i int) {
+		r, err := testServer(ctx, target, cases[i], o.TLS)
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			dialErr = err
+			r = &Result{ID: cases[i].ID, Behavior: Failed, BehaviorClose: Failed, Explanation: err.Error(), CloseNote: "There was no connection."}
+		}
+		results[i] = r
+		if o.Done != nil {
+			o.Done(r)
+		}
+	}
+	timedJobs, untimedJobs := o.Jobs, o.Jobs
+	if o.Jobs <= 0 {
+		timedJobs, untimedJobs = 8, runtime.GOMAXPROCS(0)
+	}
+	var timed, untimed []int
+	for i, c := range cases {
+		if c.untimed {
+			untimed = append(untimed, i)
+		} else {
+			timed = append(timed, i)
+		}
+	}
+	each(ctx, timed, timedJobs, one)
+	each(ctx, untimed, untimedJobs, one)
+	if err := context.Cause(ctx); err != nil {
+		return results, err
+	}
+	for _, r := range results {
+		if r.Detail != nil {
+			return results, nil
+		}
+	}
+	return results, dialErr
+}
+
+// each calls f with each of items, in up to jobs goroutines.
+func each(ctx context.Context, items []int, jobs int, f func(int)) {
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range min(jobs, len(items)) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for i := range next {
+				f(i)
+			}
+		}()
+	}
+	for _, i := range items {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
+
+func dial(ctx context.Context, u *url.URL, config *tls.Config) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, openingLimit)
+	defer cancel()
+	host := u.Host
+	if u.Port() == "" {
+		port := "80"
+		if u.Scheme == "wss" {
+			port = "443"
+		}
+		host = net.JoinHostPort(u.Hostname(), port)
+	}
+	if u.Scheme == "wss" {
+		if config == nil {
+			config = &tls.Config{}
+		}
+		config = config.Clone()
+		config.NextProtos = nil
+		d := &tls.Dialer{Config: config}
+		return d.DialContext(ctx, "tcp", host)
+	}
+	return (&net.Dialer{}).DialContext(ctx, "tcp", host)
+}
+
+// testServer plays one case.
+func testServer(ctx context.Context, u *url.URL, c *Case, config *tls.Config) (*Result, error) {
+	conn, err := dial(ctx, u, config)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	s := newSession(c, conn, false)
+	extensions := ""
+	if c.deflate != nil {
+		extensions = offerHeader(c.deflate.offers)
+	}
+	req, key := request(u, extensions)
+	early, reqText, respText, err := s.handshakeAsClient(req, key)
+	if err != nil {
+		s.handshakeError = err
+		s.conn.Close()
+	} else {
+		s.run(early)
+	}
+	return s.result(reqText, respText), nil
+}
+
+// result judges the session, which has ended.
+func (s *session) result(request, response string) *Result {
+	duration := time.Since(s.started)
+	if s.opened {
+		duration = time.Since(s.opening)
+	}
+	s.judge()
+	if s.comp != nil && s.comp.out.w != nil {
+		writers.Put(s.comp.out.w)
+	}
+	return &Result{ID: s.c.ID, Behavior: s.behavior, BehaviorClose: s.behaviorClose, Explanation: s.explanation, CloseNote: s.closeNote,
+		Duration: duration, Detail: s.detail(request, response)}
+}
