@@ -79,9 +79,6 @@ func (f *connectFlags) run(ctx context.Context, c *console, target string) error
 	}
 	defer output.close()
 	t := &tracer{}
-	if f.frames {
-		t.show = func(fr frame) { c.dimmed(fr.String()) }
-	}
 	conn, resp, err := d.dial(ctx, completeURL(target), t.client)
 	if err != nil {
 		if f.verbose && resp != nil {
@@ -94,6 +91,9 @@ func (f *connectFlags) run(ctx context.Context, c *console, target string) error
 		c.dimmed(responseText(resp))
 	}
 	c.dimmed(f.dial.connectedText(conn, resp))
+	if f.frames {
+		t.begin(func(fr frame) { c.dimmed(fr.String()) })
+	}
 	s := &session{flags: f, c: c, conn: conn, tracer: t, output: output, begin: time.Now(), activity: make(chan struct{}, 1)}
 	return s.run(ctx)
 }

@@ -196,15 +196,15 @@ func payloadLength(h []byte) uint64 {
 
 // A tracer shows the frames of a connection, and knows how it was closed. Its methods may be called concurrently.
 type tracer struct {
-	show func(frame) // nil: none are shown
-
-	mu            sync.Mutex
+	mu            sync.Mutex  // guards what follows
+	show          func(frame) // nil: none are shown yet
+	early         []frame     // have come before show
 	closeSent     *closeSeen
 	closeReceived *closeSeen
 	receivedFirst bool // the peer's close frame came before that of this side left
 	in, out       counts
-	compressed    bool // at least one message was
-	agreed        string
+	compressed    bool   // at least one message was
+	agreed        string // the extensions
 }
 
 // counts are those of one direction, after the handshake.
@@ -220,6 +220,7 @@ func (t *tracer) client(c net.Conn) net.Conn { return newTracedConn(c, t, true) 
 
 func (t *tracer) frame(f frame) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	n := &t.in
 	if f.sent {
 		n = &t.out
@@ -237,10 +238,26 @@ func (t *tracer) frame(f frame) {
 			t.closeReceived, t.receivedFirst = seen, t.closeSent == nil
 		}
 	}
-	t.mu.Unlock()
-	if t.show != nil {
+	switch {
+	case t.show != nil:
 		t.show(f)
+	case len(t.early) < earlyFrames:
+		t.early = append(t.early, f)
 	}
+}
+
+// earlyFrames bounds the frames that are kept for begin.
+const earlyFrames = 1000
+
+// begin shows the frames that have passed, and those that will. It may be called late, so that frames are shown behind
+// what is said of the handshake.
+func (t *tracer) begin(show func(frame)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range t.early {
+		show(f)
+	}
+	t.show, t.early = show, nil
 }
 
 // answered is told of the head of the response.

@@ -161,7 +161,8 @@ func TestTracedConn(t *testing.T) {
 		defer ours.Close()
 		defer theirs.Close()
 		var got []string
-		tr := &tracer{show: func(f frame) { got = append(got, f.String()[:2]+opcodeNames[f.opcode]) }}
+		tr := &tracer{}
+		tr.begin(func(f frame) { got = append(got, f.String()[:2]+opcodeNames[f.opcode]) })
 		c := newTracedConn(ours, tr, tt.client)
 		buf := make([]byte, 1024)
 		for _, m := range tt.moves {

@@ -288,9 +288,6 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 		s.leave(one, nil)
 		return
 	}
-	if s.flags.frames {
-		one.tracer.show = func(f frame) { say(f.String()) }
-	}
 	conn, err := websocket.Accept(w, r, s.options)
 	if err != nil {
 		say(fmt.Sprintf("%s from %s refused: %s", r.URL.RequestURI(), r.RemoteAddr, strings.TrimPrefix(err.Error(), "websocket: ")))
@@ -307,6 +304,9 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s.enter(one, conn)
 	say(text)
+	if s.flags.frames {
+		one.tracer.begin(func(f frame) { say(f.String()) })
+	}
 	err = s.talk(one)
 	s.forget(one)
 	conn.CloseNow()

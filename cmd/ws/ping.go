@@ -57,9 +57,6 @@ func (f *pingFlags) run(ctx context.Context, c *console, target string) error {
 	}
 	d.options.PingInterval = -1
 	t := &tracer{}
-	if f.frames {
-		t.show = func(fr frame) { c.dimmed(fr.String()) }
-	}
 	target = completeURL(target)
 	begin := time.Now()
 	conn, resp, err := d.dial(ctx, target, t.client)
@@ -69,6 +66,9 @@ func (f *pingFlags) run(ctx context.Context, c *console, target string) error {
 	defer conn.CloseNow()
 	result := pingResult{URL: target, Handshake: float64(time.Since(begin).Microseconds())}
 	c.dimmed(fmt.Sprintf("%s, handshake %s", f.dial.connectedText(conn, resp), short(time.Since(begin))))
+	if f.frames {
+		t.begin(func(fr frame) { c.dimmed(fr.String()) })
+	}
 
 	// Messages that come are of no interest, but pongs are found by who reads.
 	reading, stop := context.WithCancelCause(context.Background())

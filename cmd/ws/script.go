@@ -158,9 +158,9 @@ func newScriptRun(conn *websocket.Conn, received func(websocket.MessageType, []b
 	return r
 }
 
-// end ends the connection, and returns why it was over.
+// end waits for the end of the connection, and returns why it was over.
 func (r *scriptRun) end() error {
-	r.conn.CloseNow()
+	r.conn.Close(websocket.StatusNormalClosure, "") // mostly it is closed; then this waits until the answer has left
 	for range r.queue {
 	}
 	return r.readErr
