@@ -22,7 +22,7 @@ var _ = bridge.Provide(bridge.Root{
 // bridged is a Conn as the package gorilla sees it.
 type bridged Conn
 
-func (b *bridged) Transport() net.Conn     { return b.conn }
+func (b *bridged) Transport() net.Conn     { return b.t.conn }
 func (b *bridged) Handle(h bridge.Handler) { b.door = h }
 func (b *bridged) Deflates() bool          { return b.deflate != nil }
 
@@ -46,8 +46,8 @@ func (b *bridged) WriteControl(op byte, payload []byte, deadline time.Time) erro
 		if c.w.err == nil {
 			c.w.err = errClosed
 		}
-		c.w.wake() // nothing that waits can be sent any more
-		c.w.mu.Unlock()
+		c.w.news = true // nothing that waits can be sent any more
+		c.w.unlock()
 	}
 	return err
 }
@@ -90,18 +90,17 @@ const drainTime = 10 * time.Millisecond
 func (b *bridged) Drain() {
 	w := &b.w
 	w.mu.Lock()
+	defer w.unlock()
 	if w.err != nil || len(w.buf) == 0 && !w.owned {
-		w.mu.Unlock()
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	for w.err == nil && (len(w.buf) > 0 || w.owned) {
-		if w.waitUntil(ctx, time.Time{}) != nil {
+		if w.waitLocked(ctx, time.Time{}) != nil {
 			return
 		}
 	}
-	w.mu.Unlock()
 }
 
 // A bridgeHandshake is a request that was accepted.

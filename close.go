@@ -100,7 +100,7 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 	if err := c.r.turn.lock(ctx); err != nil {
 		return err
 	}
-	c.r.watch.setDeadline(c.conn, time.Time{}) // ctx bounds this; the application's deadline may have passed already
+	c.t.in.setDeadline(c.t.conn, time.Time{}) // ctx bounds this; the application's deadline may have passed already
 	var err error
 	for err == nil && !c.life.isClosed.Load() {
 		err = c.discardMessage(ctx)
@@ -195,7 +195,7 @@ func (c *Conn) fail(ctx context.Context, err error) error {
 		ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
 		defer cancel()
 		if c.w.sendClose(ctx, payload) == nil {
-			if half, ok := c.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+			if c.t.endWrites() {
 				c.linger(ctx)
 			}
 		}
@@ -211,9 +211,9 @@ func (c *Conn) linger(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
 	defer cancel()
 	r := &c.r
-	r.watch.setDeadline(c.conn, time.Time{})
-	r.watch.begin(c.conn, ctx)
-	for r.drain(c.conn) == nil {
+	c.t.in.setDeadline(c.t.conn, time.Time{})
+	c.t.in.begin(c.t.conn, ctx)
+	for r.drain(c.t.conn) == nil {
 	}
 }
 

@@ -57,30 +57,27 @@ func (z *deflater) forget() {
 	z.enc = flate.NewEncoder(z.bits, z.takeover)
 }
 
-// lockDeflate takes the turn to compress. It waits as long as ctx, the write deadline and the connection let it.
+// lockDeflate takes the turn to compress. It waits as long as ctx, the write
+// deadline and the connection let it.
 func (c *Conn) lockDeflate(ctx context.Context) error {
 	w, z := &c.w, c.deflate
 	w.mu.Lock()
+	defer w.unlock()
 	for z.taken && w.err == nil {
-		if err := w.wait(ctx); err != nil {
+		if err := w.waitLocked(ctx, c.t.out.applicationDeadline()); err != nil {
 			return err
 		}
 	}
-	err := w.err
-	if err == nil {
-		z.taken = true
-	}
-	w.mu.Unlock()
-	return err
+	z.taken = z.taken || w.err == nil
+	return w.err
 }
 
 // unlockDeflate gives the turn back.
 func (c *Conn) unlockDeflate() {
 	w := &c.w
 	w.mu.Lock()
-	c.deflate.taken = false
-	w.wake()
-	w.mu.Unlock()
+	defer w.unlock()
+	c.deflate.taken, w.news = false, true
 }
 
 // writeDeflated sends one message, compressed with z unless it would grow.

@@ -78,11 +78,11 @@ type connConfig struct {
 type Conn struct {
 	// What a write looks at comes first and lies together: in a broadcast each line of the cache is missed for each
 	// connection.
-	conn     net.Conn    // immutable
 	deflate  *deflater   // immutable; nil if no compression was agreed on
 	client   bool        // immutable
 	skipUTF8 bool        // immutable
 	away     atomic.Bool // the reader is in a callback. Written by it
+	t        transport
 	w        sender
 
 	r     receiver
@@ -102,7 +102,6 @@ func newConn(cfg connConfig) *Conn { return cfg.start() }
 
 func (cfg *connConfig) start() *Conn {
 	c := &Conn{
-		conn:         asStream(cfg.transport),
 		client:       cfg.client,
 		skipUTF8:     cfg.skipUTF8,
 		subprotocol:  cfg.subprotocol,
@@ -110,7 +109,10 @@ func (cfg *connConfig) start() *Conn {
 		onPing:       cfg.onPing,
 		onPong:       cfg.onPong,
 	}
-	c.r.init(newRawConn(c), cfg)
+	c.t.init(asStream(cfg.transport))
+	c.life.c = c
+	c.t.raw = newRawConn(c)
+	c.r.init(&c.t, cfg)
 	c.w.init(c, cfg)
 	if cfg.deflate != nil {
 		c.initDeflate(*cfg.deflate, cfg.deflateThreshold)
@@ -123,10 +125,10 @@ func (cfg *connConfig) start() *Conn {
 func (c *Conn) Subprotocol() string { return c.subprotocol }
 
 // LocalAddr returns the transport's local address.
-func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
+func (c *Conn) LocalAddr() net.Addr { return c.t.conn.LocalAddr() }
 
 // RemoteAddr returns the transport's remote address: that of a proxy, if there is one between.
-func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
+func (c *Conn) RemoteAddr() net.Addr { return c.t.conn.RemoteAddr() }
 
 // SetReadLimit sets the most bytes that a message may have, from the next frame on, or at once inside a compressed
 // message. A longer one ends the connection with StatusMessageTooBig, before its payload is read, and the read fails
@@ -142,31 +144,21 @@ func (c *Conn) SetDeadline(t time.Time) error {
 // Nothing is lost by it: with a later deadline the next read goes on. The zero time means never. A deadline costs
 // less than a context of its own for each call.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	return apiError("set read deadline", c.r.watch.setDeadline(c.conn, t))
+	return apiError("set read deadline", c.t.in.setDeadline(c.t.conn, t))
 }
 
 // SetWriteDeadline sets when writes fail with an error that matches [os.ErrDeadlineExceeded], those in progress too.
 // One that is cut inside a frame ends the connection. Pongs, the closing handshake, and messages whose Write has
 // returned are not subject to it. The zero time means never.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
-	err := c.w.watch.setDeadline(c.conn, t)
+	err := c.t.out.setDeadline(c.t.conn, t)
 	c.w.mu.Lock()
-	c.w.wake() // writers that wait look at the deadline again
-	c.w.mu.Unlock()
+	c.w.news = true // writers that wait look at the deadline again
+	c.w.unlock()
 	return apiError("set write deadline", err)
 }
 
-// interrupted returns what a call is told whose ctx ended, or whose deadline passed (err): why the connection is
-// over, if it is, for that may be why ctx ended.
+// interrupted is lifetime.interrupted.
 func (c *Conn) interrupted(op string, ctx context.Context, err error) error {
-	if cause := c.life.reason(); cause != nil {
-		return cause
-	}
-	if ctxErr := ctx.Err(); ctxErr != nil {
-		err = ctxErr
-	}
-	if err == nil {
-		err = context.Canceled // a context of the application's own make, which is done and does not say why
-	}
-	return apiError(op, err)
+	return c.life.interrupted(op, ctx, err)
 }

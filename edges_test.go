@@ -86,7 +86,7 @@ func TestGivenUpWriteLeavesFragmentsAlone(t *testing.T) {
 			if f := p.ReadFrame(); f.Fin || f.Op != wstest.Text || <-begun != nil {
 				t.Fatalf("got %v", f)
 			}
-			p.c.conn.Write(make([]byte, p.frameSize(len("full")))) // the transport is full again
+			p.c.t.conn.Write(make([]byte, p.frameSize(len("full")))) // the transport is full again
 			ctx, cancel := context.WithCancel(context.Background())
 			given := start(func() error { return p.c.Ping(ctx) })
 			running(given)
@@ -257,7 +257,7 @@ func TestCloseNowFlushesAfterEndedContext(t *testing.T) {
 		cancel()
 		synctest.Wait()
 		p.c.w.mu.Lock()
-		p.c.w.appendControl(opPing, nil) // gathered, and no flusher on its way
+		p.c.w.appendControlLocked(opPing, nil, true) // gathered, and no flusher on its way
 		p.c.w.mu.Unlock()
 		p.c.CloseNow()
 		p.WantFrame(wstest.Text, "one")

@@ -89,10 +89,10 @@ func (c *Conn) look() {
 	reading := c.r.turn.held() && !c.away.Load()
 	waits, pongWaits := c.w.waits()
 	taken := h.taken
-	if accepted := c.w.accepted.Load(); waits || h.waited || accepted != h.taken {
-		queue := queueLen(c.conn)
-		waits = waits || queue > 0
-		taken = accepted - int64(queue)
+	if accepted := c.t.accepted.Load(); waits || h.waited || accepted != h.taken {
+		queued := c.t.queued()
+		waits = waits || queued > 0
+		taken = accepted - int64(queued)
 	}
 	took := h.waited && taken > h.taken
 	h.taken = taken
@@ -170,8 +170,8 @@ func (c *Conn) makePing() (flush bool) {
 	h, w := &c.beat, &c.w
 	id := newMaskingKey() | 1 // not 0. Nobody can answer it before it has come
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil || !w.passed(h.mark) {
+	defer w.unlock()
+	if w.err != nil || !w.passedLocked(h.mark) {
 		return false
 	}
 	h.id.Store(0) // see answered
@@ -179,9 +179,9 @@ func (c *Conn) makePing() (flush bool) {
 	h.id.Store(id)
 	var payload [4]byte
 	binary.BigEndian.PutUint32(payload[:], id)
-	w.appendControl(opPing, payload[:]) // cannot fail: there is no close frame yet
+	w.appendControlLocked(opPing, payload[:], false) // cannot fail: there is no close frame yet
 	h.mark = w.end
-	if flush = w.free() && !w.armed; flush {
+	if flush = w.freeLocked() && !w.armed; flush {
 		w.armed = true // the caller is the flusher
 	}
 	return flush
@@ -195,12 +195,7 @@ func (c *Conn) endDead(cause error, reason string) {
 	}
 	payload, _ := appendClosePayload(nil, StatusInternalError, reason)
 	w := &c.w
-	w.mu.Lock()
-	if w.err == nil {
-		w.err, w.late = cause, nil
-		w.appendControl(opClose, payload)
-	}
-	w.mu.Unlock()
+	w.gatherClose(payload)
 	w.tryFlush()
 	c.end(cause)
 }

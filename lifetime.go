@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"context"
-	"crypto/tls"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,6 +9,8 @@ import (
 
 // lifetime is how a connection comes to its end.
 type lifetime struct {
+	c *Conn // immutable: what ends with it
+
 	isOver   atomic.Bool // cause is set
 	isClosed atomic.Bool // the transport is closed
 
@@ -123,13 +124,7 @@ func (c *Conn) end(cause error) bool {
 	}
 	l.mu.Unlock()
 
-	if t, ok := c.conn.(*tls.Conn); ok {
-		closeTLS(t)
-	} else {
-		c.conn.Close()
-	}
-	c.r.watch.end()
-	c.w.watch.end()
+	c.t.end()
 	c.w.stop(cause)
 	if c.r.turn.tryLock() { // else the reader in progress does it
 		c.r.finish()
@@ -149,21 +144,11 @@ func (c *Conn) end(cause error) bool {
 	return true
 }
 
-// goodbyeTimeout bounds what closing a transport may send of its own.
-const goodbyeTimeout = 10 * time.Millisecond
-
-// closeTLS closes t. crypto/tls sends an alert first, for which it would wait 5 s if the peer takes nothing.
-func closeTLS(t *tls.Conn) {
-	timer := time.AfterFunc(goodbyeTimeout, func() { t.NetConn().Close() })
-	t.Close()
-	timer.Stop()
-}
-
 // writeBroke is told of an error of the transport's that ended the writing half, and returns what its writer is to be
 // told. The peer may have said why, in a close frame that is still to be read: the reading half gets the time for it
 // that Close would take, no more.
-func (c *Conn) writeBroke(err error) error {
-	l := &c.life
+func (l *lifetime) writeBroke(err error) error {
+	c := l.c
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state == stateEnded || l.state == stateBroken {
@@ -196,4 +181,23 @@ func (l *lifetime) breaks(err error) {
 	if l.broke == nil {
 		l.broke = err
 	}
+}
+
+// end is Conn.end.
+func (l *lifetime) end(cause error) bool { return l.c.end(cause) }
+
+// interrupted returns what a call is told whose ctx ended, or whose deadline
+// passed (err). Where the connection is over it is told why, because that may be
+// why ctx ended.
+func (l *lifetime) interrupted(op string, ctx context.Context, err error) error {
+	if cause := l.reason(); cause != nil {
+		return cause
+	}
+	if ctxErr := ctx.Err(); ctxErr != nil {
+		err = ctxErr
+	}
+	if err == nil {
+		err = context.Canceled // a context of the application's own make, which is done and does not say why
+	}
+	return apiError(op, err)
 }

@@ -23,8 +23,7 @@ import (
 // fetches, and the next read goes on from there.
 type receiver struct {
 	turn  turn         // whoever holds it owns all that is not marked otherwise
-	raw   *rawConn     // immutable; nil if the transport has no descriptor to wait on
-	watch watch        // has its own lock
+	lazy  bool         // immutable: the transport waits without a buffer
 	limit atomic.Int64 // most bytes a message may have
 
 	half    recvHalf
@@ -52,8 +51,8 @@ type receiver struct {
 	lastSize int  // of the last message: what a buffer for the next may trust its header with
 }
 
-func (r *receiver) init(raw *rawConn, cfg *connConfig) {
-	r.raw = raw
+func (r *receiver) init(t *transport, cfg *connConfig) {
+	r.lazy = t.raw != nil
 	r.limit.Store(orDefault(cfg.readLimit, defaultReadLimit))
 	r.half.client = cfg.client
 	r.buf = r.small[:]
@@ -284,7 +283,7 @@ func (r *receiver) makeRoom() {
 			r.r = 0
 		}
 		return
-	case r.raw != nil:
+	case r.lazy:
 		// It takes a buffer when there is something to read.
 	case r.remain > 0:
 		r.unshrink()
@@ -311,14 +310,14 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 	c.w.cork(false)
 	c.w.flushForReader()
 
-	r.watch.begin(c.conn, ctx)
-	if r.raw != nil {
-		n, err = r.raw.read(p)
+	c.t.in.begin(c.t.conn, ctx)
+	if c.t.raw != nil {
+		n, err = c.t.raw.read(p)
 	} else {
 		if p == nil {
 			p = r.buf[r.w:]
 		}
-		n, err = c.conn.Read(p)
+		n, err = c.t.conn.Read(p)
 	}
 	if n <= 0 {
 		return 0, c.fetchFailed(ctx, err)

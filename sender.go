@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -13,48 +12,57 @@ import (
 	"time"
 )
 
-// gatherMax is the longest payload that is copied into the gather buffer. A longer one is written from where it is,
-// or masked in chunks.
+// gatherMax is the longest payload that is copied into the gather buffer. The
+// writer of a longer one waits for the wire, and writes it from where it is.
 const gatherMax = 4 << 10
 
 // A sender is the writing half of a Conn.
 //
-// Frames are appended, whole, to a gather buffer under a short lock. Then one goroutine at a time owns the wire: it
-// takes all that has gathered and writes it. A writer that finds the wire free writes at once; one that finds it
-// taken leaves its frame to the next write, and returns. Long payloads are not gathered: their writer waits for the
-// wire, and writes them behind what has gathered.
+// Writers append frames, whole, to the gather buffer. One goroutine at a time
+// owns the wire: it takes what has gathered and writes it to the transport. A
+// writer that finds the wire free takes it. A writer that finds the wire owned
+// leaves its frame to the next owner, and returns. The writer of a long payload
+// waits for the wire.
 //
-// The gather buffer is bounded. Where it is full, writers wait; pongs do not: only the latest is kept.
+// The lock is never held across I/O or a wait. Methods that need it end in
+// Locked. They return with the lock held, whatever they return. The lock is
+// given back by unlock only, which decides who is woken and whether the flusher
+// must run.
+//
+// Invariant: when the lock is free and frames have gathered, one of these will
+// write them: the owner of the wire, a writer that waits for it, the flusher, or
+// the goroutine for which held is set.
+//
+// Invariant: inflight and the gather buffer together are no longer than limit,
+// or hold one message and the close frame.
 type sender struct {
-	c        *Conn // immutable
-	limit    int   // immutable: the most bytes that gather, or negative
-	vectored bool  // immutable: the transport has writev
-	fragile  bool  // immutable: a write that was cut short ruins the transport, even one of nothing (crypto/tls, bodyConn)
-	pieces   bool  // immutable: what the peer has taken is known only from the writes that have returned
+	t     *transport // immutable
+	life  *lifetime  // immutable
+	limit int        // immutable: the most bytes that gather; negative: no bound
 
-	accepted atomic.Int64 // bytes that the transport has taken. Written by the owner of the wire
+	corked  atomic.Bool // the reading goroutine has more whole frames at hand, so replies gather. Written by it
+	pending atomic.Bool // frames may have gathered: lets the reading goroutine skip the lock
 
-	corked  atomic.Bool // set by the reader: more whole frames wait in its buffer, so replies may gather
-	pending atomic.Bool // frames may have gathered: lets the reader skip the lock
-
-	mu       sync.Mutex // guards what follows; never held across I/O or a wait
+	mu       sync.Mutex // guards what follows
 	half     sendHalf
-	owned    bool          // somebody owns the wire
-	flushing bool          // the flusher owns the wire
-	armed    bool          // a flusher goroutine is on its way, or at work
-	stream   bool          // a messageWriter is open: other messages wait
-	wanted   int32         // writers that wait for the wire: its owner leaves to them what has gathered meanwhile
-	inflight int           // gathered bytes that the owner of the wire holds; what it cannot write comes back
-	end      uint64        // how many bytes were gathered so far; see passed
-	pong     uint64        // value of end when the oldest unsent pong was gathered
-	alone    uint32        // how many writes in a row have met no other writer; see crowded
-	buf      []byte        // the gather buffer: whole frames. Pooled; nil when empty
-	err      error         // why no more frames are taken; the first one sticks
-	changed  chan struct{} // closed, and dropped, when something changes that a writer may wait for; nil: nobody waits
-	late     *latePong     // the latest pong that found no room; nil: none
-	flusher  func()        // the flusher's body, made once
+	owned    bool   // a goroutine owns the wire
+	flushing bool   // the flusher does
+	armed    bool   // the flusher is on its way, or at work
+	held     bool   // a goroutine will come back for all that has gathered: for its next frame, or to flush
+	news     bool   // something has changed that waiters wait for
+	stream   bool   // a messageWriter is open: other messages wait
+	wanted   int32  // writers that wait for the wire. Its owner leaves to them what has gathered
+	inflight int    // gathered bytes that the owner of the wire has taken. They come back if it cannot write them
+	alone    uint32 // how many writes in a row have met no other writer; see crowdedLocked
 
-	watch watch // belongs to the owner of the wire, apart from its own lock
+	end  uint64 // how many bytes have gathered so far; see passedLocked
+	pong uint64 // value of end when the oldest unsent pong was gathered
+
+	buf     []byte        // the gather buffer: whole frames. Pooled; nil when empty
+	late    *latePong     // the latest pong that found no room; nil: none
+	err     error         // why no more frames are taken; the first one sticks
+	changed chan struct{} // closed and dropped by unlock when there is news; nil: no goroutine waits
+	flusher func()        // the flusher's body, made once
 }
 
 // A latePong is the payload of a pong.
@@ -64,18 +72,103 @@ type latePong struct {
 }
 
 func (w *sender) init(c *Conn, cfg *connConfig) {
-	w.c = c
-	w.alone = crowdFirst // nobody has been met yet
+	w.t, w.life = &c.t, &c.life
+	w.alone = crowdFirst
 	w.limit = orDefault(cfg.writeBufferLimit, defaultWriteBufferLimit)
 	w.half.client = cfg.client
-	w.watch.write = true
-	switch cfg.transport.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		w.vectored = true
-	case *tls.Conn, *bodyConn:
-		w.fragile = true
+}
+
+// unlock gives the lock back. What must follow is computed from the state that
+// the caller leaves: a late pong gathers if there is room now, waiters look again
+// if there is news, and the flusher starts if no other goroutine will write what
+// has gathered.
+func (w *sender) unlock() {
+	if w.late != nil && !w.owned && w.err == nil && w.fitsLocked(maxControlFrame, w.pongLimit()) {
+		late := w.late
+		w.late = nil
+		w.appendPongLocked(late.payload[:late.n], false)
 	}
-	w.pieces = !tellsQueue(cfg.transport)
+	if w.news {
+		w.news = false
+		if w.changed != nil {
+			close(w.changed)
+			w.changed = nil
+		}
+	}
+	if len(w.buf) > 0 && !w.pending.Load() { // a store costs more
+		w.pending.Store(true)
+	}
+	start := len(w.buf) > 0 && w.freeLocked() && !w.armed && !w.held
+	if start {
+		w.armed = true
+		if w.flusher == nil {
+			w.flusher = w.flush
+		}
+	}
+	w.mu.Unlock()
+	if start {
+		go w.flusher()
+	}
+}
+
+// freeLocked reports whether no goroutine owns the wire or waits for it.
+func (w *sender) freeLocked() bool { return !w.owned && w.wanted == 0 }
+
+// takeLocked makes its caller the owner of the wire and of what has gathered.
+// The wire must be free to take.
+func (w *sender) takeLocked() []byte {
+	out := w.buf
+	w.buf, w.owned, w.held, w.inflight = nil, true, false, len(out)
+	return out
+}
+
+// leaveLocked is called by the owner of the wire when it has written all it took.
+func (w *sender) leaveLocked() {
+	w.owned, w.inflight, w.news = false, 0, true
+}
+
+// putBackLocked is leaveLocked for an owner that could not write left, of what
+// it took: that goes before what has gathered since.
+func (w *sender) putBackLocked(left []byte) {
+	if len(left) > 0 {
+		b := append(getBuf(len(left) + len(w.buf))[:0], left...)
+		b = append(b, w.buf...)
+		putBuf(w.buf)
+		w.buf = b
+	}
+	w.leaveLocked()
+}
+
+// stopLocked ends the half: no more frames are taken, and what has gathered is
+// dropped.
+func (w *sender) stopLocked(cause error) {
+	if w.err == nil {
+		w.err = cause
+	}
+	putBuf(w.buf)
+	w.buf, w.late, w.news = nil, nil, true
+}
+
+// stop ends the half because of cause.
+func (w *sender) stop(cause error) {
+	w.mu.Lock()
+	defer w.unlock()
+	w.stopLocked(cause)
+}
+
+// halt is stop for the owner of the wire, which leaves it.
+func (w *sender) halt(cause error) {
+	w.mu.Lock()
+	defer w.unlock()
+	w.leaveLocked()
+	w.stopLocked(cause)
+}
+
+// stopped returns why no more frames are taken, or nil.
+func (w *sender) stopped() error {
+	w.mu.Lock()
+	defer w.unlock()
+	return w.err
 }
 
 // outgoing is a frame to be sent.
@@ -93,13 +186,14 @@ type outgoing struct {
 	unfinished bool   // sendHalf.unfinished before this frame
 	untried    bool   // the transport was not given anything
 	key        uint32 // masking key
-	own        int    // where in the gathered bytes this frame begins; -1: the library writes, for no caller
+	own        int    // where in the taken bytes this frame begins; -1: the library writes, for no caller
 }
 
-// send sends one frame. It returns when the frame is on its way: written, or left to the goroutine that is writing.
+// send sends one frame. It returns when the frame is on its way: written, or
+// left to the owner of the wire.
 //
-// ctx bounds the waiting. If it, or the write deadline, ends before the first byte of the frame is out, nothing is
-// sent and the connection lives on.
+// ctx bounds the waiting. If ctx or the write deadline ends before the first byte
+// of the frame is out, nothing is sent and the connection lives on.
 func (w *sender) send(ctx context.Context, f *outgoing) error {
 	out, err := w.admit(ctx, f)
 	if out != nil {
@@ -108,98 +202,110 @@ func (w *sender) send(ctx context.Context, f *outgoing) error {
 	return err
 }
 
-// admit is send up to the write: it returns what the caller, who then owns the wire, must write, or nil.
+// admit is send up to the write. It returns what its caller, which then owns the
+// wire, must write, or nil.
 //
-// It is a function of its own so that its frame is off the stack while a write goes down to the system call.
+// It is a function of its own so that its frame is off the stack while a write
+// goes down to the system call.
 func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
-	if w.half.client { // never changes, so it may be read without the lock
+	if w.half.client { // immutable, so it may be read without the lock
 		f.key = newMaskingKey()
 	}
 	f.long = f.direct || len(f.payload) > gatherMax
-	yielded := false
 	w.mu.Lock()
-	for {
-		if w.err != nil {
-			err := w.err
-			w.armIfFree() // the owner of the wire may have left to this writer what has gathered, the close frame too
-			w.mu.Unlock()
-			return nil, err
-		}
-		if w.stream && !f.stream && !f.op.isControl() {
-			// Section 5.4: the fragments of one message are not interleaved with another.
-			if err := w.wait(ctx); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if f.long {
-			if !w.owned {
-				break
-			}
-			if err := w.waitForWire(ctx, f.direct); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if w.fits(maxHeaderSize+len(f.payload), w.limit) {
-			if yielded || f.more || !w.free() || w.corked.Load() || !w.crowded() {
-				break
-			}
-			yielded = true
-			w.yield()
-			continue
-		}
-		if w.owned {
-			if err := w.wait(ctx); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		// Full of frames that gathered for a flusher which has not run yet.
-		out := w.take()
-		w.mu.Unlock()
-		if err := w.write(ctx, out, &outgoing{own: len(out)}); err != nil {
-			return nil, err
-		}
-		w.mu.Lock()
+	defer w.unlock()
+	if err := w.awaitPlaceLocked(ctx, f); err != nil {
+		return nil, err
 	}
-
 	f.own, f.unfinished = len(w.buf), w.half.unfinished
 	h, err := w.half.header(f.op, f.fin, f.rsv, len(f.payload), f.key)
 	if err != nil {
-		w.mu.Unlock()
 		return nil, errClosed // header refuses nothing else
 	}
 	if f.long {
-		w.reserve(maxHeaderSize)
+		w.reserveLocked(maxHeaderSize)
 		w.buf = appendHeader(w.buf, h)
 		w.end += uint64(len(w.buf) - f.own)
-	} else {
-		w.appendFrame(h, f.payload)
-		switch {
-		case !w.free():
-			// Whoever has the wire next takes it along.
-			w.alone = 0
-			w.mu.Unlock()
-			return nil, nil
-		case w.corked.Load():
-			w.arm()
-			w.mu.Unlock()
-			return nil, nil
-		case f.more:
-			w.mu.Unlock()
-			return nil, nil
-		}
+		return w.takeLocked(), nil
 	}
-	out := w.take()
-	w.mu.Unlock()
-	return out, nil
+	w.appendFrameLocked(h, f.payload, f.more)
+	switch {
+	case !w.freeLocked():
+		w.alone = 0 // its owner, or the writer that waits for it, takes the frame along
+		return nil, nil
+	case f.more, w.corked.Load():
+		return nil, nil
+	}
+	return w.takeLocked(), nil
 }
 
-// appendFrame appends a frame to the gather buffer. The lock is held.
-func (w *sender) appendFrame(h header, payload []byte) {
+// awaitPlaceLocked waits until f may be appended. If f is long, the wire is the
+// caller's to take then.
+func (w *sender) awaitPlaceLocked(ctx context.Context, f *outgoing) error {
+	yielded := false
+	for {
+		switch {
+		case w.err != nil:
+			return w.err
+		case w.stream && !f.stream && !f.op.isControl():
+			// Section 5.4: the fragments of one message are not interleaved with another.
+			if err := w.waitLocked(ctx, w.t.out.applicationDeadline()); err != nil {
+				return err
+			}
+		case f.long && !w.owned:
+			return nil
+		case f.long:
+			if err := w.waitForWireLocked(ctx, f.direct); err != nil {
+				return err
+			}
+		case w.fitsLocked(maxHeaderSize+len(f.payload), w.limit):
+			if yielded || f.more || !w.freeLocked() || w.corked.Load() || !w.crowdedLocked() {
+				return nil
+			}
+			yielded = true
+			w.yieldLocked()
+		case w.owned:
+			if err := w.waitLocked(ctx, w.t.out.applicationDeadline()); err != nil {
+				return err
+			}
+		default:
+			// Full of frames that gathered for a flusher which has not run yet.
+			if err := w.writeGatheredLocked(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// writeGatheredLocked takes the wire and writes what has gathered, as far as ctx
+// allows.
+func (w *sender) writeGatheredLocked(ctx context.Context) error {
+	out := w.takeLocked()
+	w.unlock()
+	defer w.mu.Lock()
+	return w.write(ctx, out, &outgoing{own: len(out)})
+}
+
+// fitsLocked reports whether n more bytes may gather within limit. A frame that
+// is longer than limit may, when nothing else waits. What the owner of the wire
+// has taken counts, because it may come back.
+func (w *sender) fitsLocked(n, limit int) bool {
+	queued := w.inflight + len(w.buf)
+	return queued == 0 || limit < 0 || queued+n <= limit
+}
+
+// passedLocked reports whether all that had gathered when end was mark has left.
+func (w *sender) passedLocked(mark uint64) bool {
+	queued := w.inflight + len(w.buf)
+	return queued == 0 || w.end-uint64(queued) >= mark
+}
+
+// appendFrameLocked appends a frame to the gather buffer. held says that the
+// caller will come back for it.
+func (w *sender) appendFrameLocked(h header, payload []byte, held bool) {
+	w.held = held && (w.held || len(w.buf) == 0)
 	if size := maxHeaderSize + len(payload); size > cap(w.buf)-len(w.buf) {
-		w.reserve(size)
+		w.reserveLocked(size)
 	}
 	buf := appendHeader(w.buf, h)
 	n := len(buf)
@@ -213,8 +319,8 @@ func (w *sender) appendFrame(h header, payload []byte) {
 	w.buf = buf
 }
 
-// reserve makes room for n more bytes in the gather buffer. The lock is held.
-func (w *sender) reserve(n int) {
+// reserveLocked makes room for n more bytes in the gather buffer.
+func (w *sender) reserveLocked(n int) {
 	switch need := len(w.buf) + n; {
 	case w.buf == nil:
 		if w.corked.Load() {
@@ -226,54 +332,103 @@ func (w *sender) reserve(n int) {
 	}
 }
 
-// fits reports whether n more bytes may gather within limit. A frame longer than limit may, when nothing else waits.
-// What the owner of the wire holds counts: it may come back. The lock is held.
-func (w *sender) fits(n, limit int) bool {
-	queued := w.inflight + len(w.buf)
-	return queued == 0 || limit < 0 || queued+n <= limit
-}
-
-// passed reports whether all that had gathered when end was mark has left. The lock is held.
-func (w *sender) passed(mark uint64) bool {
-	queued := w.inflight + len(w.buf)
-	return queued == 0 || w.end-uint64(queued) >= mark
-}
-
-// take makes its caller the owner of the wire, and of what has gathered. The lock is held; nobody owns the wire.
-func (w *sender) take() []byte {
-	out := w.buf
-	w.buf, w.owned, w.inflight = nil, true, len(out)
-	return out
-}
-
-// putBack returns to the gather buffer what its owner could not write, and leaves the wire. The lock is held.
-func (w *sender) putBack(left []byte) {
-	if len(left) > 0 && w.buf == nil {
-		w.buf = append(getBuf(len(left))[:0], left...)
-	} else if len(left) > 0 {
-		b := append(getBuf(len(left) + len(w.buf))[:0], left...)
-		b = append(b, w.buf...)
-		putBuf(w.buf)
-		w.buf = b
+// openStream waits until no message is being streamed, and begins one: other
+// messages wait until closeStream.
+func (w *sender) openStream(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.unlock()
+	for w.stream && w.err == nil {
+		if err := w.waitLocked(ctx, w.t.out.applicationDeadline()); err != nil {
+			return err
+		}
 	}
-	w.owned, w.inflight = false, 0
-	w.leave()
+	w.stream = w.stream || w.err == nil
+	return w.err
 }
 
-// leave is called, with the lock held, when the wire has become free: what has gathered must not be stranded.
-func (w *sender) leave() {
-	if w.late != nil && w.err == nil && w.fits(maxControlFrame, w.pongLimit()) {
-		late := w.late
-		w.late = nil
-		w.appendPong(late.payload[:late.n])
+// closeStream ends what openStream began.
+func (w *sender) closeStream() {
+	w.mu.Lock()
+	defer w.unlock()
+	w.stream, w.news = false, true
+}
+
+// Waiting.
+
+// waitLocked waits until there is news, ctx ends or deadline passes. The zero
+// deadline means never.
+func (w *sender) waitLocked(ctx context.Context, deadline time.Time) error {
+	if w.changed == nil {
+		w.changed = make(chan struct{})
 	}
-	w.armIfFree()
-	w.wake()
+	changed := w.changed
+	w.held = false // a goroutine that waits does not come back soon
+	w.unlock()
+	defer w.mu.Lock() // ctx is the application's, and may panic
+	var timeout <-chan time.Time
+	if !deadline.IsZero() {
+		timer := time.NewTimer(time.Until(deadline))
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	select {
+	case <-changed:
+		return nil
+	case <-ctx.Done():
+		return w.life.interrupted("write", ctx, nil)
+	case <-timeout:
+		return w.life.interrupted("write", ctx, os.ErrDeadlineExceeded)
+	}
 }
 
-// Writing to the transport, by whoever owns the wire.
+// waitForWireLocked is waitLocked for a goroutine that wants the wire itself:
+// meanwhile the owner leaves to it what gathers. apart says that the
+// application's deadline does not concern it.
+func (w *sender) waitForWireLocked(ctx context.Context, apart bool) error {
+	var deadline time.Time
+	if !apart {
+		deadline = w.t.out.applicationDeadline()
+	}
+	w.wanted++
+	defer func() { w.wanted-- }()
+	return w.waitLocked(ctx, deadline)
+}
 
-// write writes out, which its caller took and which f is a part of, and leaves the wire.
+// A writer that is about to write lets other goroutines run first, so that their
+// frames gather and go out with its own: on one processor a write that does not
+// wait leaves the others no time for that. It does so while others have been met
+// lately. After that it does so now and then to find out, ever more seldom:
+// on several processors a yield costs as much as some writes.
+const (
+	crowdTurns = 4    // how many writes in a row that met no other writer end it
+	crowdFirst = 32   // where the count begins: a connection of a few writes never tries
+	crowdProbe = 8192 // every how many writes it is tried at least
+)
+
+// crowdedLocked reports whether a writer should let others run first.
+func (w *sender) crowdedLocked() bool {
+	w.alone++
+	return w.alone <= crowdTurns || w.alone&(w.alone-1) == 0 || w.alone%crowdProbe == 0
+}
+
+// yieldLocked lets other goroutines run while its caller owns the wire without
+// using it. The caller's frame must not have been appended: frames that come
+// behind it would share its fate if it is given up.
+func (w *sender) yieldLocked() {
+	w.owned = true
+	w.unlock()
+	runtime.Gosched()
+	w.mu.Lock()
+	w.owned = false
+	if w.wanted > 0 || w.err != nil {
+		w.news = true // the caller does not take the wire from those that wait for it
+	}
+}
+
+// Writing to the transport, by the owner of the wire.
+
+// write writes out, which its caller took and f is a part of, and leaves the
+// wire.
 func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 	returned := false
 	defer func() {
@@ -281,86 +436,70 @@ func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 			w.panicked()
 		}
 	}()
-	if f.own < 0 || f.direct {
-		w.watch.beginOwn(w.c.conn, ctx)
+	if f.own < 0 {
+		w.t.out.beginOwn(w.t.conn, ctx)
 	} else {
-		w.watch.begin(w.c.conn, ctx)
+		w.t.out.begin(w.t.conn, ctx)
 	}
 	var n int
 	var err error
-	if f.long || w.fragile {
+	if f.long || w.t.cutRuins {
 		n, out, err = w.writeLong(ctx, out, f)
 	} else {
-		n, err = w.writeAll(out)
+		n, err = w.t.write(out)
+	}
+	if err != nil {
+		err = w.cut(ctx, out, n, f, err)
+		returned = true
+		return err
 	}
 	returned = true
-	if err != nil {
-		return w.cut(ctx, out, n, f, err)
-	}
 	putBuf(out)
 	w.mu.Lock()
-	w.owned, w.inflight = false, 0
-	w.leave()
-	w.mu.Unlock()
+	defer w.unlock()
+	w.leaveLocked()
 	return nil
 }
 
-// pieceSize is how much one write gives to a transport of which only the writes that have returned tell what the peer has
-// taken: a peer that takes so much in PingInterval and PongTimeout is alive. It is what a record of TLS holds.
-const pieceSize = 16 << 10
-
-// writeAll writes p to the transport, and counts what it takes.
-func (w *sender) writeAll(p []byte) (n int, err error) {
-	for w.pieces && len(p)-n > pieceSize {
-		k, err := w.c.conn.Write(p[n : n+pieceSize])
-		w.accepted.Add(int64(k))
-		if n += k; err != nil {
-			return n, err
-		}
-	}
-	k, err := w.c.conn.Write(p[n:])
-	w.accepted.Add(int64(k))
-	return n + k, err
-}
-
-// panicked is called while the application's context or transport panics under the owner of the wire. How much of what
-// was to be written is out is not known: the connection is over.
+// panicked ends the connection while the application's context or transport
+// panics under the owner of the wire: how much of its bytes is out is unknown.
 func (w *sender) panicked() {
 	w.halt(errWritePanicked)
-	w.c.end(errWritePanicked)
+	w.life.end(errWritePanicked)
 }
 
-// writeLong is write's part for payloads that were not gathered, and for transports that need care. It returns the
-// buffer in place of out.
+// writeLong is the part of write for payloads that were not gathered, and for
+// transports that a cut write ruins. It returns the buffer in place of out.
 func (w *sender) writeLong(ctx context.Context, out []byte, f *outgoing) (n int, buf []byte, err error) {
 	switch {
-	case w.fragile && f.own >= 0 && (ctx.Err() != nil || !f.direct && w.tooLate()):
+	case w.t.cutRuins && f.own >= 0 && (ctx.Err() != nil || !f.direct && w.tooLate()):
 		f.untried = true
 		return 0, out, os.ErrDeadlineExceeded
 	case !f.long:
-		n, err = w.writeAll(out)
+		n, err = w.t.write(out)
 		return n, out, err
-	case !w.half.client && w.vectored && !w.pieces:
-		n64, err := writeVec(w.c.conn, out, f.payload)
-		w.accepted.Add(n64)
-		return int(n64), out, err
-	case !w.half.client && !w.fragile && len(f.payload) > copyMax:
+	case !w.half.client && w.t.vectored:
+		n, err = w.t.writeBoth(out, f.payload)
+		return n, out, err
+	case !w.half.client && !w.t.cutRuins && len(f.payload) > copyMax:
 		// A write more costs less than the copy.
-		if n, err = w.writeAll(out); err != nil {
+		if n, err = w.t.write(out); err != nil {
 			return n, out, err
 		}
-		m, err := w.writeAll(f.payload)
+		m, err := w.t.write(f.payload)
 		return n + m, out, err
 	}
 	return w.writeChunks(out, f.payload, f.key)
 }
 
-// copyMax is how much a server copies to send a header and the begin of its payload in one piece: as much as goes
-// into one record of TLS.
+// copyMax is how much a server copies to send a header and the begin of its
+// payload in one piece: as much as goes into one record of TLS.
 const copyMax = 16 << 10
 
-// writeChunks writes out and the rest of the frame that it ends with, through one buffer: masked if this endpoint is
-// the client; else only so that the header does not go by itself. It returns the buffer in place of out.
+// writeChunks writes out and rest, the payload of the frame that out ends with,
+// through one buffer. A client masks it there. A server copies the first chunk
+// only, so that the header does not go by itself. It returns the buffer in place
+// of out.
 func (w *sender) writeChunks(out, rest []byte, key uint32) (n int, buf []byte, err error) {
 	chunk := bufLarge
 	if !w.half.client {
@@ -380,14 +519,14 @@ func (w *sender) writeChunks(out, rest []byte, key uint32) (n int, buf []byte, e
 			copy(out[at:], rest[:k])
 		}
 		rest = rest[k:]
-		m, err := w.writeAll(out)
+		m, err := w.t.write(out)
 		n += m
 		if err != nil || len(rest) == 0 {
 			return n, out, err
 		}
 		out = out[:0]
 		if !w.half.client {
-			m, err = w.writeAll(rest)
+			m, err = w.t.write(rest)
 			return n + m, out, err
 		}
 	}
@@ -395,205 +534,81 @@ func (w *sender) writeChunks(out, rest []byte, key uint32) (n int, buf []byte, e
 
 // tooLate reports whether the application's deadline has passed.
 func (w *sender) tooLate() bool {
-	deadline := w.watch.applicationDeadline()
+	deadline := w.t.out.applicationDeadline()
 	return !deadline.IsZero() && !time.Now().Before(deadline)
 }
 
-// cut deals with a write that ended after n bytes with err.
+// cut deals with a write that ended after n bytes with err, and leaves the wire.
 func (w *sender) cut(ctx context.Context, out []byte, n int, f *outgoing, err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		putBuf(out)
 		cause := apiError("write", err)
 		w.halt(cause)
-		return w.c.writeBroke(cause)
+		return w.life.writeBroke(cause)
 	}
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		err = ctxErr
 	}
-	if (!w.fragile || f.untried) && n <= f.own && !(f.stream && f.unfinished) {
-		// Nothing of the caller's frame is out: as if it had never been made. What others gave goes on.
-		w.mu.Lock()
-		if f.stream {
-			// Nobody else has begun or ended a message meanwhile. A frame of any other kind did not change this.
-			w.half.unfinished = false
-		}
-		w.putBack(out[n:f.own])
-		w.mu.Unlock()
+	if (!w.t.cutRuins || f.untried) && n <= f.own && !(f.stream && f.unfinished) {
+		w.giveUp(out[n:f.own], f)
 		putBuf(out)
-		return w.c.interrupted("write", ctx, err)
+		return w.life.interrupted("write", ctx, err)
 	}
 	putBuf(out)
 	over := cutShort(err)
 	w.halt(over)
-	w.c.end(over)
+	w.life.end(over)
 	return fmt.Errorf("websocket: write cut short inside a frame: %w", err)
 }
 
-// cutShort is why a connection is over on which a message cannot be finished because of err: the end of a context, or
-// a deadline. It does not match err, which is the matter of one call: to the others this side has closed the
+// giveUp leaves the wire as if f had never been made, because no byte of it is
+// out. left is what others gave before it.
+func (w *sender) giveUp(left []byte, f *outgoing) {
+	w.mu.Lock()
+	defer w.unlock()
+	if f.stream {
+		// No other goroutine has begun or ended a message meanwhile.
+		w.half.unfinished = false
+	}
+	w.putBackLocked(left)
+}
+
+// cutShort is why a connection is over on which a message cannot be finished
+// because of err: the end of a context, or a deadline. It does not match err,
+// which is the matter of one call: to the others this side has closed the
 // connection.
 func cutShort(err error) error {
 	return fmt.Errorf("websocket: the connection is closed: a write was cut short (%v): %w", err, net.ErrClosed)
 }
 
-// stopped returns why no more frames are taken, or nil.
-func (w *sender) stopped() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.err
-}
+// Control frames.
 
-// stop ends the half: no more frames are taken, those that gathered are dropped, all who wait look again.
-func (w *sender) stop(cause error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.drop(cause)
-}
-
-// halt is stop for the owner of the wire, who leaves it.
-func (w *sender) halt(cause error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.owned, w.inflight = false, 0
-	w.drop(cause)
-}
-
-// drop is stop with the lock held.
-func (w *sender) drop(cause error) {
-	if w.err == nil {
-		w.err = cause
-	}
-	putBuf(w.buf)
-	w.buf, w.late = nil, nil
-	w.wake()
-}
-
-// Writers that wait, and those that let others go first.
-
-// A writer that is about to write lets other goroutines run first, so that their frames gather and go out with its
-// own: on one processor a write that does not wait leaves nobody else the time for it. It does so while others have
-// been met lately, and after that now and then to find out: soon at first, then ever more seldom, for on several
-// processors it costs as much as some writes.
-const (
-	crowdTurns = 4    // how many writes in a row that met nobody end it
-	crowdFirst = 32   // where the count begins: a connection of a few writes never tries
-	crowdProbe = 8192 // every how many writes it is tried at least
-)
-
-// crowded reports whether a writer should let others run first. The lock is held.
-func (w *sender) crowded() bool {
-	w.alone++
-	return w.alone <= crowdTurns || w.alone&(w.alone-1) == 0 || w.alone%crowdProbe == 0
-}
-
-// yield lets other goroutines run while its caller owns the wire without using it. The caller's frame must not have
-// been appended: behind it those that come meanwhile would share its fate if it is given up.
-//
-// The lock is held, and the wire is free. All may have changed when it returns.
-func (w *sender) yield() {
-	w.owned = true
-	w.mu.Unlock()
-	runtime.Gosched()
-	w.mu.Lock()
-	w.owned = false
-	if w.wanted > 0 || w.err != nil {
-		w.leave() // these have been waiting for the wire, and the caller does not take it from them
-	}
-}
-
-// free reports whether nobody owns the wire or waits for it. The lock is held.
-func (w *sender) free() bool { return !w.owned && w.wanted == 0 }
-
-// wait waits until something has changed, ctx ends or the write deadline passes. The lock is held when it is called,
-// and when it returns nil.
-func (w *sender) wait(ctx context.Context) error {
-	return w.waitUntil(ctx, w.watch.applicationDeadline())
-}
-
-// waitUntil is wait with a deadline in place of the application's; the zero time means never.
-func (w *sender) waitUntil(ctx context.Context, deadline time.Time) error {
-	if w.changed == nil {
-		w.changed = make(chan struct{})
-	}
-	changed := w.changed
-	w.armIfFree() // what others left to this writer, or it to its next frame, need not wait with it
-	w.mu.Unlock()
-	var timeout <-chan time.Time
-	if !deadline.IsZero() {
-		timer := time.NewTimer(time.Until(deadline))
-		defer timer.Stop()
-		timeout = timer.C
-	}
-	select {
-	case <-changed:
-		w.mu.Lock()
-		return nil
-	case <-ctx.Done():
-		return w.c.interrupted("write", ctx, nil)
-	case <-timeout:
-		return w.c.interrupted("write", ctx, os.ErrDeadlineExceeded)
-	}
-}
-
-// waitForWire is wait for one who wants the wire itself. While it waits the owner of the wire leaves to it what has
-// gathered, so if it gives up, it sees to that. The
-// application's deadline does not concern it if apart is set.
-func (w *sender) waitForWire(ctx context.Context, apart bool) error {
-	w.wanted++
-	locked := false
-	defer func() { // ctx is the application's, and may panic
-		if locked {
-			w.wanted--
-			return
-		}
-		w.mu.Lock()
-		w.wanted--
-		w.leave()
-		w.mu.Unlock()
-	}()
-	var deadline time.Time
-	if !apart {
-		deadline = w.watch.applicationDeadline()
-	}
-	err := w.waitUntil(ctx, deadline)
-	locked = err == nil
-	return err
-}
-
-// wake lets all who wait look again. The lock is held.
-func (w *sender) wake() {
-	if w.changed != nil {
-		close(w.changed)
-		w.changed = nil
-	}
-}
-
-// Control frames among what gathers.
-
-// appendPong appends a pong to the gather buffer. The lock is held.
-func (w *sender) appendPong(payload []byte) {
-	first := w.passed(w.pong)
-	w.appendControl(opPong, payload)
-	if first {
-		w.pong = w.end
-	}
-	w.pending.Store(true)
-}
-
-// appendControl appends a control frame to the gather buffer. The lock is held.
-func (w *sender) appendControl(op opcode, payload []byte) error {
+// appendControlLocked appends a control frame to the gather buffer. held is as
+// in appendFrameLocked.
+func (w *sender) appendControlLocked(op opcode, payload []byte, held bool) error {
 	var key uint32
 	if w.half.client {
 		key = newMaskingKey()
 	}
 	h, err := w.half.header(op, true, 0, len(payload), key)
 	if err == nil {
-		w.appendFrame(h, payload)
+		w.appendFrameLocked(h, payload, held)
 	}
 	return err
 }
 
-// pongLimit is the bound within which pongs gather: there is one even where messages have none.
+// appendPongLocked appends a pong to the gather buffer. held is as in
+// appendFrameLocked.
+func (w *sender) appendPongLocked(payload []byte, held bool) {
+	first := w.passedLocked(w.pong)
+	w.appendControlLocked(opPong, payload, held)
+	if first {
+		w.pong = w.end
+	}
+}
+
+// pongLimit is the bound within which pongs gather. There is one even where
+// messages have none.
 func (w *sender) pongLimit() int {
 	if w.limit < 0 {
 		return defaultWriteBufferLimit
@@ -601,188 +616,182 @@ func (w *sender) pongLimit() int {
 	return w.limit
 }
 
-// gatherPong answers a ping (section 5.5.3). While there is room every ping is answered, in order; after that only
-// the latest: "MAY elect to send a Pong frame for only the most recently processed Ping frame".
+// gatherPong answers a ping (section 5.5.3). While there is room every ping is
+// answered, in order. After that only the latest is: "MAY elect to send a Pong
+// frame for only the most recently processed Ping frame".
 func (w *sender) gatherPong(payload []byte) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil {
+	defer w.unlock()
+	switch {
+	case w.err != nil:
 		return
-	}
-	if w.late == nil && w.fits(maxControlFrame, w.pongLimit()) {
-		w.appendPong(payload)
+	case w.late == nil && w.fitsLocked(maxControlFrame, w.pongLimit()):
+		w.appendPongLocked(payload, true) // the reading goroutine flushes before it waits
 		return
-	}
-	if w.late == nil {
+	case w.late == nil:
 		w.late = new(latePong)
 	}
 	w.late.n = copy(w.late.payload[:], payload)
 }
 
-// gatherClose appends the close frame to the gather buffer, behind all that was written before: no frame is taken after
-// it. There is a reason why the connection is over by now, and w.err is nil. The lock is held.
-func (w *sender) gatherClose(payload []byte) error {
-	w.err, w.late = w.c.life.reason(), nil
-	if err := w.appendControl(opClose, payload); err != nil {
+// gatherCloseLocked appends the close frame, behind all that was written before.
+// No frame is taken after it. The connection must be over, and w.err nil.
+func (w *sender) gatherCloseLocked(payload []byte) error {
+	w.err, w.late, w.news = w.life.reason(), nil, true
+	if err := w.appendControlLocked(opClose, payload, false); err != nil {
 		return err
 	}
-	w.c.life.move(closeFrameSent)
-	w.wake()
+	w.life.move(closeFrameSent)
 	return nil
 }
 
-// postClose is sendClose without any waiting: what the transport does not take at once is left to the flusher.
-func (w *sender) postClose(payload []byte) {
-	w.watch.setDeadline(w.c.conn, time.Time{})
+// gatherClose is gatherCloseLocked, unless the sender has stopped. The flusher does
+// not start for the close frame alone: the caller flushes, or ends the connection.
+func (w *sender) gatherClose(payload []byte) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil || w.gatherClose(payload) != nil {
-		return
-	}
-	switch {
-	case !w.free(): // its owner does not leave it stranded
-	case w.c.r.raw != nil:
-		w.flushRaw()
-	default:
-		w.arm()
+	defer w.unlock()
+	if w.err == nil {
+		w.gatherCloseLocked(payload)
+		w.held = true
 	}
 }
 
-// sendClose sends the close frame, behind all that was written before, and takes no frame after it. A second one is
-// not sent: then it waits until the first is out, and returns an error. It does not heed the application's deadline:
-// ctx bounds it.
-func (w *sender) sendClose(ctx context.Context, payload []byte) error {
-	w.watch.setDeadline(w.c.conn, time.Time{})
+// postClose is sendClose without any waiting: what the transport does not take
+// at once is left to the flusher.
+func (w *sender) postClose(payload []byte) {
+	w.t.out.setDeadline(w.t.conn, time.Time{})
 	w.mu.Lock()
-	if w.err != nil {
-		err := w.err
+	defer w.unlock()
+	if w.err == nil && w.gatherCloseLocked(payload) == nil {
+		w.tryWriteLocked()
+	}
+}
+
+// sendClose sends the close frame, behind all that was written before, and takes
+// no frame after it. A second close frame is not sent: sendClose then waits until
+// the first is out, and returns an error. ctx bounds it, not the application's
+// deadline.
+func (w *sender) sendClose(ctx context.Context, payload []byte) error {
+	w.t.out.setDeadline(w.t.conn, time.Time{})
+	out, err := w.admitClose(ctx, payload)
+	if out != nil {
+		err = w.write(ctx, out, &outgoing{own: -1})
+	}
+	return err
+}
+
+// admitClose is sendClose up to the write.
+func (w *sender) admitClose(ctx context.Context, payload []byte) ([]byte, error) {
+	w.mu.Lock()
+	defer w.unlock()
+	if err := w.err; err != nil {
 		for w.half.closed && (w.owned || len(w.buf) > 0) {
-			if err := w.wait(ctx); err != nil {
-				return err
+			if err := w.waitLocked(ctx, time.Time{}); err != nil {
+				return nil, err
 			}
 		}
-		w.mu.Unlock()
-		return err
+		return nil, err
 	}
-	if err := w.gatherClose(payload); err != nil {
-		w.mu.Unlock()
-		return err
+	if err := w.gatherCloseLocked(payload); err != nil {
+		return nil, err
 	}
 	for w.owned {
-		if err := w.waitForWire(ctx, false); err != nil {
-			return err
+		if err := w.waitForWireLocked(ctx, true); err != nil {
+			return nil, err
 		}
 	}
-	if len(w.buf) == 0 { // somebody took it along, or the transport broke: its reader learns why
-		w.mu.Unlock()
-		return nil
+	if len(w.buf) == 0 {
+		// The last owner took it along, or the transport broke: its reader learns why.
+		return nil, nil
 	}
-	out := w.take()
-	w.mu.Unlock()
-	return w.write(ctx, out, &outgoing{own: -1})
+	return w.takeLocked(), nil
 }
 
-// cork says whether replies may gather, because the reader has more whole frames in its buffer.
+// Flushing.
+
+// cork says whether replies may gather, because the reading goroutine has more
+// whole frames in its buffer.
 func (w *sender) cork(on bool) {
 	if w.corked.Load() != on {
 		w.corked.Store(on)
 	}
 }
 
-// arm starts the flusher, unless it is on its way. The lock is held.
-func (w *sender) arm() {
-	if !w.pending.Load() { // a store costs more
-		w.pending.Store(true)
-	}
-	if w.armed {
-		return
-	}
-	w.armed = true
-	if w.flusher == nil {
-		w.flusher = w.flush
-	}
-	go w.flusher()
-}
-
-// flush writes what has gathered, until there is nothing left or somebody else owns the wire. It is the body of the
-// flusher goroutine.
+// flush writes what has gathered, until there is nothing left or another
+// goroutine owns the wire. It is the body of the flusher. Its caller has set
+// armed.
 func (w *sender) flush() {
 	w.mu.Lock()
-	for len(w.buf) > 0 && w.free() {
-		out := w.take()
-		w.flushing = true
-		w.mu.Unlock()
-		w.write(context.Background(), out, &outgoing{own: -1}) // an error sticks
-		w.mu.Lock()
-		w.flushing = false
-		w.wake()
+	defer w.unlock()
+	for len(w.buf) > 0 && w.freeLocked() {
+		w.flushOnceLocked()
 	}
 	w.armed = false
-	w.mu.Unlock()
 }
 
-// flushSoon sees to it that what has gathered goes out, though its caller has no time for it.
+func (w *sender) flushOnceLocked() {
+	out := w.takeLocked()
+	w.flushing = true
+	w.unlock()
+	defer func() {
+		w.mu.Lock()
+		w.flushing, w.news = false, true
+	}()
+	w.write(context.Background(), out, &outgoing{own: -1}) // an error sticks
+}
+
+// flushSoon has the flusher write what its caller gathered and does not come
+// back for.
 func (w *sender) flushSoon() {
 	w.mu.Lock()
-	w.armIfFree()
-	w.mu.Unlock()
+	defer w.unlock()
+	w.held = false
 }
 
-// armIfFree starts the flusher if something has gathered and nobody else is there to write it. The lock is held.
-func (w *sender) armIfFree() {
-	if len(w.buf) > 0 && w.free() {
-		w.arm()
-	}
-}
-
-// flushForReader writes what has gathered, before the reader waits. It does not wait itself: a peer that does not read must
-// not keep us from reading.
+// flushForReader writes what has gathered, before the reading goroutine waits. It
+// does not wait itself: a peer that does not read must not keep us from reading.
 func (w *sender) flushForReader() {
 	if !w.pending.Load() {
 		return
 	}
 	w.mu.Lock()
+	defer w.unlock()
 	w.pending.Store(false)
-	if len(w.buf) == 0 || !w.free() {
-		w.mu.Unlock()
-		return
-	}
-	if w.c.r.raw == nil {
-		w.arm()
-		w.mu.Unlock()
-		return
-	}
-	w.flushRaw()
-	w.mu.Unlock()
+	w.tryWriteLocked()
 }
 
-// flushRaw writes what the socket takes at once of what has gathered, and leaves the rest to the flusher. The lock is
-// held, but not during the attempt; nobody owns the wire.
-func (w *sender) flushRaw() {
-	out := w.take()
-	w.mu.Unlock()
-	n := w.c.r.raw.tryWrite(out)
-	w.accepted.Add(int64(n))
+// tryWriteLocked writes what the transport takes at once of what has gathered,
+// if the wire is free. It leaves the rest to the flusher.
+func (w *sender) tryWriteLocked() {
+	w.held = false
+	if len(w.buf) == 0 || !w.freeLocked() || !w.t.triesWrites() {
+		return
+	}
+	out := w.takeLocked()
+	w.unlock()
+	n := w.t.tryWrite(out)
 	w.mu.Lock()
-	w.putBack(out[n:])
+	w.putBackLocked(out[n:])
 	putBuf(out)
 }
 
-// tryFor is how long an attempt may take on a transport that cannot try without waiting.
+// tryFor is how long an attempt may take on a transport that cannot try without
+// waiting.
 const tryFor = time.Millisecond
 
-// tryFlush makes one attempt, which does not block, to write what has gathered. The connection ends after it.
+// tryFlush makes one attempt, which does not block, to write what has gathered.
+// The connection ends after it.
 func (w *sender) tryFlush() {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	if w.flushing {
-		// The flusher has begun to write what this call is for: let it, for as long as the attempt below may take.
-		w.c.conn.SetWriteDeadline(time.Now().Add(tryFor))
+		// The flusher has begun to write what this call is for: let it, for as
+		// long as the attempt below may take.
+		w.t.conn.SetWriteDeadline(time.Now().Add(tryFor))
 		ctx, cancel := context.WithTimeout(context.Background(), tryFor)
 		defer cancel()
 		for w.flushing {
-			if w.wait(ctx) != nil {
-				w.mu.Lock()
+			if w.waitLocked(ctx, time.Time{}) != nil {
 				return
 			}
 		}
@@ -790,24 +799,26 @@ func (w *sender) tryFlush() {
 	if len(w.buf) == 0 || w.owned {
 		return
 	}
-	if w.c.r.raw != nil {
-		w.watch.beginOwn(w.c.conn, context.Background()) // the context of an earlier write may have ended
-		w.flushRaw()
-		return
+	out := w.takeLocked()
+	w.unlock()
+	n := len(out)
+	if w.t.triesWrites() {
+		w.t.out.beginOwn(w.t.conn, context.Background()) // the context of an earlier write may have ended
+		n = w.t.tryWrite(out)
+	} else {
+		// As near as this transport comes to an attempt that does not block.
+		w.t.conn.SetWriteDeadline(time.Now().Add(tryFor))
+		w.t.conn.Write(out)
 	}
-	out := w.take()
-	w.mu.Unlock()
-	// As near as this transport comes to an attempt that does not block.
-	w.c.conn.SetWriteDeadline(time.Now().Add(tryFor))
-	w.c.conn.Write(out)
-	putBuf(out)
 	w.mu.Lock()
-	w.owned, w.inflight = false, 0
+	w.putBackLocked(out[n:])
+	putBuf(out)
 }
 
-// waits reports whether frames wait for the transport to take them, and whether a pong is one of them.
+// waits reports whether frames wait for the transport to take them, and whether
+// a pong is one of them.
 func (w *sender) waits() (any, pong bool) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.owned || len(w.buf) > 0, w.late != nil || !w.passed(w.pong)
+	defer w.unlock()
+	return w.owned || len(w.buf) > 0, w.late != nil || !w.passedLocked(w.pong)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,4 +156,251 @@ func TestWritePanics(t *testing.T) {
 			c.CloseNow()
 		})
 	}
+}
+
+// queued returns how many bytes of frames wait to be written, what the owner of
+// the wire holds included.
+func (c *Conn) queued() int {
+	w := &c.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.inflight + len(w.buf)
+}
+
+// What waits for a peer that takes nothing has a bound: WriteBufferLimit and
+// one message, whatever the contexts, the sizes and the number of writers.
+func TestGatheredIsBounded(t *testing.T) {
+	for _, test := range []struct {
+		writers, size int
+		patience      time.Duration
+		limit         int
+		pings         bool // the peer pings, and reads nothing
+	}{
+		{3, 1000, 50 * time.Millisecond, 0, false},
+		{8, 700, 300 * time.Millisecond, 0, false},
+		{4, 8000, 60 * time.Millisecond, 0, false},
+		{20, 100, 10 * time.Millisecond, 1, false},
+		{5, 3000, 70 * time.Millisecond, 5000, false},
+		{0, 0, 0, 0, true},
+		{3, 100, 50 * time.Millisecond, 1, true},
+		{6, 4096, 30 * time.Millisecond, 0, true},
+	} {
+		t.Run(fmt.Sprintf("%d of %d for %v within %d/pings %v", test.writers, test.size, test.patience, test.limit, test.pings), func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				cfg := connConfig{writeBufferLimit: test.limit, pingInterval: -1}
+				full := (&pair{client: client}).frameSize(test.size) // a frame: what is cut is behind its end
+				p := newPair(t, client, cfg, netfake.Options{A: netfake.End{Buffer: full}})
+				limit := test.limit
+				if limit == 0 {
+					limit = defaultWriteBufferLimit
+				}
+				most := limit + max(test.size, maxControlPayload) + maxHeaderSize
+				var over atomic.Bool
+				var wg sync.WaitGroup
+				for range test.writers {
+					wg.Go(func() {
+						for !over.Load() {
+							ctx, cancel := context.WithTimeout(context.Background(), test.patience)
+							err := p.c.Write(ctx, MessageBinary, make([]byte, test.size))
+							cancel()
+							if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+								t.Errorf("Write = %v", err)
+								return
+							}
+						}
+					})
+				}
+				if test.pings {
+					wg.Go(func() { p.readError() })
+					p.theirs.SetWriteDeadline(time.Time{})
+					wg.Go(func() {
+						for !over.Load() {
+							if _, err := p.theirs.Write(p.Encode(ping(fmt.Sprintf("%0120d", 1)))); err != nil {
+								return
+							}
+							time.Sleep(time.Millisecond)
+						}
+					})
+				}
+				for range 1000 {
+					time.Sleep(10 * time.Millisecond)
+					if n := p.c.queued(); n > most {
+						t.Errorf("%d bytes wait, the bound is %d", n, most)
+						break
+					}
+				}
+				over.Store(true)
+				time.Sleep(time.Second) // the writers leave
+				p.c.CloseNow()
+				p.theirs.Close()
+				wg.Wait()
+			})
+		})
+	}
+}
+
+// A peer that takes nothing for PingInterval and PongTimeout is given up,
+// however it is written to, with a reader and without one. A quarter more is
+// what the looks of the heartbeat cost.
+func TestHeartbeatTakesNothing(t *testing.T) {
+	background := context.Background()
+	for name, write := range map[string]func(c *Conn) error{
+		"long": func(c *Conn) error { return c.Write(background, MessageBinary, make([]byte, 1<<20)) },
+		"short": func(c *Conn) error {
+			for {
+				if err := c.Write(background, MessageBinary, make([]byte, 100)); err != nil {
+					return err
+				}
+			}
+		},
+		"streamed": func(c *Conn) error {
+			w, err := c.Writer(background, MessageBinary)
+			for err == nil {
+				_, err = w.Write(make([]byte, 1000))
+			}
+			w.Close()
+			return err
+		},
+		"given up": func(c *Conn) error {
+			for {
+				ctx, cancel := context.WithTimeout(background, 50*time.Millisecond)
+				err := c.Write(ctx, MessageBinary, make([]byte, 100))
+				cancel()
+				if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+					return err
+				}
+			}
+		},
+		"deadline": func(c *Conn) error {
+			for {
+				c.SetWriteDeadline(time.Now().Add(time.Second))
+				err := c.Write(background, MessageBinary, make([]byte, 100))
+				var timeout net.Error
+				if err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
+					return err
+				}
+			}
+		},
+	} {
+		for _, reading := range []bool{false, true} {
+			for _, pinged := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/reading %v/pinged %v", name, reading, pinged), func(t *testing.T) {
+					bothRoles(t, func(t *testing.T, client bool) {
+						const interval, timeout = 30 * time.Second, 10 * time.Second
+						full := 3 * (&pair{client: client}).frameSize(100)
+						p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: full}})
+						time.Sleep(time.Hour) // nobody reads, nothing is judged
+						read := make(<-chan error)
+						if reading {
+							read = start(p.readError)
+						}
+						if pinged {
+							defer p.pinging()()
+							time.Sleep(10 * time.Second)
+						}
+						begin := time.Now()
+						if err := write(p.c); !errors.Is(err, ErrPongTimeout) {
+							t.Errorf("Write = %v", err)
+						}
+						// An answer owed from before the write counts too.
+						if d := time.Since(begin); d < interval+timeout-10*time.Second || d > (interval+timeout)*5/4 {
+							t.Errorf("given up after %v", d)
+						}
+						if reading {
+							if err := <-read; !errors.Is(err, ErrPongTimeout) {
+								t.Errorf("Read = %v", err)
+							}
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// A peer that takes bytes is alive, however few, whatever is in flight.
+func TestHeartbeatTakesSlowly(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		for _, reading := range []bool{false, true} {
+			p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 5000}})
+			read := make(<-chan error)
+			if reading {
+				read = start(p.readError)
+			}
+			payload := make([]byte, 500_000)
+			write := start(func() error { return p.c.Write(context.Background(), MessageBinary, payload) })
+			for running(write) {
+				if _, err := p.theirs.Read(make([]byte, 1000)); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second)
+			}
+			if err := <-write; err != nil {
+				t.Errorf("Write = %v", err)
+			}
+			p.c.CloseNow()
+			if reading {
+				<-read
+			}
+		}
+	})
+}
+
+// A message of 5 MB to a client that reads 80 kB/s and answers each ping as
+// soon as it gets to it, over sockets, at a hundredth of the times.
+func TestHeartbeatSlowTransferSockets(t *testing.T) {
+	cfg := connConfig{pingInterval: 300 * time.Millisecond, pongTimeout: 100 * time.Millisecond, readLimit: -1}
+	for _, link := range links[1:] {
+		t.Run(link.name, func(t *testing.T) {
+			t.Parallel()
+			ours, theirs := link.make(t)
+			cfg := cfg
+			cfg.transport = ours
+			c := newConn(cfg)
+			defer c.CloseNow()
+			go c.Read(context.Background())
+			write := start(func() error {
+				for range 3 {
+					if err := c.Write(context.Background(), MessageBinary, make([]byte, 3<<20)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			slow := &slowReader{conn: theirs, rate: 8 << 20}
+			for got := 0; got < 3; {
+				f, err := wstest.ReadFrame(slow)
+				if err != nil {
+					t.Errorf("the peer reads: %v", err)
+					break
+				}
+				switch f.Op {
+				case wstest.Ping:
+					theirs.Write(wstest.Encode(wstest.Client, pong(string(f.Payload))))
+				case wstest.Binary:
+					got++
+				}
+			}
+			if err := <-write; err != nil {
+				t.Errorf("Write = %v", err)
+			}
+		})
+	}
+}
+
+// A slowReader reads at most rate bytes a second.
+type slowReader struct {
+	conn net.Conn
+	rate int
+	debt time.Duration
+}
+
+func (r *slowReader) Read(p []byte) (int, error) {
+	n, err := r.conn.Read(p[:min(len(p), 64<<10)])
+	if r.debt += time.Duration(n) * time.Second / time.Duration(r.rate); r.debt > time.Millisecond {
+		begin := time.Now()
+		<-time.After(r.debt)
+		r.debt -= time.Since(begin)
+	}
+	return n, err
 }

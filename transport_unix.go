@@ -34,12 +34,12 @@ type rawWriter struct {
 
 // newRawConn returns nil if c's transport has no descriptor of its own.
 func newRawConn(c *Conn) *rawConn {
-	switch c.conn.(type) {
+	switch c.t.conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
 	default:
 		return nil
 	}
-	sock, err := c.conn.(syscall.Conn).SyscallConn()
+	sock, err := c.t.conn.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return nil
 	}

@@ -78,16 +78,7 @@ func (m *messageWriter) open() error {
 			return err
 		}
 	}
-	w.mu.Lock()
-	for w.stream && w.err == nil {
-		if err := w.wait(m.ctx); err != nil {
-			m.leave()
-			return err
-		}
-	}
-	err := w.err
-	w.stream = err == nil
-	w.mu.Unlock()
+	err := w.openStream(m.ctx)
 	if err != nil {
 		m.leave()
 	}
@@ -160,11 +151,7 @@ func (m *messageWriter) Close() error {
 	putBuf(m.buf)
 	putBuf(m.out)
 	m.buf, m.out = nil, nil
-	w := &m.c.w
-	w.mu.Lock()
-	w.stream = false
-	w.wake()
-	w.mu.Unlock()
+	m.c.w.closeStream()
 	return err
 }
 

@@ -1,0 +1,103 @@
+package websocket
+
+import (
+	"crypto/tls"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// A transport is what a Conn stands on. It alone knows sockets, TLS and streams:
+// what differs between them is a field or a method here.
+type transport struct {
+	conn net.Conn // immutable
+	raw  *rawConn // immutable; nil if conn has no descriptor to wait on
+
+	vectored bool // immutable: conn writes two slices with one system call
+	cutRuins bool // immutable: a write that was cut short ruins conn, even one of nothing
+	pieces   bool // immutable: only writes that have returned tell what the peer has taken
+
+	accepted atomic.Int64 // bytes that conn has taken. Written by the owner of the wire
+
+	in  watch // interrupts reads. Its owner is the reading goroutine
+	out watch // interrupts writes. Its owner is the owner of the wire
+}
+
+func (t *transport) init(conn net.Conn) {
+	t.conn = conn
+	t.out.write = true
+	t.pieces = !tellsQueue(conn)
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		t.vectored = !t.pieces
+	case *tls.Conn, *bodyConn:
+		t.cutRuins = true
+	}
+}
+
+// pieceSize is how much one write gives to a transport of which only the writes
+// that have returned tell what the peer has taken. A peer that takes so much in
+// PingInterval and PongTimeout is alive. It is what a record of TLS holds.
+const pieceSize = 16 << 10
+
+// write writes p. It returns when all of p is written, or with an error.
+func (t *transport) write(p []byte) (n int, err error) {
+	for t.pieces && len(p)-n > pieceSize {
+		k, err := t.conn.Write(p[n : n+pieceSize])
+		t.accepted.Add(int64(k))
+		if n += k; err != nil {
+			return n, err
+		}
+	}
+	k, err := t.conn.Write(p[n:])
+	t.accepted.Add(int64(k))
+	return n + k, err
+}
+
+// writeBoth writes a and b with one system call, if the transport is vectored.
+func (t *transport) writeBoth(a, b []byte) (int, error) {
+	n, err := writeVec(t.conn, a, b)
+	t.accepted.Add(n)
+	return int(n), err
+}
+
+// triesWrites reports whether tryWrite works on this transport.
+func (t *transport) triesWrites() bool { return t.raw != nil }
+
+// tryWrite writes as much of p as the transport takes without waiting.
+func (t *transport) tryWrite(p []byte) int {
+	n := t.raw.tryWrite(p)
+	t.accepted.Add(int64(n))
+	return n
+}
+
+// queued returns how many accepted bytes the peer's side has not taken, as far as
+// the transport tells.
+func (t *transport) queued() int { return queueLen(t.conn) }
+
+// end closes the transport. Calls in progress return.
+func (t *transport) end() {
+	if c, ok := t.conn.(*tls.Conn); ok {
+		closeTLS(c)
+	} else {
+		t.conn.Close()
+	}
+	t.in.end()
+	t.out.end()
+}
+
+// endWrites ends the sending direction and reports whether it could.
+func (t *transport) endWrites() bool {
+	half, ok := t.conn.(interface{ CloseWrite() error })
+	return ok && half.CloseWrite() == nil
+}
+
+// goodbyeTimeout bounds what closing a transport may send of its own.
+const goodbyeTimeout = 10 * time.Millisecond
+
+// closeTLS closes t. crypto/tls sends an alert first, for which it would wait 5 s if the peer takes nothing.
+func closeTLS(t *tls.Conn) {
+	timer := time.AfterFunc(goodbyeTimeout, func() { t.NetConn().Close() })
+	t.Close()
+	timer.Stop()
+}
