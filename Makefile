@@ -137,6 +137,26 @@ brokers: ## hubs of two processes through real servers of Redis and NATS (needs 
 		cd "$(CURDIR)/$$module"; go vet ./...; go run $(STATICCHECK) ./...; go test -race ./...; \
 	done
 
+.PHONY: modules
+modules: ## mend go.mod and go.work of the nested modules
+	go run ./internal/release modules
+
+.PHONY: tidy
+tidy: ## go mod tidy in every module, with the tree as the last release (needs the module proxy)
+	go run ./internal/release tidy
+
+.PHONY: strangers
+strangers: ## publish all modules to a folder, and get, build and install each as a stranger would (needs the module proxy)
+	go run ./internal/release strangers
+
+# The version to release, such as v0.2.0; DO=1 commits and tags, without it nothing is written.
+VERSION ?=
+DO ?=
+
+.PHONY: release
+release: ## what a release of VERSION would do; with DO=1 commit and tag all modules
+	go run ./internal/release tag $(if $(DO),-do) $(VERSION)
+
 .PHONY: browser
 browser: ## two windows of each example in a headless Chromium; screenshots in artifacts/ (needs node, npm, chromium)
 	npm ci --ignore-scripts --no-audit --no-fund --prefix examples/browsertest
@@ -152,7 +172,7 @@ realpeers: ## browsers, other clients and servers, and proxies, with our ends (n
 	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check poison soak cross browser realpeers interop brokers autobahn-core autobahn-deflate autobahn-gorilla fuzz
+CI_STAGES := check poison soak cross browser realpeers strangers interop brokers autobahn-core autobahn-deflate autobahn-gorilla fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...

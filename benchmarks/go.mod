@@ -8,7 +8,7 @@ require (
 	github.com/gobwas/ws v1.5.0
 	github.com/gorilla/websocket v1.5.3
 	github.com/lxzan/gws v1.8.9
-	github.com/seed70bc5565/websocket v0.0.0
+	github.com/seed70bc5565/websocket v0.1.0
 	golang.org/x/net v0.62.0
 )
 
@@ -16,5 +16,3 @@ require (
 	github.com/dolthub/maphash v0.1.0 // indirect
 	github.com/klauspost/compress v1.17.9 // indirect
 )
-
-replace github.com/seed70bc5565/websocket => ../

@@ -4,9 +4,9 @@ go 1.25.0
 
 require (
 	github.com/redis/go-redis/v9 v9.17.2
-	github.com/seed70bc5565/websocket v0.0.0
-	github.com/seed70bc5565/websocket/hub/natsbroker v0.0.0
-	github.com/seed70bc5565/websocket/hub/redisbroker v0.0.0
+	github.com/seed70bc5565/websocket v0.1.0
+	github.com/seed70bc5565/websocket/hub/natsbroker v0.1.0
+	github.com/seed70bc5565/websocket/hub/redisbroker v0.1.0
 )
 
 require (
@@ -18,10 +18,4 @@ require (
 	github.com/nats-io/nuid v1.0.1 // indirect
 	golang.org/x/crypto v0.37.0 // indirect
 	golang.org/x/sys v0.32.0 // indirect
-)
-
-replace (
-	github.com/seed70bc5565/websocket => ../..
-	github.com/seed70bc5565/websocket/hub/natsbroker => ../../hub/natsbroker
-	github.com/seed70bc5565/websocket/hub/redisbroker => ../../hub/redisbroker
 )
