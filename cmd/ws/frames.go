@@ -74,7 +74,7 @@ func (f frame) String() string {
 		b.WriteString("compressed ")
 	}
 	if text := strings.TrimSuffix(string(f.start), tornRune(f.start)); f.rsv == 0 && f.opcode != opcodeBinary && utf8.ValidString(text) {
-		b.WriteString(strconv.Quote(text))
+		b.WriteString(quoted(text))
 	} else {
 		fmt.Fprintf(&b, "%x", f.start)
 	}
@@ -82,6 +82,14 @@ func (f frame) String() string {
 		b.WriteString("...")
 	}
 	return b.String()
+}
+
+// quoted quotes text for one line: JSON between backquotes, as it stands, and where that does not do, as a Go string.
+func quoted(text string) string {
+	if strings.Contains(text, `"`) && strconv.CanBackquote(text) && sanitize(text) == text {
+		return "`" + text + "`"
+	}
+	return strconv.Quote(text)
 }
 
 func bit(b bool) int {

@@ -60,6 +60,8 @@ var frameLines = []struct {
 	{appendFrame(nil, 0x81, nil, append([]byte("a"), bytes.Repeat([]byte("é"), 99)...)), `< FIN=1 RSV=000 opcode=1 text length=199 "a` + strings.Repeat("é", 29) + `"...`},
 	{appendFrame(nil, 0x8a, nil, bytes.Repeat([]byte("b"), 125)), `< FIN=1 RSV=000 opcode=10 pong length=125 "` + strings.Repeat("b", 125) + `"`},
 	{appendFrame(nil, 0x89, nil, bytes.Repeat([]byte("b"), 200)), `< FIN=1 RSV=000 opcode=9 ping length=200 "` + strings.Repeat("b", 60) + `"...`},
+	{appendFrame(nil, 0x81, nil, []byte(`{"a":"b"}`)), "< FIN=1 RSV=000 opcode=1 text length=9 `{\"a\":\"b\"}`"},
+	{appendFrame(nil, 0x81, nil, []byte("\"\u202e\"")), `< FIN=1 RSV=000 opcode=1 text length=5 "\"\u202e\""`},
 	{appendFrame(nil, 0x81, nil, []byte("\x1b[2J")), `< FIN=1 RSV=000 opcode=1 text length=4 "\x1b[2J"`},
 }
 
