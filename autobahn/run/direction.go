@@ -31,7 +31,7 @@ var (
 	clientUnderTest = direction{"client", "websocket-client", "fuzzingserver", "fuzzingserver.json", "echoclient"}
 )
 
-func (d direction) reports(o *options) string { return filepath.Join(o.root, "reports", d.name) }
+func (d direction) reports(o *options) string { return filepath.Join(o.reports, d.name) }
 
 // build returns the echo peer's binary.
 func (d direction) build(ctx context.Context, o *options, bin string) (string, error) {

@@ -50,6 +50,7 @@ type options struct {
 	serial     bool
 	timeout    time.Duration // of each direction
 	peerArgs   []string      // flags of the echo peers
+	reports    string        // the folder of the reports
 	race       bool
 	echoServer string // a binary to test instead of ours
 	echoClient string
@@ -71,6 +72,8 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	flags.BoolVar(&o.race, "race", false, "build the peers with the race detector; they end at the first race")
 	flags.StringVar(&o.echoServer, "echoserver", "", "test this `binary` in place of autobahn/echoserver")
 	flags.StringVar(&o.echoClient, "echoclient", "", "test this `binary` in place of autobahn/echoclient")
+	flags.StringVar(&o.reports, "reports", "", "write the reports to this `folder` (default: reports, beside this command)")
+	peerArgs := flags.String("peerargs", "", "more `flags` for the peers, separated by spaces")
 	flags.StringVar(&o.suite, "suite", "", "take the suite from `where`: wstest, docker or python (default: the first that is there)")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -112,13 +115,20 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 		}
 	}
 	o.peerArgs = []string{"-compression", *compression, "-api", *api}
+	o.peerArgs = append(o.peerArgs, strings.Fields(*peerArgs)...)
 	if o.timeout == 0 {
 		o.timeout = 10 * time.Minute
 		if compressed {
 			o.timeout = 40 * time.Minute
 		}
 	}
-	o.root, err = findRoot()
+	if o.root, err = findRoot(); err != nil {
+		return nil, err
+	}
+	if o.reports == "" {
+		o.reports = filepath.Join(o.root, "reports")
+	}
+	o.reports, err = filepath.Abs(o.reports)
 	return o, err
 }
 

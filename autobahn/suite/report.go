@@ -157,11 +157,3 @@ func (r *Report) Table(w io.Writer, allow ...string) bool {
 	}
 	return good
 }
-
-// WriteFolder writes index.json, index.html, and a JSON and an HTML file for each case to dir, which it makes if need be.
-func (r *Report) WriteFolder(dir string) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	return r.WriteJSON(dir + "/index.json")
-}

@@ -60,6 +60,21 @@ func TestServer(ctx context.Context, u string, o Options) ([]*Result, error) {
 			o.Done(r)
 		}
 	}
+	runAll(ctx, o, cases, one)
+	if err := context.Cause(ctx); err != nil {
+		return results, err
+	}
+	for _, r := range results {
+		if r.Detail != nil {
+			return results, nil
+		}
+	}
+	return results, dialErr
+}
+
+// runAll calls one with each index of cases: first of those that mostly wait, then of those that take what the
+// processor gives them, and would make the others late.
+func runAll(ctx context.Context, o Options, cases []*Case, one func(int)) {
 	timedJobs, untimedJobs := o.Jobs, o.Jobs
 	if o.Jobs <= 0 {
 		timedJobs, untimedJobs = 8, runtime.GOMAXPROCS(0)
@@ -74,15 +89,6 @@ func TestServer(ctx context.Context, u string, o Options) ([]*Result, error) {
 	}
 	each(ctx, timed, timedJobs, one)
 	each(ctx, untimed, untimedJobs, one)
-	if err := context.Cause(ctx); err != nil {
-		return results, err
-	}
-	for _, r := range results {
-		if r.Detail != nil {
-			return results, nil
-		}
-	}
-	return results, dialErr
 }
 
 // each calls f with each of items, in up to jobs goroutines.
