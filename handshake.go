@@ -30,6 +30,7 @@ const (
 // RFC.
 const (
 	sentKey        = "Sec-WebSocket-Key"
+	sentAccept     = "Sec-WebSocket-Accept"
 	sentVersion    = "Sec-WebSocket-Version"
 	sentProtocol   = "Sec-WebSocket-Protocol"
 	sentExtensions = "Sec-WebSocket-Extensions"
@@ -267,6 +268,25 @@ func appendResponse(dst []byte, up upgrade, extra http.Header) []byte {
 		dst = appendFields(dst, extra)
 	}
 	return append(dst, "\r\n"...)
+}
+
+// setHeader sets the fields of the server's handshake in h, and takes out those
+// of the application that say what the handshake itself says.
+func (up *upgrade) setHeader(h http.Header) {
+	for name := range h {
+		if isHandshakeField(name) || isFramingField(name) {
+			delete(h, name)
+		}
+	}
+	h["Upgrade"] = []string{"websocket"}
+	h["Connection"] = []string{"Upgrade"}
+	h[sentAccept] = []string{string(appendAccept(nil, up.key))}
+	if up.subprotocol != "" {
+		h[sentProtocol] = []string{up.subprotocol}
+	}
+	if len(up.extensions) > 0 {
+		h[sentExtensions] = []string{string(appendExtensions(nil, up.extensions))}
+	}
 }
 
 // appendFields appends the fields of the application to the handshake.

@@ -57,3 +57,96 @@ func isPlainContext(ctx context.Context) bool {
 	}
 	return false
 }
+
+// A response is what net/http keeps for a request, found behind w.
+type response struct{ v reflect.Value }
+
+// wrapperDepth is how many wrappers findResponse looks through.
+const wrapperDepth = 32
+
+var responseWriterType = reflect.TypeFor[http.ResponseWriter]()
+
+// findResponse looks for net/http's own ResponseWriter behind the wrapper w. A
+// wrapper has a method Unwrap, as http.ResponseController demands, or it has
+// what it wraps in a field. ok is false if w is net/http's own, or there is no
+// such thing behind w.
+//
+// Only net/http knows whether a WriteHeader has come through all wrappers: some
+// keep it back until there is a body. So its fields are read, never written.
+// Should a release of Go name them differently, ok is false.
+func findResponse(w http.ResponseWriter) (resp response, ok bool) {
+	v := reflect.ValueOf(w)
+	for depth := range wrapperDepth {
+		if v.Kind() == reflect.Interface {
+			v = v.Elem()
+		}
+		if !v.IsValid() {
+			return response{}, false
+		}
+		if t := v.Type(); t.Kind() == reflect.Pointer && !v.IsNil() && t.Elem().PkgPath() == "net/http" && t.Elem().Name() == "response" {
+			resp = response{v.Elem()}
+			return resp, depth > 0 && resp.field("wroteHeader").Kind() == reflect.Bool && resp.field("status").Kind() == reflect.Int
+		}
+		if v = wrapped(v); !v.IsValid() {
+			return response{}, false
+		}
+	}
+	return response{}, false
+}
+
+// wrapped returns the ResponseWriter that v wraps, or the zero Value.
+func wrapped(v reflect.Value) reflect.Value {
+	if v.CanInterface() {
+		if u, ok := v.Interface().(interface{ Unwrap() http.ResponseWriter }); ok {
+			return reflect.ValueOf(u.Unwrap())
+		}
+	}
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	if v.Kind() != reflect.Struct {
+		return reflect.Value{}
+	}
+	for i := range v.NumField() {
+		switch f := v.Field(i); f.Kind() {
+		case reflect.Interface:
+			if f.Type().Implements(responseWriterType) && !f.IsNil() {
+				return f
+			}
+		case reflect.Pointer, reflect.Struct:
+			if !v.Type().Field(i).Anonymous || f.Kind() == reflect.Pointer && f.IsNil() {
+				continue
+			}
+			if t := f.Type(); t.Implements(responseWriterType) || reflect.PointerTo(t).Implements(responseWriterType) {
+				return f
+			}
+		}
+	}
+	return reflect.Value{}
+}
+
+func (r response) field(name string) reflect.Value { return r.v.FieldByName(name) }
+
+// wroteHeader returns the status that the response was given, or 0.
+func (r response) wroteHeader() int {
+	if !r.field("wroteHeader").Bool() {
+		return 0
+	}
+	return int(r.field("status").Int())
+}
+
+// canHijack reports whether http.ResponseController finds an http.Hijacker. If
+// not, last is the ResponseWriter at which its search ends.
+func canHijack(w http.ResponseWriter) (ok bool, last http.ResponseWriter) {
+	for range wrapperDepth {
+		if _, ok := w.(http.Hijacker); ok {
+			return true, nil
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = u.Unwrap()
+	}
+	return false, w
+}

@@ -1,11 +1,14 @@
 package websocket
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -257,5 +260,181 @@ func TestDetachPanics(t *testing.T) {
 	}
 	if n := h.Connections(); n != 0 {
 		t.Errorf("%d connections are counted", n)
+	}
+}
+
+// A statusWriter is what most middleware wraps a ResponseWriter in.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	http.SetCookie(w, &http.Cookie{Name: "session", Value: "fresh"})
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return w.ResponseWriter.(http.Hijacker).Hijack()
+}
+
+// An unwrapWriter has Unwrap in place of Hijack.
+type unwrapWriter struct{ statusWriter }
+
+func (w *unwrapWriter) Unwrap() http.ResponseWriter { return w.statusWriter.ResponseWriter }
+func (w *unwrapWriter) Hijack()                     {} // not that of http.Hijacker
+
+// A fieldWriter has neither, and keeps what it wraps to itself.
+type fieldWriter struct {
+	status *int
+	w      http.ResponseWriter
+}
+
+func (w fieldWriter) Header() http.Header         { return w.w.Header() }
+func (w fieldWriter) Write(p []byte) (int, error) { return w.w.Write(p) }
+func (w fieldWriter) WriteHeader(status int) {
+	*w.status = status
+	http.SetCookie(w, &http.Cookie{Name: "session", Value: "fresh"})
+	w.w.WriteHeader(status)
+}
+func (w fieldWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return w.w.(http.Hijacker).Hijack()
+}
+
+// A lateWriter keeps the status back until there is a body, as compressors do.
+type lateWriter struct{ statusWriter }
+
+func (w *lateWriter) WriteHeader(status int) {
+	w.status = status
+	http.SetCookie(w, &http.Cookie{Name: "session", Value: "fresh"})
+}
+
+// An otherWriter makes another status of each.
+type otherWriter struct{ statusWriter }
+
+func (w *otherWriter) WriteHeader(status int) {
+	w.status = status
+	w.statusWriter.ResponseWriter.WriteHeader(http.StatusTeapot)
+}
+
+// Middleware sees the status of an upgrade, and what it puts into the header
+// reaches the client. The connection works whether a wrapper passes the status
+// on or keeps it back.
+func TestAcceptThroughWrappers(t *testing.T) {
+	for name, wrap := range map[string]func(http.ResponseWriter) (http.ResponseWriter, *int){
+		"Hijack": func(w http.ResponseWriter) (http.ResponseWriter, *int) {
+			s := &statusWriter{ResponseWriter: w}
+			return s, &s.status
+		},
+		"Unwrap": func(w http.ResponseWriter) (http.ResponseWriter, *int) {
+			s := &unwrapWriter{statusWriter{ResponseWriter: w}}
+			return s, &s.status
+		},
+		"a field": func(w http.ResponseWriter) (http.ResponseWriter, *int) {
+			s := new(int)
+			return fieldWriter{s, w}, s
+		},
+		"status kept back": func(w http.ResponseWriter) (http.ResponseWriter, *int) {
+			s := &lateWriter{statusWriter{ResponseWriter: w}}
+			return s, &s.status
+		},
+		"several": func(w http.ResponseWriter) (http.ResponseWriter, *int) {
+			s := &unwrapWriter{statusWriter{ResponseWriter: fieldWriter{new(int), &statusWriter{ResponseWriter: wrapper{w}}}}}
+			s.statusWriter.ResponseWriter = &struct{ *statusWriter }{&statusWriter{ResponseWriter: w}}
+			return s, &s.status
+		},
+		"several, the innermost keeps back": func(w http.ResponseWriter) (http.ResponseWriter, *int) {
+			s := &statusWriter{ResponseWriter: &lateWriter{statusWriter{ResponseWriter: w}}}
+			return s, &s.status
+		},
+	} {
+		for _, secure := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, TLS %v", name, secure), func(t *testing.T) {
+				status := make(chan int, 1)
+				var logged strings.Builder
+				s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					w, saw := wrap(w)
+					w.Header().Set("Connection", "close") // the handshake's own are ours
+					w.Header()["sec-websocket-protocol"] = []string{"x"}
+					w.Header().Set("Content-Length", "5")
+					w.Header().Set("X-Own", "yes")
+					c, err := Accept(w, r, &AcceptOptions{Subprotocols: []string{"v1"}, CompressionMode: CompressionContextTakeover})
+					status <- *saw
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					serveEcho(c, r)
+				}))
+				s.Config.ErrorLog = log.New(&logged, "", 0)
+				if secure {
+					s.StartTLS()
+				} else {
+					s.Start()
+				}
+				defer s.Close()
+				c, resp, err := Dial(t.Context(), s.URL, &DialOptions{HTTPClient: s.Client(), Subprotocols: []string{"v1"}, CompressionMode: CompressionContextTakeover})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := <-status; got != 101 {
+					t.Errorf("the wrapper saw the status %d", got)
+				}
+				if len(resp.Cookies()) == 0 || resp.Header.Get("X-Own") != "yes" || c.Subprotocol() != "v1" || resp.Header.Get("Sec-WebSocket-Extensions") == "" {
+					t.Errorf("the client got %v", resp.Header)
+				}
+				checkEcho(t, c)
+				s.Close()
+				if logged.Len() > 0 {
+					t.Errorf("the log is %q", &logged)
+				}
+			})
+		}
+	}
+}
+
+// A refusal is a refusal behind wrappers too.
+func TestAcceptRefusesThroughWrappers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		wrap   func(http.ResponseWriter) http.ResponseWriter
+		before func(http.ResponseWriter)
+		origin string
+		status int
+		err    string
+	}{
+		"forbidden": {func(w http.ResponseWriter) http.ResponseWriter { return &statusWriter{ResponseWriter: w} }, nil,
+			"https://evil.example", 403, "is not allowed for the host"},
+		"no Hijack": {func(w http.ResponseWriter) http.ResponseWriter { return struct{ http.ResponseWriter }{w} }, nil,
+			"", 501, "no http.Hijacker): struct { http.ResponseWriter } has neither a method Hijack nor Unwrap"},
+		"no Hijack behind Unwrap": {func(w http.ResponseWriter) http.ResponseWriter { return wrapper{struct{ http.ResponseWriter }{w}} }, nil,
+			"", 501, "no http.Hijacker): struct { http.ResponseWriter } has neither"},
+		"another status": {func(w http.ResponseWriter) http.ResponseWriter { return &otherWriter{statusWriter{ResponseWriter: w}} }, nil,
+			"", 418, "middleware has responded with status 418 in place of 101"},
+		"responded already": {func(w http.ResponseWriter) http.ResponseWriter { return &statusWriter{ResponseWriter: w} },
+			func(w http.ResponseWriter) { w.WriteHeader(202) }, "", 202, "the handler has responded already, with status 202"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			errs := make(chan error, 1)
+			s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w = tt.wrap(w)
+				if tt.before != nil {
+					tt.before(w)
+				}
+				_, err := Accept(w, r, nil)
+				errs <- err
+			}), false)
+			opts := &DialOptions{}
+			if tt.origin != "" {
+				opts.HTTPHeader = http.Header{"Origin": {tt.origin}}
+			}
+			_, resp, err := Dial(t.Context(), s.URL, opts)
+			if err == nil || resp == nil || resp.StatusCode != tt.status {
+				t.Errorf("Dial: %v, %v, want status %d", resp, err, tt.status)
+			}
+			if err := <-errs; !matches(err, tt.err) {
+				t.Errorf("Accept: %v, want %q", err, tt.err)
+			}
+		})
 	}
 }

@@ -122,12 +122,19 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 	if no != nil {
 		return nil, sendRefusal(w, r, no)
 	}
+	if ok, last := canHijack(w); !ok {
+		no := refuse(http.StatusNotImplemented, "the connection cannot be taken over from the HTTP server (no http.Hijacker)")
+		no.detail = fmt.Errorf("%s: %T has neither a method Hijack nor Unwrap", no.reason, last)
+		return nil, sendRefusal(w, r, no)
+	}
+	sent, err := sendThroughWrappers(w, up)
+	if err != nil {
+		return nil, err
+	}
 	conn, buffers, err := http.NewResponseController(w).Hijack()
 	switch {
-	case errors.Is(err, http.ErrNotSupported):
-		return nil, sendRefusal(w, r, refuse(http.StatusNotImplemented, "the connection cannot be taken over from the HTTP server (no http.Hijacker)"))
-	case errors.Is(err, http.ErrHijacked):
-		return nil, fmt.Errorf("websocket: %w", err) // there is nobody left to respond to
+	case err != nil && (sent || errors.Is(err, http.ErrHijacked)):
+		return nil, fmt.Errorf("websocket: %w", err) // nothing more can be sent
 	case err != nil:
 		_ = sendRefusal(w, r, refuse(http.StatusInternalServerError, "the connection could not be taken over from the HTTP server"))
 		return nil, fmt.Errorf("websocket: the connection could not be taken over from the HTTP server: %w", err)
@@ -147,11 +154,39 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 		onPing:           opts.OnPingReceived,
 		onPong:           opts.OnPongReceived,
 	}
-	if err := writeResponse(conn, appendResponse(availableBuffer(buffers), up, w.Header()), responseTimeout); err != nil {
+	var response []byte
+	if !sent {
+		response = appendResponse(availableBuffer(buffers), up, w.Header())
+	}
+	if err := writeResponse(conn, response, responseTimeout); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("websocket: sending the handshake: %w", err)
 	}
 	return cfg, nil
+}
+
+// sendThroughWrappers tells middleware that has wrapped net/http's
+// ResponseWriter of the response, by WriteHeader(101): it may log the status, or
+// set a cookie. net/http sends the response when the connection is taken over,
+// unless a wrapper has kept it back: then sent is false.
+func sendThroughWrappers(w http.ResponseWriter, up upgrade) (sent bool, err error) {
+	resp, ok := findResponse(w)
+	if !ok {
+		return false, nil
+	}
+	if status := resp.wroteHeader(); status != 0 {
+		return false, fmt.Errorf("websocket: the handler has responded already, with status %d", status)
+	}
+	up.setHeader(w.Header())
+	w.WriteHeader(http.StatusSwitchingProtocols)
+	switch status := resp.wroteHeader(); status {
+	case 0:
+		return false, nil
+	case http.StatusSwitchingProtocols:
+		return true, nil
+	default:
+		return false, fmt.Errorf("websocket: middleware has responded with status %d in place of 101", status)
+	}
 }
 
 // sendRefusal responds to a request that is not accepted, and returns the error of Accept.
@@ -189,8 +224,11 @@ func availableBuffer(buffers *bufio.ReadWriter) []byte {
 // connection: there are none when it returns. A conn without deadlines is no reason to fail.
 func writeResponse(conn net.Conn, response []byte, timeout time.Duration) error {
 	_ = conn.SetReadDeadline(time.Time{})
-	_ = conn.SetWriteDeadline(time.Now().Add(timeout))
-	_, err := conn.Write(response)
+	var err error
+	if len(response) > 0 { // else net/http has sent it
+		_ = conn.SetWriteDeadline(time.Now().Add(timeout))
+		_, err = conn.Write(response)
+	}
 	_ = conn.SetWriteDeadline(time.Time{})
 	return err
 }
