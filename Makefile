@@ -157,6 +157,10 @@ DO ?=
 release: ## what a release of VERSION would do; with DO=1 commit and tag all modules
 	go run ./internal/release tag $(if $(DO),-do) $(VERSION)
 
+.PHONY: middleware
+middleware: ## behind chi, gin, echo, gorilla/mux, otelhttp and their loggers, compressors, sessions (needs the module proxy)
+	cd internal/middleware && go vet ./... && go test -race ./...
+
 .PHONY: browser
 browser: ## two windows of each example in a headless Chromium; screenshots in artifacts/ (needs node, npm, chromium)
 	npm ci --ignore-scripts --no-audit --no-fund --prefix examples/browsertest
@@ -172,7 +176,7 @@ realpeers: ## browsers, other clients and servers, and proxies, with our ends (n
 	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check poison soak cross browser realpeers strangers interop brokers autobahn-core autobahn-deflate autobahn-gorilla fuzz
+CI_STAGES := check poison soak cross browser realpeers strangers interop middleware brokers autobahn-core autobahn-deflate autobahn-gorilla fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...

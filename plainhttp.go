@@ -64,7 +64,17 @@ type response struct{ v reflect.Value }
 // wrapperDepth is how many wrappers findResponse looks through.
 const wrapperDepth = 32
 
-var responseWriterType = reflect.TypeFor[http.ResponseWriter]()
+type unwrapper interface{ Unwrap() http.ResponseWriter }
+
+var (
+	responseWriterType = reflect.TypeFor[http.ResponseWriter]()
+	hijackerType       = reflect.TypeFor[http.Hijacker]()
+	unwrapperType      = reflect.TypeFor[unwrapper]()
+)
+
+func implements(t, iface reflect.Type) bool {
+	return t.Implements(iface) || t.Kind() == reflect.Struct && reflect.PointerTo(t).Implements(iface)
+}
 
 // findResponse looks for net/http's own ResponseWriter behind the wrapper w. A
 // wrapper has a method Unwrap, as http.ResponseController demands, or it has
@@ -87,6 +97,9 @@ func findResponse(w http.ResponseWriter) (resp response, ok bool) {
 			resp = response{v.Elem()}
 			return resp, depth > 0 && resp.field("wroteHeader").Kind() == reflect.Bool && resp.field("status").Kind() == reflect.Int
 		}
+		if !implements(v.Type(), hijackerType) && !implements(v.Type(), unwrapperType) {
+			return response{}, false // the connection cannot be taken over from there
+		}
 		if v = wrapped(v); !v.IsValid() {
 			return response{}, false
 		}
@@ -97,7 +110,7 @@ func findResponse(w http.ResponseWriter) (resp response, ok bool) {
 // wrapped returns the ResponseWriter that v wraps, or the zero Value.
 func wrapped(v reflect.Value) reflect.Value {
 	if v.CanInterface() {
-		if u, ok := v.Interface().(interface{ Unwrap() http.ResponseWriter }); ok {
+		if u, ok := v.Interface().(unwrapper); ok {
 			return reflect.ValueOf(u.Unwrap())
 		}
 	}
@@ -117,7 +130,7 @@ func wrapped(v reflect.Value) reflect.Value {
 			if !v.Type().Field(i).Anonymous || f.Kind() == reflect.Pointer && f.IsNil() {
 				continue
 			}
-			if t := f.Type(); t.Implements(responseWriterType) || reflect.PointerTo(t).Implements(responseWriterType) {
+			if implements(f.Type(), responseWriterType) {
 				return f
 			}
 		}
@@ -142,7 +155,7 @@ func canHijack(w http.ResponseWriter) (ok bool, last http.ResponseWriter) {
 		if _, ok := w.(http.Hijacker); ok {
 			return true, nil
 		}
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		u, ok := w.(unwrapper)
 		if !ok {
 			break
 		}

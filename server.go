@@ -123,9 +123,7 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 		return nil, sendRefusal(w, r, no)
 	}
 	if ok, last := canHijack(w); !ok {
-		no := refuse(http.StatusNotImplemented, "the connection cannot be taken over from the HTTP server (no http.Hijacker)")
-		no.detail = fmt.Errorf("%s: %T has neither a method Hijack nor Unwrap", no.reason, last)
-		return nil, sendRefusal(w, r, no)
+		return nil, sendRefusal(w, r, refuseHijack(fmt.Errorf("%T has neither a method Hijack nor Unwrap", last)))
 	}
 	sent, err := sendThroughWrappers(w, up)
 	if err != nil {
@@ -135,6 +133,8 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 	switch {
 	case err != nil && (sent || errors.Is(err, http.ErrHijacked)):
 		return nil, fmt.Errorf("websocket: %w", err) // nothing more can be sent
+	case errors.Is(err, http.ErrNotSupported):
+		return nil, sendRefusal(w, r, refuseHijack(err))
 	case err != nil:
 		_ = sendRefusal(w, r, refuse(http.StatusInternalServerError, "the connection could not be taken over from the HTTP server"))
 		return nil, fmt.Errorf("websocket: the connection could not be taken over from the HTTP server: %w", err)
@@ -163,6 +163,14 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 		return nil, fmt.Errorf("websocket: sending the handshake: %w", err)
 	}
 	return cfg, nil
+}
+
+// refuseHijack refuses a request whose connection cannot be taken over. Only
+// the error of Accept says why.
+func refuseHijack(why error) *refusal {
+	no := refuse(http.StatusNotImplemented, "the connection cannot be taken over from the HTTP server (no http.Hijacker)")
+	no.detail = fmt.Errorf("%s: %w", no.reason, why)
+	return no
 }
 
 // sendThroughWrappers tells middleware that has wrapped net/http's
