@@ -506,3 +506,40 @@ func TestBrokerGap(t *testing.T) {
 		}
 	})
 }
+
+// A refuser is a broker that refuses topics that begin with "bad", at once.
+type refuser struct{ scriptBroker }
+
+var errRefused = errors.New("refused")
+
+func (b *refuser) Subscribe(ctx context.Context, topics []string) error {
+	for _, topic := range topics {
+		if strings.HasPrefix(topic, "bad") {
+			return errRefused
+		}
+	}
+	return nil
+}
+
+// The broker may have refused a topic before Subscribe waits for its answer: Subscribe asks for one topic after the
+// other.
+func TestBrokerRefuses(t *testing.T) {
+	h := New(&Options{Broker: &refuser{scriptBroker{events: make(chan BrokerEvent)}}})
+	defer h.Close()
+	topics := []string{"bad"}
+	for i := range 50 {
+		topics = append(topics, fmt.Sprint("good", i))
+	}
+	accepted := 0
+	const rounds = 1000
+	for range rounds {
+		s := h.Join(nil)
+		if err := s.Subscribe(t.Context(), topics...); !errors.Is(err, errRefused) {
+			accepted++
+		}
+		s.Leave()
+	}
+	if accepted > 0 {
+		t.Errorf("%d of %d calls of Subscribe returned nil though the broker refused", accepted, rounds)
+	}
+}

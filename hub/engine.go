@@ -24,8 +24,14 @@ type engine struct {
 // An interest is what the engine knows, and should know, of a topic.
 type interest struct {
 	want, have bool
-	settled    chan struct{} // closed when the broker has been told; nil if nobody waits
-	err        error
+	asked      *attempt // under way, or waiting for its turn; nil if the engine knows what it should
+}
+
+// An attempt is one change of an interest, from the wish to the broker's answer. Those who wait hold on to it: an
+// answer that comes before they look is still there.
+type attempt struct {
+	done chan struct{} // closed when the broker has been told
+	err  error         // the broker's; set before done is closed, immutable then
 }
 
 func startEngine(h *Hub, b Broker) *engine {
@@ -84,68 +90,54 @@ func (e *engine) lose(ev BrokerEvent) {
 	}
 }
 
-// interested says that the topic, which is locked, wants to hear from the engine.
-func (e *engine) interested(t *topic) { e.change(t.name, true) }
+// interested says that the topic, which is locked, wants to hear from the engine. It returns what to wait for; nil if
+// the engine knows already.
+func (e *engine) interested(t *topic) *attempt { return e.change(t.name, true) }
 
 // uninterested says the opposite.
 func (e *engine) uninterested(t *topic) { e.change(t.name, false) }
 
-func (e *engine) change(name string, want bool) {
+func (e *engine) change(name string, want bool) *attempt {
 	if e == nil {
-		return
+		return nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	i := e.interests[name]
 	if i == nil {
 		if !want {
-			return
+			return nil
 		}
 		i = &interest{}
 		e.interests[name] = i
 	}
 	i.want = want
-	if i.want == i.have && i.settled == nil {
-		return
+	if i.want == i.have && i.asked == nil {
+		return nil
 	}
-	if i.settled == nil {
-		i.settled = make(chan struct{})
+	if i.asked == nil {
+		i.asked = &attempt{done: make(chan struct{})}
 		e.changed = append(e.changed, name)
 	}
 	if !e.working {
 		e.working = true
 		go e.work()
 	}
+	return i.asked
 }
 
-// settle waits until the broker has been told of topics.
-func (e *engine) settle(ctx context.Context, topics []string) error {
-	if e == nil {
-		return nil
-	}
-	for _, name := range topics {
-		e.mu.Lock()
-		i := e.interests[name]
-		var settled chan struct{}
-		if i != nil {
-			settled = i.settled
-		}
-		e.mu.Unlock()
-		if settled == nil {
-			continue
-		}
+// settle waits until the broker has answered all attempts, and returns its first error.
+func (e *engine) settle(ctx context.Context, attempts []*attempt) error {
+	for _, a := range attempts {
 		select {
-		case <-settled:
+		case <-a.done:
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-e.ctx.Done():
 			return ErrClosed
 		}
-		e.mu.Lock()
-		err := i.err
-		e.mu.Unlock()
-		if err != nil {
-			return err
+		if a.err != nil {
+			return a.err
 		}
 	}
 	return nil
@@ -188,19 +180,19 @@ func (e *engine) work() {
 		e.mu.Lock()
 		for _, name := range on {
 			i := e.interests[name]
-			i.have, i.err = onErr == nil, onErr
+			i.have, i.asked.err = onErr == nil, onErr
 		}
 		for _, name := range off {
 			e.interests[name].have = false
 		}
 		for _, name := range names {
 			i := e.interests[name]
-			if i.want != i.have && i.err == nil { // it has changed again
+			if i.want != i.have && i.asked.err == nil { // it has changed again
 				e.changed = append(e.changed, name)
 				continue
 			}
-			close(i.settled)
-			i.settled = nil
+			close(i.asked.done)
+			i.asked = nil
 			if !i.have {
 				delete(e.interests, name)
 			}

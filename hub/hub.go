@@ -251,14 +251,18 @@ func (h *Hub) findOrMake(name string) *topic {
 	}
 }
 
-// pin keeps topics in place while the engine is told that somebody is interested in them.
-func (h *Hub) pin(topics []string) {
+// pin keeps topics in place while the engine is told that somebody is interested in them. It returns what to wait
+// for.
+func (h *Hub) pin(topics []string) (attempts []*attempt) {
 	for _, name := range topics {
 		t := h.findOrMake(name)
 		t.pins++
-		h.engine.interested(t)
+		if a := h.engine.interested(t); a != nil {
+			attempts = append(attempts, a)
+		}
 		t.unlock()
 	}
+	return attempts
 }
 
 // unpin undoes pin.

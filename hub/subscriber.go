@@ -95,9 +95,9 @@ func (s *Subscriber) SubscribeFrom(ctx context.Context, topic string, from From)
 func (s *Subscriber) subscribe(ctx context.Context, from *From, topics []string) (st Start, err error) {
 	h := s.hub
 	if err = s.Err(); err == nil && h.engine != nil {
-		h.pin(topics)
+		attempts := h.pin(topics)
 		defer h.unpin(topics)
-		err = h.engine.settle(ctx, topics)
+		err = h.engine.settle(ctx, attempts)
 	}
 	for i := 0; i < len(topics) && err == nil; i++ {
 		st, err = h.add(s, topics[i], from)
