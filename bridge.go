@@ -22,9 +22,14 @@ var _ = bridge.Provide(bridge.Root{
 // bridged is a Conn as the package gorilla sees it.
 type bridged Conn
 
-func (b *bridged) Transport() net.Conn     { return b.t.conn }
-func (b *bridged) Handle(h bridge.Handler) { b.door = h }
-func (b *bridged) Deflates() bool          { return b.deflate != nil }
+func (b *bridged) Transport() net.Conn { return b.t.conn }
+func (b *bridged) Handle(h bridge.Handler) {
+	extras := *b.connExtras
+	extras.door = h
+	b.connExtras = &extras
+}
+
+func (b *bridged) Deflates() bool { return b.deflate != nil }
 
 func (b *bridged) WriteControl(op byte, payload []byte, deadline time.Time) error {
 	c := (*Conn)(b)

@@ -90,12 +90,20 @@ type Conn struct {
 	pings atomic.Pointer[pingList] // made by the first Ping
 	beat  heartbeat
 
-	subprotocol  string                                         // immutable
-	closeTimeout time.Duration                                  // immutable
-	onPing       func(ctx context.Context, payload []byte) bool // immutable
-	onPong       func(ctx context.Context, payload []byte)      // immutable
-	door         bridge.Handler                                 // of package gorilla; nil, or set before anybody reads
+	closeTimeout time.Duration // immutable
+	*connExtras                // immutable once a goroutine reads; never nil
 }
+
+// connExtras is what most connections do without.
+type connExtras struct {
+	subprotocol string
+	onPing      func(ctx context.Context, payload []byte) bool
+	onPong      func(ctx context.Context, payload []byte)
+	door        bridge.Handler // of package gorilla, or nil
+}
+
+// noExtras is the connExtras of connections without any.
+var noExtras connExtras
 
 // newConn starts a connection after its opening handshake.
 func newConn(cfg connConfig) *Conn { return cfg.start() }
@@ -104,10 +112,11 @@ func (cfg *connConfig) start() *Conn {
 	c := &Conn{
 		client:       cfg.client,
 		skipUTF8:     cfg.skipUTF8,
-		subprotocol:  cfg.subprotocol,
 		closeTimeout: orDefault(cfg.closeTimeout, defaultCloseTimeout),
-		onPing:       cfg.onPing,
-		onPong:       cfg.onPong,
+		connExtras:   &noExtras,
+	}
+	if cfg.subprotocol != "" || cfg.onPing != nil || cfg.onPong != nil {
+		c.connExtras = &connExtras{subprotocol: cfg.subprotocol, onPing: cfg.onPing, onPong: cfg.onPong}
 	}
 	c.t.init(asStream(cfg.transport))
 	c.life.c = c

@@ -34,7 +34,7 @@ type heartbeat struct {
 	pinged bool          // a ping waits for its pong
 	waited bool          // at the last look something waited to be taken
 	taken  int64         // sender.taken at the last look
-	mark   uint64        // sender.end when the last ping was gathered
+	mark   position      // behind the last ping
 
 	sent  atomic.Int64 // when the last ping was made: see sinceEpoch
 	rtt   atomic.Int64 // the last round-trip time, in nanoseconds; 0: none

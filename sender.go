@@ -55,8 +55,8 @@ type sender struct {
 	inflight int    // gathered bytes that the owner of the wire has taken. They come back if it cannot write them
 	alone    uint32 // how many writes in a row have met no other writer; see crowdedLocked
 
-	end  uint64 // how many bytes have gathered so far; see passedLocked
-	pong uint64 // value of end when the oldest unsent pong was gathered
+	end  position // of the gathered bytes
+	pong position // behind the oldest unsent pong
 
 	buf     []byte        // the gather buffer: whole frames. Pooled; nil when empty
 	late    *latePong     // the latest pong that found no room; nil: none
@@ -225,7 +225,7 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 	if f.long {
 		w.reserveLocked(maxHeaderSize)
 		w.buf = appendHeader(w.buf, h)
-		w.end += uint64(len(w.buf) - f.own)
+		w.end = w.end.plus(len(w.buf) - f.own)
 		return w.takeLocked(), nil
 	}
 	w.appendFrameLocked(h, f.payload, f.more)
@@ -294,10 +294,19 @@ func (w *sender) fitsLocked(n, limit int) bool {
 	return queued == 0 || limit < 0 || queued+n <= limit
 }
 
-// passedLocked reports whether all that had gathered when end was mark has left.
-func (w *sender) passedLocked(mark uint64) bool {
+// A position is a place in the stream of gathered bytes. It wraps around.
+type position uint32
+
+// plus returns the position n bytes behind p.
+func (p position) plus(n int) position { return p + position(n) }
+
+// before reports whether p comes before q. They must be less than 2 GiB apart.
+func (p position) before(q position) bool { return int32(p-q) < 0 }
+
+// passedLocked reports whether all bytes before mark have left.
+func (w *sender) passedLocked(mark position) bool {
 	queued := w.inflight + len(w.buf)
-	return queued == 0 || w.end-uint64(queued) >= mark
+	return queued == 0 || !w.end.plus(-queued).before(mark)
 }
 
 // appendFrameLocked appends a frame to the gather buffer. held says that the
@@ -315,7 +324,7 @@ func (w *sender) appendFrameLocked(h header, payload []byte, held bool) {
 	} else {
 		copy(buf[n:], payload)
 	}
-	w.end += uint64(len(buf) - len(w.buf))
+	w.end = w.end.plus(len(buf) - len(w.buf))
 	w.buf = buf
 }
 

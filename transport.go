@@ -3,7 +3,9 @@ package websocket
 import (
 	"crypto/tls"
 	"net"
+	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -42,6 +44,28 @@ const pieceSize = 16 << 10
 
 // write writes p. It returns when all of p is written, or with an error.
 func (t *transport) write(p []byte) (n int, err error) {
+	if t.raw != nil && !t.pieces {
+		n, err = t.raw.write(p)
+		t.accepted.Add(int64(n))
+		if err != nil {
+			err = t.opError("write", err)
+		}
+		return n, err
+	}
+	return t.writePieces(p)
+}
+
+// opError gives an error of the socket the addresses, as package net does.
+func (t *transport) opError(op string, err error) error {
+	if _, ok := err.(syscall.Errno); ok {
+		err = os.NewSyscallError(op, err)
+	}
+	local := t.conn.LocalAddr()
+	return &net.OpError{Op: op, Net: local.Network(), Source: local, Addr: t.conn.RemoteAddr(), Err: err}
+}
+
+// writePieces is write through the net.Conn.
+func (t *transport) writePieces(p []byte) (n int, err error) {
 	for t.pieces && len(p)-n > pieceSize {
 		k, err := t.conn.Write(p[n : n+pieceSize])
 		t.accepted.Add(int64(k))

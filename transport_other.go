@@ -10,3 +10,5 @@ func newRawConn(*Conn) *rawConn { return nil }
 func (*rawConn) read([]byte) (int, error) { panic("unreachable") }
 
 func (*rawConn) tryWrite([]byte) int { panic("unreachable") }
+
+func (*rawConn) write([]byte) (int, error) { panic("unreachable") }

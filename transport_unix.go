@@ -14,7 +14,7 @@ import (
 // It serves TCP and Unix sockets themselves, not types that embed them: those may have a Read of their own.
 type rawConn struct {
 	sock syscall.RawConn
-	w    *rawWriter // owner: the owner of the wire; nil until it is needed
+	w    rawWriter
 
 	// Owner of the rest: the reader. readFn is built once a connection: passing it allocates nothing.
 	readFn func(fd uintptr) bool
@@ -25,11 +25,13 @@ type rawConn struct {
 	eager  bool // the last read has found something at once
 }
 
-// A rawWriter is what a rawConn needs to write.
+// A rawWriter is what a rawConn needs to write. Its owner is the owner of the wire.
 type rawWriter struct {
-	fn    func(fd uintptr) bool
+	fn    func(fd uintptr) bool // built once: passing it allocates nothing
 	src   []byte
 	wrote int
+	err   error
+	try   bool // stop where the socket takes no more
 }
 
 // newRawConn returns nil if c's transport has no descriptor of its own.
@@ -104,28 +106,49 @@ func (x *rawConn) read(p []byte) (int, error) {
 	return x.n, err
 }
 
-// tryWrite writes as much of p as the socket takes at once. Its caller owns the wire.
+// tryWrite writes as much of p as the socket takes at once.
 func (x *rawConn) tryWrite(p []byte) int {
-	w := x.w
-	if w == nil {
-		w = &rawWriter{}
-		w.fn = w.tryWrite
-		x.w = w
-	}
-	w.src, w.wrote = p, 0
-	x.sock.Write(w.fn) // its errors come up again at the next write that waits
-	w.src = nil
-	return w.wrote
+	n, _ := x.writeTo(p, true) // an error comes up again at the next write that waits
+	return n
 }
 
-func (w *rawWriter) tryWrite(fd uintptr) bool {
+// write writes p, and waits for the socket to take it.
+//
+// It gains 2 KiB of stack on a connection whose handler writes: below it are fewer
+// and smaller frames than below net.Conn's Write.
+func (x *rawConn) write(p []byte) (int, error) { return x.writeTo(p, false) }
+
+func (x *rawConn) writeTo(p []byte, try bool) (int, error) {
+	w := &x.w
+	if w.fn == nil {
+		w.fn = w.write
+	}
+	w.src, w.wrote, w.err, w.try = p, 0, nil, try
+	err := x.sock.Write(w.fn)
+	w.src = nil
+	if err == nil {
+		err = w.err
+	}
+	return w.wrote, err
+}
+
+// maxRawWrite is the most bytes of one system call: some systems refuse more than
+// 2 GB.
+const maxRawWrite = 1 << 30
+
+// write is called when the socket may take bytes. It returns false to be called
+// again when the socket takes more.
+func (w *rawWriter) write(fd uintptr) bool {
 	for w.wrote < len(w.src) {
-		n, err := syscall.Write(int(fd), w.src[w.wrote:])
-		if err == syscall.EINTR {
+		n, err := syscall.Write(int(fd), w.src[w.wrote:min(len(w.src), w.wrote+maxRawWrite)])
+		switch {
+		case err == syscall.EINTR:
 			continue
-		}
-		if n <= 0 || err != nil {
-			break
+		case err == syscall.EAGAIN:
+			return w.try
+		case err != nil:
+			w.err = err
+			return true
 		}
 		w.wrote += n
 	}

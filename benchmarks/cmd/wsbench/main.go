@@ -35,6 +35,7 @@ type config struct {
 	verbose   bool
 	out       string
 	bin       string
+	before    string
 }
 
 func main() {
@@ -57,6 +58,7 @@ func run() error {
 	flag.StringVar(&c.profiles, "profile", "", "folder for CPU profiles of the servers")
 	flag.StringVar(&c.out, "out", "results", "folder for results.md, results.json and chart.svg")
 	flag.BoolVar(&c.verbose, "v", false, "print system calls per message, too")
+	flag.StringVar(&c.before, "before", "", "another checkout of this repository, whose server takes part as \"before\"")
 	only := flag.String("scenario", "", "comma-separated scenarios, of "+scenarioIDs())
 	libs := flag.String("lib", "", "comma-separated servers, of "+libraryNames())
 	flag.Parse()
@@ -76,6 +78,9 @@ func run() error {
 	}
 	if c.libraries, err = choose(all, *libs, func(l library) string { return l.name }); err != nil {
 		return err
+	}
+	if c.before != "" {
+		c.libraries = append(c.libraries, library{name: "before", label: "before", validates: true})
 	}
 	pick := func(v *int, full, quick int) {
 		if *v == 0 && c.quick {
@@ -140,12 +145,24 @@ func choose[T any](all []T, names string, name func(T) string) ([]T, error) {
 func (c *config) build() error {
 	args := []string{"build", "-o", c.bin + string(filepath.Separator)}
 	for _, l := range c.libraries {
+		if l.name == "before" {
+			continue
+		}
 		args = append(args, "github.com/seed70bc5565/websocket/benchmarks/servers/"+l.name)
 	}
 	cmd := exec.Command("go", args...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("building the servers: %w", err)
+	}
+	if c.before == "" {
+		return nil
+	}
+	cmd = exec.Command("go", "build", "-o", filepath.Join(c.bin, "before"), "./servers/ours")
+	cmd.Dir = filepath.Join(c.before, "benchmarks")
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("building the server of %s: %w", c.before, err)
 	}
 	return nil
 }
