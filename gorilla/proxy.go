@@ -147,7 +147,10 @@ func connectSOCKS(conn net.Conn, proxy *url.URL, addr string) error {
 	if _, err := conn.Write(request); err != nil {
 		return err
 	}
-	return readSOCKSReply(conn)
+	if err := readSOCKSReply(conn); err != nil {
+		return fmt.Errorf("websocket: failed to read connect reply from SOCKS5 proxy at %s: %w", proxy.Host, err) // programs look for the text
+	}
+	return nil
 }
 
 // greetSOCKS agrees on a method to authenticate, and does so (RFC 1929).
@@ -224,7 +227,7 @@ func readSOCKSReply(conn net.Conn) error {
 		if int(head[1]) < len(socksReplies) {
 			text = socksReplies[head[1]]
 		}
-		return errors.New("websocket: SOCKS proxy: " + text)
+		return errors.New(text)
 	}
 	rest := 2 // the port
 	switch head[3] {
@@ -235,7 +238,7 @@ func readSOCKSReply(conn net.Conn) error {
 	case socksName:
 		rest += int(head[4])
 	default:
-		return fmt.Errorf("websocket: SOCKS proxy: address of unknown type %d", head[3])
+		return fmt.Errorf("address of unknown type %d", head[3])
 	}
 	_, err := io.ReadFull(conn, make([]byte, rest))
 	return err

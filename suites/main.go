@@ -64,7 +64,7 @@ func run() error {
 			continue
 		}
 		begin := time.Now()
-		r := p.try(repo, work)
+		r := p.try(repo, work, pins[p.module])
 		if *update && len(r.problems) == 0 {
 			pins[p.module] = pin{p.version, r.theirPass, r.ourPass, r.dropped}
 		} else if !*update {
