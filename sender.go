@@ -445,7 +445,7 @@ func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 			w.panicked()
 		}
 	}()
-	if f.own < 0 {
+	if f.own < 0 || f.direct {
 		w.t.out.beginOwn(w.t.conn, ctx)
 	} else {
 		w.t.out.begin(w.t.conn, ctx)
