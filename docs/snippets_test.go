@@ -28,6 +28,8 @@ var snippetImports = map[string]string{
 	"websocket": "github.com/seed70bc5565/websocket",
 	"wsjson":    "github.com/seed70bc5565/websocket/wsjson",
 	"hub":       "github.com/seed70bc5565/websocket/hub",
+	"limit":     "github.com/seed70bc5565/websocket/limit",
+	"relay":     "github.com/seed70bc5565/websocket/relay",
 
 	"context": "context", "errors": "errors", "fmt": "fmt", "io": "io", "json": "encoding/json", "log": "log", "net": "net",
 	"http": "net/http", "os": "os", "signal": "os/signal", "strconv": "strconv", "strings": "strings", "sync": "sync",

@@ -1,0 +1,181 @@
+// Package limit bounds what clients may send, in messages and bytes a second, and how many connections each may have.
+//
+// A [Limiter] is for one connection, or is shared by those of one user. [Connections] counts connections by a key, such
+// as the address or the user. Who goes past a limit is closed with a code that says so, and a hook is told.
+package limit
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/seed70bc5565/websocket"
+)
+
+// A Rate is how much may come: PerSecond in the long run, and Burst at once. The zero Rate is no limit. It is a token
+// bucket, which is full at the beginning.
+type Rate struct {
+	// PerSecond is how much comes back in a second. Zero and less: there is no limit.
+	PerSecond float64
+	// Burst is the most that may come at once, and at least 1. Default: PerSecond.
+	Burst float64
+}
+
+// Limits are what a [Limiter] allows. The zero value allows everything.
+type Limits struct {
+	// Messages are the messages that may come.
+	Messages Rate
+	// Bytes are the bytes of their payload, after decompression. A message that is longer than the burst is never
+	// allowed. What is on the wire before a message is complete is bounded by its read limit.
+	Bytes Rate
+
+	// Code and Reason are those of the close frame for who goes past a limit. Default: StatusPolicyViolation, and a reason
+	// that names the limit.
+	Code   websocket.StatusCode
+	Reason string
+
+	// OnExceeded is called for each message that is past a limit, by the goroutine that calls the Limiter. It may be nil.
+	OnExceeded func(e *ExceededError)
+}
+
+// An ExceededError says which limit a message was past. It matches a [websocket.CloseError] with [errors.As]: what the
+// peer is closed with.
+type ExceededError struct {
+	What  string // "messages" or "bytes"
+	Limit Rate   // what was allowed
+	Size  int    // of the message, in bytes
+	close websocket.CloseError
+}
+
+// Error returns a text that names the limit.
+func (e *ExceededError) Error() string {
+	return fmt.Sprintf("limit: more than %v %s a second (burst %v)", e.Limit.PerSecond, e.What, e.Limit.Burst)
+}
+
+// As sets target if it is a *websocket.CloseError.
+func (e *ExceededError) As(target any) bool {
+	ce, ok := target.(*websocket.CloseError)
+	if ok {
+		*ce = e.close
+	}
+	return ok
+}
+
+// A Limiter counts messages. Its methods may be called concurrently, and several connections may share it: then the
+// limits hold for all of them together.
+type Limiter struct {
+	limits Limits
+
+	mu       sync.Mutex // guards what follows
+	messages bucket
+	bytes    bucket
+}
+
+// New returns a Limiter with full bursts.
+func New(limits Limits) *Limiter {
+	now := time.Now()
+	l := &Limiter{limits: limits}
+	l.limits.Messages, l.limits.Bytes = limits.Messages.withDefaults(), limits.Bytes.withDefaults()
+	if l.limits.Code == 0 {
+		l.limits.Code = websocket.StatusPolicyViolation
+	}
+	l.messages, l.bytes = newBucket(l.limits.Messages, now), newBucket(l.limits.Bytes, now)
+	return l
+}
+
+// Check counts a message of size bytes. The error is nil or an *[ExceededError]; then the message is not counted, and it
+// is for the caller to close the connection. Check is what fits the hooks of package relay.
+func (l *Limiter) Check(size int) error {
+	now := time.Now()
+	l.mu.Lock()
+	e := l.check(size, now)
+	l.mu.Unlock()
+	if e == nil {
+		return nil
+	}
+	if l.limits.OnExceeded != nil {
+		l.limits.OnExceeded(e)
+	}
+	return e
+}
+
+// check is Check at a time. The caller holds the lock.
+func (l *Limiter) check(size int, now time.Time) *ExceededError {
+	l.messages.refill(now)
+	l.bytes.refill(now)
+	e := &ExceededError{Size: size}
+	switch {
+	case !l.messages.has(1):
+		e.What, e.Limit = "messages", l.limits.Messages
+	case !l.bytes.has(float64(size)):
+		e.What, e.Limit = "bytes", l.limits.Bytes
+	default:
+		l.messages.take(1)
+		l.bytes.take(float64(size))
+		return nil
+	}
+	e.close = websocket.CloseError{Code: l.limits.Code, Reason: l.limits.Reason}
+	if e.close.Reason == "" {
+		e.close.Reason = fmt.Sprintf("more than %v %s a second", e.Limit.PerSecond, e.What)
+	}
+	return e
+}
+
+// Messages is [websocket.Conn.Messages] with limits. The message that is past one is not delivered: c is closed, and the
+// *[ExceededError] is the last step of the range. Closing waits for the peer, as [websocket.Conn.Close] does.
+func (l *Limiter) Messages(ctx context.Context, c *websocket.Conn) iter.Seq2[websocket.Message, error] {
+	return func(yield func(websocket.Message, error) bool) {
+		for m, err := range c.Messages(ctx) {
+			if err == nil {
+				err = l.Check(len(m.Data))
+			}
+			if err != nil {
+				if e, ok := err.(*ExceededError); ok {
+					c.Close(e.close.Code, e.close.Reason)
+				}
+				yield(websocket.Message{}, err)
+				return
+			}
+			if !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (r Rate) withDefaults() Rate {
+	if r.PerSecond <= 0 || math.IsNaN(r.PerSecond) {
+		return Rate{}
+	}
+	if r.Burst <= 0 || math.IsNaN(r.Burst) {
+		r.Burst = r.PerSecond
+	}
+	r.Burst = max(r.Burst, 1)
+	return r
+}
+
+// A bucket holds what may still come at once. One without a rate is never empty.
+type bucket struct {
+	rate  Rate
+	level float64
+	at    time.Time // of level
+}
+
+func newBucket(rate Rate, now time.Time) bucket { return bucket{rate, rate.Burst, now} }
+
+func (b *bucket) refill(now time.Time) {
+	if passed := now.Sub(b.at).Seconds(); passed > 0 {
+		b.level = min(b.level+passed*b.rate.PerSecond, b.rate.Burst)
+		b.at = now
+	}
+}
+
+// slack is what arithmetic may lose.
+const slack = 1e-9
+
+func (b *bucket) has(n float64) bool { return b.rate.PerSecond == 0 || b.level >= n-slack*max(n, 1) }
+
+func (b *bucket) take(n float64) { b.level -= n }
