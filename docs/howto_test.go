@@ -37,13 +37,13 @@ func serveScores(h *hub.Hub, c *websocket.Conn, r *http.Request) {
 	}
 	s := h.Join(c)
 	defer s.Leave()
-	start, err := s.SubscribeFrom(r.Context(), "scores", hub.From{After: after, Recent: 100})
+	start, err := s.SubscribeFrom(r.Context(), "scores", hub.SubscribeOptions{After: after, Recent: 100})
 	if err != nil {
 		return
 	}
 	if !start.Complete {
 		// Too much was missed, or it is the first time: the client has got the last 100. A program whose messages are
-		// changes sends the state here: see Greet of hub.From.
+		// changes sends the state here: see Greet of hub.SubscribeOptions.
 	}
 	<-c.CloseRead(r.Context()).Done()
 }

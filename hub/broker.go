@@ -4,7 +4,7 @@ import "context"
 
 // A Broker is a process's connection to an engine that carries messages between the hubs of several processes. There
 // is one for a hub, whatever the number of its subscribers. Packages redisbroker and natsbroker, which are modules of
-// their own below this one, have two; [MemoryEngine] has one within a process.
+// their own below this one, have two; package memorybroker has one within a process.
 //
 // All methods may be called at the same time, Receive by one goroutine only.
 //
@@ -13,9 +13,8 @@ import "context"
 // messages of a topic in the order of the engine.
 type Broker interface {
 	// Publish hands a message over to the engine, which brings it to every process that has subscribed to the topic,
-	// this one included. If number is set, the hub keeps a history of the topic, and the engine should give the
-	// message a Position that is the same everywhere; one that cannot, does not.
-	Publish(ctx context.Context, topic string, payload []byte, number bool) error
+	// this one included. ctx bounds that.
+	Publish(ctx context.Context, p Publication) error
 
 	// Subscribe asks the engine for topics, and returns when it has confirmed them. It remembers them: when the engine
 	// is lost, or has been lost meanwhile, Subscribe returns nil, and the broker asks again when the engine is back.
@@ -28,6 +27,15 @@ type Broker interface {
 	// Receive returns the next event, in the order in which the engine brings them. It fails when ctx has ended, or
 	// when the broker is closed. The payload is the hub's.
 	Receive(ctx context.Context) (BrokerEvent, error)
+}
+
+// A Publication is a message on its way to the engine.
+type Publication struct {
+	Topic   string
+	Payload []byte // the hub's again when Publish returns
+	// History is what the publishing hub keeps of the topic. If it keeps messages, the engine should give the message
+	// a Position that is the same everywhere. An engine that cannot, does not.
+	History History
 }
 
 // A Positioner is a Broker whose engine can tell where a topic is. A process in which nobody had the topic then knows

@@ -53,11 +53,11 @@ func TestBroker(t *testing.T) {
 		a.want("7")
 		synctest.Wait()
 		for i, h := range all {
-			h.engine.mu.Lock()
-			if got, want := len(h.engine.interests), []int{1, 0, 0}[i]; got != want {
+			h.link.mu.Lock()
+			if got, want := len(h.link.interests), []int{1, 0, 0}[i]; got != want {
 				t.Errorf("hub %d is interested in %d topics, want %d", i, got, want)
 			}
-			h.engine.mu.Unlock()
+			h.link.mu.Unlock()
 		}
 		m.mu.Lock()
 		m.brokers[0].bring(BrokerEvent{Topic: "x", Payload: []byte("what?")})
@@ -107,16 +107,16 @@ func TestBrokerResume(t *testing.T) {
 				last = at
 			}
 		}
-		resume := func(h *Hub, after Position) (*client, Start) {
+		resume := func(h *Hub, after Position) (*client, SubscribeResult) {
 			c := connect(t, h, netfake.Options{}, nil)
-			st, err := c.s.SubscribeFrom(t.Context(), "x", From{After: after})
+			st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: after})
 			if err != nil {
 				t.Fatal(err)
 			}
 			return c, st
 		}
 		c, st := resume(all[1], Position{last.Epoch, 1}) // it has seen the first on the other
-		if want := (Start{Position: last, Complete: true, Messages: 2}); st != want {
+		if want := (SubscribeResult{Position: last, Complete: true, Messages: 2}); st != want {
 			t.Errorf("%+v, want %+v", st, want)
 		}
 		for i := range 2 {
@@ -173,7 +173,7 @@ func TestBrokerAnotherEngine(t *testing.T) {
 				}
 			}
 			again := connect(t, h, netfake.Options{}, nil)
-			st, err := again.s.SubscribeFrom(t.Context(), "x", From{After: last})
+			st, err := again.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: last})
 			if err != nil || st.Complete != (round == 0) {
 				t.Errorf("round %d: %+v, %v", round, st, err)
 			}
@@ -197,8 +197,8 @@ func (b *scriptBroker) note(what string, topics []string) {
 	b.log = append(b.log, what+" "+strings.Join(topics, " "))
 }
 
-func (b *scriptBroker) Publish(ctx context.Context, topic string, payload []byte, number bool) error {
-	b.note(fmt.Sprintf("publish %t %q", number, payload), []string{topic})
+func (b *scriptBroker) Publish(ctx context.Context, p Publication) error {
+	b.note(fmt.Sprintf("publish %t %q", p.History.Messages > 0, p.Payload), []string{p.Topic})
 	return ctx.Err()
 }
 
@@ -340,15 +340,15 @@ func TestBrokerPositions(t *testing.T) {
 			want  bool
 		}{{1, false}, {2, true}, {3, false}} {
 			c := connect(t, all[1], netfake.Options{}, nil)
-			st, err := c.s.SubscribeFrom(t.Context(), "x", From{After: Position{last.Epoch, tt.after}})
-			if want := (Start{Position: last, Complete: tt.want}); err != nil || st != want {
+			st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{last.Epoch, tt.after}})
+			if want := (SubscribeResult{Position: last, Complete: tt.want}); err != nil || st != want {
 				t.Errorf("after %d: %+v, %v; want %+v", tt.after, st, err, want)
 			}
 		}
 		publish(t, all[0], "x", "3")
 		c := connect(t, all[1], netfake.Options{}, nil)
 		synctest.Wait()
-		st, err := c.s.SubscribeFrom(t.Context(), "x", From{After: last})
+		st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: last})
 		if err != nil || !st.Complete || st.Messages != 1 {
 			t.Errorf("%+v, %v", st, err)
 		}
@@ -406,11 +406,11 @@ func TestBrokerPositionsMeetMessages(t *testing.T) {
 				h := New(&Options{History: History{Messages: 10}, Encode: withPositions, Broker: b})
 				defer h.Close()
 				c := connect(t, h, netfake.Options{}, nil)
-				var st Start
+				var st SubscribeResult
 				done := make(chan error)
 				go func() {
 					var err error
-					st, err = c.s.SubscribeFrom(t.Context(), "x", From{After: Position{7, tt.resume}})
+					st, err = c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, tt.resume}})
 					done <- err
 				}()
 				synctest.Wait()
@@ -452,9 +452,9 @@ func TestBrokerGap(t *testing.T) {
 			got, _ := split(t, c.ReadFrame())
 			return got
 		}
-		start := func(after Position) Start {
+		start := func(after Position) SubscribeResult {
 			c := connect(t, h, netfake.Options{}, nil)
-			st, err := c.s.SubscribeFrom(t.Context(), "x", From{After: after})
+			st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: after})
 			if err != nil {
 				t.Fatal(err)
 			}

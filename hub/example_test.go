@@ -88,9 +88,9 @@ func ExampleSubscriber_SubscribeFrom() {
 			c.Close(websocket.StatusPolicyViolation, "bad position")
 			return
 		}
-		_, err = s.SubscribeFrom(r.Context(), "scores", hub.From{
+		_, err = s.SubscribeFrom(r.Context(), "scores", hub.SubscribeOptions{
 			After: last,
-			Greet: func(st hub.Start) (websocket.MessageType, []byte) {
+			Greet: func(st hub.SubscribeResult) (websocket.MessageType, []byte) {
 				if st.Complete {
 					return websocket.MessageText, []byte("go on")
 				}
@@ -130,46 +130,6 @@ func ExampleSubscriber_SubscribeFrom() {
 	// go on
 	// 1:1
 	// 2:1
-}
-
-// Two hubs, as two processes have them, on one engine: here one in memory, for the sake of the example.
-func ExampleMemoryEngine() {
-	engine := hub.NewMemoryEngine()
-	events := make(chan hub.BrokerEventKind)
-	first := hub.New(&hub.Options{Broker: engine.Connect(), OnBroker: func(ev hub.BrokerEvent) { events <- ev.Kind }})
-	defer first.Close()
-	second := hub.New(&hub.Options{Broker: engine.Connect()})
-	defer second.Close()
-
-	url, stop := serve(func(c *websocket.Conn, r *http.Request) {
-		s := first.Join(c)
-		defer s.Leave()
-		if err := s.Subscribe(r.Context(), "news"); err != nil {
-			return
-		}
-		s.Send(websocket.MessageText, []byte("welcome"))
-		<-c.CloseRead(r.Context()).Done()
-	})
-	defer stop()
-	c := dial(url)
-	defer c.CloseNow()
-	fmt.Println(read(c))
-
-	second.Publish(context.Background(), "news", websocket.MessageText, []byte("from the other hub"))
-	fmt.Println(read(c))
-
-	engine.Stop()
-	fmt.Println(<-events)
-	err := second.Publish(context.Background(), "news", websocket.MessageText, []byte("lost"))
-	fmt.Println(err)
-	engine.Start()
-	fmt.Println(<-events)
-	// Output:
-	// welcome
-	// from the other hub
-	// BrokerLost
-	// hub: publish: hub: the memory engine is stopped
-	// BrokerRecovered
 }
 
 // A user signs in a second time: the first connection is told so, and closed behind that.
@@ -256,7 +216,7 @@ func ExampleSubscriber_Unsubscribe() {
 			} else if s.Subscribe(r.Context(), topic) != nil {
 				return
 			}
-			s.Send(websocket.MessageText, fmt.Appendf(nil, "weather %d, sport %d", h.Subscribers("weather"), h.Subscribers("sport")))
+			s.Send(websocket.MessageText, fmt.Appendf(nil, "weather %d, sport %d", h.Subscriptions("weather"), h.Subscriptions("sport")))
 		}
 	})
 	defer stop()

@@ -21,7 +21,7 @@ func withPositions(dst []byte, m Message) []byte {
 }
 
 // greet is a Greet that says all.
-func greet(st Start) (websocket.MessageType, []byte) {
+func greet(st SubscribeResult) (websocket.MessageType, []byte) {
 	return websocket.MessageText, fmt.Appendf(nil, "start %s %t %d", st.Position, st.Complete, st.Messages)
 }
 
@@ -77,7 +77,7 @@ func TestHistory(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := New(&Options{History: tt.limits})
 				first := connect(t, h, netfake.Options{}, nil)
-				start, err := first.s.SubscribeFrom(t.Context(), "x", From{})
+				start, err := first.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{})
 				at := start.Position
 				if err != nil || start.Complete || at.IsZero() != (tt.limits.Messages == 0) || at.Offset != 0 {
 					t.Fatalf("%+v, %v", start, err)
@@ -98,7 +98,7 @@ func TestHistory(t *testing.T) {
 				c := connect(t, h, netfake.Options{}, nil)
 				after := start.Position
 				after.Offset = tt.after
-				st, err := c.s.SubscribeFrom(t.Context(), "x", From{After: after, Recent: tt.recent})
+				st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: after, Recent: tt.recent})
 				if err != nil || st.Complete == tt.misses || st.Messages != tt.want {
 					t.Fatalf("%+v, %v", st, err)
 				}
@@ -129,7 +129,7 @@ func TestSubscribeFrom(t *testing.T) {
 		c.want(" no position")
 		// The history begins with the first message, whoever is there.
 		publish(t, h, "kept", "1", "2", "3", "4")
-		st, err := c.s.SubscribeFrom(t.Context(), "kept", From{Recent: 2, Greet: greet})
+		st, err := c.s.SubscribeFrom(t.Context(), "kept", SubscribeOptions{Recent: 2, Greet: greet})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestSubscribeFrom(t *testing.T) {
 				t.Errorf("%v %q, want %v", at, text, want)
 			}
 		}
-		if _, err := c.s.SubscribeFrom(t.Context(), "kept", From{}); !errors.Is(err, ErrSubscribed) {
+		if _, err := c.s.SubscribeFrom(t.Context(), "kept", SubscribeOptions{}); !errors.Is(err, ErrSubscribed) {
 			t.Errorf("again: %v", err)
 		}
 		if got := c.s.Topics(); len(got) != 2 {
@@ -148,18 +148,18 @@ func TestSubscribeFrom(t *testing.T) {
 		}
 		c.s.Unsubscribe("kept")
 		other := Position{st.Position.Epoch + 1, 4}
-		if _, err := c.s.SubscribeFrom(t.Context(), "kept", From{After: other, Greet: greet}); err != nil {
+		if _, err := c.s.SubscribeFrom(t.Context(), "kept", SubscribeOptions{After: other, Greet: greet}); err != nil {
 			t.Fatal(err)
 		}
 		c.want(fmt.Sprintf("start %s false 0", st.Position)) // another epoch
-		if _, err := c.s.SubscribeFrom(t.Context(), "more", From{Greet: func(Start) (websocket.MessageType, []byte) {
+		if _, err := c.s.SubscribeFrom(t.Context(), "more", SubscribeOptions{Greet: func(SubscribeResult) (websocket.MessageType, []byte) {
 			return 9, []byte{}
-		}}); err == nil || h.Subscribers("more") != 0 {
+		}}); err == nil || h.Subscriptions("more") != 0 {
 			t.Errorf("a greeting of no type: %v", err)
 		}
 		c.s.Leave()
-		_, err = c.s.SubscribeFrom(t.Context(), "more", From{})
-		if !errors.Is(err, ErrLeft) || h.Subscribers("more") != 0 {
+		_, err = c.s.SubscribeFrom(t.Context(), "more", SubscribeOptions{})
+		if !errors.Is(err, ErrLeft) || h.Subscriptions("more") != 0 {
 			t.Errorf("after Leave: %v", err)
 		}
 	})
@@ -191,7 +191,7 @@ func TestPanics(t *testing.T) {
 		try(func() { c.s.Subscribe(t.Context(), "x") })
 		broken = false
 		try(func() {
-			c.s.SubscribeFrom(t.Context(), "x", From{Greet: func(Start) (websocket.MessageType, []byte) { panic("broken") }})
+			c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{Greet: func(SubscribeResult) (websocket.MessageType, []byte) { panic("broken") }})
 		})
 		if err := c.s.Subscribe(t.Context(), "x"); err != nil {
 			t.Fatal(err)
@@ -216,7 +216,7 @@ func TestResume(t *testing.T) {
 		const publishers, each, returns = 4, 300, 40
 		h := New(&Options{History: History{Messages: publishers * each}, Encode: withPositions, QueueMessages: -1})
 		c := connect(t, h, netfake.Options{}, nil)
-		st, err := c.s.SubscribeFrom(t.Context(), "x", From{})
+		st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +236,7 @@ func TestResume(t *testing.T) {
 			if n%(publishers*each/returns) == 0 {
 				c.Close()
 				c = connect(t, h, netfake.Options{}, nil)
-				st, err := c.s.SubscribeFrom(t.Context(), "x", From{After: last})
+				st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: last})
 				if err != nil || !st.Complete {
 					t.Fatalf("%+v, %v", st, err)
 				}
@@ -268,7 +268,7 @@ func TestReplayPastTheBounds(t *testing.T) {
 		c := connect(t, h, netfake.Options{A: netfake.End{Buffer: 1 << 10}}, nil)
 		c.s.Send(websocket.MessageText, make([]byte, 4<<10))
 		synctest.Wait()
-		if _, err := c.s.SubscribeFrom(t.Context(), "x", From{Recent: 50}); err != nil {
+		if _, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{Recent: 50}); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 10 {
@@ -299,7 +299,7 @@ func TestReplayFlood(t *testing.T) {
 		c.s.Send(websocket.MessageText, make([]byte, 4<<10))
 		synctest.Wait()
 		for i := range 100 {
-			_, err := c.s.SubscribeFrom(t.Context(), "x", From{Recent: 1000})
+			_, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{Recent: 1000})
 			if err != nil {
 				if !errors.Is(err, ErrFull) || i < maxExtra/1000 {
 					t.Errorf("try %d: %v", i, err)

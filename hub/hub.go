@@ -37,7 +37,7 @@ type Hub struct {
 
 	epochs atomic.Uint64 // the latest epoch given to a topic; begins anywhere
 	closed atomic.Bool
-	engine *engine // immutable; nil without a broker
+	link   *link // immutable; nil without a broker
 
 	subscribers  atomic.Int64
 	published    atomic.Uint64
@@ -69,7 +69,7 @@ func New(opts *Options) *Hub {
 	}
 	h.epochs.Store(randomEpoch())
 	if h.opts.Broker != nil {
-		h.engine = startEngine(h, h.opts.Broker)
+		h.link = startLink(h, h.opts.Broker)
 	}
 	return h
 }
@@ -99,8 +99,8 @@ func (h *Hub) Publish(ctx context.Context, topic string, typ websocket.MessageTy
 	if h.closed.Load() {
 		return ErrClosed
 	}
-	if h.engine != nil {
-		return h.engine.publish(ctx, topic, typ, data)
+	if h.link != nil {
+		return h.link.publish(ctx, topic, typ, data)
 	}
 	h.deliver(topic, typ, data, Position{})
 	return nil
@@ -111,7 +111,7 @@ func (h *Hub) Publish(ctx context.Context, topic string, typ websocket.MessageTy
 func (h *Hub) deliver(name string, typ websocket.MessageType, data []byte, at Position) {
 	t := h.find(name)
 	if t == nil {
-		if h.engine != nil || h.historyOf(name).Messages <= 0 {
+		if h.link != nil || h.historyOf(name).Messages <= 0 {
 			return // nobody is interested
 		}
 		t = h.findOrMake(name)
@@ -120,8 +120,8 @@ func (h *Hub) deliver(name string, typ websocket.MessageType, data []byte, at Po
 	t.publish(typ, data, at, time.Now())
 }
 
-// Subscribers returns how many subscribers topic has in this process.
-func (h *Hub) Subscribers(topic string) int {
+// Subscriptions returns how many subscribers of this process have topic.
+func (h *Hub) Subscriptions(topic string) int {
 	t := h.find(topic)
 	if t == nil {
 		return 0
@@ -167,8 +167,8 @@ func (h *Hub) Close() error {
 	if h.closed.Swap(true) {
 		return ErrClosed
 	}
-	if h.engine != nil {
-		h.engine.stop()
+	if h.link != nil {
+		h.link.stop()
 	}
 	for _, t := range h.all() {
 		t.close()
@@ -257,7 +257,7 @@ func (h *Hub) pin(topics []string) (attempts []*attempt) {
 	for _, name := range topics {
 		t := h.findOrMake(name)
 		t.pins++
-		if a := h.engine.interested(t); a != nil {
+		if a := h.link.interested(t); a != nil {
 			attempts = append(attempts, a)
 		}
 		t.unlock()

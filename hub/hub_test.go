@@ -23,7 +23,7 @@ func TestPublish(t *testing.T) {
 		h := New(nil)
 		a := join(t, h, "x", "y", "x") // twice is once
 		b := join(t, h, "y")
-		if got := h.Subscribers("x"); got != 1 {
+		if got := h.Subscriptions("x"); got != 1 {
 			t.Errorf("%d subscribers of x, want 1", got)
 		}
 		publish(t, h, "x", "one")
@@ -310,7 +310,7 @@ func TestBrokenConnection(t *testing.T) {
 		if err := s.Err(); err == nil || errors.Is(err, ErrLeft) || errors.Is(err, ErrClosed) {
 			t.Errorf("Err: %v", err)
 		}
-		if h.Subscribers("x") != 0 || h.Stats().Subscribers != 0 || h.Stats().Topics != 0 {
+		if h.Subscriptions("x") != 0 || h.Stats().Subscribers != 0 || h.Stats().Topics != 0 {
 			t.Errorf("%+v", h.Stats())
 		}
 		s.Close(1000, "")
@@ -353,7 +353,7 @@ func TestComeAndGo(t *testing.T) {
 						} else {
 							c.s.Unsubscribe(topic)
 						}
-						h.Subscribers(topic)
+						h.Subscriptions(topic)
 						if n == 250 && i%2 == 0 {
 							c.s.Leave()
 						}

@@ -33,10 +33,10 @@ func TestBrokerLeaveMeetsSubscribe(t *testing.T) {
 					}
 				})
 				both.Wait()
-				h.engine.mu.Lock()
-				in := h.engine.interests[name]
+				h.link.mu.Lock()
+				in := h.link.interests[name]
 				ok := in != nil && in.want
-				h.engine.mu.Unlock()
+				h.link.mu.Unlock()
 				if !ok {
 					t.Errorf("round %d: the topic has a subscriber, and the engine does not know", round)
 					return

@@ -44,9 +44,9 @@ type closing struct {
 // closeWait is how long what waits may take before a connection is closed.
 const closeWait = 5 * time.Second
 
-// From says where a subscription begins, and what the subscriber gets before the messages that are published from
+// SubscribeOptions say where a subscription begins, and what the subscriber gets before the messages that are published from
 // then on.
-type From struct {
+type SubscribeOptions struct {
 	// After is the position up to which the client has the messages of the topic: it gets all behind it, if they are
 	// still there. Zero: the client has none.
 	After Position
@@ -54,15 +54,15 @@ type From struct {
 	Recent int
 	// Greet returns a message for the client that it gets before any of the topic; none if the data is nil. It must
 	// not call the hub. With DropOldest it may be dropped, as all that waits. Default: no such message.
-	Greet func(Start) (websocket.MessageType, []byte)
+	Greet func(SubscribeResult) (websocket.MessageType, []byte)
 }
 
-// A Start says how a subscription has begun.
-type Start struct {
+// A SubscribeResult says how a subscription has begun.
+type SubscribeResult struct {
 	// Position is that of the topic: the subscriber gets what is published behind it. It is zero if the topic has no
 	// history, or, with a Broker, if this process does not know it yet.
 	Position Position
-	// Complete says that the client has missed nothing: what was published since From.After is in its queue. If it is
+	// Complete says that the client has missed nothing: what was published since SubscribeOptions.After is in its queue. If it is
 	// not set the client must get the state of things in another way, after the subscription has begun.
 	Complete bool
 	// Messages is how many messages of the history were put into the queue.
@@ -88,16 +88,16 @@ func (s *Subscriber) Subscribe(ctx context.Context, topics ...string) error {
 // subscriber has the topic already. What is replayed does not count for the bounds of the queue.
 //
 // ctx and other errors are as for Subscribe.
-func (s *Subscriber) SubscribeFrom(ctx context.Context, topic string, from From) (Start, error) {
+func (s *Subscriber) SubscribeFrom(ctx context.Context, topic string, from SubscribeOptions) (SubscribeResult, error) {
 	return s.subscribe(ctx, &from, []string{topic})
 }
 
-func (s *Subscriber) subscribe(ctx context.Context, from *From, topics []string) (st Start, err error) {
+func (s *Subscriber) subscribe(ctx context.Context, from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
 	h := s.hub
-	if err = s.Err(); err == nil && h.engine != nil {
+	if err = s.Err(); err == nil && h.link != nil {
 		attempts := h.pin(topics)
 		defer h.unpin(topics)
-		err = h.engine.settle(ctx, attempts)
+		err = h.link.settle(ctx, attempts)
 	}
 	for i := 0; i < len(topics) && err == nil; i++ {
 		st, err = h.add(s, topics[i], from)
@@ -106,13 +106,13 @@ func (s *Subscriber) subscribe(ctx context.Context, from *From, topics []string)
 		}
 	}
 	if err != nil {
-		return Start{}, fmt.Errorf("hub: subscribe: %w", err)
+		return SubscribeResult{}, fmt.Errorf("hub: subscribe: %w", err)
 	}
 	return st, nil
 }
 
 // add adds a subscriber to a topic.
-func (h *Hub) add(s *Subscriber, topic string, from *From) (Start, error) {
+func (h *Hub) add(s *Subscriber, topic string, from *SubscribeOptions) (SubscribeResult, error) {
 	t := h.findOrMake(topic)
 	defer t.unlock() // deferred, for Greet is the application's and may panic
 	return t.add(s, from)
@@ -222,7 +222,7 @@ func (s *Subscriber) leaveTopics() {
 }
 
 // admit is the subscriber's part of [topic.add]: the topic is locked.
-func (s *Subscriber) admit(t *topic, from *From, st Start, missed []*message) error {
+func (s *Subscriber) admit(t *topic, from *SubscribeOptions, st SubscribeResult, missed []*message) error {
 	var greeting *message
 	if from != nil && from.Greet != nil {
 		if typ, data := from.Greet(st); data != nil {

@@ -53,7 +53,7 @@ func (t *topic) lock() bool {
 func (t *topic) unlock() {
 	if !t.gone && len(t.subs) == 0 && t.pins == 0 && !t.lingers() {
 		t.gone = true
-		t.hub.engine.uninterested(t) // before another of its name can come, which is of interest again
+		t.hub.link.uninterested(t) // before another of its name can come, which is of interest again
 		t.hub.remove(t)
 	}
 	t.mu.Unlock()
@@ -156,14 +156,14 @@ func (t *topic) gap() {
 }
 
 // add makes s a subscriber. What from asks for is put into its queue first.
-func (t *topic) add(s *Subscriber, from *From) (Start, error) {
+func (t *topic) add(s *Subscriber, from *SubscribeOptions) (SubscribeResult, error) {
 	if t.hub.closed.Load() {
-		return Start{}, ErrClosed
+		return SubscribeResult{}, ErrClosed
 	}
-	var st Start
+	var st SubscribeResult
 	var missed []*message
 	if t.hist != nil {
-		if t.last.Epoch == 0 && t.hub.engine == nil {
+		if t.last.Epoch == 0 && t.hub.link == nil {
 			t.last.Epoch = t.hub.newEpoch()
 		}
 		st.Position = t.last
@@ -179,7 +179,7 @@ func (t *topic) add(s *Subscriber, from *From) (Start, error) {
 		st.Messages = len(missed)
 	}
 	if err := s.admit(t, from, st, missed); err != nil {
-		return Start{}, err
+		return SubscribeResult{}, err
 	}
 	t.subs = append(t.subs, s)
 	return st, nil

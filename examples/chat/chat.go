@@ -167,10 +167,10 @@ func (c *chat) enter(ctx context.Context, m *member, name, room, after string) e
 	}
 	c.rooms[room][m] = true
 	hello := event{Type: "hello", Name: m.name, Room: room, People: c.names(room)}
-	if _, err := m.s.SubscribeFrom(ctx, talk+room, hub.From{
+	if _, err := m.s.SubscribeFrom(ctx, talk+room, hub.SubscribeOptions{
 		After:  from,
 		Recent: recent,
-		Greet: func(st hub.Start) (websocket.MessageType, []byte) {
+		Greet: func(st hub.SubscribeResult) (websocket.MessageType, []byte) {
 			hello.Resumed, hello.Missed = st.Complete && !from.IsZero(), st.Messages
 			return websocket.MessageText, marshal(hello)
 		},

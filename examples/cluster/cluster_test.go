@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/seed70bc5565/websocket"
-	"github.com/seed70bc5565/websocket/hub"
+	"github.com/seed70bc5565/websocket/hub/memorybroker"
 	"github.com/seed70bc5565/websocket/wsjson"
 )
 
@@ -66,14 +66,14 @@ func (v *visitor) want(want event) (position string) {
 }
 
 // serveNodes serves two nodes for the time of the test.
-func serveNodes(t *testing.T) (engine *hub.MemoryEngine, a, b string) {
+func serveNodes(t *testing.T) (engine *memorybroker.Engine, a, b string) {
 	engine, a, b, _ = serveNodesUntil(t)
 	return engine, a, b
 }
 
 // serveNodesUntil is serveNodes, with a function that ends the work of the second node.
-func serveNodesUntil(t *testing.T) (engine *hub.MemoryEngine, a, b string, endB func()) {
-	engine = hub.NewMemoryEngine()
+func serveNodesUntil(t *testing.T) (engine *memorybroker.Engine, a, b string, endB func()) {
+	engine = memorybroker.New()
 	serve := func(name string) (string, func()) {
 		n := newNode(name, "memory", engine.Connect())
 		n.every = 10 * time.Millisecond

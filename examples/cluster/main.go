@@ -28,6 +28,7 @@ import (
 	"github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/examples/internal/site"
 	"github.com/seed70bc5565/websocket/hub"
+	"github.com/seed70bc5565/websocket/hub/memorybroker"
 	"github.com/seed70bc5565/websocket/hub/natsbroker"
 	"github.com/seed70bc5565/websocket/hub/redisbroker"
 )
@@ -110,7 +111,7 @@ func inMemory(addr string) (*site.Program, error) {
 	if err != nil {
 		return nil, errors.Join(err, errors.New("-second chooses the address of the second node"))
 	}
-	engine := hub.NewMemoryEngine()
+	engine := memorybroker.New()
 	first := program(newNode("A", "memory", engine.Connect()), nil)
 	second := program(newNode("B", "memory", engine.Connect()), nil)
 	first.Notes = func(string) string { return fmt.Sprintf("The second node: open %s too.\n", url) }

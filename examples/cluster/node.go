@@ -195,10 +195,10 @@ func (n *node) join(ctx context.Context, s *hub.Subscriber, name string, after h
 	n.here[s] = name
 	hello.Lost = n.lost // if that changes before s gets its greeting, it is told of the change first, and again below
 	n.mu.Unlock()
-	if _, err := s.SubscribeFrom(ctx, talk, hub.From{
+	if _, err := s.SubscribeFrom(ctx, talk, hub.SubscribeOptions{
 		After:  after,
 		Recent: recent,
-		Greet: func(st hub.Start) (websocket.MessageType, []byte) {
+		Greet: func(st hub.SubscribeResult) (websocket.MessageType, []byte) {
 			hello.Resumed, hello.Missed = st.Complete && !after.IsZero(), st.Messages
 			return websocket.MessageText, marshal(hello)
 		},

@@ -107,10 +107,10 @@ func (d *dashboard) serve(c *websocket.Conn, r *http.Request) {
 	}
 	s := d.hub.Join(c)
 	defer s.Leave()
-	if _, err := s.SubscribeFrom(r.Context(), topic, hub.From{
+	if _, err := s.SubscribeFrom(r.Context(), topic, hub.SubscribeOptions{
 		After:  after,
 		Recent: shown,
-		Greet: func(st hub.Start) (websocket.MessageType, []byte) {
+		Greet: func(st hub.SubscribeResult) (websocket.MessageType, []byte) {
 			return websocket.MessageText, marshal(hello{"hello", d.meter.what, runtime.NumCPU(), d.every.Milliseconds(), shown,
 				st.Complete && !after.IsZero()})
 		},

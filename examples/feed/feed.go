@@ -92,10 +92,10 @@ func (f *feed) serve(c *websocket.Conn, r *http.Request) {
 func (f *feed) subscribe(ctx context.Context, s *hub.Subscriber, after hub.Position) error {
 	f.mu.Lock() // nothing happens between the state and the subscription
 	defer f.mu.Unlock()
-	_, err := s.SubscribeFrom(ctx, topic, hub.From{
+	_, err := s.SubscribeFrom(ctx, topic, hub.SubscribeOptions{
 		After:  after,
 		Recent: firstTimes,
-		Greet: func(st hub.Start) (websocket.MessageType, []byte) {
+		Greet: func(st hub.SubscribeResult) (websocket.MessageType, []byte) {
 			hello := start{Type: "start", Resumed: st.Complete && !after.IsZero(), Replayed: st.Messages}
 			if !hello.Resumed {
 				hello.State = f.league.state()

@@ -140,7 +140,7 @@ func (n *notifier) send(user, from, text string) (pages int, err error) {
 	note := notification{n.lastID, from, text, time.Now().UnixMilli()}
 	n.unread[user] = append(slices.Clone(unread), note)
 	n.tell(user, event{Type: "notification", Notification: &note})
-	return n.hub.Subscribers(user), nil
+	return n.hub.Subscriptions(user), nil
 }
 
 // dismiss forgets a notification, on all pages of the user.

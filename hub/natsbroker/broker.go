@@ -104,12 +104,12 @@ func (b *Broker) Close() error {
 	return nil
 }
 
-// Publish implements [hub.Broker]. It returns when the message is on its way. number has no meaning here.
-func (b *Broker) Publish(ctx context.Context, topic string, payload []byte, number bool) error {
+// Publish implements [hub.Broker]. It returns when the message is on its way.
+func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("natsbroker: %w", err)
 	}
-	if err := b.conn.Publish(b.subject(topic), payload); err != nil {
+	if err := b.conn.Publish(b.subject(p.Topic), p.Payload); err != nil {
 		return fmt.Errorf("natsbroker: %w", err)
 	}
 	return nil

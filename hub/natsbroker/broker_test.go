@@ -85,7 +85,7 @@ func TestSlow(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range backlog + 100 {
-		if err := b.Publish(t.Context(), "x", []byte("payload"), true); err != nil {
+		if err := b.Publish(t.Context(), hub.Publication{Topic: "x", Payload: []byte("payload"), History: hub.History{Messages: 10}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -137,7 +137,7 @@ func TestUnconfirmed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, topic := range []string{"x", "y"} {
-		if err := b.Publish(t.Context(), topic, []byte("payload"), false); err != nil {
+		if err := b.Publish(t.Context(), hub.Publication{Topic: topic, Payload: []byte("payload")}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -162,7 +162,7 @@ func TestClosed(t *testing.T) {
 	if err := b.Subscribe(t.Context(), []string{"x"}); err == nil {
 		t.Error("Subscribe after Close")
 	}
-	if err := b.Publish(t.Context(), "x", nil, true); err == nil {
+	if err := b.Publish(t.Context(), hub.Publication{Topic: "x", History: hub.History{Messages: 10}}); err == nil {
 		t.Error("Publish after Close")
 	}
 	if _, err := b.Receive(t.Context()); !errors.Is(err, ErrClosed) {

@@ -72,7 +72,7 @@ func TestSilence(t *testing.T) {
 	if ev := next(t, b); ev.Kind != hub.BrokerRecovered {
 		t.Errorf("%+v", ev)
 	}
-	if err := b.Publish(t.Context(), "x", []byte("payload"), false); err != nil {
+	if err := b.Publish(t.Context(), hub.Publication{Topic: "x", Payload: []byte("payload")}); err != nil {
 		t.Fatal(err)
 	}
 	if ev := next(t, b); ev.Topic != "x" || string(ev.Payload) != "payload" || !ev.Position.IsZero() {
@@ -114,7 +114,7 @@ func TestLateAnswer(t *testing.T) {
 		}
 		b.Unsubscribe(t.Context(), []string{"y"})
 		want := fmt.Sprint(round)
-		if err := b.Publish(t.Context(), "x", []byte(want), false); err != nil {
+		if err := b.Publish(t.Context(), hub.Publication{Topic: "x", Payload: []byte(want)}); err != nil {
 			t.Fatal(err)
 		}
 		if ev := next(t, b); string(ev.Payload) != want {
@@ -129,8 +129,8 @@ func TestPublishContext(t *testing.T) {
 	e := brokertest.Start(t, kind)
 	b := New(&redis.Options{Addr: e.Addr, ReadTimeout: time.Minute}, nil)
 	defer b.Close()
-	for _, number := range []bool{true, false} {
-		if err := b.Publish(t.Context(), "x", nil, number); err != nil { // it is connected
+	for _, number := range []int{0, 10} {
+		if err := b.Publish(t.Context(), hub.Publication{Topic: "x", History: hub.History{Messages: number}}); err != nil { // it is connected
 			t.Fatal(err)
 		}
 	}
@@ -138,11 +138,11 @@ func TestPublishContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	failed := make(chan error, 2)
-	for _, number := range []bool{true, false} {
+	for _, number := range []int{0, 10} {
 		go func() {
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
-			failed <- b.Publish(ctx, "x", nil, number)
+			failed <- b.Publish(ctx, hub.Publication{Topic: "x", History: hub.History{Messages: number}})
 		}()
 	}
 	for range 2 {
@@ -173,7 +173,7 @@ func TestServerSide(t *testing.T) {
 		t.Errorf("subscribed connections: %s, %v", clients, err)
 	}
 	for i := range uint64(3) {
-		if err := b.Publish(t.Context(), "a", []byte("x"), true); err != nil {
+		if err := b.Publish(t.Context(), hub.Publication{Topic: "a", Payload: []byte("x"), History: hub.History{Messages: 10}}); err != nil {
 			t.Fatal(err)
 		}
 		ev := next(t, b)
@@ -209,7 +209,7 @@ func TestServerSide(t *testing.T) {
 	if err := b.Subscribe(t.Context(), []string{"x"}); err == nil {
 		t.Error("Subscribe after Close")
 	}
-	if err := b.Publish(t.Context(), "x", nil, true); err == nil {
+	if err := b.Publish(t.Context(), hub.Publication{Topic: "x", History: hub.History{Messages: 10}}); err == nil {
 		t.Error("Publish after Close")
 	}
 	if _, err := b.Receive(t.Context()); err == nil {

@@ -29,13 +29,13 @@ return o
 // Publish implements [hub.Broker]. It returns when the server has the message. If ctx ends before, or the connection
 // breaks, the server may have it all the same. A server that does not answer is waited for until ctx's deadline, or
 // the ReadTimeout of the client if that is earlier; a ctx that is cancelled does not cut that short.
-func (b *Broker) Publish(ctx context.Context, topic string, payload []byte, number bool) error {
+func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
 	var err error
-	if number {
-		err = numbered.Run(ctx, b.client, []string{b.opts.Prefix + "position:" + topic},
-			b.channel(topic), payload, newEpoch(), b.opts.PositionAge.Milliseconds()).Err()
+	if p.History.Messages > 0 {
+		err = numbered.Run(ctx, b.client, []string{b.opts.Prefix + "position:" + p.Topic},
+			b.channel(p.Topic), p.Payload, newEpoch(), b.opts.PositionAge.Milliseconds()).Err()
 	} else {
-		err = b.client.Publish(ctx, b.channel(topic), append([]byte{' '}, payload...)).Err()
+		err = b.client.Publish(ctx, b.channel(p.Topic), append([]byte{' '}, p.Payload...)).Err()
 	}
 	if err != nil {
 		return fmt.Errorf("redisbroker: %w", err)

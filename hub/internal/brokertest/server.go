@@ -50,8 +50,8 @@ func newServer(kind Kind, addr string, event func(string)) *server {
 		topic, last := r.FormValue("topic"), r.FormValue("last")
 		after, err := hub.ParsePosition(last)
 		if err == nil {
-			var st hub.Start
-			st, err = s.SubscribeFrom(r.Context(), topic, hub.From{After: after})
+			var st hub.SubscribeResult
+			st, err = s.SubscribeFrom(r.Context(), topic, hub.SubscribeOptions{After: after})
 			if err == nil {
 				// Behind what was replayed, for Greet would come before the subscription holds.
 				s.Send(websocket.MessageText, fmt.Appendf(nil, "%t %d", st.Complete, st.Messages))

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// A MemoryEngine connects hubs within one process: for tests of what an application does with more than one hub. It
+// A MemoryEngine connects hubs within one process: for the tests of this package. It
 // gives positions, and can be stopped and started to see what the loss of an engine does.
 type MemoryEngine struct {
 	mu        sync.Mutex
@@ -77,7 +77,7 @@ func (b *memoryBroker) bring(ev BrokerEvent) {
 	}
 }
 
-func (b *memoryBroker) Publish(ctx context.Context, topic string, payload []byte, number bool) error {
+func (b *memoryBroker) Publish(ctx context.Context, p Publication) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -88,13 +88,13 @@ func (b *memoryBroker) Publish(ctx context.Context, topic string, payload []byte
 		return errStopped
 	}
 	var at Position
-	if number {
-		at = Position{Epoch: m.epoch, Offset: m.positions[topic].Offset + 1}
-		m.positions[topic] = at
+	if p.History.Messages > 0 {
+		at = Position{Epoch: m.epoch, Offset: m.positions[p.Topic].Offset + 1}
+		m.positions[p.Topic] = at
 	}
 	for _, other := range m.brokers {
-		if other.topics[topic] {
-			other.bring(BrokerEvent{Topic: topic, Position: at, Payload: slices.Clone(payload)})
+		if other.topics[p.Topic] {
+			other.bring(BrokerEvent{Topic: p.Topic, Position: at, Payload: slices.Clone(p.Payload)})
 		}
 	}
 	return nil

@@ -1,0 +1,161 @@
+// Package memorybroker connects the hubs of one process through an engine in memory: for demonstrations that need no
+// server, and for tests of what a program does with more than one hub.
+package memorybroker
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"github.com/seed70bc5565/websocket/hub"
+)
+
+// An Engine gives positions, and can be stopped and started to see what the loss of an engine does. All methods may be
+// called by any number of goroutines at the same time.
+type Engine struct {
+	mu        sync.Mutex
+	stopped   bool
+	brokers   []*broker
+	positions map[string]hub.Position
+	epoch     uint64
+}
+
+// New returns an engine that runs.
+func New() *Engine {
+	return &Engine{positions: map[string]hub.Position{}, epoch: rand.Uint64() | 1}
+}
+
+var errStopped = errors.New("memorybroker: the engine is stopped")
+
+// Connect returns a broker for one hub.
+func (m *Engine) Connect() hub.Broker {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := &broker{engine: m, topics: map[string]bool{}, arrived: make(chan struct{}, 1)}
+	m.brokers = append(m.brokers, b)
+	return b
+}
+
+// Stop makes the engine fail: all brokers lose it, and it forgets the positions of all topics.
+func (m *Engine) Stop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		return
+	}
+	m.stopped = true
+	clear(m.positions)
+	m.epoch++
+	for _, b := range m.brokers {
+		b.bring(hub.BrokerEvent{Kind: hub.BrokerLost, Err: errStopped})
+	}
+}
+
+// Start brings the engine back.
+func (m *Engine) Start() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.stopped {
+		return
+	}
+	m.stopped = false
+	for _, b := range m.brokers {
+		b.bring(hub.BrokerEvent{Kind: hub.BrokerRecovered})
+	}
+}
+
+// A broker is one hub's connection to an Engine. The engine's lock guards it.
+type broker struct {
+	engine  *Engine
+	topics  map[string]bool
+	events  []hub.BrokerEvent
+	arrived chan struct{} // holds a token when there are events
+}
+
+func (b *broker) bring(ev hub.BrokerEvent) {
+	b.events = append(b.events, ev)
+	select {
+	case b.arrived <- struct{}{}:
+	default:
+	}
+}
+
+func (b *broker) Publish(ctx context.Context, p hub.Publication) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m := b.engine
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		return errStopped
+	}
+	var at hub.Position
+	if p.History.Messages > 0 {
+		at = hub.Position{Epoch: m.epoch, Offset: m.positions[p.Topic].Offset + 1}
+		m.positions[p.Topic] = at
+	}
+	for _, other := range m.brokers {
+		if other.topics[p.Topic] {
+			other.bring(hub.BrokerEvent{Topic: p.Topic, Position: at, Payload: slices.Clone(p.Payload)})
+		}
+	}
+	return nil
+}
+
+func (b *broker) Subscribe(ctx context.Context, topics []string) error {
+	return b.set(topics, true)
+}
+
+func (b *broker) Unsubscribe(ctx context.Context, topics []string) error {
+	return b.set(topics, false)
+}
+
+func (b *broker) set(topics []string, on bool) error {
+	b.engine.mu.Lock()
+	defer b.engine.mu.Unlock()
+	for _, topic := range topics {
+		if on {
+			b.topics[topic] = true
+		} else {
+			delete(b.topics, topic)
+		}
+	}
+	return nil
+}
+
+// Positions implements [hub.Positioner].
+func (b *broker) Positions(ctx context.Context, topics []string) ([]hub.Position, error) {
+	b.engine.mu.Lock()
+	defer b.engine.mu.Unlock()
+	positions := make([]hub.Position, len(topics))
+	for i, topic := range topics {
+		positions[i] = b.engine.positions[topic]
+	}
+	return positions, nil
+}
+
+func (b *broker) Receive(ctx context.Context) (hub.BrokerEvent, error) {
+	m := b.engine
+	for {
+		m.mu.Lock()
+		if len(b.events) > 0 {
+			ev := b.events[0]
+			b.events = b.events[1:]
+			m.mu.Unlock()
+			return ev, nil
+		}
+		m.mu.Unlock()
+		select {
+		case <-b.arrived:
+		case <-ctx.Done():
+			// The hub is closed: nothing is to gather for it.
+			m.mu.Lock()
+			m.brokers = slices.DeleteFunc(m.brokers, func(other *broker) bool { return other == b })
+			m.mu.Unlock()
+			return hub.BrokerEvent{}, ctx.Err()
+		}
+	}
+}
