@@ -44,9 +44,9 @@ func TestCheck(t *testing.T) {
 		limits Limits
 		steps  []step
 	}{
-		"none": {Limits{}, []step{{0, 1 << 40, ""}, {0, 1 << 40, ""}}},
+		"none": {Limits{}, []step{{0, 1 << 30, ""}, {0, 1 << 30, ""}}},
 		"messages": {Limits{Messages: Rate{PerSecond: 2, Burst: 3}}, []step{
-			{0, 0, ""}, {0, 1 << 40, ""}, {0, 0, ""}, {0, 0, "messages"},
+			{0, 0, ""}, {0, 1 << 30, ""}, {0, 0, ""}, {0, 0, "messages"},
 			{499 * time.Millisecond, 0, "messages"}, {time.Millisecond, 0, ""}, {0, 0, "messages"},
 			{time.Hour, 0, ""}, {0, 0, ""}, {0, 0, ""}, {0, 0, "messages"}, // no more than the burst
 		}},

@@ -97,7 +97,7 @@ func TestEndings(t *testing.T) {
 		"time is up": {func(c *websocket.Conn, r *http.Request) {
 			c.Write(r.Context(), websocket.MessageText, []byte("last words"))
 			<-c.CloseRead(r.Context()).Done()
-		}, "-r -t 50ms", exitOK, `closed: 1000 \(normal closure\)`},
+		}, "-r -t 500ms", exitOK, `closed: 1000 \(normal closure\)`},
 		"too big": {func(c *websocket.Conn, r *http.Request) {
 			c.Write(r.Context(), websocket.MessageText, []byte("last words"))
 			c.Write(r.Context(), websocket.MessageText, make([]byte, 100))
