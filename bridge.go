@@ -89,6 +89,10 @@ func (b *bridgedWriter) Flush() error {
 	return err
 }
 
+func (b *bridged) Refuse(ctx context.Context, code int, reason string) {
+	(*Conn)(b).refuse(ctx, StatusCode(code), reason)
+}
+
 // drainTime bounds Drain.
 const drainTime = 10 * time.Millisecond
 

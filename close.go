@@ -100,11 +100,12 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 	if err := c.r.turn.lock(ctx); err != nil {
 		return err
 	}
-	c.t.in.setDeadline(c.t.conn, time.Time{}) // ctx bounds this; the application's deadline may have passed already
+	c.r.apart = true // ctx bounds this; the application's deadline may have passed already
 	var err error
 	for err == nil && !c.life.isClosed.Load() {
 		err = c.discardMessage(ctx)
 	}
+	c.r.apart = false
 	c.endRead()
 	return err
 }
@@ -130,7 +131,8 @@ func (c *Conn) CloseNow() error {
 // ctx, ends with the connection. A data message ends the connection with StatusPolicyViolation, and so does the end
 // of ctx without a handshake.
 //
-// After CloseRead no other reading method may be used. Later calls return the first one's context.
+// After CloseRead the other reading methods fail at once. A read in progress goes on. The read deadline does not concern
+// the goroutine. Later calls of CloseRead return the first one's context.
 func (c *Conn) CloseRead(ctx context.Context) context.Context {
 	// Not under the lock: the context of a handled request is made when it is used first, which takes the lock too.
 	child, cancel := context.WithCancel(ctx)
@@ -142,9 +144,10 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 		return l.closeRead
 	}
 	l.closeRead = child
+	c.r.taken.Store(true)
 	go func() {
 		defer cancel()
-		_, _, err := c.Reader(child)
+		err := c.awaitMessage(child)
 		if err == nil {
 			c.Close(StatusPolicyViolation, "unexpected data message")
 		} else if errors.Is(err, net.ErrClosed) {
@@ -158,10 +161,22 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 	return child
 }
 
+// awaitMessage returns nil when a message has begun. It reads for the library.
+func (c *Conn) awaitMessage(ctx context.Context) error {
+	if err := c.lockRead(ctx); err != nil {
+		return err
+	}
+	c.r.apart = true
+	_, err := c.openMessage(ctx)
+	c.r.apart = false
+	c.endRead()
+	return err
+}
+
 // peerClosed answers the peer's close frame and ends the connection (section 5.5.1). Its caller holds the reader's
 // turn. It returns what reads return from now on.
 func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
-	c.life.move(closeFrameReceived)
+	begun := c.life.move(closeFrameReceived) == stateBoth
 	var err error = ce
 	if c.r.opcode != opContinuation {
 		err = closedInside{ce}
@@ -169,10 +184,15 @@ func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
 	cause, _ := c.life.over(fmt.Errorf("websocket: %w", err))
 	ctx, cancel := c.closeContext(ctx)
 	defer cancel()
+	ctx, cancel2 := c.boundRead(ctx)
+	defer cancel2()
 	// "It SHOULD send the Close frame with the status code it received." If a Close of this side has sent its own,
 	// this waits until that is out.
 	payload, _ := appendClosePayload(nil, ce.Code, "")
-	c.w.sendClose(ctx, payload)
+	c.sendLast(ctx, payload)
+	if begun && c.w.closeWaits() {
+		c.life.breaks(errCloseStuck)
+	}
 	if c.client {
 		// Section 7.1.1: the server ends TCP first; the client waits for it.
 		c.linger(ctx)
@@ -194,7 +214,9 @@ func (c *Conn) fail(ctx context.Context, err error) error {
 		payload, _ := appendClosePayload(nil, code, reason)
 		ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
 		defer cancel()
-		if c.w.sendClose(ctx, payload) == nil {
+		ctx, cancel2 := c.boundRead(ctx)
+		defer cancel2()
+		if c.sendLast(ctx, payload) == nil {
 			if c.t.endWrites() {
 				c.linger(ctx)
 			}
@@ -210,11 +232,41 @@ func (c *Conn) fail(ctx context.Context, err error) error {
 func (c *Conn) linger(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
 	defer cancel()
-	r := &c.r
-	c.t.in.setDeadline(c.t.conn, time.Time{})
-	c.t.in.begin(c.t.conn, ctx)
-	for r.drain(c.t.conn) == nil {
+	c.watchRead(ctx)
+	for c.r.drain(c.t.conn) == nil {
 	}
+}
+
+// boundRead returns ctx with the read deadline as another bound, unless the
+// library reads. What a read does to answer a close frame, or to fail the
+// connection, is a part of the read.
+func (c *Conn) boundRead(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline := c.t.in.applicationDeadline()
+	if c.r.apart || deadline.IsZero() {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline)
+}
+
+// sendLast is sendClose. When ctx has ended already, the close frame gets one
+// attempt that does not block.
+func (c *Conn) sendLast(ctx context.Context, payload []byte) error {
+	if ctx.Err() == nil {
+		return c.w.sendClose(ctx, payload)
+	}
+	c.w.gatherClose(payload)
+	c.w.tryFlush()
+	return ctx.Err()
+}
+
+// refuse is Close for a read that refuses the message that it has read: what
+// bounds the read bounds the wait for the peer too.
+func (c *Conn) refuse(ctx context.Context, code StatusCode, reason string) {
+	ctx, cancel := c.boundRead(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { c.CloseNow() })
+	c.Close(code, reason)
+	stop()
 }
 
 // ended is what a read returns for a transport that ended or broke.
@@ -238,6 +290,9 @@ func (c *Conn) ended(err error) error {
 //
 // One that tells of an orderly end (StatusNormalClosure, StatusGoingAway, StatusNoStatusRcvd) matches [io.EOF] with
 // [errors.Is].
+//
+// A close frame that breaks the protocol, such as one with a code that may not be on the wire, makes no CloseError: the
+// connection fails with StatusProtocolError, and the text of the error names the code that came.
 type CloseError struct {
 	Code   StatusCode // StatusNoStatusRcvd if the close frame had no code
 	Reason string     // valid UTF-8, at most 123 bytes

@@ -27,3 +27,20 @@ func TestNetConnWrongTypeContext(t *testing.T) {
 		}
 	})
 }
+
+// So it does by the read deadline.
+func TestNetConnWrongTypeDeadline(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		nc := NetConn(context.Background(), p.c, MessageBinary)
+		nc.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		p.WriteFrames(fin(wstest.Text, "text"))
+		start := time.Now()
+		if _, err := nc.Read(make([]byte, 10)); err == nil {
+			t.Error("Read of a message of the other type succeeds")
+		}
+		if took := time.Since(start); took > 200*time.Millisecond {
+			t.Errorf("Read took %v, its deadline 200ms", took)
+		}
+	})
+}

@@ -667,3 +667,260 @@ func TestCloseBothEndsStalled(t *testing.T) {
 		}
 	})
 }
+
+// What a read does because of a close frame, or of a breach of the protocol, is a part of the read: its deadline and
+// its context bound it. The peer here takes nothing, or does not end TCP.
+func TestReadBoundsHoldWhileClosing(t *testing.T) {
+	bounds := map[string]func(c *Conn) error{
+		"deadline": func(c *Conn) error {
+			c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+			_, _, err := c.Read(context.Background())
+			return err
+		},
+		"deadline, Reader": func(c *Conn) error {
+			c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+			_, _, err := c.Reader(context.Background())
+			return err
+		},
+		"context": func(c *Conn) error {
+			ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+			defer cancel()
+			_, _, err := c.Read(ctx)
+			return err
+		},
+	}
+	for name, read := range bounds {
+		for what, f := range map[string]wstest.Frame{"close frame": closing(1000, ""), "breach": {Op: 3, Fin: true}} {
+			for _, stalled := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/stalled %v", name, what, stalled), func(t *testing.T) {
+					bothRoles(t, func(t *testing.T, client bool) {
+						p := newPair(t, client, connConfig{}, netfake.Options{})
+						if stalled {
+							p = stalledPair(t, client, connConfig{})
+						}
+						p.WriteFrames(f)
+						begin := time.Now()
+						if err := read(p.c); err == nil || errors.Is(err, context.DeadlineExceeded) {
+							t.Errorf("Read = %v", err)
+						}
+						if d := time.Since(begin); d > 210*time.Millisecond {
+							t.Errorf("Read took %v, its bound is 200ms", d)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// With a read deadline that has passed, what has come is still answered.
+func TestPeerClosesAfterReadDeadline(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		p.WriteFrames(text(""), closing(4001, ""))
+		p.wantRead(t, MessageText, "")
+		p.c.SetReadDeadline(time.Now().Add(-time.Second))
+		if _, _, err := p.c.Read(context.Background()); CloseStatus(err) != 4001 {
+			t.Errorf("Read = %v", err)
+		}
+		p.WantClose(4001)
+	})
+}
+
+// The read deadline is no bound of Close, which has its own, wherever it is set.
+func TestReadDeadlineDuringClose(t *testing.T) {
+	for _, reading := range []bool{false, true} {
+		t.Run(fmt.Sprintf("reading %v", reading), func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				if reading {
+					p.c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+					read := start(p.readError)
+					defer func() { <-read }()
+				}
+				closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+				p.WantClose(1000)
+				p.c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+				time.Sleep(500 * time.Millisecond)
+				p.WriteFrames(closing(1000, ""))
+				p.theirs.CloseWrite()
+				if err := <-closed; err != nil {
+					t.Errorf("Close = %v", err)
+				}
+			})
+		})
+	}
+}
+
+// CloseRead reads for the library: no deadline of reads ends it.
+func TestCloseReadAndDeadline(t *testing.T) {
+	for name, set := range map[string]func(c *Conn) context.Context{
+		"before": func(c *Conn) context.Context {
+			c.SetReadDeadline(time.Now().Add(time.Second))
+			return c.CloseRead(context.Background())
+		},
+		"after": func(c *Conn) context.Context {
+			ctx := c.CloseRead(context.Background())
+			synctest.Wait()
+			c.SetReadDeadline(time.Now().Add(time.Second))
+			return ctx
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				ctx := set(p.c)
+				time.Sleep(2 * time.Second)
+				if ctx.Err() != nil {
+					t.Fatal("the connection has ended")
+				}
+				p.WriteFrames(ping("p"))
+				p.WantFrame(wstest.Pong, "p")
+			})
+		})
+	}
+}
+
+// A Write in progress keeps its deadline when a Close begins.
+func TestCloseKeepsWriteDeadline(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := stalledPair(t, client, connConfig{closeTimeout: time.Hour})
+		p.c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		begin := time.Now()
+		written := start(func() error { return p.c.Write(context.Background(), MessageBinary, make([]byte, 1<<20)) })
+		synctest.Wait()
+		closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+		<-written
+		if d := time.Since(begin); d > 210*time.Millisecond {
+			t.Errorf("Write took %v, its deadline was in 200ms", d)
+		}
+		p.c.CloseNow()
+		<-closed
+	})
+}
+
+// Close succeeds only if the peer got the close frame: the peer's own may come while ours is stuck.
+func TestCloseStuckBehindPeers(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := stalledPair(t, client, connConfig{})
+		closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+		synctest.Wait()
+		p.WriteFrames(closing(4001, ""))
+		if err := <-closed; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close = %v", err)
+		}
+	})
+}
+
+// To writes and pings a connection that is over is a closed one, whatever ended it. Why stands in the error too.
+func TestWriteAfterEnd(t *testing.T) {
+	ends := map[string]struct {
+		end func(p *pair)
+		why func(err error) bool
+	}{
+		"the peer closes":  {func(p *pair) { p.WriteFrames(closing(4001, "bye")) }, func(err error) bool { return CloseStatus(err) == 4001 }},
+		"an orderly close": {func(p *pair) { p.WriteFrames(closing(1000, "")) }, func(err error) bool { return errors.Is(err, io.EOF) }},
+		"a breach":         {func(p *pair) { p.WriteFrames(wstest.Frame{Op: 3, Fin: true}) }, func(err error) bool { return strings.Contains(err.Error(), "opcode") }},
+		"an abrupt end":    {func(p *pair) { p.theirs.CloseWrite() }, func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
+	}
+	calls := map[string]func(c *Conn) error{
+		"Write":       func(c *Conn) error { return c.Write(context.Background(), MessageText, []byte("hello")) },
+		"Write, long": func(c *Conn) error { return c.Write(context.Background(), MessageText, make([]byte, 1<<17)) },
+		"Writer":      func(c *Conn) error { _, err := c.Writer(context.Background(), MessageText); return err },
+		"Ping":        func(c *Conn) error { return c.Ping(context.Background()) },
+		"WritePrepared": func(c *Conn) error {
+			m, _ := NewPreparedMessage(MessageText, []byte("hello"))
+			return c.WritePrepared(context.Background(), m)
+		},
+		"Write, ended context": func(c *Conn) error {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			return c.Write(ctx, MessageText, nil)
+		},
+	}
+	for endName, end := range ends {
+		t.Run(endName, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				waiting := start(func() error { return p.c.Ping(context.Background()) })
+				p.ReadFrame()
+				end.end(p)
+				if client {
+					p.theirs.CloseWrite()
+				}
+				read := p.readError()
+				if errors.Is(read, net.ErrClosed) || !end.why(read) {
+					t.Errorf("Read = %v", read)
+				}
+				for name, call := range calls {
+					if err := call(p.c); !errors.Is(err, net.ErrClosed) || !end.why(err) {
+						t.Errorf("%s = %v", name, err)
+					}
+				}
+				if err := <-waiting; !errors.Is(err, net.ErrClosed) || !end.why(err) {
+					t.Errorf("Ping in progress = %v", err)
+				}
+			})
+		})
+	}
+}
+
+// The number of a close frame that breaks the protocol is in the error.
+func TestInvalidCloseCode(t *testing.T) {
+	tests := []struct {
+		name string
+		f    wstest.Frame
+		code StatusCode
+		sent int
+	}{
+		{"1005", closing(1005, ""), 1005, 1002},
+		{"1006", closing(1006, "gone"), 1006, 1002},
+		{"1015", closing(1015, ""), 1015, 1002},
+		{"0", wstest.Final(wstest.Close, "\x00\x00"), 0, 1002},
+		{"5000", closing(5000, ""), 5000, 1002},
+		{"long reason", wstest.Final(wstest.Close, "\x0f\xa1"+strings.Repeat("x", 124)), 4001, 1002},
+		{"very long reason", wstest.Final(wstest.Close, "\x0f\xa1"+strings.Repeat("x", 70000)), 4001, 1002},
+		{"reason not UTF-8", wstest.Final(wstest.Close, "\x0f\xa1\xff"), 4001, 1007},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				go p.TryWrite(p.Encode(test.f))
+				read := start(p.readError)
+				p.WantClose(test.sent)
+				p.theirs.Close()
+				err := <-read
+				if !strings.Contains(err.Error(), fmt.Sprintf("code %d", test.code)) {
+					t.Errorf("Read = %v, does not name code %d", err, test.code)
+				}
+				if errors.Is(err, io.EOF) || CloseStatus(err) != -1 {
+					t.Errorf("Read = %v", err)
+				}
+			})
+		})
+	}
+}
+
+// A transport that cannot close one direction alone is not closed upon unread input: that would reset a socket, and the
+// peer would not see the close frame.
+func TestFailWithoutHalfClose(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		ours, theirs := netfake.Pipe(netfake.Options{})
+		role := wstest.Client
+		if client {
+			role = wstest.Server
+		}
+		c := newConn(connConfig{transport: struct{ net.Conn }{ours}, client: client})
+		defer c.CloseNow()
+		p := wstest.NewPeer(t, theirs, role)
+		p.WriteFrames(wstest.Frame{Op: 3, Fin: true})
+		read := start(func() error { _, _, err := c.Read(context.Background()); return err })
+		p.WantClose(1002)
+		if !running(read) {
+			t.Error("the connection is closed before the peer has ended it")
+		}
+		p.Close()
+		<-read
+	})
+}

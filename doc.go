@@ -76,7 +76,8 @@
 //
 //	errors.Is(err, io.EOF)              the peer closed the connection in an orderly way (1000, 1001, or no code)
 //	errors.As(err, &closeError)         the peer closed it, with the code and reason of this [CloseError]; see also CloseStatus
-//	errors.Is(err, net.ErrClosed)       this side closed it, with Close or CloseNow, or by a write that was cut short
+//	errors.Is(err, net.ErrClosed)       after a read: this side closed it, with Close or CloseNow, or by a write that was cut
+//	                                    short; after a write or a ping: the connection is over, whatever ended it
 //	errors.Is(err, io.ErrUnexpectedEOF) the connection ended without a close frame, or inside a message
 //	errors.Is(err, ErrMessageTooBig)    the peer sent a message past the read limit
 //	errors.Is(err, ErrPongTimeout)      the peer did not answer a ping of the heartbeat in time

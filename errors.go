@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -122,7 +123,28 @@ var (
 	errTakesNothing  = deadPeerError("websocket: the connection is over: the peer takes nothing of what is sent to it")
 	errWritePanicked = fmt.Errorf("websocket: the connection is over: a write of the transport panicked: %w", net.ErrClosed)
 	errStaleReader   = errors.New("the reader's message was left for a later one")
+	errReadsTaken    = errors.New("CloseRead was called: no other method may read")
+	errCloseStuck    = fmt.Errorf("the peer did not take the close frame in time: %w", context.DeadlineExceeded)
 )
+
+// A writeError is why a connection is over, as writes return it: for them the
+// connection is closed, whichever side closed it.
+type writeError struct{ cause error }
+
+func (e writeError) Error() string { return e.cause.Error() }
+
+func (e writeError) Unwrap() error { return e.cause }
+
+func (e writeError) Is(target error) bool { return target == net.ErrClosed }
+
+// toWriters returns cause, why a connection is over, in the form that writes
+// return. It matches net.ErrClosed.
+func toWriters(cause error) error {
+	if cause == nil || errors.Is(cause, net.ErrClosed) {
+		return cause
+	}
+	return writeError{cause}
+}
 
 // A deadPeerError is why the heartbeat gave up a peer that may still send.
 type deadPeerError string

@@ -146,16 +146,16 @@ func (c *Conn) end(cause error) bool {
 
 // writeBroke is told of an error of the transport's that ended the writing half, and returns what its writer is to be
 // told. The peer may have said why, in a close frame that is still to be read: the reading half gets the time for it
-// that Close would take, no more.
+// that Close would take. Without a close timeout it goes on until the transport fails there too.
 func (l *lifetime) writeBroke(err error) error {
 	c := l.c
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state == stateEnded || l.state == stateBroken {
-		return l.cause
+		return toWriters(l.cause)
 	}
-	if l.grace == nil {
-		l.grace = time.AfterFunc(max(c.closeTimeout, 0), func() { c.end(err) })
+	if l.grace == nil && c.closeTimeout >= 0 {
+		l.grace = time.AfterFunc(c.closeTimeout, func() { c.end(err) })
 	}
 	return err
 }
@@ -171,7 +171,7 @@ func (l *lifetime) isPosted() bool {
 func (l *lifetime) outcome() (answered bool, broke error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.state == stateBoth || l.state == stateEnded, l.broke
+	return l.broke == nil && (l.state == stateBoth || l.state == stateEnded), l.broke
 }
 
 // breaks notes what ended the transport in place of the closing handshake.
@@ -191,7 +191,10 @@ func (l *lifetime) end(cause error) bool { return l.c.end(cause) }
 // why ctx ended.
 func (l *lifetime) interrupted(op string, ctx context.Context, err error) error {
 	if cause := l.reason(); cause != nil {
-		return cause
+		if op == "read" {
+			return cause
+		}
+		return toWriters(cause)
 	}
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		err = ctxErr

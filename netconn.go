@@ -65,10 +65,7 @@ func (n *netConn) nextMessage() error {
 		return err
 	}
 	if typ != n.typ {
-		// The context bounds the wait for the peer's answer too.
-		stop := context.AfterFunc(n.ctx, func() { n.c.CloseNow() })
-		n.c.Close(StatusUnsupportedData, "unexpected message type")
-		stop()
+		n.c.refuse(n.ctx, StatusUnsupportedData, "unexpected message type")
 		return fmt.Errorf("websocket: message of type %v in a stream of %v", typ, n.typ)
 	}
 	n.cur = r

@@ -31,7 +31,7 @@ func (c *Conn) Ping(ctx context.Context) error {
 	case <-ctx.Done():
 		return c.interrupted("ping", ctx, nil)
 	case <-c.life.closed():
-		return c.life.reason()
+		return toWriters(c.life.reason())
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"math"
 )
 
 // Read reads one message. The slice is the caller's, and not nil even if the message is empty.
@@ -36,8 +37,23 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 	return typ, data, nil
 }
 
-// beginRead takes the reader's turn.
+// beginRead takes the reader's turn for a reading method of the API.
 func (c *Conn) beginRead(ctx context.Context) error {
+	if c.r.taken.Load() && c.life.reason() == nil {
+		return apiError("read", errReadsTaken)
+	}
+	if err := c.lockRead(ctx); err != nil {
+		return err
+	}
+	if c.r.taken.Load() { // meanwhile
+		c.endRead()
+		return apiError("read", errReadsTaken)
+	}
+	return nil
+}
+
+// lockRead takes the reader's turn.
+func (c *Conn) lockRead(ctx context.Context) error {
 	if ctx.Err() != nil || c.r.turn.lock(ctx) != nil {
 		return c.interrupted("read", ctx, nil)
 	}
@@ -206,7 +222,7 @@ const trustedSize = 16 << 10
 // the last message or trustedSize; else for twice as much as has come, so that a message of many frames is not copied
 // for each of them.
 func (r *receiver) grow(dst []byte, pooled bool) []byte {
-	room := max(r.w-r.r, r.lastSize-len(dst), trustedSize, 2*len(dst))
+	room := moreRoom(len(dst), max(r.w-r.r, r.lastSize-len(dst), trustedSize))
 	if r.fin && r.remain < int64(room) {
 		room = int(r.remain) // nothing comes after it
 	}
@@ -217,6 +233,16 @@ func (r *receiver) grow(dst []byte, pooled bool) []byte {
 		return make([]byte, 0, room)
 	}
 	return append(make([]byte, 0, len(dst)+room), dst...)
+}
+
+// moreRoom returns by how much a slice of n bytes grows: by twice as much, or by
+// least if that is more. The sum with n is no larger than an int: with 32 bits
+// the double of a long message may be.
+func moreRoom(n, least int) int {
+	if most := math.MaxInt - n; n > most/2 {
+		return most
+	}
+	return max(least, 2*n)
 }
 
 // Reader waits for a message and returns its type and a reader of its content, which streams: it returns bytes as

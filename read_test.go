@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed70bc5565/websocket/internal/netfake"
@@ -642,4 +644,62 @@ func TestReadWaitsForItsTurn(t *testing.T) {
 			t.Errorf("the first reader: %v", err)
 		}
 	})
+}
+
+// After CloseRead the other reading methods fail at once; one in progress goes on.
+func TestReadAfterCloseRead(t *testing.T) {
+	ctx := context.Background()
+	reads := map[string]func(c *Conn) error{
+		"Read":     func(c *Conn) error { _, _, err := c.Read(ctx); return err },
+		"ReadInto": func(c *Conn) error { _, _, err := c.ReadInto(ctx, nil); return err },
+		"Reader":   func(c *Conn) error { _, _, err := c.Reader(ctx); return err },
+		"Messages": func(c *Conn) (err error) {
+			for _, err = range c.Messages(ctx) {
+			}
+			return err
+		},
+		"NetConn": func(c *Conn) error { _, err := NetConn(ctx, c, MessageText).Read(make([]byte, 1)); return err },
+	}
+	for name, read := range reads {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				before := start(func() error { return read(p.c) })
+				synctest.Wait()
+				over := p.c.CloseRead(ctx)
+				behind := start(func() error { return read(p.c) })
+				synctest.Wait()
+				if running(behind) {
+					t.Fatal("it waits")
+				}
+				if err := <-behind; err == nil || !strings.Contains(err.Error(), "CloseRead") {
+					t.Errorf("%v", err)
+				}
+				if !running(before) {
+					t.Errorf("the read in progress ended: %v", <-before)
+				}
+				p.WriteFrames(closing(4001, ""))
+				p.theirs.CloseWrite()
+				<-before
+				<-over.Done()
+				if err := read(p.c); CloseStatus(err) != 4001 {
+					t.Errorf("after the end: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// Growth never overflows an int, however long a message is.
+func TestMoreRoom(t *testing.T) {
+	const most = math.MaxInt
+	for _, test := range []struct{ n, least, want int }{
+		{0, 100, 100}, {10, 100, 100}, {100, 100, 200},
+		{most / 4, 1, most / 4 * 2}, {most / 3, 1, most / 3 * 2},
+		{most/3 + 2, 1, most - most/3 - 2}, {most / 2, 1, most - most/2}, {most/2 + 1, 1, most/2 + 0}, {most - 1, 100, 1}, {most, 100, 0},
+	} {
+		if got := moreRoom(test.n, test.least); got != test.want || got < 0 || test.n+got < 0 {
+			t.Errorf("moreRoom(%d, %d) = %d, want %d", test.n, test.least, got, test.want)
+		}
+	}
 }

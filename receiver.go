@@ -25,8 +25,10 @@ type receiver struct {
 	turn  turn         // whoever holds it owns all that is not marked otherwise
 	lazy  bool         // immutable: the transport waits without a buffer
 	limit atomic.Int64 // most bytes a message may have
+	taken atomic.Bool  // CloseRead was called: its goroutine alone reads
 
 	half    recvHalf
+	apart   bool           // the library reads: the application's deadline does not concern it
 	inflate *flate.Decoder // nil if no compression was agreed on
 	buf     []byte
 	r, w    int
@@ -88,8 +90,11 @@ func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 		if n == 0 {
 			return false, nil
 		}
-		// A control frame may be judged more than once, for its payload may have to be waited for: that changes nothing.
+		// A control frame may be judged more than once, because its payload may have to be waited for: that changes nothing.
 		if err := r.half.judge(h, r.limit.Load()); err != nil {
+			if err == errControlTooLong && h.opcode == opClose {
+				err = tooLongClose(h, r.buf[r.r+n:r.w])
+			}
 			return false, c.fail(ctx, err)
 		}
 		if !h.opcode.isControl() {
@@ -181,6 +186,7 @@ func (c *Conn) callBack(f func()) {
 	defer func() {
 		c.away.Store(false)
 		if !returned {
+			c.r.apart = false
 			c.r.turn.unlock()
 		}
 	}()
@@ -310,7 +316,7 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 	c.w.cork(false)
 	c.w.flushForReader()
 
-	c.t.in.begin(c.t.conn, ctx)
+	c.watchRead(ctx)
 	if c.t.raw != nil {
 		n, err = c.t.raw.read(p)
 	} else {
@@ -328,6 +334,16 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 		r.gained(n)
 	}
 	return n, nil
+}
+
+// watchRead makes ctx the context whose end interrupts the read that follows,
+// and the application's deadline another limit of it, unless the library reads.
+func (c *Conn) watchRead(ctx context.Context) {
+	if c.r.apart {
+		c.t.in.beginOwn(c.t.conn, ctx)
+	} else {
+		c.t.in.begin(c.t.conn, ctx)
+	}
 }
 
 // gained counts in what was fetched into the buffer.

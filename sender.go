@@ -143,7 +143,7 @@ func (w *sender) putBackLocked(left []byte) {
 // dropped.
 func (w *sender) stopLocked(cause error) {
 	if w.err == nil {
-		w.err = cause
+		w.err = toWriters(cause)
 	}
 	putBuf(w.buf)
 	w.buf, w.late, w.news = nil, nil, true
@@ -646,7 +646,7 @@ func (w *sender) gatherPong(payload []byte) {
 // gatherCloseLocked appends the close frame, behind all that was written before.
 // No frame is taken after it. The connection must be over, and w.err nil.
 func (w *sender) gatherCloseLocked(payload []byte) error {
-	w.err, w.late, w.news = w.life.reason(), nil, true
+	w.err, w.late, w.news = toWriters(w.life.reason()), nil, true
 	if err := w.appendControlLocked(opClose, payload, false); err != nil {
 		return err
 	}
@@ -668,11 +668,10 @@ func (w *sender) gatherClose(payload []byte) {
 // postClose is sendClose without any waiting: what the transport does not take
 // at once is left to the flusher.
 func (w *sender) postClose(payload []byte) {
-	w.t.out.setDeadline(w.t.conn, time.Time{})
 	w.mu.Lock()
 	defer w.unlock()
 	if w.err == nil && w.gatherCloseLocked(payload) == nil {
-		w.tryWriteLocked()
+		w.tryWriteLocked() // in vain if a deadline of the application's has passed: then the flusher writes it
 	}
 }
 
@@ -681,7 +680,6 @@ func (w *sender) postClose(payload []byte) {
 // the first is out, and returns an error. ctx bounds it, not the application's
 // deadline.
 func (w *sender) sendClose(ctx context.Context, payload []byte) error {
-	w.t.out.setDeadline(w.t.conn, time.Time{})
 	out, err := w.admitClose(ctx, payload)
 	if out != nil {
 		err = w.write(ctx, out, &outgoing{own: -1})
@@ -822,6 +820,13 @@ func (w *sender) tryFlush() {
 	w.mu.Lock()
 	w.putBackLocked(out[n:])
 	putBuf(out)
+}
+
+// closeWaits reports whether the close frame has gathered and is not out.
+func (w *sender) closeWaits() bool {
+	w.mu.Lock()
+	defer w.unlock()
+	return w.half.closed && (w.owned || len(w.buf) > 0)
 }
 
 // waits reports whether frames wait for the transport to take them, and whether

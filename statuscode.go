@@ -93,9 +93,24 @@ func parseClosePayload(p []byte) (code StatusCode, reason string, err error) {
 		return 0, "", protocolError{StatusProtocolError, fmt.Sprintf("close frame with the invalid code %d", int(code))}
 	}
 	if !utf8.Valid(p[2:]) {
-		return 0, "", errCloseReasonUTF8
+		return 0, "", protocolError{StatusInvalidFramePayloadData, fmt.Sprintf("%v, in a close frame with code %d", errCloseReasonUTF8, int(code))}
 	}
 	return code, string(p[2:]), nil
+}
+
+// tooLongClose is errControlTooLong for a close frame. It names the code if that
+// is there: p is what has come of the payload.
+func tooLongClose(h header, p []byte) error {
+	if len(p) < 2 {
+		return errControlTooLong
+	}
+	b := [2]byte{p[0], p[1]}
+	if h.masked {
+		mask(b[:], h.key)
+	}
+	code := StatusCode(binary.BigEndian.Uint16(b[:]))
+	text := fmt.Sprintf("close frame of %d bytes with code %d: the most is %d", h.length, int(code), maxControlPayload)
+	return protocolError{StatusProtocolError, text}
 }
 
 // appendClosePayload appends the payload of a close frame to dst. It refuses what may not stand on the wire;

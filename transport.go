@@ -110,10 +110,19 @@ func (t *transport) end() {
 	t.out.end()
 }
 
-// endWrites ends the sending direction and reports whether it could.
+// endWrites ends the sending direction, if conn can do that by itself. It reports
+// whether the peer may still be sending.
 func (t *transport) endWrites() bool {
 	half, ok := t.conn.(interface{ CloseWrite() error })
-	return ok && half.CloseWrite() == nil
+	if !ok {
+		return true // the peer ends the connection when it has read the close frame
+	}
+	if c, ok := t.conn.(*tls.Conn); ok {
+		// crypto/tls would wait 5 s for a peer that does not take the alert.
+		timer := time.AfterFunc(goodbyeTimeout, func() { c.NetConn().Close() })
+		defer timer.Stop()
+	}
+	return half.CloseWrite() == nil
 }
 
 // goodbyeTimeout bounds what closing a transport may send of its own.

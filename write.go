@@ -17,7 +17,8 @@ import (
 //
 // If ctx or the write deadline ends before the first byte of the message is out, nothing is sent and the connection
 // lives on; the error matches ctx.Err() or [os.ErrDeadlineExceeded]. A write that is cut short inside its frame ends
-// the connection. When the connection is over, the error is the reason why: see the package documentation.
+// the connection. When the connection is over, the error is the reason why (see the package documentation), and
+// matches [net.ErrClosed] too.
 func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	op, err := typ.opcode()
 	if err != nil {

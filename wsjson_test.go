@@ -106,3 +106,19 @@ func TestJSONBadContext(t *testing.T) {
 		}
 	})
 }
+
+// So does its read deadline.
+func TestJSONBadDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := jsonPair(t)
+		c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		p.WriteFrames(wstest.Frame{Fin: true, Op: wstest.Text, Payload: []byte("{")})
+		start := time.Now()
+		if err := wsjson.Read(context.Background(), c, new(point)); err == nil {
+			t.Error("Read of bad JSON succeeds")
+		}
+		if took := time.Since(start); took > 200*time.Millisecond {
+			t.Errorf("Read took %v, its deadline 200ms", took)
+		}
+	})
+}

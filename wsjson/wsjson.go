@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/internal/bridge"
 )
 
 // Read reads one message from c, of either type, and unmarshals it into v. A message that is not JSON, or does not
@@ -17,10 +18,7 @@ func Read(ctx context.Context, c *websocket.Conn, v any) error {
 		return fmt.Errorf("wsjson: %w", err)
 	}
 	if err := json.Unmarshal(data, v); err != nil {
-		// ctx bounds the wait for the peer's answer too.
-		stop := context.AfterFunc(ctx, func() { c.CloseNow() })
-		c.Close(websocket.StatusInvalidFramePayloadData, "message is not the expected JSON")
-		stop()
+		bridge.Of(c).Refuse(ctx, int(websocket.StatusInvalidFramePayloadData), "message is not the expected JSON")
 		return fmt.Errorf("wsjson: unmarshal: %w", err)
 	}
 	return nil

@@ -5,6 +5,7 @@ package bridge
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -36,6 +37,9 @@ type Conn interface {
 	WriteControl(op byte, payload []byte, deadline time.Time) error
 	// Writer is Conn.Writer without a context, compressed only if compress is set too.
 	Writer(typ int, compress bool) (Writer, error)
+	// Refuse is Conn.Close for a read that refuses the message that it has read: ctx and the read deadline bound the
+	// wait for the peer too.
+	Refuse(ctx context.Context, code int, reason string)
 	// Drain waits until all frames that have been accepted are out, for a short time at most.
 	Drain()
 }
