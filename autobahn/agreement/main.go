@@ -154,17 +154,17 @@ func (o *options) peers(isBroken bool) ([]peer, error) {
 		}
 		peers = append(peers, p)
 	}
-	peers = append(peers, script("ws", "peers/ws.mjs", "node", "-e", "import('ws')")...)
+	peers = append(peers, o.script("ws", "peers/ws.mjs", "node", "-e", "import('ws')")...)
 	python := os.Getenv("PYTHON3")
 	if python == "" {
 		python = "/usr/bin/python3"
 	}
-	peers = append(peers, script("websockets", "peers/websockets_peer.py", python, "-c", "import websockets")...)
+	peers = append(peers, o.script("websockets", "peers/websockets_peer.py", python, "-c", "import websockets")...)
 	return peers, nil
 }
 
 // script returns the peer that a script is, if probe succeeds.
-func script(name, path string, probe ...string) []peer {
+func (o *options) script(name, path string, probe ...string) []peer {
 	cmd := exec.Command(probe[0], probe[1:]...)
 	cmd.Dir = filepath.Dir(path)
 	if err := cmd.Run(); err != nil {
@@ -173,7 +173,7 @@ func script(name, path string, probe ...string) []peer {
 	}
 	path, _ = filepath.Abs(path)
 	if probe[0] != "node" { // the interpreter that has it
-		wrapper := filepath.Join(filepath.Dir(path), ".peer.sh")
+		wrapper := filepath.Join(o.bin, name+".sh")
 		os.WriteFile(wrapper, []byte(fmt.Sprintf("#!/bin/sh\nexec %s %s \"$@\"\n", probe[0], path)), 0o777)
 		path = wrapper
 	}

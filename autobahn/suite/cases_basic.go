@@ -170,17 +170,23 @@ func basicCases() []*Case {
 	return cases
 }
 
-// fragments cuts f into frames of at most size bytes.
+// fragments cuts f into frames of size bytes and one of what is left: as in
+// the original, that one is empty if the length is a multiple of size. A
+// payload of up to size bytes is not cut.
 func fragments(f frame, size int) []frame {
+	if len(f.payload) <= size {
+		return []frame{f}
+	}
 	var all []frame
 	for payload := f.payload; ; {
 		n := min(size, len(payload))
 		part := f
-		part.payload, part.more = payload[:n], n < len(payload)
+		part.payload, part.more = payload[:n], n == size
 		all = append(all, part)
-		if payload = payload[n:]; len(payload) == 0 {
+		if !part.more {
 			return all
 		}
+		payload = payload[n:]
 		f.opcode, f.rsv = opContinuation, 0
 	}
 }

@@ -104,11 +104,6 @@ type deflateTrips struct {
 func (t *deflateTrips) keeps() bool { return true }
 
 func (t *deflateTrips) open(s *session) {
-	if s.comp == nil {
-		s.behavior, s.explanation = Unimplemented, "permessage-deflate was not negotiated."
-		s.closeWith(1000)
-		return
-	}
 	t.data.load()
 	s.behavior, s.explanation = Failed, fmt.Sprintf("The messages did not come back within %v.", s.c.limit)
 	s.comp.in.expect = func() (int, []byte, bool) { return t.place, t.plain, t.cyclic }
@@ -134,15 +129,15 @@ func (t *deflateTrips) next(s *session) {
 	if t.data.binary {
 		f.opcode = opBinary
 	}
-	for {
-		n := len(z)
-		if t.fragment > 0 {
-			n = min(n, t.fragment)
-		}
-		s.appendBytes(f.opcode, f.rsv, z[:n], n < len(z))
-		if z = z[n:]; len(z) == 0 {
-			break
-		}
+	if t.fragment == 0 || len(z) <= t.fragment {
+		s.appendBytes(f.opcode, f.rsv, z, false)
+		return
+	}
+	for more := true; more; { // cut as fragments does
+		n := min(len(z), t.fragment)
+		more = n == t.fragment
+		s.appendBytes(f.opcode, f.rsv, z[:n], more)
+		z = z[n:]
 		f.opcode, f.rsv = opContinuation, 0
 	}
 }

@@ -94,24 +94,30 @@ func (e *echoOnce) open(s *session) {
 	s.setLimit()
 }
 
-// writeFragments gathers small fragments in writes of 64 KiB and more.
+// writeFragments gathers small fragments in writes of 64 KiB and more. It cuts as fragments does.
 func (e *echoOnce) writeFragments(s *session) error {
 	var buf []byte
 	f := e.frame
-	for left := e.frame.repeat; left > 0; {
+	whole := e.frame.repeat <= e.fragment
+	for left := e.frame.repeat; ; {
 		f.repeat = min(left, e.fragment)
 		left -= f.repeat
-		f.more = left > 0
+		f.more = f.repeat == e.fragment && !whole
+		if f.repeat == 0 {
+			f.payload = ""
+		}
 		buf, _ = appendFrame(buf, &f, !s.server)
 		f.opcode = opContinuation
-		if len(buf) >= 64<<10 || left == 0 {
+		if len(buf) >= 64<<10 || !f.more {
 			if _, err := s.conn.Write(buf); err != nil {
 				return err
 			}
 			buf = buf[:0]
 		}
+		if !f.more {
+			return nil
+		}
 	}
-	return nil
 }
 
 func (e *echoOnce) message(s *session, _ []byte, length int, binary bool) {

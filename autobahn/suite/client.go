@@ -222,6 +222,9 @@ func (t *Tester) open(w http.ResponseWriter, r *http.Request, c *Case) (s *sessi
 		}
 	}
 	resp = response(r, extensions)
+	if c.beyond != nil && c.beyond.response != nil {
+		resp = c.beyond.response(resp)
+	}
 	s.log.octets(&s.log.rxOctets, "RO", dump)
 	s.log.octets(&s.log.txOctets, "TO", []byte(resp))
 	if _, err := conn.Write([]byte(resp)); err != nil {
@@ -231,12 +234,22 @@ func (t *Tester) open(w http.ResponseWriter, r *http.Request, c *Case) (s *sessi
 }
 
 func (t *Tester) runCase(w http.ResponseWriter, r *http.Request, c *Case, agent string) {
+	if c.beyond != nil && c.beyond.notFor == "client" {
+		t.note(agent, notFor(c, "client"))
+		http.Error(w, "this case is for servers", http.StatusNotFound)
+		return
+	}
 	s, early, request, resp := t.open(w, r, c)
 	if s == nil {
 		t.note(agent, &Result{ID: c.ID, Behavior: Failed, BehaviorClose: Failed, Explanation: "The opening handshake failed."})
 		return
 	}
-	s.run(early)
+	if b := c.beyond; b != nil && b.response != nil {
+		s.judgeRefusal()
+		s.conn.Close()
+	} else {
+		s.run(early)
+	}
 	t.note(agent, s.result(request, resp))
 }
 

@@ -18,7 +18,8 @@ type Options struct {
 	// Jobs is how many cases run at the same time. 0: eight of those that
 	// mostly wait, and one a processor of those that do not.
 	Jobs int
-	// TLS is for wss. nil: the system's roots.
+	// TLS is for wss. For a server under test nil means the system's roots.
+	// For a client under test it holds the suite's certificate; nil means ws.
 	TLS *tls.Config
 	// Done, if set, is called after each case, from one goroutine at a time.
 	Done func(*Result)
@@ -152,7 +153,18 @@ func testServer(ctx context.Context, u *url.URL, c *Case, config *tls.Config) (*
 		extensions = offerHeader(c.deflate.offers)
 	}
 	req, key := request(u, extensions)
+	if b := c.beyond; b != nil {
+		if b.notFor == "server" {
+			return notFor(c, "server"), nil
+		}
+		if b.request != nil {
+			req = b.request(req)
+		}
+	}
 	early, reqText, respText, err := s.handshakeAsClient(req, key)
+	if b := c.beyond; b != nil && b.request != nil && !s.judgeRequest(respText, err) {
+		return s.result(reqText, respText), nil
+	}
 	if err != nil {
 		s.handshakeError = err
 		s.conn.Close()
@@ -162,13 +174,21 @@ func testServer(ctx context.Context, u *url.URL, c *Case, config *tls.Config) (*
 	return s.result(reqText, respText), nil
 }
 
+// notFor is the result of a case that says nothing of this kind of peer.
+func notFor(c *Case, peer string) *Result {
+	note := "The case says nothing of a " + peer + "."
+	return &Result{ID: c.ID, Behavior: Informational, BehaviorClose: Informational, Explanation: note, CloseNote: note}
+}
+
 // result judges the session, which has ended.
 func (s *session) result(request, response string) *Result {
 	duration := time.Since(s.started)
 	if s.opened {
 		duration = time.Since(s.opening)
 	}
-	s.judge()
+	if s.behaviorClose == "" {
+		s.judge()
+	}
 	if s.comp != nil && s.comp.out.w != nil {
 		writers.Put(s.comp.out.w)
 	}

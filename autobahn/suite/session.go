@@ -87,13 +87,19 @@ func (s *session) run(early []byte) {
 	s.opened = true
 	s.opening = time.Now()
 	s.after(s.longest(), s.drop)
-	if s.player != nil {
+	if s.c.deflate != nil && s.comp == nil {
+		s.behavior, s.explanation = Unimplemented, "permessage-deflate was not negotiated."
+		s.closeWith(1000)
+	} else if s.player != nil {
 		s.log.off = s.c.noLog
 		s.player.open(s)
 	} else {
 		s.playFrom(0)
 	}
 	s.flush()
+	if b := s.c.beyond; b != nil && b.hold > 0 {
+		time.Sleep(b.hold)
+	}
 	if len(early) > 0 {
 		s.take(early)
 		s.flush()
@@ -648,7 +654,11 @@ func (s *session) note(e event) {
 func (s *session) closeReceived(payload []byte) {
 	code, reason := splitClose(payload)
 	s.remoteCode = code
-	if code >= 0 && (code < 1000 || code >= 1004 && code <= 1006 || code >= 1012 && code <= 2999 || code >= 5000) {
+	registered := 1011 // the last code that the original takes: what came later is judged by the cases beyond it
+	if s.c.beyond != nil {
+		registered = 1014
+	}
+	if code >= 0 && (code < 1000 || code >= 1004 && code <= 1006 || code > registered && code <= 2999 || code >= 5000) {
 		s.fail(1002, fmt.Sprintf("the close code %d is invalid", code))
 	}
 	if !utf8.ValidString(reason) {

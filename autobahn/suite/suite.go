@@ -76,8 +76,8 @@ func parsePatterns(cases []*Case, list string) (patterns, error) {
 }
 
 func number(s string) bool {
-	_, err := strconv.Atoi(strings.TrimPrefix(s, "b"))
-	return err == nil
+	_, err := strconv.Atoi(s)
+	return err == nil || s == "b"
 }
 
 func (all patterns) match(id string) bool {

@@ -71,13 +71,18 @@ func Client(t *testing.T, run func(url string) error, options ...TestOption) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	tester := &Tester{Cases: o.Cases}
-	go tester.Serve(ctx, ln, nil)
+	go tester.Serve(ctx, ln, o.TLS)
+	base := "ws://"
+	if o.TLS != nil {
+		base = "wss://"
+	}
+	base += ln.Addr().String()
 
 	var mu sync.Mutex
 	results := make([]*Result, len(o.Cases))
 	one := func(i int) {
 		id := o.Cases[i].ID
-		err := run("ws://" + ln.Addr().String() + "/runCase?agent=test&casetuple=" + id)
+		err := run(base + "/runCase?agent=test&casetuple=" + id)
 		waiting, cancel := context.WithTimeout(ctx, 2*straggling)
 		defer cancel()
 		r := tester.await(waiting, "test", id)

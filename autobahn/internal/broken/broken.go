@@ -47,7 +47,7 @@ var Faults = []struct{ Name, Words string }{
 	{"pong-last", "answers only every second ping (no rule)"},
 	{"pong-for-pong", "answers a pong with a pong"},
 	{"pong-after-message", "answers a ping between fragments after the message"},
-	{"pong-late", "answers a ping after 1.5 s (no rule)"},
+	{"pong-late", "answers a ping after 1.7 s (no rule)"},
 	{"pong-fragmented", "sends pongs without FIN"},
 	{"ping-first", "sends a ping before each echo (no rule)"},
 	{"accept-rsv", "does not look at the reserved bits"},
@@ -68,7 +68,7 @@ var Faults = []struct{ Name, Words string }{
 	{"close-silent", "ends TCP in place of an answer to a close frame (a SHOULD)"},
 	{"close-lingers", "never ends TCP"},
 	{"close-ignored", "ignores close frames"},
-	{"close-slow", "answers a close frame after 1.5 s"},
+	{"close-slow", "answers a close frame after 1.7 s"},
 	{"close-empty", "answers with an empty close frame (no rule)"},
 	{"close-1001", "answers with 1001"},
 	{"close-1005", "answers with 1005"},
@@ -93,7 +93,7 @@ var Faults = []struct{ Name, Words string }{
 	{"error-1007", "closes with 1007 where 1002 is due"},
 	{"error-1011", "closes with 1011 whatever is wrong"},
 	{"error-drop", "ends TCP without a close frame when something is wrong (no rule)"},
-	{"error-late", "fails only after 1.5 s"},
+	{"error-late", "fails only after 1.7 s"},
 	{"limit-65535", "takes no frames of 64 KiB and more"},
 	{"no-fragments", "takes no fragmented messages"},
 	{"handshake-accept", "sends a wrong Sec-WebSocket-Accept, a client a key of 3 bytes"},
@@ -328,7 +328,7 @@ func (p *peer) fail(code int) bool {
 	case "error-1011":
 		code = 1011
 	case "error-late":
-		time.Sleep(1500 * time.Millisecond)
+		time.Sleep(1700 * time.Millisecond)
 	}
 	if !p.closed {
 		p.sendClose(closePayload(code))
@@ -374,7 +374,7 @@ func (p *peer) sendClose(payload []byte) {
 	case "message-before-close":
 		p.write(true, 0, 1, []byte("bye"))
 	case "close-slow":
-		time.Sleep(1500 * time.Millisecond)
+		time.Sleep(1700 * time.Millisecond)
 	}
 	p.write(true, 0, 8, payload)
 	if p.is("close-twice") {
@@ -612,7 +612,7 @@ func (p *peer) ping(payload []byte) {
 		p.pongs = append(p.pongs, payload)
 		return
 	case "pong-late":
-		time.Sleep(1500 * time.Millisecond)
+		time.Sleep(1700 * time.Millisecond)
 	}
 	p.write(!p.is("pong-fragmented"), 0, 10, payload)
 }
