@@ -39,8 +39,8 @@ func TestBenchEcho(t *testing.T) {
 	if r.WireSent == 0 || r.WireSent > r.SentBytes/4 {
 		t.Errorf("compressed: %+v", r)
 	}
-	// Not more than was asked for: at most one message too many for each connection, in 0.2 s.
-	if r = benchRun(t, exitOK, "-c", "4", "--rate", "500", url); r.Sent > 100+4+100 || r.Sent < 20 {
+	// Not more than was asked for. A slow machine sends less.
+	if r = benchRun(t, exitOK, "-c", "4", "--rate", "500", url); r.Sent == 0 || float64(r.Sent) > 500*r.Seconds+2*4 {
 		t.Errorf("with a rate: %+v", r)
 	}
 	file := filepath.Join(t.TempDir(), "payload")
