@@ -126,6 +126,9 @@ func (c *Conn) CloseNow() error {
 	return nil
 }
 
+// errUnexpectedData is why CloseRead closes a connection on which a message came.
+var errUnexpectedData = errors.New("unexpected data message")
+
 // CloseRead is for connections on which no message is expected: it starts a goroutine that reads, so that pings are
 // answered and the peer's close frame is seen, until the connection ends. The context that it returns, a child of
 // ctx, ends with the connection. A data message ends the connection with StatusPolicyViolation, and so does the end
@@ -149,6 +152,7 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 		defer cancel()
 		err := c.awaitMessage(child)
 		if err == nil {
+			l.breaks(errUnexpectedData)
 			c.Close(StatusPolicyViolation, "unexpected data message")
 		} else if errors.Is(err, net.ErrClosed) {
 			select { // a Close of this side's is at work, and is not cut short by what is its own doing

@@ -3,9 +3,11 @@ package websocket
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -116,8 +118,11 @@ type RedialStatus struct {
 //
 //   - ctx ends: the error matches ctx.Err(), whatever serve returned;
 //   - serve returns nil while the connection is alive, or after it has closed the connection itself: the application
-//     is done, and so is Run, which returns nil. [Conn.CloseRead] closes it for serve when a message comes: return an
-//     error then, such as that of the context, to be connected again;
+//     is done, and so is Run, which returns nil;
+//   - this side has closed the connection with [Conn.Close], on whatever goroutine, and the peer has answered: Run
+//     returns nil, whatever serve returns. To be connected again, let serve return an error without a Close, or call
+//     [Conn.CloseNow]. The close of [Conn.CloseRead], when a message comes, does not count: return an error then, such
+//     as that of the context, to be connected again;
 //   - IsFinal finds an error final: Run returns it.
 //
 // Anything else is followed by a wait and another attempt: Dial's error, that of BeforeDial, and what ended the
@@ -223,6 +228,15 @@ func (r *Redialer) use(ctx context.Context, c *Conn, resp *http.Response, failur
 
 	r.tell(RedialStatus{State: RedialConnected, Failures: failures, Response: resp})
 	err := serve(live, c)
+	if c.life.reason() == errClosed && !c.life.isUnexpected() { // a Close may be at work on another goroutine
+		select {
+		case <-c.life.closed():
+		case <-ctx.Done():
+		}
+		if answered, _ := c.life.outcome(); answered {
+			return nil
+		}
+	}
 	if reason := c.life.reason(); reason != nil && reason != errClosed && (err == nil || errors.Is(err, live.Err())) {
 		err = reason
 	}
@@ -232,6 +246,13 @@ func (r *Redialer) use(ctx context.Context, c *Conn, resp *http.Response, failur
 	}
 	leave(c, code)
 	return err
+}
+
+// isUnexpected reports whether CloseRead has closed the connection because a
+// message came.
+func (l *lifetime) isUnexpected() bool {
+	_, broke := l.outcome()
+	return broke == errUnexpectedData
 }
 
 // leave closes c, and waits for the peer's answer for lingerTimeout at most.
@@ -296,6 +317,9 @@ func redialEnded(ctx context.Context, err, last error) error {
 //
 //   - the server refused the handshake with status 400, 401, 403 or 404 (see [HandshakeError]);
 //   - the peer closed the connection with code 1002, 1003, 1007, 1008 or 1010 (see [CloseError]);
+//   - TLS refused a certificate: this side that of the server (unknown authority, wrong host name, out of its time), or
+//     the server that of this side (missing, unknown, out of its time);
+//   - the server does not speak TLS, but the URL is wss ([http.ErrSchemeMismatch]);
 //   - Dial found its URL or its options to be invalid.
 //
 // Coming back would end in the same way. Everything else is reported false, errors that it does not know too.
@@ -313,5 +337,35 @@ func IsFinal(err error) bool {
 		return true
 	}
 	var ae argumentError
-	return errors.As(err, &ae)
+	return errors.As(err, &ae) || errors.Is(err, http.ErrSchemeMismatch) || isCertificateError(err)
 }
+
+// isCertificateError reports whether a certificate of one side is not good for
+// the other.
+func isCertificateError(err error) bool {
+	var verify *tls.CertificateVerificationError
+	if errors.As(err, &verify) {
+		return true
+	}
+	var remote *net.OpError // crypto/tls does not export its alerts
+	return errors.As(err, &remote) && remote.Op == "remote error" && slices.Contains(certificateAlerts, remote.Err.Error())
+}
+
+// certificateAlerts are the texts of the alerts with which a server refuses the
+// certificate of a client, or that there is none (RFC 8446, section 6.2).
+var certificateAlerts = func() (texts []string) {
+	for _, alert := range []tls.AlertError{
+		40,  // handshake_failure: TLS 1.2 says so where a certificate is missing
+		42,  // bad_certificate
+		43,  // unsupported_certificate
+		44,  // certificate_revoked
+		45,  // certificate_expired
+		46,  // certificate_unknown
+		48,  // unknown_ca
+		49,  // access_denied
+		116, // certificate_required
+	} {
+		texts = append(texts, alert.Error())
+	}
+	return texts
+}()

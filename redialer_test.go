@@ -2,12 +2,20 @@ package websocket
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	cryptorand "crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
@@ -412,6 +420,95 @@ func TestIsFinal(t *testing.T) {
 	}
 }
 
+// What TLS finds wrong does not get better by another attempt.
+func TestRedialerFinalTLS(t *testing.T) {
+	now := time.Now()
+	authority, key := certificate(t, nil, nil, "authority", now.Add(time.Hour))
+	pool := x509.NewCertPool()
+	pool.AddCert(authority)
+	leaf := func(name string, until time.Time) tls.Certificate {
+		cert, leafKey := certificate(t, authority, key, name, until)
+		return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: leafKey}
+	}
+	stranger, strangerKey := certificate(t, nil, nil, "stranger", now.Add(time.Hour))
+	good := leaf("example.com", now.Add(time.Hour))
+	demands := &tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}
+	trusts := &tls.Config{RootCAs: pool, ServerName: "example.com"}
+	with := func(cert tls.Certificate) *tls.Config {
+		c := trusts.Clone()
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+		return c
+	}
+	for _, tt := range []struct {
+		name           string
+		server, client *tls.Config // server nil: it speaks HTTP
+		want           string
+	}{
+		{"unknown authority", &tls.Config{Certificates: []tls.Certificate{good}}, &tls.Config{ServerName: "example.com"}, "unknown authority"},
+		{"wrong host name", &tls.Config{Certificates: []tls.Certificate{good}}, &tls.Config{RootCAs: pool, ServerName: "example.org"}, "not example.org"},
+		{"the server's has run out", &tls.Config{Certificates: []tls.Certificate{leaf("example.com", now.Add(-time.Hour))}}, trusts, "expired"},
+		{"none for a server that demands one", demands, trusts, "certificate required"},
+		{"the client's has run out", demands, with(leaf("client", now.Add(-time.Hour))), "remote error: tls: "},
+		{"the client's is of a stranger", demands, with(tls.Certificate{Certificate: [][]byte{stranger.Raw}, PrivateKey: strangerKey}), "remote error: tls: "},
+		{"none, TLS 1.2", &tls.Config{Certificates: demands.Certificates, ClientAuth: demands.ClientAuth, ClientCAs: pool, MaxVersion: tls.VersionTLS12}, trusts, "remote error: tls: "},
+		{"no TLS", nil, trusts, "server gave HTTP response to HTTPS client"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := httptest.NewUnstartedServer(Handler(serveEcho, nil))
+			s.Config.ErrorLog = discardLog
+			if tt.server == nil {
+				s.Start()
+			} else {
+				s.TLS = tt.server
+				s.StartTLS()
+			}
+			defer s.Close()
+			attempts := 0
+			r := &Redialer{
+				URL:       "wss://" + s.Listener.Addr().String(),
+				Options:   &DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: tt.client}}},
+				BaseDelay: -1,
+				BeforeDial: func(context.Context, *RedialAttempt) error {
+					if attempts++; attempts > 5 {
+						return &HandshakeError{StatusCode: 400, err: errors.New("too many attempts")}
+					}
+					return nil
+				},
+			}
+			if err := r.Run(t.Context(), readAll); attempts != 1 || !matches(err, tt.want) {
+				t.Errorf("Run = %v after %d attempts, want %q", err, attempts, tt.want)
+			}
+		})
+	}
+}
+
+// certificate makes a certificate, signed by parent, or by itself.
+func certificate(t *testing.T, parent *x509.Certificate, parentKey *ecdsa.PrivateKey, name string, until time.Time) (*x509.Certificate, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: until.Add(-2 * time.Hour), NotAfter: until, BasicConstraintsValid: true, IsCA: parent == nil,
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	if parent == nil {
+		parent, parentKey = template, key
+	}
+	der, err := x509.CreateCertificate(cryptorand.Reader, template, parent, &key.PublicKey, parentKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, key
+}
+
 // What is final ends Run, without another attempt, over the wire too.
 func TestRedialerFinal(t *testing.T) {
 	for _, tt := range []struct {
@@ -462,7 +559,7 @@ func TestRedialerServeReturns(t *testing.T) {
 	mine := errors.New("mine")
 	for _, tt := range []struct {
 		name  string
-		code  StatusCode // of the server's close; 0: it waits for ours
+		code  StatusCode // of the server's close; 0: it waits for ours; -1: it sends a message first
 		serve func(ctx context.Context, c *Conn) error
 		done  bool   // Run returns nil
 		next  string // else what the next attempt is told
@@ -472,7 +569,32 @@ func TestRedialerServeReturns(t *testing.T) {
 		{"nil, closed by itself", 0, func(_ context.Context, c *Conn) error { return c.Close(4000, "") }, true, "", 4000},
 		{"nil, ended by itself", 0, func(_ context.Context, c *Conn) error { return c.CloseNow() }, true, "", -1},
 		{"error, alive", 0, func(context.Context, *Conn) error { return mine }, false, "mine", 1001},
-		{"error, closed by itself", 0, func(_ context.Context, c *Conn) error { c.Close(4000, ""); return mine }, false, "mine", 4000},
+		{"error, closed by itself", 0, func(_ context.Context, c *Conn) error { c.Close(4000, ""); return mine }, true, "", 4000},
+		{"error, ended by itself", 0, func(_ context.Context, c *Conn) error { c.CloseNow(); return mine }, false, "mine", -1},
+		{"the error of a range, closed by another goroutine", 0, func(ctx context.Context, c *Conn) error {
+			go c.Close(4000, "")
+			for _, err := range c.Messages(ctx) {
+				if err != nil {
+					return err
+				}
+			}
+			return mine
+		}, true, "", 4000},
+		{"the error of a read, closed by another goroutine", 0, func(ctx context.Context, c *Conn) error {
+			go c.Close(4000, "")
+			return readAll(context.Background(), c)
+		}, true, "", 4000},
+		{"the context's error, closed by itself after CloseRead", 0, func(ctx context.Context, c *Conn) error {
+			ctx = c.CloseRead(ctx)
+			c.Close(4000, "")
+			<-ctx.Done()
+			return ctx.Err()
+		}, true, "", 4000},
+		{"the context's error, closed by CloseRead", -1, func(ctx context.Context, c *Conn) error {
+			ctx = c.CloseRead(ctx)
+			<-ctx.Done()
+			return ctx.Err()
+		}, false, "context canceled", 1008},
 		{"error, closed by the peer", 1001, func(ctx context.Context, c *Conn) error { readAll(ctx, c); return mine }, false, "mine", 1001},
 		{"nil, closed by the peer", 1001, func(ctx context.Context, c *Conn) error { readAll(ctx, c); return nil }, false, "closed by the peer: 1001", 1001},
 		{"the end of a range", 1000, func(ctx context.Context, c *Conn) error {
@@ -491,10 +613,13 @@ func TestRedialerServeReturns(t *testing.T) {
 		redialTest(t, func(t *testing.T, h *fakeHost, r *Redialer) {
 			var told StatusCode
 			h.start(Handler(func(c *Conn, r *http.Request) {
-				if tt.code != 0 {
+				if tt.code > 0 {
 					c.Close(tt.code, "")
 					told = tt.code
 					return
+				}
+				if tt.code < 0 {
+					c.Write(r.Context(), MessageText, []byte("unexpected"))
 				}
 				told = CloseStatus(readAll(r.Context(), c))
 			}, nil))

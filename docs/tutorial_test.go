@@ -75,7 +75,7 @@ func TestTutorialRuns(t *testing.T) {
 
 	type program struct {
 		cmd         *exec.Cmd
-		in          io.Writer
+		in          io.WriteCloser
 		out, states func(string) string
 	}
 	start := func() program {
@@ -99,6 +99,15 @@ func TestTutorialRuns(t *testing.T) {
 	}
 	fmt.Fprintln(a.in, "hello from a")
 	b2.out("hello from a")
+
+	// At the end of its input a client is done: it is not connected again.
+	if err := b2.in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b2.states("stopped")
+	if err := b2.cmd.Wait(); err != nil {
+		t.Errorf("the client at the end of its input: %v", err)
+	}
 
 	if err := server.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
