@@ -1,6 +1,12 @@
 package hub
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
 
 // A Broker is a process's connection to an engine that carries messages between the hubs of several processes. There
 // is one for a hub, whatever the number of its subscribers. Packages redisbroker and natsbroker, which are modules of
@@ -18,7 +24,8 @@ type Broker interface {
 
 	// Subscribe asks the engine for topics, and returns when it has confirmed them. It remembers them: when the engine
 	// is lost, or has been lost meanwhile, Subscribe returns nil, and the broker asks again when the engine is back.
-	// The hub never asks for a topic that it has.
+	// The hub never asks for a topic that it has. If the engine refuses some of the topics, the error is a
+	// TopicErrors, and the broker has the others. After another error it has none of them.
 	Subscribe(ctx context.Context, topics []string) error
 
 	// Unsubscribe is the opposite of Subscribe. It need not wait for the engine.
@@ -45,15 +52,58 @@ type Positioner interface {
 	Positions(ctx context.Context, topics []string) ([]Position, error)
 }
 
+// TopicErrors says which topics an engine refused, and why.
+type TopicErrors map[string]error
+
+// Error names one of the topics.
+func (e TopicErrors) Error() string {
+	for topic, err := range e {
+		return fmt.Sprintf("topic %q: %v (topics refused: %d)", topic[:min(len(topic), 64)], err, len(e))
+	}
+	return "no topic was refused"
+}
+
+// Unwrap returns the errors of all topics.
+func (e TopicErrors) Unwrap() []error { return slices.Collect(maps.Values(e)) }
+
+// A Historian is a Positioner whose engine keeps the messages of topics that have a History. What a client missed is
+// there in every process then, and after the restart of a process.
+type Historian interface {
+	Positioner
+
+	// Missed returns the messages behind after that the engine has, oldest first, and no more than limits say: the
+	// latest of them. Of the zero Position, and of an epoch that is not the engine's, it returns all within limits.
+	Missed(ctx context.Context, topic string, after Position, limits History) (Backlog, error)
+}
+
+// A Backlog is what an engine keeps of a topic behind a position.
+type Backlog struct {
+	Top      Position      // of the latest message of the topic; zero if the engine knows of none
+	Messages []BrokerEvent // each with its Position; the last one is that of Top, if there is any
+	// Complete says that no message lies between the position that was asked for and the first of Messages.
+	Complete bool
+}
+
 // A BrokerEvent is what a Broker receives.
 type BrokerEvent struct {
 	Kind BrokerEventKind
 
 	Topic    string   // of a message
 	Position Position // of a message; zero if the engine has given it none
-	Payload  []byte   // of a message
+	// Previous is the offset of the message before, where offsets of a topic skip. Zero: Position.Offset - 1.
+	Previous uint64
+	Time     time.Time // when the engine got the message; zero if it does not say
+	Payload  []byte    // of a message
 
-	Err error // why the engine was lost
+	Err error // why the engine was lost, or what has failed
+}
+
+// previous returns the offset of the message before.
+func (ev *BrokerEvent) previous() uint64 {
+	if ev.Previous != 0 || ev.Position.Offset == 0 {
+		return ev.Previous
+	}
+	return ev.Position.Offset - 1
 }
 
 // A BrokerEventKind is the kind of a BrokerEvent.
@@ -67,6 +117,11 @@ const (
 	// BrokerRecovered says that the engine is back and knows all subscriptions again. What was published since
 	// BrokerLost may be lost.
 	BrokerRecovered
+	// BrokerMissed says that messages of Topic alone may be lost: its subscribers, or the connection, were too slow.
+	BrokerMissed
+	// BrokerFailed says that the hub could not deal with something of Topic: Encode panicked, or what the engine keeps
+	// could not be read. Err says what. It comes from the hub, not from a Broker.
+	BrokerFailed
 )
 
 // String returns the name of k.
@@ -78,6 +133,10 @@ func (k BrokerEventKind) String() string {
 		return "BrokerLost"
 	case BrokerRecovered:
 		return "BrokerRecovered"
+	case BrokerMissed:
+		return "BrokerMissed"
+	case BrokerFailed:
+		return "BrokerFailed"
 	}
 	return "BrokerEventKind(?)"
 }

@@ -1,29 +1,34 @@
 package hub
 
-import "time"
+import (
+	"slices"
+	"sort"
+	"time"
+)
 
-// A history holds the latest messages of a topic, with no gap between them: the offset of each is that of the one
-// before it plus one. It belongs to its topic, under the topic's lock. It does not read the clock.
+// A history holds the latest messages of a topic. Invariant: nothing is missing between them, that is, each follows on
+// the one before it. It belongs to its topic, under the topic's lock. It does not read the clock.
 type history struct {
-	limits History // immutable, with the defaults filled in
+	limits History   // immutable, with the defaults filled in
+	start  time.Time // immutable: what the times of messages count from
 	kept   []*message
 	first  int // kept[first:] are the messages; what was before is nil
 	bytes  int
 }
 
 // newHistory returns a history within limits, or nil if these say that nothing is kept.
-func newHistory(limits History) *history {
+func newHistory(limits History, start time.Time) *history {
 	if limits.Messages <= 0 {
 		return nil
 	}
 	limits.Bytes = orDefault(limits.Bytes, defaultHistoryBytes)
 	limits.Age = orDefault(limits.Age, defaultHistoryAge)
-	return &history{limits: limits}
+	return &history{limits: limits, start: start}
 }
 
 func (y *history) len() int { return len(y.kept) - y.first }
 
-// add keeps m, whose offset follows on that of the last one.
+// add keeps m, which follows on the last one. Bounds are kept to.
 func (y *history) add(m *message, now time.Time) {
 	if len(y.kept) == cap(y.kept) && y.first > len(y.kept)/2 {
 		n := copy(y.kept, y.kept[y.first:])
@@ -32,6 +37,20 @@ func (y *history) add(m *message, now time.Time) {
 	}
 	y.kept = append(y.kept, m)
 	y.bytes += m.size
+	y.trim(now)
+}
+
+// prepend keeps messages that lie before all that are kept, with nothing between. Bounds are kept to.
+func (y *history) prepend(ms []*message, now time.Time) {
+	y.kept, y.first = slices.Concat(ms, y.kept[y.first:]), 0
+	for _, m := range ms {
+		y.bytes += m.size
+	}
+	y.trim(now)
+}
+
+// trim drops the oldest beyond the bounds.
+func (y *history) trim(now time.Time) {
 	for y.len() > y.limits.Messages || y.limits.Bytes >= 0 && y.bytes > y.limits.Bytes {
 		y.dropFirst()
 	}
@@ -43,7 +62,7 @@ func (y *history) expire(now time.Time) {
 	if y.limits.Age < 0 {
 		return
 	}
-	for y.len() > 0 && now.Sub(y.kept[y.first].at) >= y.limits.Age {
+	for y.len() > 0 && now.Sub(y.start)-y.kept[y.first].at >= y.limits.Age {
 		y.dropFirst()
 	}
 }
@@ -63,10 +82,15 @@ func (y *history) clear() {
 
 // after returns the messages behind offset, if all of them are there. last is the offset of the topic's latest.
 func (y *history) after(offset, last uint64) (missed []*message, ok bool) {
-	if offset > last || last-offset > uint64(y.len()) {
+	if offset >= last {
+		return nil, offset == last
+	}
+	kept := y.kept[y.first:]
+	i := sort.Search(len(kept), func(i int) bool { return kept[i].offset > offset })
+	if i == len(kept) || kept[i].previous > offset {
 		return nil, false
 	}
-	return y.kept[len(y.kept)-int(last-offset):], true
+	return kept[i:], true
 }
 
 // recent returns the n latest messages, or as many as there are.

@@ -26,12 +26,15 @@ var (
 	ErrFull = errors.New("hub: the subscriber's queue is full")
 	// ErrSubscribed says that the subscriber has the topic already.
 	ErrSubscribed = errors.New("hub: already subscribed")
+	// ErrEncode says that Options.Encode panicked: the message was dropped.
+	ErrEncode = errors.New("hub: Encode panicked")
 )
 
 // A Hub connects those who publish with those who subscribe. It is made by [New]. All methods may be called by any
 // number of goroutines at the same time.
 type Hub struct {
-	opts   Options // immutable, with the defaults filled in
+	opts   Options   // immutable, with the defaults filled in
+	start  time.Time // immutable: what the times of messages count from
 	seed   maphash.Seed
 	shards [shardCount]shard
 
@@ -45,6 +48,7 @@ type Hub struct {
 	dropped      atomic.Uint64
 	disconnected atomic.Uint64
 	invalid      atomic.Uint64
+	panicked     atomic.Uint64
 }
 
 // The topics are spread over shards, so that a lookup seldom waits for another.
@@ -58,7 +62,7 @@ type shard struct {
 // New returns a hub. With a Broker in its options it has a goroutine, which ends with [Hub.Close]; without one it has
 // none, and need not be closed.
 func New(opts *Options) *Hub {
-	h := &Hub{seed: maphash.MakeSeed()}
+	h := &Hub{seed: maphash.MakeSeed(), start: time.Now()}
 	if opts != nil {
 		h.opts = *opts
 	}
@@ -92,6 +96,8 @@ func (h *Hub) Join(c *websocket.Conn) *Subscriber {
 //
 // Without a Broker the message is in the queues when Publish returns, and ctx is not used. With one, Publish returns
 // when the engine has it, as far as the engine tells; ctx bounds that, and the error is the engine's.
+//
+// Without a Broker the error matches [ErrEncode] if Options.Encode panicked.
 func (h *Hub) Publish(ctx context.Context, topic string, typ websocket.MessageType, data []byte) error {
 	if typ != websocket.MessageText && typ != websocket.MessageBinary {
 		return fmt.Errorf("hub: no such message type: %d", int(typ))
@@ -102,22 +108,15 @@ func (h *Hub) Publish(ctx context.Context, topic string, typ websocket.MessageTy
 	if h.link != nil {
 		return h.link.publish(ctx, topic, typ, data)
 	}
-	h.deliver(topic, typ, data, Position{})
-	return nil
-}
-
-// deliver puts a message into the queues of the topic's subscribers in this process. at is its position, if an engine
-// has given it one.
-func (h *Hub) deliver(name string, typ websocket.MessageType, data []byte, at Position) {
-	t := h.find(name)
+	t := h.find(topic)
 	if t == nil {
-		if h.link != nil || h.historyOf(name).Messages <= 0 {
-			return // nobody is interested
+		if h.historyOf(topic).Messages <= 0 {
+			return nil // no subscriber is there
 		}
-		t = h.findOrMake(name)
+		t = h.findOrMake(topic)
 	}
 	defer t.unlock()
-	t.publish(typ, data, at, time.Now())
+	return t.publish(typ, data, Position{}, 0, time.Now())
 }
 
 // Subscriptions returns how many subscribers of this process have topic.
@@ -140,6 +139,7 @@ type Stats struct {
 	Dropped      uint64 // messages that found a queue full, under DropOldest or DropNewest
 	Disconnected uint64 // subscribers whose queue was full, under Disconnect
 	Invalid      uint64 // messages from the Broker that were no hub's
+	Panicked     uint64 // messages that were dropped because Encode panicked
 }
 
 // Stats returns the counts so far. They are not taken at one moment.
@@ -151,6 +151,7 @@ func (h *Hub) Stats() Stats {
 		Dropped:      h.dropped.Load(),
 		Disconnected: h.disconnected.Load(),
 		Invalid:      h.invalid.Load(),
+		Panicked:     h.panicked.Load(),
 	}
 	for i := range h.shards {
 		s := &h.shards[i]
@@ -251,18 +252,13 @@ func (h *Hub) findOrMake(name string) *topic {
 	}
 }
 
-// pin keeps topics in place while the engine is told that somebody is interested in them. It returns what to wait
-// for.
-func (h *Hub) pin(topics []string) (attempts []*attempt) {
-	for _, name := range topics {
-		t := h.findOrMake(name)
-		t.pins++
-		if a := h.link.interested(t); a != nil {
-			attempts = append(attempts, a)
-		}
-		t.unlock()
-	}
-	return attempts
+// pin keeps a topic in place while the engine is told that a subscriber is interested in it. It returns what to wait
+// for, or nil.
+func (h *Hub) pin(name string) *attempt {
+	t := h.findOrMake(name)
+	defer t.unlock()
+	t.pins++
+	return h.link.interested(t)
 }
 
 // unpin undoes pin.

@@ -2,23 +2,30 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/seed70bc5565/websocket"
 )
 
 // A link is the hub's side of its Broker. Its methods work on nil too, for a hub without one.
 type link struct {
-	hub    *Hub               // immutable
-	broker Broker             // immutable
-	ctx    context.Context    // immutable; ends with the hub
-	cancel context.CancelFunc // immutable
+	hub       *Hub               // immutable
+	broker    Broker             // immutable
+	historian Historian          // immutable: broker, if it is one
+	reads     chan struct{}      // holds a token for each read of the engine that is under way
+	ctx       context.Context    // immutable; ends with the hub
+	cancel    context.CancelFunc // immutable
 
 	mu        sync.Mutex // guards what follows; taken inside the lock of a topic
 	interests map[string]*interest
-	changed   []string // topics whose interest may not be as it should
-	working   bool     // a goroutine tells the broker
+	changed   []string      // topics whose interest may not be as it should
+	working   bool          // a goroutine tells the broker
+	recovered chan struct{} // tells compareAll that the engine is back
+	untold    []BrokerEvent // events that OnBroker is to be told
+	telling   bool          // a goroutine tells it
 }
 
 // An interest is what the engine knows, and should know, of a topic.
@@ -37,7 +44,12 @@ type attempt struct {
 func startLink(h *Hub, b Broker) *link {
 	l := &link{hub: h, broker: b, interests: map[string]*interest{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.reads, l.recovered = make(chan struct{}, maxReads), make(chan struct{}, 1)
+	l.historian, _ = b.(Historian)
 	go l.receive()
+	if _, ok := b.(Positioner); ok {
+		go l.compareAll()
+	}
 	return l
 }
 
@@ -64,16 +76,34 @@ func (l *link) receive() {
 		}
 		switch ev.Kind {
 		case BrokerMessage:
-			typ, data, err := parseEnvelope(ev.Payload)
-			if err != nil {
-				l.hub.invalid.Add(1)
-				continue
+			l.deliver(ev)
+		case BrokerMissed:
+			if t := l.hub.find(ev.Topic); t != nil {
+				t.gap()
+				t.catchUp()
+				t.unlock()
 			}
-			l.hub.deliver(ev.Topic, typ, data, ev.Position)
+			l.tell(ev)
 		case BrokerLost, BrokerRecovered:
 			l.lose(ev)
+			if ev.Kind == BrokerRecovered {
+				select {
+				case l.recovered <- struct{}{}:
+				default:
+				}
+			}
 		}
 	}
+}
+
+// deliver puts a message into the queues of the topic's subscribers in this process.
+func (l *link) deliver(ev BrokerEvent) {
+	t := l.hub.find(ev.Topic)
+	if t == nil {
+		return // no subscriber is there any more
+	}
+	defer t.unlock()
+	t.report(t.arrive(ev, time.Now()), ev.Position)
 }
 
 // lose deals with messages that may be lost, and tells the application.
@@ -84,8 +114,42 @@ func (l *link) lose(ev BrokerEvent) {
 			t.unlock()
 		}
 	}
-	if f := l.hub.opts.OnBroker; f != nil {
-		f(ev)
+	l.tell(ev)
+}
+
+// maxUntold bounds the failures that wait for OnBroker. They are counted all the same.
+const maxUntold = 64
+
+// tell tells the application of an event. It does not wait for it: OnBroker may do what waits for the engine.
+func (l *link) tell(ev BrokerEvent) {
+	if l.hub.opts.OnBroker == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.untold) >= maxUntold && (ev.Kind == BrokerFailed || ev.Kind == BrokerMissed) {
+		return
+	}
+	l.untold = append(l.untold, ev)
+	if !l.telling {
+		l.telling = true
+		go l.tellAll()
+	}
+}
+
+// tellAll is the goroutine that calls OnBroker. It ends when there is nothing to tell.
+func (l *link) tellAll() {
+	for {
+		l.mu.Lock()
+		if len(l.untold) == 0 {
+			l.telling, l.untold = false, nil
+			l.mu.Unlock()
+			return
+		}
+		ev := l.untold[0]
+		l.untold = l.untold[1:]
+		l.mu.Unlock()
+		l.hub.opts.OnBroker(ev)
 	}
 }
 
@@ -165,13 +229,7 @@ func (l *link) work() {
 		}
 		l.mu.Unlock()
 
-		var onErr error
-		if len(on) > 0 {
-			onErr = l.broker.Subscribe(l.ctx, on)
-		}
-		if onErr == nil {
-			l.position(on)
-		}
+		refused := l.subscribe(on)
 		if len(off) > 0 {
 			l.broker.Unsubscribe(l.ctx, off) // what comes all the same finds no topic
 		}
@@ -179,7 +237,8 @@ func (l *link) work() {
 		l.mu.Lock()
 		for _, name := range on {
 			i := l.interests[name]
-			i.have, i.asked.err = onErr == nil, onErr
+			i.asked.err = refused[name]
+			i.have = i.asked.err == nil
 		}
 		for _, name := range off {
 			l.interests[name].have = false
@@ -200,6 +259,24 @@ func (l *link) work() {
 	}
 }
 
+// subscribe asks the broker for topics, and where they are. It returns the topics that were refused.
+func (l *link) subscribe(names []string) TopicErrors {
+	if len(names) == 0 {
+		return nil
+	}
+	err := l.broker.Subscribe(l.ctx, names)
+	var refused TopicErrors
+	if err != nil && !errors.As(err, &refused) {
+		refused = TopicErrors{}
+		for _, name := range names {
+			refused[name] = err
+		}
+		return refused
+	}
+	l.position(names)
+	return refused
+}
+
 // position asks where topics are that were just subscribed to. It may fail: then the next message tells.
 func (l *link) position(names []string) {
 	b, ok := l.broker.(Positioner)
@@ -208,8 +285,11 @@ func (l *link) position(names []string) {
 	}
 	var kept []string
 	for _, name := range names {
-		if l.hub.historyOf(name).Messages > 0 {
-			kept = append(kept, name)
+		if t := l.hub.find(name); t != nil {
+			if t.hist != nil {
+				kept = append(kept, name)
+			}
+			t.unlock()
 		}
 	}
 	if len(kept) == 0 {

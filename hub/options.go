@@ -25,13 +25,14 @@ type Options struct {
 
 	// Encode makes what is sent to the subscribers out of what was published: it appends it to dst. It is called once
 	// for a message, in every process that has subscribers of the topic, in the order of the topic, and must not call
-	// the hub. It is where a message gets its Position. Default: the data as it was published.
+	// the hub. It is where a message gets its Position. A message that a process reads from the engine's history is
+	// encoded there. A panic costs that message, and is counted in Stats. Default: the data as it was published.
 	Encode func(dst []byte, m Message) []byte
 
 	// Broker connects this hub with those of other processes. Default: none.
 	Broker Broker
-	// OnBroker is told when the engine behind Broker is lost, and when it is back. It is called by the goroutine that
-	// receives from the engine, so it must not wait for a message.
+	// OnBroker is told when the engine behind Broker is lost, when it is back, and what fails: see BrokerEventKind. The
+	// calls come one after the other, from a goroutine of their own.
 	OnBroker func(BrokerEvent)
 }
 
@@ -64,7 +65,7 @@ func (p Policy) String() string {
 // A Message is a published message on its way to the subscribers of its topic.
 type Message struct {
 	Topic    string
-	Position Position // zero if the topic has no history
+	Position Position // zero if the topic has no history, or the engine has not numbered this message
 	Type     websocket.MessageType
 	Data     []byte // as it was published; valid until Encode returns
 }
@@ -76,7 +77,7 @@ type History struct {
 	// Bytes bounds their size, as it is sent. Default: 1 MiB; negative: no limit.
 	Bytes int
 	// Age is how long a message is kept. Default: 5 minutes; negative: no limit. A topic that has had no subscriber
-	// and no message for so long vanishes, and its positions with it.
+	// and no message for so long vanishes, and its positions with it. With a Broker messages do not keep a topic.
 	Age time.Duration
 }
 

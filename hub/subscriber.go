@@ -95,9 +95,19 @@ func (s *Subscriber) SubscribeFrom(ctx context.Context, topic string, from Subsc
 func (s *Subscriber) subscribe(ctx context.Context, from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
 	h := s.hub
 	if err = s.Err(); err == nil && h.link != nil {
-		attempts := h.pin(topics)
-		defer h.unpin(topics)
+		pinned := topics[:0:0]
+		defer func() { h.unpin(pinned) }() // also if HistoryOf panics
+		var attempts []*attempt
+		for _, name := range topics {
+			if a := h.pin(name); a != nil {
+				attempts = append(attempts, a)
+			}
+			pinned = append(pinned, name)
+		}
 		err = h.link.settle(ctx, attempts)
+		if err == nil && from != nil {
+			h.link.fill(ctx, topics[0], *from)
+		}
 	}
 	for i := 0; i < len(topics) && err == nil; i++ {
 		st, err = h.add(s, topics[i], from)

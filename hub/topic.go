@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -18,11 +19,15 @@ type topic struct {
 	mu       sync.Mutex // guards what follows
 	gone     bool       // out of the map: whoever has it looks again
 	subs     []*Subscriber
-	last     Position    // of the latest message; the epoch is 0 until there is one
-	hist     *history    // nil: none is kept
-	floor    Position    // see begin; zero once a message has come
-	numbered bool        // last is from the engine
-	stale    bool        // messages behind last, which is from the engine, may have been lost
+	last     Position // of the latest message; the epoch is 0 until there is one
+	hist     *history // nil: none is kept
+	numbered bool     // last is from the engine
+	stale    bool     // messages behind last, which is from the engine, may have been lost
+	filled   bool     // hist reaches back as far as what the engine keeps
+	filling  *fill    // a read of what the engine keeps is under way
+	catching bool     // what was missed is being read: live messages wait in held
+	held     []BrokerEvent
+	heldSize int         // bytes of held
 	pins     int         // calls of Subscribe that wait for the engine
 	used     time.Time   // when the last subscriber left, or the last message came; zero without history
 	timer    *time.Timer // ends a topic that nobody has used for long
@@ -31,12 +36,13 @@ type topic struct {
 // A message is one that was published, as it waits in queues and histories. It is immutable.
 type message struct {
 	*websocket.PreparedMessage
-	size int
-	at   time.Time // when it was published
+	size             int
+	at               time.Duration // when it was published, since the hub's start
+	offset, previous uint64        // in a topic with history: its own, and that of the message before it
 }
 
 func newTopic(h *Hub, name string) *topic {
-	return &topic{hub: h, name: name, hist: newHistory(h.historyOf(name))}
+	return &topic{hub: h, name: name, hist: newHistory(h.historyOf(name), h.start)}
 }
 
 // lock takes the lock, unless the topic is gone.
@@ -85,60 +91,115 @@ func (t *topic) aged() {
 }
 
 // begin says where the topic is according to the engine, which has confirmed the subscription before. What was
-// published until then, and is still on its way, is not news to anybody who subscribes from now on.
+// published until then, and is still on its way, is not news to a subscriber that comes from now on.
 func (t *topic) begin(at Position) {
 	if t.hist != nil && t.last.IsZero() && !at.IsZero() {
-		t.last, t.floor, t.numbered = at, at, true
+		t.last, t.numbered = at, true
 	}
 }
 
-// publish puts a message into the history and the queues.
-func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, now time.Time) {
+// arrive takes a message from the engine.
+func (t *topic) arrive(ev BrokerEvent, now time.Time) error {
+	at := ev.Position
+	switch {
+	case t.hist == nil || at.IsZero():
+	case t.catching:
+		t.hold(ev)
+		return nil
+	case !t.numbered || at.Epoch != t.last.Epoch: // another count begins
+	case at.Offset <= t.last.Offset:
+		if !t.stale {
+			return nil // it has been there
+		}
+		// An engine that counts backwards has lost what it had.
+	case ev.previous() > t.last.Offset && t.hub.link.historian != nil:
+		t.hold(ev)
+		t.catchUp()
+		return nil
+	}
+	return t.take(ev, now)
+}
+
+// take delivers a message from the engine, whatever came before it.
+func (t *topic) take(ev BrokerEvent, now time.Time) error {
+	typ, data, err := parseEnvelope(ev.Payload)
+	if err != nil {
+		t.hub.invalid.Add(1)
+		return nil
+	}
+	return t.publish(typ, data, ev.Position, ev.previous(), now)
+}
+
+// publish puts a message into the history and the queues. at is the engine's position, or zero; then previous counts
+// for nothing. The error is that of Encode.
+func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, previous uint64, now time.Time) error {
 	h := t.hub
 	if h.closed.Load() {
-		return
+		return nil
 	}
-	if t.floor.Epoch != 0 && t.floor.Epoch == at.Epoch && at.Offset <= t.floor.Offset {
-		return
+	numbered := !at.IsZero()
+	// A stranger's message without a number, among those that the engine numbers, has no place in the history.
+	keep := t.hist != nil && (numbered || !t.numbered)
+	if t.hist == nil {
+		at = Position{}
+	} else if keep && !numbered {
+		at = t.next()
+		previous = at.Offset - 1
 	}
-	t.floor = Position{}
-	m := &message{at: now}
-	numbered := false
-	if t.hist != nil {
-		numbered = !at.IsZero()
-		at = t.next(at)
+	m, err := h.encode(t.name, typ, data, at)
+	if keep && (numbered || err == nil) {
+		t.advance(at, previous, numbered)
 	}
-	if h.opts.Encode != nil {
-		data = h.opts.Encode(nil, Message{Topic: t.name, Position: at, Type: typ, Data: data})
+	if err != nil {
+		if keep && numbered {
+			t.hist.clear() // it is missing there
+			t.filled = false
+		}
+		return err
 	}
-	m.PreparedMessage, _ = websocket.NewPreparedMessage(typ, data) // typ has been checked
-	m.size = len(data)
-	if t.hist != nil {
-		t.advance(at, numbered)
+	m.at = now.Sub(h.start)
+	if keep {
+		m.offset, m.previous = at.Offset, previous
 		t.hist.add(m, now)
+	}
+	if t.hist != nil && h.link == nil {
 		t.used = now
 	}
 	h.published.Add(1)
 	for _, s := range t.subs {
 		s.put(m)
 	}
+	return nil
 }
 
-// next returns the position of the next message. at is what the engine says, or zero.
-func (t *topic) next(at Position) Position {
-	switch {
-	case !at.IsZero():
-		return at
-	case t.last.Epoch == 0:
+// encode makes a message of what was published. A panic of Encode costs this message only.
+func (h *Hub) encode(topic string, typ websocket.MessageType, data []byte, at Position) (m *message, err error) {
+	if h.opts.Encode != nil {
+		defer func() {
+			if v := recover(); v != nil {
+				h.panicked.Add(1)
+				err = fmt.Errorf("%w: %v", ErrEncode, v)
+			}
+		}()
+		data = h.opts.Encode(nil, Message{Topic: topic, Position: at, Type: typ, Data: data})
+	}
+	p, _ := websocket.NewPreparedMessage(typ, data) // typ has been checked
+	return &message{PreparedMessage: p, size: len(data)}, nil
+}
+
+// next returns the position of the next message, where the hub counts.
+func (t *topic) next() Position {
+	if t.last.Epoch == 0 {
 		return Position{Epoch: t.hub.newEpoch(), Offset: 1}
 	}
 	return Position{Epoch: t.last.Epoch, Offset: t.last.Offset + 1}
 }
 
 // advance makes at the position of the latest message; numbered says whether it is the engine's.
-func (t *topic) advance(at Position, numbered bool) {
-	if at.Epoch != t.last.Epoch || at.Offset != t.last.Offset+1 {
+func (t *topic) advance(at Position, previous uint64, numbered bool) {
+	if at.Epoch != t.last.Epoch || at.Offset <= t.last.Offset || previous > t.last.Offset {
 		t.hist.clear() // what lies between was not seen here
+		t.filled = false
 	}
 	t.last, t.numbered, t.stale = at, numbered, false
 }
@@ -148,7 +209,7 @@ func (t *topic) gap() {
 	switch {
 	case t.hist == nil || t.last.Epoch == 0:
 	case t.numbered:
-		t.stale = true // the next position tells
+		t.stale, t.filled = true, false // the next position tells
 	default:
 		t.hist.clear()
 		t.last = Position{Epoch: t.hub.newEpoch()}

@@ -8,23 +8,32 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// An Engine gives positions, and can be stopped and started to see what the loss of an engine does. All methods may be
+// An Engine gives positions, keeps histories, and can be stopped and started to see what the loss of an engine does. All methods may be
 // called by any number of goroutines at the same time.
 type Engine struct {
-	mu        sync.Mutex
-	stopped   bool
-	brokers   []*broker
-	positions map[string]hub.Position
-	epoch     uint64
+	mu      sync.Mutex
+	stopped bool
+	brokers []*broker
+	topics  map[string]*topic // that have a history
+	epoch   uint64
+}
+
+// A topic is what the engine keeps of one.
+type topic struct {
+	at     hub.Position // of the latest message
+	kept   []hub.BrokerEvent
+	bytes  int
+	limits hub.History
 }
 
 // New returns an engine that runs.
 func New() *Engine {
-	return &Engine{positions: map[string]hub.Position{}, epoch: rand.Uint64() | 1}
+	return &Engine{topics: map[string]*topic{}, epoch: rand.Uint64() | 1}
 }
 
 var errStopped = errors.New("memorybroker: the engine is stopped")
@@ -38,7 +47,7 @@ func (m *Engine) Connect() hub.Broker {
 	return b
 }
 
-// Stop makes the engine fail: all brokers lose it, and it forgets the positions of all topics.
+// Stop makes the engine fail: all brokers lose it, and it forgets all messages and positions.
 func (m *Engine) Stop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -46,7 +55,7 @@ func (m *Engine) Stop() {
 		return
 	}
 	m.stopped = true
-	clear(m.positions)
+	clear(m.topics)
 	m.epoch++
 	for _, b := range m.brokers {
 		b.bring(hub.BrokerEvent{Kind: hub.BrokerLost, Err: errStopped})
@@ -92,17 +101,69 @@ func (b *broker) Publish(ctx context.Context, p hub.Publication) error {
 	if m.stopped {
 		return errStopped
 	}
-	var at hub.Position
-	if p.History.Messages > 0 {
-		at = hub.Position{Epoch: m.epoch, Offset: m.positions[p.Topic].Offset + 1}
-		m.positions[p.Topic] = at
+	ev := hub.BrokerEvent{Topic: p.Topic, Payload: slices.Clone(p.Payload), Time: time.Now()}
+	t := m.topics[p.Topic]
+	if t == nil && p.History.Messages > 0 {
+		t = &topic{at: hub.Position{Epoch: m.epoch}}
+		m.topics[p.Topic] = t
+	}
+	if t != nil { // whether the topic has a history does not depend on who publishes
+		if p.History.Messages > 0 {
+			t.limits = p.History
+		}
+		t.at.Offset++
+		ev.Position = t.at
+		t.keep(ev)
 	}
 	for _, other := range m.brokers {
 		if other.topics[p.Topic] {
-			other.bring(hub.BrokerEvent{Topic: p.Topic, Position: at, Payload: slices.Clone(p.Payload)})
+			ev.Payload = slices.Clone(ev.Payload) // the hub's
+			other.bring(ev)
 		}
 	}
 	return nil
+}
+
+func (t *topic) keep(ev hub.BrokerEvent) {
+	t.kept = append(t.kept, ev)
+	t.bytes += len(ev.Payload)
+	limit := t.limits.Bytes
+	if limit == 0 {
+		limit = 1 << 20
+	}
+	for len(t.kept) > t.limits.Messages || limit > 0 && t.bytes > limit && len(t.kept) > 0 {
+		t.bytes -= len(t.kept[0].Payload)
+		t.kept = t.kept[1:]
+	}
+}
+
+// Missed implements [hub.Historian].
+func (b *broker) Missed(ctx context.Context, name string, after hub.Position, limits hub.History) (hub.Backlog, error) {
+	m := b.engine
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		return hub.Backlog{}, errStopped
+	}
+	t := m.topics[name]
+	if t == nil {
+		return hub.Backlog{}, nil
+	}
+	if after.Epoch != t.at.Epoch {
+		after = hub.Position{}
+	}
+	missed := t.kept
+	for len(missed) > 0 && missed[0].Position.Offset <= after.Offset {
+		missed = missed[1:]
+	}
+	if n := len(missed) - limits.Messages; n > 0 {
+		missed = missed[n:]
+	}
+	return hub.Backlog{
+		Top:      t.at,
+		Messages: slices.Clone(missed),
+		Complete: after.Epoch != 0 && after.Offset+uint64(len(missed)) == t.at.Offset,
+	}, nil
 }
 
 func (b *broker) Subscribe(ctx context.Context, topics []string) error {
@@ -131,8 +192,10 @@ func (b *broker) Positions(ctx context.Context, topics []string) ([]hub.Position
 	b.engine.mu.Lock()
 	defer b.engine.mu.Unlock()
 	positions := make([]hub.Position, len(topics))
-	for i, topic := range topics {
-		positions[i] = b.engine.positions[topic]
+	for i, name := range topics {
+		if t := b.engine.topics[name]; t != nil {
+			positions[i] = t.at
+		}
 	}
 	return positions, nil
 }

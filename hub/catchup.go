@@ -1,0 +1,338 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// What an engine keeps, and how it comes into the topics of this process: at SubscribeFrom (fill), when a message is
+// not the next one, and when positions differ (catchUp). All of them end in [topic.merge].
+
+const (
+	maxReads       = 8                // reads of the engine at the same time
+	catchUpTimeout = 2 * time.Second  // how long live messages of a topic wait for a read
+	fillTimeout    = 5 * time.Second  // how long a SubscribeFrom waits for one
+	compareEvery   = 30 * time.Second // how often positions are compared
+	comparePause   = time.Second      // between a difference and the second look: messages are on their way
+	compareBatch   = 500              // topics in one call of Positions
+	maxHeld        = 1024             // live messages of a topic that wait for a read; beyond it they are read, too
+	maxHeldBytes   = 1 << 20
+	maxCatchUps    = 5 // reads in a row
+)
+
+var errPositions = errors.New("hub: the broker returned another number of positions")
+
+// A fill is a read of all that the engine keeps of a topic, for all who wait for it.
+type fill struct{ done chan struct{} }
+
+// read reads what the engine keeps behind after.
+func (l *link) read(ctx context.Context, t *topic, after Position, timeout time.Duration) (Backlog, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	select {
+	case l.reads <- struct{}{}:
+	case <-ctx.Done():
+		return Backlog{}, ctx.Err()
+	}
+	defer func() { <-l.reads }()
+	return l.historian.Missed(ctx, t.name, after, t.hist.limits)
+}
+
+// fill sees to it that the topic, which is pinned, has what a subscriber asks for, if the engine keeps it. Those who
+// come at the same time wait for one read. A read that fails leaves the topic as it is.
+func (l *link) fill(ctx context.Context, name string, from SubscribeOptions) {
+	if l.historian == nil {
+		return
+	}
+	t := l.hub.find(name)
+	if t == nil {
+		return // the hub is closed
+	}
+	if !t.wants(from) {
+		t.unlock()
+		return
+	}
+	f := t.filling
+	if f == nil {
+		f = &fill{done: make(chan struct{})}
+		t.filling = f
+		go l.fillTopic(t, f)
+	}
+	t.unlock()
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+	case <-l.ctx.Done():
+	}
+}
+
+// fillTopic is the goroutine of a fill.
+func (l *link) fillTopic(t *topic, f *fill) {
+	b, err := l.read(l.ctx, t, Position{}, fillTimeout)
+	t.mu.Lock() // the topic may be gone
+	defer t.mu.Unlock()
+	t.filling = nil
+	close(f.done)
+	if t.gone || t.hist == nil {
+		return
+	}
+	if err != nil {
+		t.report(err, Position{})
+		return
+	}
+	t.merge(b, time.Now())
+}
+
+// wants reports whether what the engine keeps may help a subscriber.
+func (t *topic) wants(from SubscribeOptions) bool {
+	switch {
+	case t.hist == nil || t.filled && !t.stale:
+		return false
+	case t.stale:
+		return true
+	case !from.After.IsZero() && (t.last.IsZero() || from.After.Epoch == t.last.Epoch):
+		_, ok := t.hist.after(from.After.Offset, t.last.Offset)
+		return !ok
+	}
+	return from.Recent > t.hist.len()
+}
+
+// merge takes in what the engine keeps: what lies before the history, and what lies behind the latest message, which
+// is delivered. What is known is dropped.
+func (t *topic) merge(b Backlog, now time.Time) {
+	if b.Top.IsZero() {
+		return
+	}
+	if t.last.IsZero() { // no message came here yet: none is news
+		t.last, t.numbered = b.Top, true
+	}
+	if !t.numbered || b.Top.Epoch != t.last.Epoch || b.Top.Offset < t.last.Offset {
+		if !t.stale {
+			return // the live messages are ahead
+		}
+		// The engine has begun another count.
+		t.hist.clear()
+		t.last, t.numbered, t.stale, t.filled = Position{Epoch: b.Top.Epoch}, true, false, false
+		if len(b.Messages) == 0 {
+			t.last = b.Top
+		} else if p := b.Messages[0].previous(); p > 0 {
+			t.last.Offset = p
+		}
+	}
+	first := t.last.Offset // older messages must reach up to here
+	if t.hist.len() > 0 {
+		first = t.hist.kept[t.hist.first].previous
+	}
+	var older []*message
+	i := 0
+	for ; i < len(b.Messages) && b.Messages[i].Position.Offset <= t.last.Offset; i++ {
+		ev := &b.Messages[i]
+		if ev.Position.Offset > first {
+			continue
+		}
+		if m := t.stored(ev, now); m != nil {
+			older = append(older, m)
+		} else {
+			older = nil // it is missing
+		}
+	}
+	if n := len(older); n > 0 && older[n-1].offset == first {
+		t.hist.prepend(older, now)
+	}
+	t.filled, t.stale = true, false
+	for ; i < len(b.Messages); i++ {
+		ev := b.Messages[i]
+		t.report(t.take(ev, now), ev.Position)
+	}
+}
+
+// stored makes a message of one that the engine has kept, or returns nil if it cannot.
+func (t *topic) stored(ev *BrokerEvent, now time.Time) *message {
+	typ, data, err := parseEnvelope(ev.Payload)
+	if err != nil {
+		return nil
+	}
+	m, err := t.hub.encode(t.name, typ, data, ev.Position)
+	if err != nil {
+		return nil
+	}
+	m.offset, m.previous, m.at = ev.Position.Offset, ev.previous(), now.Sub(t.hub.start)
+	if !ev.Time.IsZero() {
+		m.at = min(m.at, ev.Time.Sub(t.hub.start))
+	}
+	return m
+}
+
+// report tells the application of a failure.
+func (t *topic) report(err error, at Position) {
+	if err != nil && t.hub.link != nil {
+		t.hub.link.tell(BrokerEvent{Kind: BrokerFailed, Topic: t.name, Position: at, Err: err})
+	}
+}
+
+// hold keeps a live message until what lies before it has been read.
+func (t *topic) hold(ev BrokerEvent) {
+	t.held = append(t.held, ev)
+	t.heldSize += len(ev.Payload)
+	for len(t.held) > maxHeld || t.heldSize > maxHeldBytes && len(t.held) > 1 {
+		t.heldSize -= len(t.held[0].Payload)
+		t.held[0] = BrokerEvent{}
+		t.held = t.held[1:]
+	}
+}
+
+// catchUp begins to read what was missed, unless that is under way, or the engine keeps nothing.
+func (t *topic) catchUp() {
+	if t.catching || t.hist == nil || !t.numbered || t.hub.link.historian == nil {
+		return
+	}
+	t.catching = true
+	go t.hub.link.catchUpTopic(t)
+}
+
+// catchUpTopic is the goroutine of a catchUp.
+func (l *link) catchUpTopic(t *topic) {
+	for round := 1; ; round++ {
+		t.mu.Lock()
+		after := t.last
+		over := t.gone || t.hist == nil
+		t.mu.Unlock()
+		if over {
+			return
+		}
+		b, err := l.read(l.ctx, t, after, catchUpTimeout)
+		if t.caughtUp(b, err, round == maxCatchUps) {
+			return
+		}
+	}
+}
+
+// caughtUp takes in what was read, and then the live messages that waited. It reports whether that was all: it is not
+// if some are still missing. If the read failed, or it was the last one, the live messages are delivered all the same:
+// their positions tell the clients that some are missing.
+func (t *topic) caughtUp(b Backlog, err error, isLast bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gone || t.hist == nil {
+		return true
+	}
+	now := time.Now()
+	if err == nil {
+		t.merge(b, now)
+	} else {
+		t.report(err, Position{})
+	}
+	for len(t.held) > 0 {
+		ev := t.held[0]
+		at := ev.Position
+		isNext := at.Epoch != t.last.Epoch || ev.previous() <= t.last.Offset
+		if err == nil && !isLast && !isNext {
+			return false
+		}
+		t.heldSize -= len(ev.Payload)
+		t.held = t.held[1:]
+		if at.Epoch == t.last.Epoch && at.Offset <= t.last.Offset {
+			continue
+		}
+		t.report(t.take(ev, now), at)
+	}
+	t.held, t.heldSize, t.catching = nil, 0, false
+	if err != nil {
+		t.stale = true // the next comparison tells
+	}
+	return true
+}
+
+// compareAll is the goroutine that compares, every 30 s and when the engine is back, where the topics are with where
+// the engine has them. A message that was lost is found by it though none follows.
+func (l *link) compareAll() {
+	ticker := time.NewTicker(compareEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-l.recovered:
+		case <-ticker.C:
+		}
+		for l.compare() != nil { // the engine is about to be lost, or slow
+			select {
+			case <-l.ctx.Done():
+				return
+			case <-time.After(comparePause):
+			}
+		}
+	}
+}
+
+// compare compares all topics once.
+func (l *link) compare() error {
+	var names []string
+	for _, t := range l.hub.all() {
+		if t.lock() {
+			if t.hist != nil && t.numbered {
+				names = append(names, t.name)
+			}
+			t.unlock()
+		}
+	}
+	differ := map[string]Position{}
+	for len(names) > 0 {
+		n := min(len(names), compareBatch)
+		ctx, cancel := context.WithTimeout(l.ctx, fillTimeout)
+		positions, err := l.broker.(Positioner).Positions(ctx, names[:n])
+		cancel()
+		if err == nil && len(positions) != n {
+			err = errPositions
+		}
+		if err != nil {
+			return err
+		}
+		for i, name := range names[:n] {
+			if !l.agrees(name, positions[i], false) {
+				differ[name] = positions[i]
+			}
+		}
+		names = names[n:]
+	}
+	if len(differ) == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(comparePause):
+	case <-l.ctx.Done():
+	}
+	for name, at := range differ {
+		l.agrees(name, at, true)
+	}
+	return nil
+}
+
+// agrees reports whether the topic is where the engine has it. If not, and mend is set or messages may have been lost,
+// it sees to it.
+func (l *link) agrees(name string, at Position, mend bool) bool {
+	t := l.hub.find(name)
+	if t == nil {
+		return true
+	}
+	defer t.unlock()
+	switch {
+	case t.hist == nil || !t.numbered || at.IsZero():
+		return true
+	case at.Epoch == t.last.Epoch && at.Offset == t.last.Offset:
+		t.stale = false
+		return true
+	case at.Epoch == t.last.Epoch && at.Offset < t.last.Offset && !t.stale:
+		return true // a message has come since
+	case !mend && !t.stale:
+		return false
+	case l.historian != nil:
+		t.stale, t.filled = true, false
+		t.catchUp()
+	case t.stale: // what was lost cannot be had
+		t.hist.clear()
+		t.last, t.stale = at, false
+	}
+	return true
+}
