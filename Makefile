@@ -60,7 +60,7 @@ poison: ## the tests with pools that overwrite what is given back, and miss what
 
 .PHONY: soak
 soak: ## 2,000 connections of mixed traffic for SOAKTIME (1m; before a release 30m), after which nothing may be left
-	go run ./internal/soak -duration $(SOAKTIME)
+	go run ./soak -duration $(SOAKTIME)
 
 .PHONY: cross
 cross: ## build and vet for other systems, and test as a 32-bit program
@@ -70,6 +70,19 @@ cross: ## build and vet for other systems, and test as a 32-bit program
 		go build ./...; go vet ./...; \
 	done
 	GOARCH=386 CGO_ENABLED=0 go test ./...
+
+# The versions of Go that must pass, in addition to the one that is installed. Newer patch versions may take their place.
+GO_VERSIONS ?= go1.25.12 go1.26.8 go1.27.1
+
+.PHONY: goversions
+goversions: ## go test ./... by the other supported versions of Go (needs the module proxy)
+	@own=$$(go env GOVERSION); own=$${own%.*}; \
+	for version in $(GO_VERSIONS); do \
+		if [[ $${version%.*} == "$$own" ]]; then continue; fi; \
+		printf '%s\n' "$$version"; \
+		GOTOOLCHAIN=$$version go vet ./...; \
+		GOTOOLCHAIN=$$version go test ./...; \
+	done
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each
@@ -176,7 +189,7 @@ realpeers: ## browsers, other clients and servers, and proxies, with our ends (n
 	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check poison soak cross browser realpeers strangers interop middleware brokers autobahn-core autobahn-deflate autobahn-gorilla fuzz
+CI_STAGES := check goversions poison soak cross browser realpeers strangers interop middleware brokers autobahn-core autobahn-deflate autobahn-gorilla fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...

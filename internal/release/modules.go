@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -187,7 +188,7 @@ func (m *module) workFile(version string) string {
 	goLine := m.goLine
 	for _, s := range m.siblings {
 		where, _ := filepath.Rel(filepath.FromSlash(m.dir), filepath.FromSlash(s.dir)) // no error: both are relative
-		where = filepath.ToSlash(where)
+		where = path.Clean(filepath.ToSlash(where))
 		uses = append(uses, "\t"+where+"\n")
 		replaces = append(replaces, fmt.Sprintf("\t%s %s => %s\n", s.path, version, where))
 		if olderGo(goLine, s.goLine) {
