@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -403,4 +405,118 @@ func (r *slowReader) Read(p []byte) (int, error) {
 		r.debt -= time.Since(begin)
 	}
 	return n, err
+}
+
+// Messages whose Write returned nil before Close arrive, and Close is quick,
+// whatever else writes at that moment: writers of long payloads and short ones,
+// with contexts and without.
+func TestStressClose(t *testing.T) {
+	rounds := 60
+	if testing.Short() || raceEnabled {
+		rounds = 15
+	}
+	for _, link := range links {
+		t.Run(link.name, func(t *testing.T) {
+			for round := range rounds {
+				if link.bubble {
+					synctest.Test(t, func(t *testing.T) { stressClose(t, link, uint64(round)) })
+				} else {
+					stressClose(t, link, uint64(round))
+				}
+			}
+		})
+	}
+}
+
+func stressClose(t *testing.T, link link, seed uint64) {
+	ours, theirs := link.make(t)
+	defer theirs.Close()
+	c := newConn(connConfig{transport: ours, writeBufferLimit: 20_000, pingInterval: -1})
+	defer c.CloseNow()
+	rng := rand.New(rand.NewPCG(seed, 3))
+
+	var mu sync.Mutex
+	acked := map[string]bool{}
+	closing := false
+	write := func(ctx context.Context, id string, size int) error {
+		mu.Lock()
+		late := closing
+		mu.Unlock()
+		err := c.Write(ctx, MessageBinary, append([]byte(id+" "), make([]byte, size)...))
+		if err == nil && !late {
+			mu.Lock()
+			acked[id] = acked[id] || !closing // its Write returned before Close was called
+			mu.Unlock()
+		}
+		return err
+	}
+	over := func(err error) bool { return err != nil && !errors.Is(err, context.DeadlineExceeded) }
+	var writers sync.WaitGroup
+	for i, size := range []int{8 << 10, 8 << 10, 300, 300, 3000} {
+		patience := time.Duration(0)
+		if i%2 == 1 {
+			patience = time.Duration(1+rng.IntN(5)) * time.Millisecond
+		}
+		writers.Go(func() {
+			for n := 0; ; n++ {
+				ctx, cancel := context.Background(), context.CancelFunc(func() {})
+				if patience > 0 {
+					ctx, cancel = context.WithTimeout(ctx, patience)
+				}
+				err := write(ctx, fmt.Sprintf("%d.%d", i, n), size)
+				cancel()
+				if over(err) {
+					return
+				}
+			}
+		})
+	}
+
+	// The peer reads, and answers the close frame.
+	enough, closeAfter := make(chan struct{}), 1+rng.IntN(60)
+	received := map[string]bool{}
+	read := start(func() error {
+		for {
+			f, err := wstest.ReadFrame(theirs)
+			if err != nil {
+				return err
+			}
+			if f.Op == wstest.Close {
+				theirs.Write(wstest.Encode(wstest.Client, wstest.CloseFrame(1001, "")))
+				return nil
+			}
+			id, _, _ := strings.Cut(string(f.Payload), " ")
+			received[id] = true
+			if len(received) == closeAfter {
+				close(enough)
+			}
+			if link.bubble {
+				time.Sleep(20 * time.Microsecond) // so that writers wait, and time passes
+			}
+		}
+	})
+	<-enough
+	mu.Lock()
+	closing = true
+	mu.Unlock()
+	begin := time.Now()
+	err := c.Close(StatusGoingAway, "")
+	if d := time.Since(begin); d > 3*time.Second {
+		t.Errorf("seed %d: Close took %v", seed, d)
+	}
+	writers.Wait()
+	if errRead := <-read; errRead != nil && err == nil {
+		t.Errorf("seed %d: the peer reads: %v", seed, errRead)
+	}
+	if err != nil {
+		if !strings.Contains(c.life.reason().Error(), "cut short") && !errors.Is(err, net.ErrClosed) {
+			t.Errorf("seed %d: Close = %v", seed, err)
+		}
+		return
+	}
+	for id := range acked {
+		if !received[id] {
+			t.Errorf("seed %d: message %s is lost, though its Write returned nil before Close", seed, id)
+		}
+	}
 }
