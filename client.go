@@ -53,6 +53,10 @@ type DialOptions struct {
 	// direction, and up to 8 KiB to search what it sends: 40 and 32 KiB with 15 bits, 12 and 8 KiB with 13. Up to 12
 	// bits it saves memory in every way: 2 and 4 KiB with 12, 512 bytes each with 9, and each message takes some
 	// microseconds more. A peer that cannot limit the window it sends with is asked to do without takeover.
+	//
+	// The offer speaks of windows only where these fields do, because some
+	// servers refuse that. A server that wants to limit the client's window
+	// needs CompressionSendWindowBits for it: 15 says that any is fine.
 	CompressionSendWindowBits    int
 	CompressionReceiveWindowBits int
 

@@ -58,7 +58,7 @@ const anyBits = -1
 // deflateConfig is what one endpoint is willing to do.
 type deflateConfig struct {
 	mode     CompressionMode
-	sendBits int // the largest window that it keeps to compress
+	sendBits int // the largest window that it keeps to compress; 0: the option was left out
 	recvBits int // the largest that it keeps to decompress
 }
 
@@ -67,8 +67,8 @@ func newDeflateConfig(mode CompressionMode, sendBits, recvBits int) (deflateConf
 	if mode < CompressionDisabled || mode > CompressionNoContextTakeover {
 		return deflateConfig{}, fmt.Errorf("CompressionMode is %d: there is no such mode", int(mode))
 	}
-	cfg := deflateConfig{mode, orDefault(sendBits, maxWindowBits), orDefault(recvBits, maxWindowBits)}
-	if err := checkWindowBits("CompressionSendWindowBits", cfg.sendBits); err != nil {
+	cfg := deflateConfig{mode, sendBits, orDefault(recvBits, maxWindowBits)}
+	if err := checkWindowBits("CompressionSendWindowBits", cfg.sendWindow()); err != nil {
 		return deflateConfig{}, err
 	}
 	if err := checkWindowBits("CompressionReceiveWindowBits", cfg.recvBits); err != nil {
@@ -76,6 +76,9 @@ func newDeflateConfig(mode CompressionMode, sendBits, recvBits int) (deflateConf
 	}
 	return cfg, nil
 }
+
+// sendWindow is sendBits, or its default.
+func (cfg deflateConfig) sendWindow() int { return orDefault(cfg.sendBits, maxWindowBits) }
 
 func checkWindowBits(option string, bits int) error {
 	if bits < minWindowBits || bits > maxWindowBits {
@@ -192,9 +195,9 @@ func (cfg deflateConfig) answer(offer deflateParams) (agreed, answer deflatePara
 
 	// Sections 7.1.1.1 and 7.1.2.1. The server may demand of itself what it was not asked for.
 	answer.serverNoTakeover = noTakeover || offer.serverNoTakeover
-	agreed.serverBits = cfg.sendBits
+	agreed.serverBits = cfg.sendWindow()
 	if offer.serverBits != 0 {
-		agreed.serverBits = min(offer.serverBits, cfg.sendBits)
+		agreed.serverBits = min(offer.serverBits, cfg.sendWindow())
 	}
 	if offer.serverBits != 0 || agreed.serverBits < maxWindowBits {
 		answer.serverBits = agreed.serverBits
@@ -223,14 +226,21 @@ func (cfg deflateConfig) answer(offer deflateParams) (agreed, answer deflatePara
 	return agreed, answer
 }
 
-// offers returns what a client offers, in its order of preference.
+// offers returns what a client offers, in its order of preference. Where the
+// options ask for nothing else, that is the name and nothing but the mode: some
+// servers refuse the parameters of windows. A client with
+// CompressionSendWindowBits says that it can be told which window to use.
 func (cfg deflateConfig) offers() []deflateParams {
 	if cfg.mode == CompressionDisabled {
 		return nil
 	}
 	noTakeover := cfg.mode == CompressionNoContextTakeover
-	offer := deflateParams{serverNoTakeover: noTakeover, clientNoTakeover: noTakeover, clientBits: anyBits}
-	if cfg.sendBits < maxWindowBits {
+	offer := deflateParams{serverNoTakeover: noTakeover, clientNoTakeover: noTakeover}
+	switch cfg.sendBits {
+	case 0:
+	case maxWindowBits:
+		offer.clientBits = anyBits
+	default:
 		offer.clientBits = cfg.sendBits
 	}
 	if cfg.recvBits == maxWindowBits {
@@ -261,7 +271,7 @@ func (cfg deflateConfig) agree(params []extensionParam) (deflateParams, error) {
 		agreed := answer
 		agreed.clientNoTakeover = answer.clientNoTakeover || offer.clientNoTakeover
 		agreed.serverBits = orDefault(answer.serverBits, maxWindowBits)
-		agreed.clientBits = min(orDefault(answer.clientBits, maxWindowBits), cfg.sendBits)
+		agreed.clientBits = min(orDefault(answer.clientBits, maxWindowBits), cfg.sendWindow())
 		return agreed, nil
 	}
 	return deflateParams{}, errDeflateAnswer

@@ -141,6 +141,10 @@ func TestDeflateOffers(t *testing.T) {
 		want string
 	}{
 		{deflateConfig{CompressionDisabled, 15, 15}, ""},
+		// Nothing about windows that the options do not ask for.
+		{deflateConfig{CompressionContextTakeover, 0, 15}, "permessage-deflate"},
+		{deflateConfig{CompressionNoContextTakeover, 0, 15}, "permessage-deflate; server_no_context_takeover; client_no_context_takeover"},
+		{deflateConfig{CompressionContextTakeover, 0, 10}, "permessage-deflate; server_max_window_bits=10, permessage-deflate; server_no_context_takeover"},
 		{deflateConfig{CompressionContextTakeover, 15, 15}, "permessage-deflate; client_max_window_bits"},
 		{deflateConfig{CompressionNoContextTakeover, 15, 15}, "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits"},
 		{deflateConfig{CompressionContextTakeover, 10, 15}, "permessage-deflate; client_max_window_bits=10"},
@@ -200,6 +204,9 @@ func TestDeflateBothSides(t *testing.T) {
 			for _, i := range bits {
 				for _, j := range bits {
 					client, server := deflateConfig{cm, i, j}, deflateConfig{sm, j, i}
+					if i == maxWindowBits && j%2 == 0 {
+						client.sendBits = 0 // left out: the offer says nothing of it
+					}
 					var offers []extension
 					for _, o := range client.offers() {
 						offers = append(offers, o.extension())
@@ -215,7 +222,7 @@ func TestDeflateBothSides(t *testing.T) {
 					if !reflect.DeepEqual(got, agreed) {
 						t.Errorf("%+v, %+v: client %+v, server %+v", client, server, got, agreed)
 					}
-					if agreed.serverBits > server.sendBits || agreed.clientBits > client.sendBits {
+					if agreed.serverBits > server.sendWindow() || agreed.clientBits > client.sendWindow() {
 						t.Errorf("%+v, %+v: %+v: more than a sender keeps", client, server, agreed)
 					}
 				}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -127,4 +128,37 @@ func TestEmptyFragmentsAmongOthers(t *testing.T) {
 		p.WriteRaw(append(stream, p.Encode(cont(""))...))
 		p.wantRead(t, MessageText, strings.Repeat("x", n))
 	})
+}
+
+// CVE-2026-48779: in some libraries each fragment of a message, however small,
+// makes an object of its own, so that a few bytes on the wire hold many times
+// as much memory. Here a message in fragments is one buffer.
+func TestHostileCVE202648779(t *testing.T) {
+	n := 65_536
+	if raceEnabled {
+		n /= 16
+	}
+	for how := range reads {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{readLimit: int64(n)}, netfake.Options{Buffer: 256 << 10})
+			stream := p.Encode(first(wstest.Binary, "x"))
+			fragment := p.Encode(moreCont("x"))
+			for range n - 2 {
+				stream = append(stream, fragment...)
+			}
+			stream = append(stream, p.Encode(cont("x"))...)
+			writing := start(func() error { p.WriteRaw(stream); return nil })
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, got, err := reads[how](p.c)
+			runtime.ReadMemStats(&after)
+			<-writing
+			if err != nil || len(got) != n {
+				t.Fatalf("%d bytes, %v", len(got), err)
+			}
+			if objects := after.Mallocs - before.Mallocs; objects > uint64(n/16) {
+				t.Errorf("reading way %d: %d objects for %d fragments", how, objects, n)
+			}
+		})
+	}
 }

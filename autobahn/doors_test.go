@@ -91,7 +91,8 @@ func acceptOptions() *websocket.AcceptOptions {
 }
 
 func dialOptions() *websocket.DialOptions {
-	return &websocket.DialOptions{ReadLimit: longest, CompressionMode: websocket.CompressionContextTakeover, CompressionThreshold: 1}
+	return &websocket.DialOptions{ReadLimit: longest, CompressionMode: websocket.CompressionContextTakeover, CompressionThreshold: 1,
+		CompressionSendWindowBits: 15} // some cases choose the client's window
 }
 
 // handler hands connections to an echo by way of Handler.
