@@ -177,6 +177,9 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 	}
 	up, err := checkResponse(resp, opts, key, deflate)
 	if err != nil {
+		if proxy := plainProxy(client.Transport, resp.Request); proxy != "" {
+			err = fmt.Errorf("%w (through the HTTP proxy %s, which must upgrade a plain request: use wss, or a DialContext that tunnels by CONNECT)", err, proxy)
+		}
 		body := keepBody(resp, bound.cancel)
 		return connConfig{}, resp, bound.fail(&HandshakeError{resp.StatusCode, resp.Header, body, err})
 	}
@@ -214,6 +217,23 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 // requestHost returns the Host of a request to u, as http.NewRequest sets it: an
 // http.RoundTripper may sign it, or route by it.
 func requestHost(u *url.URL) string { return strings.TrimSuffix(u.Host, ":") }
+
+// plainProxy returns the host of the HTTP proxy that gets req as a plain
+// request, because its URL is ws, or "".
+func plainProxy(transport http.RoundTripper, req *http.Request) string {
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
+	t, ok := transport.(*http.Transport)
+	if !ok || t.Proxy == nil || req == nil || req.URL.Scheme != "http" {
+		return ""
+	}
+	proxy, err := t.Proxy(req)
+	if err != nil || proxy == nil || proxy.Scheme != "http" && proxy.Scheme != "https" {
+		return ""
+	}
+	return proxy.Host // without the password
+}
 
 // newKey returns a Sec-WebSocket-Key: "a randomly selected 16-byte value that has been base64-encoded" (section 4.1).
 func newKey() string {

@@ -488,3 +488,30 @@ func rawResponder(t *testing.T, answer func(key string) string) string {
 	}()
 	return l.Addr().String()
 }
+
+// An HTTP proxy that does not upgrade a plain request is named in the error,
+// with what to do.
+func TestDialThroughProxyThatDoesNotUpgrade(t *testing.T) {
+	for _, status := range []int{200, 400, 426, 502} {
+		proxy := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }), false)
+		u, err := url.Parse(proxy.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.User = url.UserPassword("user", "secret")
+		for _, tt := range []struct {
+			transport http.RoundTripper
+			named     bool
+		}{
+			{&http.Transport{Proxy: http.ProxyURL(u)}, true},
+			{&http.Transport{}, false},
+		} {
+			_, _, err := Dial(t.Context(), "ws://"+u.Host+"/", &DialOptions{HTTPClient: &http.Client{Transport: tt.transport}})
+			named := err != nil && strings.Contains(err.Error(), "through the HTTP proxy "+u.Host+", which must upgrade a plain request: use wss, or")
+			var he *HandshakeError
+			if named != tt.named || !errors.As(err, &he) || he.StatusCode != status || strings.Contains(err.Error(), "secret") {
+				t.Errorf("status %d, through a proxy %v: got the error %v", status, tt.named, err)
+			}
+		}
+	}
+}
