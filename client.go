@@ -140,6 +140,7 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 
 	client := handshakeClient(opts.HTTPClient, func(h http.Header) {
 		key = newKey()
+		//lint:ignore SA1008 on the wire the field is spelled as the RFC spells it
 		if _, ok := h[sentKey]; ok {
 			h[sentKey] = []string{key}
 			return

@@ -70,10 +70,10 @@ func (s *session) checkResponse(resp *http.Response, key string) error {
 		return fmt.Errorf("the status is %s", resp.Status)
 	}
 	if !strings.EqualFold(strings.TrimSpace(resp.Header.Get("Upgrade")), "websocket") {
-		return fmt.Errorf("Upgrade is %q", resp.Header.Get("Upgrade"))
+		return fmt.Errorf("the Upgrade field is %q", resp.Header.Get("Upgrade"))
 	}
 	if !hasToken(resp.Header, "Connection", "upgrade") {
-		return fmt.Errorf("Connection is %q", resp.Header.Get("Connection"))
+		return fmt.Errorf("the Connection field is %q", resp.Header.Get("Connection"))
 	}
 	accepts := resp.Header.Values("Sec-Websocket-Accept")
 	if len(accepts) != 1 || strings.TrimSpace(accepts[0]) != acceptOf(key) {
@@ -140,11 +140,11 @@ func checkRequest(r *http.Request) error {
 	case r.Method != http.MethodGet:
 		return fmt.Errorf("the method is %s", r.Method)
 	case !hasToken(r.Header, "Upgrade", "websocket"):
-		return fmt.Errorf("Upgrade is %q", r.Header.Get("Upgrade"))
+		return fmt.Errorf("the Upgrade field is %q", r.Header.Get("Upgrade"))
 	case !hasToken(r.Header, "Connection", "upgrade"):
-		return fmt.Errorf("Connection is %q", r.Header.Get("Connection"))
+		return fmt.Errorf("the Connection field is %q", r.Header.Get("Connection"))
 	case len(r.Header.Values("Sec-Websocket-Version")) != 1 || strings.TrimSpace(r.Header.Get("Sec-Websocket-Version")) != "13":
-		return fmt.Errorf("Sec-WebSocket-Version is %q", r.Header.Values("Sec-Websocket-Version"))
+		return fmt.Errorf("the Sec-WebSocket-Version field is %q", r.Header.Values("Sec-Websocket-Version"))
 	case len(key) != 1:
 		return fmt.Errorf("there are %d fields Sec-WebSocket-Key", len(key))
 	}
