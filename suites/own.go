@@ -36,7 +36,9 @@ func (p *program) makeOwn(dir string, r *result) error {
 	if p.door == "gorilla" {
 		err = dotImport(dir)
 	} else {
-		err = outside(dir, r)
+		if err = outside(dir, r); err == nil {
+			err = os.WriteFile(filepath.Join(dir, "internal", "test", "wstest", "pipe.go"), []byte(coderPipe), 0o644)
+		}
 	}
 	if err != nil {
 		return err
@@ -135,6 +137,48 @@ func (p *program) prune(dir string, r *result) error {
 	return fmt.Errorf("the tests still do not build after 20 rounds")
 }
 
+// subtests returns the calls of t.Run in a test that hold all of its errors, by their names; none if an error stands
+// elsewhere.
+func subtests(d *ast.FuncDecl, bad map[int]string, fset *token.FileSet) map[string]ast.Stmt {
+	runs := map[string]ast.Stmt{}
+	for line := range bad {
+		if line < fset.Position(d.Pos()).Line || line > fset.Position(d.End()).Line {
+			continue
+		}
+		found := false
+		for _, stmt := range d.Body.List {
+			if line < fset.Position(stmt.Pos()).Line || line > fset.Position(stmt.End()).Line {
+				continue
+			}
+			if name, ok := nameOfRun(stmt); ok {
+				runs[name], found = stmt, true
+			}
+		}
+		if !found {
+			return nil
+		}
+	}
+	return runs
+}
+
+// nameOfRun returns the name of t.Run("name", ...).
+func nameOfRun(stmt ast.Stmt) (string, bool) {
+	e, ok := stmt.(*ast.ExprStmt)
+	if !ok {
+		return "", false
+	}
+	call, ok := e.X.(*ast.CallExpr)
+	if !ok || len(call.Args) != 2 {
+		return "", false
+	}
+	fun, ok := call.Fun.(*ast.SelectorExpr)
+	name, ok2 := call.Args[0].(*ast.BasicLit)
+	if !ok || !ok2 || fun.Sel.Name != "Run" {
+		return "", false
+	}
+	return strings.Trim(name.Value, `"`), true
+}
+
 // cut removes the declarations, and the imports, of a file that have errors.
 func cut(file string, bad map[int]string, dropped map[string]string) error {
 	src, err := os.ReadFile(file)
@@ -183,6 +227,13 @@ func cut(file string, bad map[int]string, dropped map[string]string) error {
 			continue
 		}
 		if d, ok := decl.(*ast.FuncDecl); ok && strings.HasPrefix(d.Name.Name, "Test") {
+			if runs := subtests(d, bad, fset); len(runs) > 0 {
+				for name, run := range runs {
+					dropped[d.Name.Name+"/"+name] = why
+					remove(run)
+				}
+				continue
+			}
 			dropped[d.Name.Name] = why
 		}
 		remove(decl)

@@ -84,3 +84,63 @@ var errUnexpectedEOF = func() error {
 	return err
 }()
 `
+
+// coderPipe stands in for the transport of coder's tests, which takes the response of a handshake from an
+// httptest.ResponseRecorder. Where the ResponseWriter is not net/http's, ours is written to the connection.
+const coderPipe = `package wstest
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/coder/websocket"
+)
+
+// Pipe returns the two ends of a connection in memory.
+func Pipe(dialOpts *websocket.DialOptions, acceptOpts *websocket.AcceptOptions) (client, server *websocket.Conn) {
+	var opts websocket.DialOptions
+	if dialOpts != nil {
+		opts = *dialOpts
+	}
+	accepted := make(chan *websocket.Conn, 1)
+	opts.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		here, there := net.Pipe()
+		go func() {
+			c, _ := websocket.Accept(hijacker{httptest.NewRecorder(), there}, r, acceptOpts)
+			accepted <- c
+		}()
+		br := bufio.NewReader(here)
+		resp, err := http.ReadResponse(br, r)
+		if err == nil {
+			resp.Body = body{here, br}
+		}
+		return resp, err
+	})}
+	client, _, err := websocket.Dial(context.Background(), "ws://example.com", &opts)
+	if err != nil {
+		panic(err)
+	}
+	return client, <-accepted
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+type body struct {
+	net.Conn
+	br *bufio.Reader
+}
+
+func (b body) Read(p []byte) (int, error) { return b.br.Read(p) }
+
+type hijacker struct {
+	*httptest.ResponseRecorder
+	conn net.Conn
+}
+
+func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.conn, nil, nil }
+`
