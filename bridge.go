@@ -3,7 +3,9 @@ package websocket
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -55,6 +57,34 @@ func (b *bridged) WriteControl(op byte, payload []byte, deadline time.Time) erro
 		c.w.unlock()
 	}
 	return err
+}
+
+func (b *bridged) NextReader() (typ int, r io.Reader, err error) {
+	_, nr, err := (*Conn)(b).Reader(context.Background())
+	if err != nil {
+		return 0, nil, err
+	}
+	m := nr.(*messageReader)
+	return int(m.typ), (*bridgedReader)(m), nil
+}
+
+// bridgedReader is a messageReader as the package gorilla sees it.
+type bridgedReader messageReader
+
+func (b *bridgedReader) Read(p []byte) (int, error) {
+	m := (*messageReader)(b)
+	if err := m.c.door.Failed(); err != nil && m.err == nil {
+		return 0, err
+	}
+	n, err := m.Read(p)
+	switch {
+	case err == nil || err == io.EOF:
+	case errors.Is(err, errStaleReader):
+		err = io.EOF
+	default:
+		err = m.c.door.ReadFailed(err)
+	}
+	return n, err
 }
 
 func (b *bridged) Writer(typ int, compress bool) (bridge.Writer, error) {

@@ -34,6 +34,9 @@ type netConn struct {
 
 func (n *netConn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
+		if errors.Is(n.c.life.reason(), io.EOF) {
+			return 0, io.EOF // as coder/websocket does; some look for the end so
+		}
 		return 0, nil
 	}
 	if n.turn.lock(n.ctx) != nil {

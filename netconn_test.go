@@ -49,6 +49,9 @@ func TestNetConn(t *testing.T) {
 				if n, err := nc.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 					t.Errorf("at the end Read = %d, %v; want io.EOF itself", n, err)
 				}
+				if n, err := nc.Read(nil); n != 0 || err != io.EOF {
+					t.Errorf("at the end Read of nothing = %d, %v; want io.EOF itself", n, err)
+				}
 			}
 			p.WantFrame(wstest.Pong, "p")
 			if _, err := nc.Write([]byte("x")); err == nil {

@@ -49,8 +49,7 @@ type Conn struct {
 	pong   atomic.Pointer[func(string) error]
 	closed atomic.Pointer[func(int, string) error]
 
-	failed atomic.Pointer[failure]       // why reads fail; the first one sticks
-	reader atomic.Pointer[messageReader] // the one that NextReader returned last, until it is at its end
+	failed atomic.Pointer[failure] // why reads fail; the first one sticks
 
 	closeSent atomic.Bool  // a close frame was sent, or is about to be
 	plain     atomic.Bool  // EnableWriteCompression(false)

@@ -114,6 +114,10 @@ func (h *handlers) Close(code int, reason string) error {
 	return c.fail(&CloseError{Code: code, Text: reason})
 }
 
+func (h *handlers) Failed() error { return (*Conn)(h).beginRead() }
+
+func (h *handlers) ReadFailed(err error) error { return (*Conn)(h).readFailed(err) }
+
 // fail makes err, if it is not nil, the reason why reads fail, and returns it.
 func (c *Conn) fail(err error) error {
 	if err == nil {

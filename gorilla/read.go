@@ -36,30 +36,19 @@ func (c *Conn) NextReader() (messageType int, r io.Reader, err error) {
 	if err := c.beginRead(); err != nil {
 		return noMessage, nil, err
 	}
-	typ, nr, err := c.ws.Reader(background)
+	messageType, r, err = c.in.NextReader()
 	if err != nil {
 		return noMessage, nil, c.readFailed(err)
 	}
-	m := &messageReader{c, nr}
-	c.reader.Store(m)
-	return int(typ), m, nil
+	return messageType, r, nil
 }
 
-// beginRead ends the reader of the message before, and returns why reads fail.
+// beginRead returns why reads fail, or nil.
 func (c *Conn) beginRead() error {
-	c.endReader()
 	if f := c.failed.Load(); f != nil {
 		return f.err
 	}
 	return nil
-}
-
-// endReader forgets the reader of NextReader. Most connections have none, and a
-// look costs less than a store.
-func (c *Conn) endReader() {
-	if c.reader.Load() != nil {
-		c.reader.Store(nil)
-	}
 }
 
 // readFailed returns what a read returns that failed with err.
@@ -73,30 +62,6 @@ func (c *Conn) readFailed(err error) error {
 		return c.failed.Load().err
 	}
 	return err
-}
-
-// A messageReader reads one message.
-type messageReader struct {
-	c *Conn
-	r io.Reader // of the native connection
-}
-
-func (m *messageReader) Read(p []byte) (int, error) {
-	if m.c.reader.Load() != m {
-		return 0, io.EOF
-	}
-	if f := m.c.failed.Load(); f != nil {
-		return 0, f.err
-	}
-	n, err := m.r.Read(p)
-	switch {
-	case err == nil:
-	case err == io.EOF:
-		m.c.reader.CompareAndSwap(m, nil)
-	default:
-		err = m.c.readFailed(err)
-	}
-	return n, err
 }
 
 // ReadJSON reads one message and decodes the JSON value that it begins with

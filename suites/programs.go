@@ -3,11 +3,11 @@ package main
 // programs are tried in this order.
 var programs = []program{
 	{module: "github.com/gorilla/websocket", version: "v1.5.3", door: "gorilla", own: true, packages: []string{"."}, crashes: "^TestConcurrentWritePanic$", known: map[string]string{
-		"TestConcurrentWritePanic":         "It wants a panic when two goroutines write. Here they may.",
-		"TestFailedConnectionReadPanic":    "It wants a panic after 1,000 reads of a failed connection. Here they return the error.",
-		"TestDialExtraTokensInRespHeaders": "The response says `Upgrade: foo, websocket`. The client MUST fail (RFC 6455, section 4.1, rule 2).",
-		"TestReadLimit": "It expects WriteMessage to make fragments, so that a part of the long message arrives. Here it makes one frame. " +
-			"And it wants ErrReadLimit for a length of 2^63 or more, which is a protocol error here (section 5.2).",
+		"TestConcurrentWritePanic":                               "It wants a panic when two goroutines write. Here they may.",
+		"TestFailedConnectionReadPanic":                          "It wants a panic after 1,000 reads of a failed connection. Here they return the error.",
+		"TestDialExtraTokensInRespHeaders":                       "The response says `Upgrade: foo, websocket`. The client MUST fail (RFC 6455, section 4.1, rule 2).",
+		"TestReadLimit/Test_ReadLimit_is_enforced":               "It expects WriteMessage to make fragments, so that a part of the long message arrives. Here it makes one frame.",
+		"TestReadLimit/Test_that_ReadLimit_cannot_be_overflowed": "It wants ErrReadLimit for a length of 2^63 or more, which is a protocol error here (RFC 6455, section 5.2).",
 		"TestNetConn":                  "Its connection has been through no handshake. The one that stands in for it has another type.",
 		"TestDeprecatedUnderlyingConn": "As TestNetConn.",
 	}},

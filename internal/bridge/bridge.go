@@ -22,6 +22,11 @@ type Handler interface {
 	Pong(payload []byte) error
 	// Close is called with the code and the reason of a valid close frame. Its error is never nil.
 	Close(code int, reason string) error
+
+	// Failed returns why no more is to be read, or nil.
+	Failed() error
+	// ReadFailed returns what a reader of NextReader returns in place of err.
+	ReadFailed(err error) error
 }
 
 // A Conn is a *websocket.Conn, seen from inside.
@@ -35,6 +40,9 @@ type Conn interface {
 	// WriteControl writes a control frame and returns when it has been passed to the transport, or fails at the
 	// deadline; the zero time means never. The write deadline of the application does not concern it.
 	WriteControl(op byte, payload []byte, deadline time.Time) error
+	// NextReader is Conn.Reader without a context. The reader asks the handler before it reads, and about its errors; when
+	// another message was asked for it is at its end.
+	NextReader() (typ int, r io.Reader, err error)
 	// Writer is Conn.Writer without a context, compressed only if compress is set too.
 	Writer(typ int, compress bool) (Writer, error)
 	// Refuse is Conn.Close for a read that refuses the message that it has read: ctx and the read deadline bound the
