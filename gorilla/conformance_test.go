@@ -71,7 +71,7 @@ func TestConformanceOfClient(t *testing.T) {
 				defer c.Close()
 				echo(c)
 				return nil
-			}, suite.WithCases(conformanceCases(t)))
+			}, suite.WithCases(conformanceCases(t)), suite.Allow(suite.Unimplemented)) // it offers no bound for its window, as gorilla
 		})
 	}
 }
