@@ -237,3 +237,31 @@ func ExampleDialOptions() {
 	// true
 	// StatusNormalClosure
 }
+
+// Behind a router that reuses what it put into the context, Detach copies what
+// serve needs while the request is still its own.
+func ExampleNewServer_detach() {
+	type roomKey struct{}
+	ws := websocket.NewServer(func(c *websocket.Conn, r *http.Request) {
+		room := r.Context().Value(roomKey{}).(string)
+		c.Write(r.Context(), websocket.MessageText, []byte("welcome to "+room))
+	}, &websocket.ServerOptions{
+		Detach: func(r *http.Request) context.Context {
+			return context.WithValue(context.Background(), roomKey{}, r.PathValue("room"))
+		},
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/rooms/{room}", ws)
+	s := httptest.NewServer(mux)
+	defer s.Close()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, s.URL+"/rooms/blue", nil)
+	if err != nil {
+		panic(err)
+	}
+	defer c.CloseNow()
+	_, data, _ := c.Read(ctx)
+	fmt.Println(string(data))
+	// Output: welcome to blue
+}
