@@ -44,7 +44,8 @@ func TestServer(t *testing.T) {
 func TestClient(t *testing.T) {
 	suite.Client(t, func(url string) error {
 		c, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{ReadLimit: 32 << 20,
-			CompressionMode: websocket.CompressionContextTakeover, CompressionThreshold: 1})
+			CompressionMode: websocket.CompressionContextTakeover, CompressionThreshold: 1,
+			CompressionSendWindowBits: 15})
 		if err != nil {
 			return err
 		}
