@@ -189,7 +189,7 @@ realpeers: ## browsers, other clients and servers, and proxies, with our ends (n
 	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check goversions poison soak cross browser realpeers strangers interop middleware brokers autobahn-core autobahn-deflate autobahn-gorilla fuzz
+CI_STAGES := check goversions poison soak cross browser realpeers strangers interop middleware brokers autobahn-core autobahn-deflate autobahn-gorilla suites fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...

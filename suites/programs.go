@@ -37,5 +37,4 @@ var programs = []program{
 	{module: "github.com/ably/ably-go", version: "v1.2.22", door: "coder", packages: []string{"./ably"}},
 	{module: "github.com/philippseith/signalr", version: "v0.8.0", door: "coder", large: true, packages: []string{"."}},
 	{module: "github.com/hasura/go-graphql-client", version: "v0.15.1", door: "coder", large: true, packages: []string{"./..."}},
-	{module: "github.com/gotd/td", version: "v0.132.0", door: "coder", large: true, packages: []string{"./transport/..."}, about: "its packages below transport"},
 }
