@@ -19,14 +19,13 @@ var pureFiles = map[string][]string{ // and the packages of pureForbidden that e
 	"utf8.go":       nil,
 	"mask.go":       {"sync"}, // its keys are read from crypto/rand by the block
 	"statuscode.go": nil,
-	"handshake.go":  {"net/http"},
+	"handshake.go":  {"net/http", "net/url"},
 	"header.go":     nil,
 	"options.go":    nil,
 	"origin.go":     {"net/http", "net/url"},
 
-	"backoff.go":          {"net/http", "time"},
-	"deflate_params.go":   nil,
-	"handshake_client.go": {"net/http", "net/url"},
+	"backoff.go":        {"net/http", "time"},
+	"deflate_params.go": nil,
 }
 
 var pureForbidden = []string{
@@ -155,7 +154,7 @@ func TestLayers(t *testing.T) {
 			level[name] = i
 		}
 	}
-	level["handshake.go"], level["handshake_client.go"], level["origin.go"] = 1, 1, 1
+	level["handshake.go"], level["origin.go"] = 1, 1
 	level["backoff.go"] = 1
 	for name := range files {
 		if strings.HasPrefix(name, "mask_") || strings.HasPrefix(name, "utf8_") {
