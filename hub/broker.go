@@ -120,7 +120,8 @@ const (
 	// BrokerMissed says that messages of Topic alone may be lost: its subscribers, or the connection, were too slow.
 	BrokerMissed
 	// BrokerFailed says that the hub could not deal with something of Topic: Encode panicked, or what the engine keeps
-	// could not be read. Err says what. It comes from the hub, not from a Broker.
+	// could not be read; or the broker could not, such as when the engine refused a message that Publish had handed over.
+	// Err says what. Topic is empty if it is not known.
 	BrokerFailed
 )
 

@@ -543,3 +543,21 @@ func TestBrokerRefuses(t *testing.T) {
 		t.Errorf("%d of %d calls of Subscribe returned nil though the broker refused", accepted, rounds)
 	}
 }
+
+// What a broker says of one topic reaches the application, and leaves the
+// topics as they are.
+func TestBrokerFailed(t *testing.T) {
+	b := &scriptBroker{events: make(chan BrokerEvent)}
+	told := make(chan BrokerEvent, 1)
+	h := New(&Options{Broker: b, OnBroker: func(ev BrokerEvent) { told <- ev }})
+	defer h.Close()
+	b.events <- BrokerEvent{Kind: BrokerFailed, Topic: "x", Err: errRefused}
+	select {
+	case ev := <-told:
+		if ev.Kind != BrokerFailed || ev.Topic != "x" || ev.Err != errRefused {
+			t.Errorf("%+v", ev)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the application was not told")
+	}
+}

@@ -84,6 +84,8 @@ func (l *link) receive() {
 				t.unlock()
 			}
 			l.tell(ev)
+		case BrokerFailed:
+			l.tell(ev)
 		case BrokerLost, BrokerRecovered:
 			l.lose(ev)
 			if ev.Kind == BrokerRecovered {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,13 +13,16 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// Options are the options of [New]. A nil pointer and the zero value hold the defaults.
+// Options are the options of [New]. A nil pointer and the zero value hold the
+// defaults.
 type Options struct {
-	// Prefix begins the subjects of all topics. Hubs that share it share their topics. It consists of tokens that NATS
-	// allows in a subject, separated by dots. Default: "websocket.topic".
+	// Prefix begins the subjects of all topics. Hubs that share it share their
+	// topics. It consists of tokens that NATS allows in a subject, separated by
+	// dots, 256 bytes at most. Default: "websocket.topic".
 	Prefix string
-	// Connection are more options of the connection, such as credentials, TLS, or the pauses between attempts to
-	// connect. The handlers of its events are the broker's.
+	// Connection are more options of the connection, such as credentials, TLS, or
+	// the pauses between attempts to connect. The handlers of its events are the
+	// broker's.
 	Connection []nats.Option
 }
 
@@ -26,120 +30,251 @@ type Options struct {
 var ErrClosed = errors.New("natsbroker: closed")
 
 const (
-	// backlog is how many messages wait for the hub before more are lost.
-	backlog = 8192
-	// flushTimeout bounds how long the server may take to confirm that it knows of a subscription.
+	// arrivals is how many messages the connection has for the pump.
+	arrivals = 4096
+	// flushTimeout bounds how long the server may take to confirm that it knows of
+	// a subscription.
 	flushTimeout = 5 * time.Second
+	// writeTimeout bounds how long a write to the server may take. The connection
+	// is lost then.
+	writeTimeout = 5 * time.Second
+	// reconnectWait is the pause between two attempts to connect.
+	reconnectWait = 500 * time.Millisecond
 )
 
 // A Broker is a [hub.Broker] for one hub. It is made by [New].
 type Broker struct {
-	conn     *nats.Conn
+	url      string         // immutable
+	options  []nats.Option  // immutable
 	prefix   string         // immutable
 	messages chan *nats.Msg // from all subscriptions, in the order of the connection, and a marker for each event
 	marker   *nats.Msg      // immutable
+	backlog  *backlog       // what the pump has taken from messages
+	writing  chan struct{}  // holds a token while a message is written to the connection
+	done     chan struct{}  // closed by Close
 
-	mu     sync.Mutex // guards what follows; not held across I/O
-	topics map[string]*nats.Subscription
-	names  map[string]string // of topics, by subject
-	events []hub.BrokerEvent // that the hub has not been told, one for each marker
-	lost   bool              // the hub has been told, or will be, that the server is lost
-	closed bool
-	gone   chan struct{} // closed, and replaced, when the server is lost
-	done   chan struct{} // closed by Close
+	// asking serialises those who change the subscriptions of the connection. It
+	// is held across I/O, and taken before mu.
+	asking sync.Mutex
+
+	mu       sync.Mutex // guards what follows; not held across I/O
+	conn     *nats.Conn
+	topics   map[string]*nats.Subscription // that the hub wants; nil while there is no connection to ask
+	names    map[string]string             // of topics, by subject
+	events   []hub.BrokerEvent             // that the pump has not seen, one for each marker
+	lost     bool                          // the hub has been told, or will be, that the server is lost
+	closed   bool
+	gone     chan struct{} // closed, and replaced, when the server is lost
+	refusals refusals      // of the Subscribe that is under way
+	errors   uint64        // refusals that the handler of errors has seen
+	lastErr  error         // the latest of them
+	limit    int           // the subscriptions that the server has taken, when it took no more; 0: not known
 }
 
-// New returns a broker, which connects in the background to the servers in url, separated by commas. The only errors
-// are those of url and opts.
+// New returns a broker, which connects in the background to the servers in url,
+// separated by commas. The only errors are those of url and opts.
+//
+// The broker tries again whatever the server says, refused credentials included.
 func New(url string, opts *Options) (*Broker, error) {
 	b := &Broker{
+		url:      url,
 		prefix:   "websocket.topic",
-		messages: make(chan *nats.Msg, backlog),
+		messages: make(chan *nats.Msg, arrivals),
+		marker:   new(nats.Msg),
+		backlog:  newBacklog(maxBacklog, maxBacklogBytes),
+		writing:  make(chan struct{}, 1),
+		done:     make(chan struct{}),
 		topics:   map[string]*nats.Subscription{},
 		names:    map[string]string{},
-		marker:   new(nats.Msg),
 		gone:     make(chan struct{}),
-		done:     make(chan struct{}),
 	}
-	options := []nats.Option{
-		nats.ReconnectWait(500 * time.Millisecond),
+	b.options = []nats.Option{
+		nats.ReconnectWait(reconnectWait),
 		nats.PingInterval(10 * time.Second),
+		nats.FlusherTimeout(writeTimeout),
 	}
 	if opts != nil {
 		if opts.Prefix != "" {
 			b.prefix = opts.Prefix
 		}
-		options = append(options, opts.Connection...)
+		b.options = append(b.options, opts.Connection...)
 	}
-	options = append(options,
+	if err := checkPrefix(b.prefix); err != nil {
+		return nil, fmt.Errorf("natsbroker: %w", err)
+	}
+	b.options = append(b.options,
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectBufSize(-1), // nothing is queued
 		nats.ConnectHandler(b.connected),
 		nats.ReconnectHandler(b.connected),
 		nats.DisconnectErrHandler(b.disconnected),
 		nats.ReconnectErrHandler(b.disconnected), // the first attempt, too
+		nats.ClosedHandler(b.closedByServer),
 		nats.ErrorHandler(b.failed),
 	)
-	conn, err := nats.Connect(url, options...)
+	conn, err := nats.Connect(url, b.options...)
 	if err != nil {
 		return nil, fmt.Errorf("natsbroker: %w", err)
 	}
+	go b.pump()
+	b.adopt(conn)
+	return b, nil
+}
+
+// adopt makes conn the connection, unless the broker is closed.
+func (b *Broker) adopt(conn *nats.Conn) {
+	b.asking.Lock()
+	defer b.asking.Unlock()
 	b.mu.Lock()
 	b.conn = conn
+	closed := b.closed
+	var topics []string
+	for topic := range b.topics {
+		b.topics[topic] = nil
+		topics = append(topics, topic)
+	}
 	b.mu.Unlock()
-	return b, nil
+	if closed {
+		conn.Close()
+		return
+	}
+	for _, topic := range topics {
+		if b.ask(conn, topic) != nil {
+			break // it is closed: there will be another
+		}
+	}
+	if conn.IsConnected() {
+		go b.connected(conn) // what it called before was not yet the connection
+	}
 }
 
 // Close ends the connection. The hub should be closed before.
 func (b *Broker) Close() error {
 	b.mu.Lock()
-	closed := b.closed
+	closed, conn := b.closed, b.conn
 	b.closed = true
 	b.mu.Unlock()
 	if !closed {
 		close(b.done)
-		b.conn.Close()
+		conn.Close()
 	}
 	return nil
 }
 
-// Publish implements [hub.Broker]. It returns when the message is on its way.
+func (b *Broker) connection() *nats.Conn {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.conn
+}
+
+// Publish implements [hub.Broker]. It returns when the message is on its way. If
+// ctx ends before, the message may go out all the same.
 func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("natsbroker: %w", err)
+	err := ctx.Err()
+	if err == nil {
+		err = b.publish(ctx, p)
 	}
-	if err := b.conn.Publish(b.subject(p.Topic), p.Payload); err != nil {
-		return fmt.Errorf("natsbroker: %w", err)
-	}
-	return nil
-}
-
-// Subscribe implements [hub.Broker].
-func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
-	for _, topic := range topics {
-		subject := b.subject(topic)
-		b.mu.Lock()
-		b.names[subject] = topic
-		b.mu.Unlock()
-		sub, err := b.conn.ChanSubscribe(subject, b.messages)
-		if err != nil {
-			b.Unsubscribe(ctx, topics)
-			return fmt.Errorf("natsbroker: %w", err)
-		}
-		b.mu.Lock()
-		b.topics[topic] = sub
-		b.mu.Unlock()
-	}
-	err := b.confirm(ctx)
-	if err != nil {
-		b.Unsubscribe(ctx, topics) // the hub will ask for them again: each message would come twice
+	if err != nil && err != ErrClosed {
+		err = fmt.Errorf("natsbroker: %w", err)
 	}
 	return err
 }
 
+func (b *Broker) publish(ctx context.Context, p hub.Publication) error {
+	select {
+	case b.writing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-b.done:
+		return ErrClosed
+	}
+	conn, subject := b.connection(), b.subject(p.Topic)
+	if ctx.Done() == nil {
+		defer func() { <-b.writing }()
+		return conn.Publish(subject, p.Payload)
+	}
+	// A server that takes nothing holds the write up. The payload is the hub's
+	// again when ctx ends.
+	payload := slices.Clone(p.Payload)
+	published := make(chan error, 1)
+	go func() {
+		published <- conn.Publish(subject, payload)
+		<-b.writing
+	}()
+	select {
+	case err := <-published:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Subscribe implements [hub.Broker].
+func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
+	b.asking.Lock()
+	defer b.asking.Unlock()
+	b.mu.Lock()
+	conn := b.conn
+	b.refusals = refusals{asked: make(map[string]error, len(topics))}
+	before := b.errors
+	for _, topic := range topics {
+		subject := b.subject(topic)
+		if _, ok := b.topics[topic]; !ok {
+			b.topics[topic] = nil
+		}
+		b.names[subject] = topic
+		b.refusals.asked[subject] = nil
+	}
+	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		b.refusals = refusals{}
+		b.mu.Unlock()
+	}()
+	for _, topic := range topics {
+		if err := b.ask(conn, topic); errors.Is(err, nats.ErrConnectionClosed) {
+			break // adopt asks for them
+		} else if err != nil {
+			b.forget(topics)
+			return fmt.Errorf("natsbroker: %w", err)
+		}
+	}
+	if err := b.confirm(ctx, conn); err != nil {
+		b.forget(topics) // the hub will ask for them again: each message would come twice
+		return err
+	}
+	if refused := b.refused(conn, topics, before); len(refused) > 0 {
+		for topic := range refused {
+			b.forget([]string{topic})
+		}
+		return refused
+	}
+	return nil
+}
+
+// ask subscribes to topic, unless the connection has it. The caller holds
+// asking.
+func (b *Broker) ask(conn *nats.Conn, topic string) error {
+	b.mu.Lock()
+	has := b.topics[topic] != nil
+	b.mu.Unlock()
+	if has {
+		return nil
+	}
+	sub, err := conn.ChanSubscribe(b.subject(topic), b.messages)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.topics[topic] = sub
+	b.mu.Unlock()
+	return nil
+}
+
 // confirm waits until the server has taken what was sent to it, or is lost.
-func (b *Broker) confirm(ctx context.Context) error {
+func (b *Broker) confirm(ctx context.Context, conn *nats.Conn) error {
 	b.mu.Lock()
 	lost, gone := b.lost, b.gone
 	b.mu.Unlock()
@@ -155,13 +290,13 @@ func (b *Broker) confirm(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	err := b.conn.FlushWithContext(ctx)
+	err := conn.FlushWithContext(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.closed:
 		return ErrClosed
-	case err == nil, b.lost, gone != b.gone:
+	case err == nil, b.lost, gone != b.gone, errors.Is(err, nats.ErrConnectionClosed):
 		return nil
 	}
 	return fmt.Errorf("natsbroker: the server does not confirm a subscription: %w", err)
@@ -169,6 +304,14 @@ func (b *Broker) confirm(ctx context.Context) error {
 
 // Unsubscribe implements [hub.Broker].
 func (b *Broker) Unsubscribe(ctx context.Context, topics []string) error {
+	b.asking.Lock()
+	defer b.asking.Unlock()
+	b.forget(topics)
+	return nil
+}
+
+// forget ends the subscriptions to topics. The caller holds asking.
+func (b *Broker) forget(topics []string) {
 	for _, topic := range topics {
 		b.mu.Lock()
 		sub := b.topics[topic]
@@ -179,21 +322,35 @@ func (b *Broker) Unsubscribe(ctx context.Context, topics []string) error {
 			sub.Unsubscribe() // fails if the connection is closed
 		}
 	}
-	return nil
 }
 
 // Receive implements [hub.Broker].
 func (b *Broker) Receive(ctx context.Context) (hub.BrokerEvent, error) {
 	for {
+		if ev, ok := b.backlog.take(); ok {
+			return ev, nil
+		}
 		select {
-		case m := <-b.messages:
-			if ev, ok := b.event(m); ok {
-				return ev, nil
-			}
+		case <-b.backlog.ready:
 		case <-ctx.Done():
 			return hub.BrokerEvent{}, ctx.Err()
 		case <-b.done:
 			return hub.BrokerEvent{}, ErrClosed
+		}
+	}
+}
+
+// pump is the goroutine that moves what arrives into the backlog, which is
+// bounded in bytes. It never waits for the hub.
+func (b *Broker) pump() {
+	for {
+		select {
+		case m := <-b.messages:
+			if ev, ok := b.event(m); ok {
+				b.backlog.put(ev)
+			}
+		case <-b.done:
+			return
 		}
 	}
 }

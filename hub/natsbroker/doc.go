@@ -13,7 +13,8 @@
 // # What NATS promises
 //
 // A message is delivered at most once. NATS keeps none: who is not connected at that moment does not get it, and a
-// process that reads too slowly loses messages. All processes get what one process publishes to a topic in its order;
+// process that reads too slowly loses messages. 65,536 messages and 64 MiB may wait for the hub; what finds no room is
+// dropped, and the hub is told so of that topic alone (hub.BrokerMissed). One topic takes half of the room at most. All processes get what one process publishes to a topic in its order;
 // how messages of two processes that come at the same moment follow on each other may differ from process to process.
 //
 // NATS does not number messages, so each hub has positions of its own: a client that comes back to the process that
@@ -21,10 +22,20 @@
 // has positions that hold everywhere. (JetStream, which keeps messages, is another thing, and not used.)
 //
 // Publish returns when the message is on its way to the server. One that is on its way when the connection ends is
-// lost, without an error.
+// lost, without an error. The deadline of its context holds when the server takes nothing.
+//
+// # What the server refuses
+//
+// A subscription that the server does not permit, or that is beyond its max_subscriptions, is an error of
+// Subscribe for that topic; the others hold. A message that it does not permit is told to OnBroker, as
+// hub.BrokerFailed, because NATS says so after Publish has returned.
+//
+// A topic may have any length and hold any bytes. Its subject is the topic with other characters written as in
+// a URL, or, where that is longer than 512 bytes, a SHA-256 of the topic.
 //
 // # When the server is lost
 //
 // The broker connects again by itself, asks for all topics again, and tells the hub of both moments. Publish fails in
-// between; nothing is queued and nothing is sent twice.
+// between; nothing is queued and nothing is sent twice. It goes on trying whatever the server says, refused
+// credentials included.
 package natsbroker

@@ -2,20 +2,27 @@ package natsbroker
 
 import (
 	"errors"
+	"regexp"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// The handlers of the connection's events run one after the other, on a goroutine of the connection's.
+// The handlers of the connection's events run one after the other, on a
+// goroutine of the connection's.
 
-// connected is called when the server is there, and again whenever it is back: all subscriptions have been sent to
-// it.
+// connected is called when the server is there, and again whenever it is back:
+// all subscriptions have been sent to it.
 func (b *Broker) connected(conn *nats.Conn) {
+	if b.connection() != conn {
+		return // adopt calls again
+	}
 	conn.FlushTimeout(flushTimeout) // if it fails, the connection ends and there will be another
 	b.mu.Lock()
-	recovered := b.lost && conn.IsConnected()
+	b.limit = 0
+	recovered := b.lost && b.conn == conn && conn.IsConnected()
 	if recovered {
 		b.lost = false
 	}
@@ -43,22 +50,152 @@ func (b *Broker) disconnected(conn *nats.Conn, err error) {
 	}
 }
 
-// failed is called for errors that do not end the connection.
-func (b *Broker) failed(conn *nats.Conn, sub *nats.Subscription, err error) {
-	if !errors.Is(err, nats.ErrSlowConsumer) {
+// closedByServer is called when the connection has ended and does not connect
+// again: the server has said what the client takes for the end of all.
+func (b *Broker) closedByServer(conn *nats.Conn) {
+	b.mu.Lock()
+	closed := b.closed
+	b.mu.Unlock()
+	if closed {
 		return
 	}
-	b.mu.Lock()
-	lost := b.lost
-	b.mu.Unlock()
-	if !lost { // messages of some topics are lost, and all is well again
-		b.tell(hub.BrokerEvent{Kind: hub.BrokerLost, Err: err})
-		b.tell(hub.BrokerEvent{Kind: hub.BrokerRecovered})
+	b.disconnected(conn, conn.LastError())
+	go b.dialAgain(conn.Opts.ReconnectWait)
+}
+
+// dialAgain makes another connection.
+func (b *Broker) dialAgain(pause time.Duration) {
+	for {
+		select {
+		case <-time.After(max(pause, 10*time.Millisecond)):
+		case <-b.done:
+			return
+		}
+		conn, err := nats.Connect(b.url, b.options...)
+		if err == nil {
+			b.adopt(conn)
+			return
+		}
 	}
 }
 
-// tell lets the hub know of an event, behind the messages that came before it: what follows belongs to a new epoch.
-// It waits for room among them.
+// refusals are what the server refused while a Subscribe was under way.
+type refusals struct {
+	asked   map[string]error // the subjects that are asked for, and why they are refused
+	tooMany int              // subscriptions beyond what the server allows
+}
+
+var (
+	refusedSubscription = regexp.MustCompile(`[Ss]ubscription to "(\S+)"`)
+	refusedPublish      = regexp.MustCompile(`[Pp]ublish to "(\S+)"`)
+)
+
+// failed is called for errors that do not end the connection.
+func (b *Broker) failed(conn *nats.Conn, sub *nats.Subscription, err error) {
+	switch {
+	case errors.Is(err, nats.ErrSlowConsumer) && sub != nil:
+		b.tellOf(sub.Subject, hub.BrokerMissed, err)
+	case errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
+		text := err.Error()
+		if m := refusedPublish.FindStringSubmatch(text); m != nil {
+			b.noteRefusal("", err)
+			b.tellOf(m[1], hub.BrokerFailed, err)
+		} else if m := refusedSubscription.FindStringSubmatch(text); m == nil {
+			if !b.noteRefusal("", err) { // the limit has changed: the server does not say for which topics
+				b.tell(hub.BrokerEvent{Kind: hub.BrokerFailed, Err: err})
+			}
+		} else if !b.noteRefusal(m[1], err) { // the permissions have changed
+			b.tellOf(m[1], hub.BrokerMissed, err)
+		}
+	}
+}
+
+// noteRefusal notes that the server refused something: a subscription to
+// subject, if it is not empty. It reports whether a Subscribe deals with that.
+func (b *Broker) noteRefusal(subject string, err error) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.errors++
+	b.lastErr = err
+	asked := b.refusals.asked != nil
+	switch {
+	case subject != "":
+		if _, asked = b.refusals.asked[subject]; asked {
+			b.refusals.asked[subject] = err
+		}
+	case asked && errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
+		b.refusals.tooMany++
+	}
+	return asked
+}
+
+const (
+	handlerWait = time.Second            // for the handler of errors
+	quiet       = 100 * time.Millisecond // without a further refusal: that was all
+)
+
+// refused returns which of topics the server refused. It has confirmed what was
+// sent to it, and said each refusal before; before is how many there were at the
+// begin. The caller holds asking.
+func (b *Broker) refused(conn *nats.Conn, topics []string, before uint64) hub.TopicErrors {
+	last := conn.LastError()
+	isTooMany := errors.Is(last, nats.ErrMaxSubscriptionsExceeded)
+	if !isTooMany && !errors.Is(last, nats.ErrPermissionViolation) {
+		return nil
+	}
+	b.mu.Lock()
+	fits := conn.NumSubscriptions() <= b.limit
+	b.mu.Unlock()
+	if isTooMany && fits {
+		return nil // that was another time
+	}
+	// The handler of errors runs behind the reader of the connection, which has
+	// noted the latest of them.
+	begin := time.Now()
+	for seen, since := before, begin; time.Since(begin) < handlerWait; time.Sleep(time.Millisecond) {
+		b.mu.Lock()
+		n, same := b.errors, b.lastErr == last
+		b.mu.Unlock()
+		if n != seen {
+			seen, since = n, time.Now()
+		}
+		if same && (!isTooMany || time.Since(since) >= quiet) {
+			break
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	refused := hub.TopicErrors{}
+	for _, topic := range topics {
+		if err := b.refusals.asked[b.subject(topic)]; err != nil {
+			refused[topic] = err
+		}
+	}
+	if b.refusals.tooMany > 0 {
+		b.limit = conn.NumSubscriptions() - b.refusals.tooMany - len(refused)
+	}
+	// The server takes subscriptions as they come: the last ones were too many.
+	for i := len(topics) - 1; i >= 0 && b.refusals.tooMany > 0; i-- {
+		if refused[topics[i]] == nil {
+			refused[topics[i]] = nats.ErrMaxSubscriptionsExceeded
+			b.refusals.tooMany--
+		}
+	}
+	return refused
+}
+
+// tellOf lets the hub know of an event of one topic.
+func (b *Broker) tellOf(subject string, kind hub.BrokerEventKind, err error) {
+	b.mu.Lock()
+	topic, ok := b.names[subject]
+	b.mu.Unlock()
+	if ok {
+		b.tell(hub.BrokerEvent{Kind: kind, Topic: topic, Err: err})
+	}
+}
+
+// tell lets the hub know of an event, behind the messages that came before it:
+// what follows belongs to a new epoch. It waits for the pump.
 func (b *Broker) tell(ev hub.BrokerEvent) {
 	b.mu.Lock()
 	b.events = append(b.events, ev)

@@ -1,13 +1,28 @@
 package natsbroker
 
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+)
+
 const hexDigits = "0123456789ABCDEF"
 
-// subject returns the subject of a topic: one token behind the prefix. What a token may not hold, or not everywhere,
-// is written as in a URL, and an empty topic as a single per cent sign.
+// maxToken bounds the token of a topic. A server closes a connection whose line
+// is longer than max_control_line, 4,096 bytes by default.
+const maxToken = 512
+
+// subject returns the subject of a topic: one token behind the prefix. What a
+// token may not hold, or not everywhere, is written as in a URL, and an empty
+// topic as a single per cent sign. A token that would be longer than maxToken is
+// "%S" and the SHA-256 of the topic in hexadecimal digits: no escaped byte
+// begins so.
 func (b *Broker) subject(topic string) string {
-	s := make([]byte, 0, len(b.prefix)+1+len(topic)+8)
+	s := make([]byte, 0, len(b.prefix)+1+min(len(topic)+8, maxToken))
 	s = append(s, b.prefix...)
 	s = append(s, '.')
+	begin := len(s)
 	if topic == "" {
 		s = append(s, '%')
 	}
@@ -18,6 +33,28 @@ func (b *Broker) subject(topic string) string {
 		default:
 			s = append(s, '%', hexDigits[c>>4], hexDigits[c&15])
 		}
+		if len(s)-begin > maxToken {
+			return fmt.Sprintf("%s%%S%X", s[:begin], sha256.Sum256([]byte(topic)))
+		}
 	}
 	return string(s)
+}
+
+// maxPrefix bounds Options.Prefix, for the reason of maxToken.
+const maxPrefix = 256
+
+var errBadPrefix = errors.New("Prefix is not a subject of plain tokens of 256 bytes at most")
+
+// checkPrefix refuses what the server would not take as the begin of a subject.
+func checkPrefix(prefix string) error {
+	bad := len(prefix) > maxPrefix
+	for token := range strings.SplitSeq(prefix, ".") {
+		bad = bad || token == "" || strings.ContainsFunc(token, func(c rune) bool {
+			return c <= ' ' || c == '*' || c == '>' || c == 0x7f
+		})
+	}
+	if bad {
+		return fmt.Errorf("%w: %.64q", errBadPrefix, prefix)
+	}
+	return nil
 }

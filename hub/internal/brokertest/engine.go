@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -93,8 +95,25 @@ func (e *Engine) Kill() {
 	}
 }
 
-// Signal sends a signal to the engine.
-func (e *Engine) Signal(sig os.Signal) error { return e.cmd.Process.Signal(sig) }
+// Signal sends a signal to the engine. After SIGSTOP it returns when the engine
+// stands still, where /proc tells: some of its threads may go on for a moment.
+func (e *Engine) Signal(sig os.Signal) error {
+	err := e.cmd.Process.Signal(sig)
+	for begin := time.Now(); err == nil && sig == syscall.SIGSTOP && time.Since(begin) < 5*time.Second; {
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", e.cmd.Process.Pid))
+		running := false
+		for _, task := range tasks {
+			stat, _ := os.ReadFile(task)
+			_, state, _ := strings.Cut(string(stat), ") ")
+			running = running || state != "" && state[0] != 'T'
+		}
+		if !running {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return err
+}
 
 const addrVariable = "BROKERTEST_ADDR"
 
