@@ -27,8 +27,17 @@ func main() {
 	conns := flag.Int("conns", 2000, "how many connections there are at a time")
 	think := flag.Duration("think", 500*time.Millisecond, "the mean time between two bursts of a connection")
 	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "of all that is random")
+	withSlow := flag.Bool("slow", true, "first a message of 5 MB to a peer that takes 80 kB a second, and the like: a minute")
 	flag.Parse()
 	fmt.Printf("soak: %d connections for %v, seed %d\n", *conns, *duration, *seed)
+	slow := slowCases
+	if !*withSlow {
+		slow = nil
+	}
+	if err := runSlow(slow); err != nil {
+		fmt.Fprintln(os.Stderr, "soak: FAILED: a slow peer:", err)
+		os.Exit(1)
+	}
 	if err := soak(*conns, *warmup, *duration, *think, *seed); err != nil {
 		fmt.Fprintln(os.Stderr, "soak: FAILED:", err)
 		os.Exit(1)

@@ -19,6 +19,13 @@ func TestSoak(t *testing.T) {
 	}
 }
 
+// A slow peer gets its message.
+func TestSlow(t *testing.T) {
+	if err := runSlow([]slowCase{{100_000, 2_000_000}, {1000, 100_000}}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	rng := seeded(1, 2)
 	for range 200 {
