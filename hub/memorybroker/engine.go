@@ -4,8 +4,9 @@ package memorybroker
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -33,7 +34,9 @@ type topic struct {
 
 // New returns an engine that runs.
 func New() *Engine {
-	return &Engine{topics: map[string]*topic{}, epoch: rand.Uint64() | 1}
+	var epoch [8]byte
+	rand.Read(epoch[:]) // never fails
+	return &Engine{topics: map[string]*topic{}, epoch: binary.LittleEndian.Uint64(epoch[:]) | 1}
 }
 
 var errStopped = errors.New("memorybroker: the engine is stopped")
