@@ -41,24 +41,25 @@ func isData(messageType int) bool { return messageType == TextMessage || message
 //
 // Somebody must read: control frames are handled inside reading calls.
 type Conn struct {
-	ws *native.Conn // immutable
-	in bridge.Conn  // immutable: ws from inside
+	// What a write looks at comes first and lies in one line of the cache, which a
+	// broadcast misses for each connection.
+	ws        *native.Conn // immutable
+	closeSent atomic.Bool  // a close frame was sent, or is about to be
+	open      atomic.Bool  // writer is not nil
+	plain     atomic.Bool  // EnableWriteCompression(false)
+	stored    atomic.Bool  // SetCompressionLevel(0)
+	deflate   bool         // immutable: compression was agreed on
+
+	in       bridge.Conn             // immutable: ws from inside
+	failed   atomic.Pointer[failure] // why reads fail; the first one sticks
+	proto    string                  // immutable: the subprotocol, where ws does not know it
+	bufSize  int                     // immutable: how much a writer gathers before it sends a fragment
+	deadline atomic.Int64            // of SetWriteDeadline, in Unix nanoseconds; 0: none
 
 	// What SetPingHandler and its like were given; nil: the default.
 	ping   atomic.Pointer[func(string) error]
 	pong   atomic.Pointer[func(string) error]
 	closed atomic.Pointer[func(int, string) error]
-
-	failed atomic.Pointer[failure] // why reads fail; the first one sticks
-
-	closeSent atomic.Bool  // a close frame was sent, or is about to be
-	plain     atomic.Bool  // EnableWriteCompression(false)
-	stored    atomic.Bool  // SetCompressionLevel(0)
-	open      atomic.Bool  // writer is not nil
-	deflate   bool         // immutable: compression was agreed on
-	proto     string       // immutable: the subprotocol, where ws does not know it
-	bufSize   int          // immutable: how much a writer gathers before it sends a fragment
-	deadline  atomic.Int64 // of SetWriteDeadline, in Unix nanoseconds; 0: none
 
 	mu     sync.Mutex     // guards writer; held while its message is sent
 	writer *messageWriter // of NextWriter, not closed yet
