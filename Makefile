@@ -95,28 +95,32 @@ fuzz: ## every fuzz target for FUZZTIME (10s) each
 	done
 
 .PHONY: autobahn
-autobahn: autobahn-core autobahn-deflate ## the Autobahn suite in both directions, without most of its compression (see autobahn/README.md)
+autobahn: ## the 517 cases of the Autobahn suite and those beyond it, by our own runner, through each door in both directions (autobahn/README.md)
+	go test ./autobahn -run Doors -timeout 40m -args -full
+	go test ./autobahn/suite -run Broken -timeout 20m -args -full
 
-.PHONY: autobahn-core
-autobahn-core: ## its 301 cases without compression
-	go run ./autobahn/run
+# The official suite needs CPython 2.7 or Docker. With OFFICIAL=-optional it is left out where there is neither.
+OFFICIAL ?=
 
-.PHONY: autobahn-deflate
-autobahn-deflate: ## 34 of its 216 cases of compression: the short ones, and each way to negotiate
-	go run ./autobahn/run -cases '12.1.1-6,13.*.1-4' -count 34
-
-.PHONY: autobahn-gorilla
-autobahn-gorilla: ## the 301 cases through the package gorilla, as a server
-	@mkdir -p artifacts
-	go build -o artifacts/echogorilla ./autobahn/echogorilla
-	go run ./autobahn/run -direction server -echoserver artifacts/echogorilla
+.PHONY: autobahn-official
+autobahn-official: ## the official suite against our server: its 301 cases without compression, and 34 of those with it
+	go run ./autobahn/run -direction server $(OFFICIAL)
+	go run ./autobahn/run -direction server -cases '12.1.1-6,13.*.1-4' -count 34 $(OFFICIAL)
 
 .PHONY: autobahn-full
-autobahn-full: ## all 517 cases of the Autobahn suite, and again as a server through the package gorilla
+autobahn-full: ## all 517 cases of the official suite in both directions, and again as a server through the package gorilla
 	go run ./autobahn/run -full
 	@mkdir -p artifacts
 	go build -o artifacts/echogorilla ./autobahn/echogorilla
 	go run ./autobahn/run -full -direction server -echoserver artifacts/echogorilla
+
+# The flags of autobahn/agreement, such as -broken or -peers.
+AGREEMENT ?=
+
+.PHONY: autobahn-agreement
+autobahn-agreement: ## the verdicts of the official suite and of ours about other libraries, case by case (hours; AGREEMENT="-cases 1-10" minutes)
+	npm ci --ignore-scripts --no-audit --no-fund --prefix autobahn/agreement/peers
+	cd autobahn/agreement && go run . $(AGREEMENT)
 
 .PHONY: suites
 suites: ## the tests of other libraries, and of programs that use them, with this module in their place (needs the module proxy)
@@ -189,12 +193,12 @@ realpeers: ## browsers, other clients and servers, and proxies, with our ends (n
 	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check goversions poison soak cross browser realpeers strangers interop middleware brokers autobahn-core autobahn-deflate autobahn-gorilla suites fuzz
+CI_STAGES := check goversions poison soak cross browser realpeers strangers interop middleware brokers autobahn autobahn-official suites fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...
 	@for stage in $(CI_STAGES); do \
 		printf '\n== %s  make %s\n' "$$(date +%T)" "$$stage"; \
-		$(MAKE) --no-print-directory "$$stage" FUZZTIME=$(CI_FUZZTIME) SOAKTIME=$(CI_SOAKTIME); \
+		$(MAKE) --no-print-directory "$$stage" FUZZTIME=$(CI_FUZZTIME) SOAKTIME=$(CI_SOAKTIME) OFFICIAL=-optional; \
 	done
 	@printf '\n== %s  make ci: all stages passed\n' "$$(date +%T)"

@@ -317,6 +317,13 @@ func TestNoSuite(t *testing.T) {
 			t.Errorf("%v\ndoes not say %q", err, want)
 		}
 	}
+	var out strings.Builder
+	if err := run(t.Context(), &options{root: empty, optional: true}, &out); err != nil || !strings.Contains(out.String(), "NOT RUN") {
+		t.Errorf("with -optional: %v, printed %q", err, out.String())
+	}
+	if err := run(t.Context(), &options{root: empty}, io.Discard); !errors.Is(err, errNoSuite) {
+		t.Errorf("without -optional: %v", err)
+	}
 	t.Setenv("WSTEST", filepath.Join(empty, "wstest"))
 	if _, err := findSuite(t.Context(), &options{root: empty}, io.Discard); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("$WSTEST names no file: %v", err)

@@ -29,6 +29,8 @@ const (
 	containerPath = "/autobahn" // where the container sees the folder of the report
 )
 
+var errNoSuite = errors.New("there is no way to run the Autobahn|Testsuite")
+
 // findSuite returns the first way to the suite that is there.
 func findSuite(ctx context.Context, o *options, out io.Writer) (*wstest, error) {
 	ways := []struct {
@@ -58,8 +60,8 @@ func findSuite(ctx context.Context, o *options, out io.Writer) (*wstest, error) 
 		}
 		errs = append(errs, fmt.Errorf("  %s: %w", way.name, err))
 	}
-	return nil, fmt.Errorf("there is no way to run the Autobahn|Testsuite; start a Docker engine,"+
-		" or install CPython 2.7 with pip (such as \"pyenv install 2.7.18\"), or name a wstest in $WSTEST:\n%w", errors.Join(errs...))
+	return nil, fmt.Errorf("%w; start a Docker engine,"+
+		" or install CPython 2.7 with pip (such as \"pyenv install 2.7.18\"), or name a wstest in $WSTEST:\n%w", errNoSuite, errors.Join(errs...))
 }
 
 // findProgram takes wstest from $WSTEST or PATH.
