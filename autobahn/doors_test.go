@@ -181,14 +181,15 @@ func TestDoorsOfClients(t *testing.T) {
 		dial  func(url string) error
 		tls   *tls.Config
 		short bool
+		allow []string
 	}{
-		{"Dial", dialing("message", dialOptions()), nil, false},
-		{"Dial/stream", dialing("stream", dialOptions()), nil, true},
+		{"Dial", dialing("message", dialOptions()), nil, false, nil},
+		{"Dial/stream", dialing("stream", dialOptions()), nil, true, nil},
 		{"Dial/TLS", dialing("lent", func() *websocket.DialOptions {
 			o := dialOptions()
 			o.HTTPClient = certified.Client()
 			return o
-		}()), certified.TLS, false},
+		}()), certified.TLS, false, nil},
 		{"gorilla", func(url string) error {
 			d := gorilla.Dialer{EnableCompression: true}
 			c, _, err := d.Dial(url, nil)
@@ -197,10 +198,12 @@ func TestDoorsOfClients(t *testing.T) {
 			}
 			gorillaEcho(c)
 			return nil
-		}, nil, true},
+			// As the original package, it does not offer client_max_window_bits, which 13.3 to 13.6 ask of it.
+		}, nil, true, []string{suite.Unimplemented}},
 	} {
 		t.Run(door.name, func(t *testing.T) {
-			suite.Client(t, door.dial, suite.WithOptions(suite.Options{TLS: door.tls}), suite.WithCases(some(t, door.short)))
+			suite.Client(t, door.dial, suite.WithOptions(suite.Options{TLS: door.tls}), suite.WithCases(some(t, door.short)),
+				suite.Allow(door.allow...))
 		})
 	}
 }
