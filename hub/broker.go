@@ -19,7 +19,8 @@ import (
 // messages of a topic in the order of the engine.
 type Broker interface {
 	// Publish hands a message over to the engine, which brings it to every process that has subscribed to the topic,
-	// this one included. ctx bounds that.
+	// this one included. ctx bounds that. An error that matches ErrUnconfirmed says that the engine may have the message
+	// all the same; after another it has not.
 	Publish(ctx context.Context, p Publication) error
 
 	// Subscribe asks the engine for topics, and returns when it has confirmed them. It remembers them: when the engine
@@ -39,7 +40,10 @@ type Broker interface {
 // A Publication is a message on its way to the engine.
 type Publication struct {
 	Topic   string
-	Payload []byte // the hub's again when Publish returns
+	Payload []byte // neither the hub nor the broker changes it
+	// ID, if it is not empty, is the same for a message that is published again because the first attempt was in
+	// doubt: an engine that can counts it once.
+	ID string
 	// History is what the publishing hub keeps of the topic. If it keeps messages, the engine should give the message
 	// a Position that is the same everywhere. An engine that cannot, does not.
 	History History

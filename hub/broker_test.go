@@ -561,3 +561,38 @@ func TestBrokerFailed(t *testing.T) {
 		t.Error("the application was not told")
 	}
 }
+
+// An idBroker is a broker that is in doubt of the first attempt of each
+// message.
+type idBroker struct {
+	scriptBroker
+	ids []string
+}
+
+func (b *idBroker) Publish(ctx context.Context, p Publication) error {
+	b.ids = append(b.ids, p.ID)
+	if len(b.ids) == 1 {
+		return fmt.Errorf("broker: %w", ErrUnconfirmed)
+	}
+	return nil
+}
+
+// The broker gets the id of a message, and its doubt reaches the caller.
+func TestPublishOnce(t *testing.T) {
+	b := &idBroker{scriptBroker: scriptBroker{events: make(chan BrokerEvent)}}
+	h := New(&Options{Broker: b})
+	defer h.Close()
+	err := h.PublishOnce(t.Context(), "x", "id", websocket.MessageText, nil)
+	if !errors.Is(err, ErrUnconfirmed) {
+		t.Errorf("the first attempt: %v", err)
+	}
+	if err := h.PublishOnce(t.Context(), "x", "id", websocket.MessageText, nil); err != nil {
+		t.Error(err)
+	}
+	if err := h.Publish(t.Context(), "x", websocket.MessageText, nil); err != nil {
+		t.Error(err)
+	}
+	if want := []string{"id", "id", ""}; !slices.Equal(b.ids, want) {
+		t.Errorf("ids %q, want %q", b.ids, want)
+	}
+}

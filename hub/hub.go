@@ -26,6 +26,8 @@ var (
 	ErrFull = errors.New("hub: the subscriber's queue is full")
 	// ErrSubscribed says that the subscriber has the topic already.
 	ErrSubscribed = errors.New("hub: already subscribed")
+	// ErrUnconfirmed says that the engine did not confirm a message, which it may have all the same.
+	ErrUnconfirmed = errors.New("hub: the engine may have the message, and did not confirm it")
 	// ErrEncode says that Options.Encode panicked: the message was dropped.
 	ErrEncode = errors.New("hub: Encode panicked")
 )
@@ -98,7 +100,17 @@ func (h *Hub) Join(c *websocket.Conn) *Subscriber {
 // when the engine has it, as far as the engine tells; ctx bounds that, and the error is the engine's.
 //
 // Without a Broker the error matches [ErrEncode] if Options.Encode panicked.
+//
+// With a Broker the error matches [ErrUnconfirmed] if the engine may have the message all the same: then
+// [Hub.PublishOnce] can repeat it.
 func (h *Hub) Publish(ctx context.Context, topic string, typ websocket.MessageType, data []byte) error {
+	return h.PublishOnce(ctx, topic, "", typ, data)
+}
+
+// PublishOnce is Publish for a message that has an id, unique in its topic. A caller that was told [ErrUnconfirmed]
+// calls it again with the same id: an engine that keeps history then has the message once. How long it knows an id is
+// the engine's choice, two minutes or more. Without a Broker the id has no meaning.
+func (h *Hub) PublishOnce(ctx context.Context, topic, id string, typ websocket.MessageType, data []byte) error {
 	if typ != websocket.MessageText && typ != websocket.MessageBinary {
 		return fmt.Errorf("hub: no such message type: %d", int(typ))
 	}
@@ -106,7 +118,7 @@ func (h *Hub) Publish(ctx context.Context, topic string, typ websocket.MessageTy
 		return ErrClosed
 	}
 	if h.link != nil {
-		return h.link.publish(ctx, topic, typ, data)
+		return h.link.publish(ctx, topic, id, typ, data)
 	}
 	t := h.find(topic)
 	if t == nil {

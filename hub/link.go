@@ -55,9 +55,9 @@ func startLink(h *Hub, b Broker) *link {
 
 func (l *link) stop() { l.cancel() }
 
-func (l *link) publish(ctx context.Context, topic string, typ websocket.MessageType, data []byte) error {
+func (l *link) publish(ctx context.Context, topic, id string, typ websocket.MessageType, data []byte) error {
 	payload := appendEnvelope(make([]byte, 0, 1+len(data)), typ, data)
-	if err := l.broker.Publish(ctx, Publication{Topic: topic, Payload: payload, History: l.hub.historyOf(topic)}); err != nil {
+	if err := l.broker.Publish(ctx, Publication{Topic: topic, ID: id, Payload: payload, History: l.hub.historyOf(topic)}); err != nil {
 		return fmt.Errorf("hub: publish: %w", err)
 	}
 	return nil

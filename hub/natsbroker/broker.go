@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -170,7 +169,9 @@ func (b *Broker) connection() *nats.Conn {
 }
 
 // Publish implements [hub.Broker]. It returns when the message is on its way. If
-// ctx ends before, the message may go out all the same.
+// ctx ends while it is written, the message may go out all the same: then the
+// error matches [hub.ErrUnconfirmed]. Core NATS knows no ids: a message that is
+// repeated may come twice.
 func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
 	err := ctx.Err()
 	if err == nil {
@@ -195,19 +196,17 @@ func (b *Broker) publish(ctx context.Context, p hub.Publication) error {
 		defer func() { <-b.writing }()
 		return conn.Publish(subject, p.Payload)
 	}
-	// A server that takes nothing holds the write up. The payload is the hub's
-	// again when ctx ends.
-	payload := slices.Clone(p.Payload)
+	// A server that takes nothing holds the write up.
 	published := make(chan error, 1)
 	go func() {
-		published <- conn.Publish(subject, payload)
+		published <- conn.Publish(subject, p.Payload)
 		<-b.writing
 	}()
 	select {
 	case err := <-published:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("%w: %w", hub.ErrUnconfirmed, ctx.Err())
 	}
 }
 

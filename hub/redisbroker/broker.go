@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -27,9 +26,10 @@ var ErrClosed = errors.New("redisbroker: closed")
 
 // A Broker is a [hub.Broker] for one hub. It is made by [New].
 type Broker struct {
-	client redis.UniversalClient // immutable
-	owned  bool                  // immutable: the client ends with the broker
-	opts   Options               // immutable, with the defaults filled in
+	client  redis.UniversalClient // immutable
+	owned   bool                  // immutable: the client ends with the broker
+	resends bool                  // immutable: the client sends again what may have arrived
+	opts    Options               // immutable, with the defaults filled in
 
 	ctx    context.Context    // immutable; ends with the broker
 	cancel context.CancelFunc // immutable
@@ -37,14 +37,14 @@ type Broker struct {
 	events chan hub.BrokerEvent
 
 	silence time.Duration // immutable: see session.go
-	heard   atomic.Bool   // something came since the watch looked last
 
-	mu      sync.Mutex      // guards what follows; not held across I/O
-	topics  map[string]bool // that the hub wants; true when the server has confirmed
-	session *redis.PubSub   // nil between connections
-	live    bool            // the session has everything that it began with
-	lost    bool            // the hub has been told that the server is lost
-	changed chan struct{}   // closed, and replaced, when something above has changed
+	mu      sync.Mutex       // guards what follows; not held across I/O
+	topics  map[string]bool  // that the hub wants; true when the server has confirmed
+	refused map[string]error // topics that the server has refused, until Subscribe returns
+	session *session         // nil between connections
+	live    bool             // the session has everything that it began with
+	lost    bool             // the hub has been told that the server is lost
+	changed chan struct{}    // closed, and replaced, when something above has changed
 }
 
 // New returns a broker, which connects in the background. options are those of the client, which the broker owns.
@@ -73,9 +73,11 @@ func newBroker(client redis.UniversalClient, opts *Options, silence time.Duratio
 		done:    make(chan struct{}),
 		events:  make(chan hub.BrokerEvent, 64),
 		topics:  map[string]bool{},
+		refused: map[string]error{},
 		changed: make(chan struct{}),
 		silence: silence,
 	}
+	_, b.resends = client.(*redis.ClusterClient)
 	if opts != nil {
 		b.opts = *opts
 	}
@@ -94,10 +96,10 @@ func newBroker(client redis.UniversalClient, opts *Options, silence time.Duratio
 func (b *Broker) Close() error {
 	b.cancel()
 	b.mu.Lock()
-	session := b.session
+	current := b.session
 	b.mu.Unlock()
-	if session != nil {
-		session.Close() // what reads from it ends
+	if current != nil {
+		current.pubsub.Close() // what reads from it ends
 	}
 	<-b.done
 	if b.owned {
@@ -108,21 +110,28 @@ func (b *Broker) Close() error {
 	return nil
 }
 
-// Subscribe implements [hub.Broker].
+// Subscribe implements [hub.Broker]. The error is a [hub.TopicErrors] if the server refuses topics to its user.
 func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
 	b.mu.Lock()
 	for _, topic := range topics {
 		b.topics[topic] = false
 	}
-	session := b.session
+	current := b.session
 	b.mu.Unlock()
-	if session != nil {
-		b.send(session, session.Subscribe, topics)
+	if current != nil {
+		current.send(b.ctx, subscribe, topics)
 	}
+	var refused hub.TopicErrors
 	for {
 		b.mu.Lock()
-		for b.live && len(topics) > 0 {
-			if confirmed, wanted := b.topics[topics[0]]; wanted && !confirmed {
+		for len(topics) > 0 {
+			if err := b.refused[topics[0]]; err != nil {
+				if refused == nil {
+					refused = hub.TopicErrors{}
+				}
+				refused[topics[0]] = err
+				delete(b.refused, topics[0])
+			} else if confirmed, wanted := b.topics[topics[0]]; wanted && !confirmed || !b.live {
 				break
 			}
 			topics = topics[1:]
@@ -131,11 +140,15 @@ func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
 		changed := b.changed
 		b.mu.Unlock()
 		if !pending {
+			if refused != nil {
+				return refused
+			}
 			return nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
+			b.Unsubscribe(ctx, topics)
 			return fmt.Errorf("redisbroker: %w", ctx.Err())
 		case <-b.ctx.Done():
 			return ErrClosed
@@ -149,32 +162,12 @@ func (b *Broker) Unsubscribe(ctx context.Context, topics []string) error {
 	for _, topic := range topics {
 		delete(b.topics, topic)
 	}
-	session := b.session
+	current := b.session
 	b.mu.Unlock()
-	if session != nil {
-		b.send(session, session.Unsubscribe, topics)
+	if current != nil {
+		current.send(b.ctx, unsubscribe, topics)
 	}
 	return nil
-}
-
-// batch is how many topics go into one command.
-const batch = 500
-
-// send sends a command for topics. When that fails the session is over: its reader finds out, and the next one asks
-// for all topics that are wanted then.
-func (b *Broker) send(session *redis.PubSub, command func(context.Context, ...string) error, topics []string) {
-	for len(topics) > 0 {
-		n := min(len(topics), batch)
-		channels := make([]string, n)
-		for i, topic := range topics[:n] {
-			channels[i] = b.channel(topic)
-		}
-		topics = topics[n:]
-		if command(b.ctx, channels...) != nil {
-			session.Close()
-			return
-		}
-	}
 }
 
 // Receive implements [hub.Broker].

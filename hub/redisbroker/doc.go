@@ -11,19 +11,35 @@
 //
 // # What Redis promises
 //
-// A message is delivered at most once. Redis keeps none: who is not connected at that moment does not get it, and a
-// process that reads too slowly is cut off by the server (client-output-buffer-limit pubsub). All processes get the
-// messages of a topic in one order, that in which the server took them.
+// All processes get the messages of a topic in one order, that in which the server took them. A topic without a
+// history is plain publish/subscribe: who is not connected at that moment does not get the message, and a process that
+// reads too slowly is cut off by the server (client-output-buffer-limit pubsub).
 //
-// Where the hub keeps a history, the server numbers the messages of a topic, in a script that publishes too, so that
-// a message has the same [hub.Position] in every process: a client goes on in whichever it comes back to, if that
-// process has the messages, and a process notices exactly what it has missed. The number of a topic is a key of its
-// own that Redis forgets after [Options].PositionAge without a message; the topic then begins a new epoch. So it does
-// when the server has lost its keys. A server that comes back with older ones, as a replica may that takes over,
-// gives some numbers twice: clients that were there before it may miss messages without being told.
+// Where the hub keeps a history, a script appends the message to a stream, numbers it and publishes it. A message has
+// the same [hub.Position] in every process, and what a client missed is there in every process, within the bounds of
+// the history, and after the restart of a process. A publisher whose hub keeps no history of such a topic gives its
+// message a number all the same.
+//
+// The count and the stream are keys that Redis forgets: the count [Options].PositionAge after the latest message, the
+// stream after the Age of the history. A server that was restarted, or promoted, may have lost messages that it had
+// confirmed. Its topics begin a new epoch, and clients are told to start afresh.
+//
+// A publication costs the server one script. The user of an ACL needs EVAL, EVALSHA, INFO, PUBLISH, the commands of
+// hashes and streams, the keys and channels with the Prefix, and the channels "alive:" behind it.
+//
+// # What the server refuses
+//
+// A topic that the server forbids to its user is an error of Subscribe for that topic; the others hold.
+//
+// # Failover and clusters
+//
+// The broker publishes to a channel of its own every few seconds, through the connections that publish. A session
+// that does not hear that is not where publishers are, and is replaced. A client of a cluster sends again what may
+// have arrived; the broker gives each message an id, so that it counts once.
 //
 // # When the server is lost
 //
 // The broker connects again by itself, after pauses that grow to two seconds, asks for all topics again, and tells
-// the hub of both moments. Publish fails in between; nothing is queued and nothing is sent twice.
+// the hub of both moments. Publish fails in between; nothing is queued and nothing is sent twice. A hub that takes no
+// event for a while is not taken for a server that is lost.
 package redisbroker

@@ -4,38 +4,143 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"net"
+	"os"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// numbered publishes a message with its position in front. The key holds the epoch and the offset of the topic; the
-// epoch that the caller brings is taken if there is none.
-var numbered = redis.NewScript(`
-local o = redis.call('HINCRBY', KEYS[1], 'o', 1)
-local e = redis.call('HGET', KEYS[1], 'e')
-if not e then
-	e = ARGV[3]
-	redis.call('HSET', KEYS[1], 'e', e)
+// The keys of a topic are in one slot of a cluster: the hash of its count, the stream of its messages, and one key for
+// each id of a publisher.
+//
+// The hash holds the epoch e, the offset o of the latest message, the bounds m, b and a of the history, and n, the
+// bytes in the stream. r is the identity of the server's data, master_replid: it is another one after every restart
+// and every promotion. A server that has another than the hash may have lost messages, so the topic begins an epoch.
+
+// identity is the beginning of both scripts.
+const identity = `
+local info = redis.pcall('INFO', 'replication')
+local run = type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+`
+
+// publishing appends a message to the stream, numbers it, and publishes it: the order of the stream is that of
+// delivery. A topic without a history is published to as it is, unless it has one elsewhere.
+//
+// KEYS: hash, stream, id. ARGV: channel, payload, a new epoch, age of the hash, messages, bytes and age of the history,
+// whether there is an id. The id is noted last: a script that fails on the way has not counted the message.
+var publishing = redis.NewScript(`
+local once = ARGV[8] == '1'
+if once and redis.call('EXISTS', KEYS[3]) == 1 then
+	return 0
 end
+local function done()
+	if once then
+		redis.call('SET', KEYS[3], '1', 'PX', 120000)
+	end
+	return 1
+end
+local messages = tonumber(ARGV[5])
+local h = redis.call('HMGET', KEYS[1], 'e', 'o', 'r', 'm', 'b', 'a', 'n')
+if messages <= 0 and not h[1] then
+	redis.call('PUBLISH', ARGV[1], ' ' .. ARGV[2])
+	return done()
+end
+` + identity + `
+local e, o, n = h[1], tonumber(h[2] or '0'), tonumber(h[7] or '0')
+if not e or h[3] ~= run then
+	e, o, n = ARGV[3], 0, 0
+	redis.call('DEL', KEYS[2])
+end
+local bytes, age = tonumber(ARGV[6]), tonumber(ARGV[7])
+if messages <= 0 then
+	messages, bytes, age = tonumber(h[4]), tonumber(h[5]), tonumber(h[6])
+end
+o = o + 1
+n = n + #ARGV[2]
+local offset = string.format('%.0f', o)
+local now = redis.call('TIME')
+redis.call('XADD', KEYS[2], offset .. '-0', 't', now[1] .. string.sub('000000' .. now[2], -6, -4), 'p', ARGV[2])
+local len = redis.call('XLEN', KEYS[2])
+while len > messages or bytes >= 0 and n > bytes and len > 0 do
+	local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+	redis.call('XDEL', KEYS[2], oldest[1])
+	n = n - #oldest[2][4]
+	len = len - 1
+end
+redis.call('HSET', KEYS[1], 'e', e, 'o', offset, 'r', run, 'm', messages, 'b', bytes, 'a', age, 'n', n)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
-redis.call('PUBLISH', ARGV[1], e .. '-' .. string.format('%.0f', o) .. ' ' .. ARGV[2])
-return o
+redis.call('PEXPIRE', KEYS[2], age >= 0 and age or ARGV[4])
+redis.call('PUBLISH', ARGV[1], e .. '-' .. offset .. ' ' .. ARGV[2])
+return done()
 `)
 
+// reading returns the epoch and the offset of the latest message, and if ARGV[1] is not zero as many messages: the
+// latest behind the offset ARGV[3] of the epoch ARGV[2], or of all if that is another. KEYS: hash, stream.
+const reading = identity + `
+local h = redis.call('HMGET', KEYS[1], 'e', 'o', 'r')
+if not h[1] or h[3] ~= run then
+	return {}
+end
+if ARGV[1] == '0' then
+	return {h[1], h[2]}
+end
+local from = '-'
+if ARGV[2] == h[1] then
+	from = '(' .. ARGV[3] .. '-0'
+end
+return {h[1], h[2], redis.call('XREVRANGE', KEYS[2], '+', from, 'COUNT', ARGV[1])}
+`
+
+// keys returns the keys of a topic. What is in braces decides on the slot, and must not be empty.
+func (b *Broker) keys(topic, id string) []string {
+	tag := "{t:" + topic + "}"
+	return []string{b.opts.Prefix + "position:" + tag, b.opts.Prefix + "stream:" + tag, b.opts.Prefix + "id:" + tag + id}
+}
+
 // Publish implements [hub.Broker]. It returns when the server has the message. If ctx ends before, or the connection
-// breaks, the server may have it all the same. A server that does not answer is waited for until ctx's deadline, or
-// the ReadTimeout of the client if that is earlier; a ctx that is cancelled does not cut that short.
+// breaks, the server may have it all the same: then the error matches [hub.ErrUnconfirmed].
 func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
-	var err error
-	if p.History.Messages > 0 {
-		err = numbered.Run(ctx, b.client, []string{b.opts.Prefix + "position:" + p.Topic},
-			b.channel(p.Topic), p.Payload, newEpoch(), b.opts.PositionAge.Milliseconds()).Err()
-	} else {
-		err = b.client.Publish(ctx, b.channel(p.Topic), append([]byte{' '}, p.Payload...)).Err()
+	bytes, age := p.History.Bytes, p.History.Age
+	if bytes == 0 {
+		bytes = defaultBytes
+	}
+	if age == 0 {
+		age = defaultAge
+	}
+	id, hasID := p.ID, "0"
+	if id == "" && b.resends {
+		id = strconv.FormatUint(random(), 36)
+	}
+	if id != "" {
+		hasID = "1"
+	}
+	publish := func() error {
+		return publishing.Run(ctx, b.client, b.keys(p.Topic, id), b.channel(p.Topic), p.Payload, newEpoch(),
+			b.opts.PositionAge.Milliseconds(), p.History.Messages, bytes, max(age.Milliseconds(), -1), hasID).Err()
+	}
+	err := ctx.Err()
+	if err == nil && ctx.Done() == nil {
+		err = unconfirmed(publish())
+	} else if err == nil {
+		// go-redis heeds the deadline of a context and not its cancellation.
+		done := make(chan error, 1)
+		go func() { done <- publish() }()
+		select {
+		case err = <-done:
+			err = unconfirmed(err)
+			if at, ok := ctx.Deadline(); ok && errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(at) {
+				err = fmt.Errorf("%w: %w", err, context.DeadlineExceeded) // the connection noticed it first
+			}
+		case <-ctx.Done():
+			err = fmt.Errorf("%w: %w", hub.ErrUnconfirmed, ctx.Err())
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("redisbroker: %w", err)
@@ -43,15 +148,33 @@ func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
 	return nil
 }
 
+const (
+	defaultBytes = 1 << 20         // of a history, as in package hub
+	defaultAge   = 5 * time.Minute // of a history, as in package hub
+)
+
+// unconfirmed adds hub.ErrUnconfirmed to an error after which the server may have the message: all but the server's
+// own answers and those of dialling.
+func unconfirmed(err error) error {
+	var reply redis.Error
+	var op *net.OpError
+	switch {
+	case err == nil, errors.As(err, &reply), errors.Is(err, redis.ErrClosed), errors.Is(err, redis.ErrPoolTimeout),
+		errors.As(err, &op) && op.Op == "dial":
+		return err
+	}
+	return fmt.Errorf("%w: %w", hub.ErrUnconfirmed, err)
+}
+
 // Positions implements [hub.Positioner].
 func (b *Broker) Positions(ctx context.Context, topics []string) ([]hub.Position, error) {
 	positions := make([]hub.Position, 0, len(topics))
 	for len(topics) > 0 {
 		n := min(len(topics), batch)
-		replies := make([]*redis.SliceCmd, n)
+		replies := make([]*redis.Cmd, n)
 		_, err := b.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, topic := range topics[:n] {
-				replies[i] = p.HMGet(ctx, b.opts.Prefix+"position:"+topic, "e", "o")
+				replies[i] = p.Eval(ctx, reading, b.keys(topic, "")[:2], 0, "", 0)
 			}
 			return nil
 		})
@@ -59,22 +182,91 @@ func (b *Broker) Positions(ctx context.Context, topics []string) ([]hub.Position
 			return nil, fmt.Errorf("redisbroker: %w", err)
 		}
 		for _, reply := range replies {
-			epoch, _ := reply.Val()[0].(string)
-			offset, _ := reply.Val()[1].(string)
-			at, err := hub.ParsePosition(epoch + "-" + offset)
+			top, _, err := parseReading(reply)
 			if err != nil {
-				at = hub.Position{} // there is none
+				return nil, fmt.Errorf("redisbroker: %w", err)
 			}
-			positions = append(positions, at)
+			positions = append(positions, top)
 		}
 		topics = topics[n:]
 	}
 	return positions, nil
 }
 
+// missing is the script of Missed.
+var missing = redis.NewScript(reading)
+
+// Missed implements [hub.Historian].
+func (b *Broker) Missed(ctx context.Context, topic string, after hub.Position, limits hub.History) (hub.Backlog, error) {
+	epoch := strconv.FormatUint(after.Epoch, 16)
+	reply := missing.Run(ctx, b.client, b.keys(topic, "")[:2], limits.Messages, epoch, strconv.FormatUint(after.Offset, 10))
+	top, entries, err := parseReading(reply)
+	if err != nil {
+		return hub.Backlog{}, fmt.Errorf("redisbroker: %w", err)
+	}
+	backlog := hub.Backlog{Top: top}
+	for _, entry := range slices.Backward(entries) {
+		ev, err := parseEntry(entry)
+		if err != nil {
+			return hub.Backlog{}, fmt.Errorf("redisbroker: %w", err)
+		}
+		ev.Topic, ev.Position.Epoch = topic, top.Epoch
+		backlog.Messages = append(backlog.Messages, ev)
+	}
+	if after.Epoch == top.Epoch && after.Epoch != 0 {
+		backlog.Complete = after.Offset+uint64(len(backlog.Messages)) == top.Offset
+	}
+	return backlog, nil
+}
+
+var errReply = errors.New("the server's answer is not one of the script")
+
+// parseReading reads the answer of the script.
+func parseReading(reply *redis.Cmd) (top hub.Position, entries []any, err error) {
+	parts, err := reply.Slice()
+	if err != nil || len(parts) == 0 {
+		return hub.Position{}, nil, err
+	}
+	if len(parts) >= 2 {
+		epoch, _ := parts[0].(string)
+		offset, _ := parts[1].(string)
+		if top, err = hub.ParsePosition(epoch + "-" + offset); err == nil {
+			if len(parts) > 2 {
+				entries, _ = parts[2].([]any)
+			}
+			return top, entries, nil
+		}
+	}
+	return hub.Position{}, nil, errReply
+}
+
+// parseEntry reads an entry of a stream: its id, offset and a zero, and its fields, t and p.
+func parseEntry(entry any) (ev hub.BrokerEvent, err error) {
+	parts, _ := entry.([]any)
+	if len(parts) != 2 {
+		return ev, errReply
+	}
+	id, _ := parts[0].(string)
+	fields, _ := parts[1].([]any)
+	if len(fields) != 4 || len(id) < 3 {
+		return ev, errReply
+	}
+	at, _ := fields[1].(string)
+	payload, ok := fields[3].(string)
+	offset, err1 := strconv.ParseUint(id[:len(id)-2], 10, 64)
+	ms, err2 := strconv.ParseInt(at, 10, 64)
+	if !ok || err1 != nil || err2 != nil {
+		return ev, errReply
+	}
+	ev.Position.Offset, ev.Time, ev.Payload = offset, time.UnixMilli(ms), []byte(payload)
+	return ev, nil
+}
+
 // newEpoch returns an epoch as the text of a position has it.
-func newEpoch() string {
+func newEpoch() string { return strconv.FormatUint(random()|1, 16) }
+
+func random() uint64 {
 	var b [8]byte
 	rand.Read(b[:]) // never fails
-	return strconv.FormatUint(binary.NativeEndian.Uint64(b[:])|1, 16)
+	return binary.NativeEndian.Uint64(b[:])
 }

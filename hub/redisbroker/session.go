@@ -2,8 +2,12 @@ package redisbroker
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,9 +28,13 @@ func (b *Broker) run() {
 	defer close(b.done)
 	pause := firstPause
 	for b.ctx.Err() == nil {
-		session := b.client.Subscribe(b.ctx) // connects with the first command
-		wasLive, err := b.receive(session)
-		session.Close()
+		current := &session{
+			pubsub: b.client.Subscribe(b.ctx), // connects with the first command
+			prefix: b.channel(""),
+			alive:  b.opts.Prefix + "alive:" + newEpoch(),
+		}
+		wasLive, err := b.receive(current)
+		current.pubsub.Close()
 		if b.ctx.Err() != nil {
 			return
 		}
@@ -57,13 +65,102 @@ func (b *Broker) sessionEnded(err error) {
 	}
 }
 
+// A session is one connection that receives.
+type session struct {
+	pubsub *redis.PubSub // immutable
+	prefix string        // immutable: of the channels of topics
+	alive  string        // immutable: a channel of this session's own, see watch
+
+	heard  atomic.Bool // something came since the watch looked last
+	echoed atomic.Bool // a message came on alive since the watch looked last
+	deaf   atomic.Bool // the server refuses alive
+	held   atomic.Bool // the reader waits for the hub
+	waited atomic.Bool // the reader has waited for the hub since the watch looked last
+
+	mu   sync.Mutex // guards what follows; held while a command is written, so that sent has the order of the answers
+	sent []command  // that the server has not answered
+}
+
+// A command is one that the server answers with a line for each channel, or with one error.
+type command struct {
+	kind     int
+	channels []string
+	answers  int // that came
+}
+
+// Kinds of commands.
+const (
+	subscribe = iota
+	unsubscribe
+)
+
+// batch is how many topics go into one command.
+const batch = 500
+
+// send sends a command for topics. When that fails the session is over: its reader finds out, and the next one asks
+// for all topics that are wanted then.
+func (s *session) send(ctx context.Context, kind int, topics []string) {
+	for len(topics) > 0 {
+		n := min(len(topics), batch)
+		channels := make([]string, n)
+		for i, topic := range topics[:n] {
+			channels[i] = s.prefix + topic
+		}
+		topics = topics[n:]
+		if !s.sendChannels(ctx, kind, channels) {
+			return
+		}
+	}
+}
+
+func (s *session) sendChannels(ctx context.Context, kind int, channels []string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = append(s.sent, command{kind: kind, channels: channels})
+	write := s.pubsub.Subscribe
+	if kind == unsubscribe {
+		write = s.pubsub.Unsubscribe
+	}
+	if write(ctx, channels...) != nil {
+		s.pubsub.Close()
+		return false
+	}
+	return true
+}
+
+// answered notes an answer to the oldest command.
+func (s *session) answered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sent) == 0 {
+		return
+	}
+	if c := &s.sent[0]; c.answers+1 < len(c.channels) {
+		c.answers++
+	} else {
+		s.sent = s.sent[1:]
+	}
+}
+
+// refused returns the channels of the oldest command, which the server has answered with an error.
+func (s *session) refused() (c command, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sent) == 0 {
+		return command{}, false
+	}
+	c = s.sent[0]
+	s.sent = s.sent[1:]
+	return c, true
+}
+
 // receive asks for all topics, and then receives until the connection ends.
-func (b *Broker) receive(session *redis.PubSub) (wasLive bool, err error) {
-	if err := session.Ping(b.ctx); err != nil {
+func (b *Broker) receive(s *session) (wasLive bool, err error) {
+	if err := s.pubsub.Ping(b.ctx); err != nil {
 		return false, err
 	}
 	b.mu.Lock()
-	b.session = session
+	b.session = s
 	topics := make([]string, 0, len(b.topics))
 	for topic := range b.topics {
 		topics = append(topics, topic)
@@ -72,39 +169,51 @@ func (b *Broker) receive(session *redis.PubSub) (wasLive bool, err error) {
 	if b.ctx.Err() != nil {
 		return false, ErrClosed // Close may not have seen the session
 	}
-	stop := b.watch(session)
+	stop := b.watch(s)
 	defer stop()
-	// Somebody must read while the topics are sent: there may be many, and the server answers each.
+	// A goroutine must read while the topics are sent: there may be many, and the server answers each.
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		b.send(session, session.Subscribe, topics)
+		if s.sendChannels(b.ctx, subscribe, []string{s.alive}) {
+			s.send(b.ctx, subscribe, topics)
+		}
 	}()
-	defer func() { session.Close(); <-sent }()
+	defer func() { s.pubsub.Close(); <-sent }()
 
 	missing := make(map[string]bool, len(topics)) // those that the server has not confirmed
 	for _, topic := range topics {
 		missing[topic] = true
 	}
 	for {
-		received, err := session.Receive(b.ctx) // the pong first
+		received, err := s.pubsub.Receive(b.ctx) // the pong first
+		s.heard.Store(true)
+		var reply redis.Error
+		if errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "NOPERM") {
+			if c, ok := s.refused(); ok {
+				b.refuse(s, c, reply, missing)
+				err = nil
+			}
+		}
 		if err != nil {
 			return wasLive, err
 		}
-		b.heard.Store(true)
 		switch m := received.(type) {
 		case *redis.Message:
-			if topic, ok := strings.CutPrefix(m.Channel, b.channel("")); ok {
+			if topic, ok := strings.CutPrefix(m.Channel, s.prefix); ok {
 				at, payload := parsePayload(m.Payload)
-				b.bring(hub.BrokerEvent{Topic: topic, Position: at, Payload: payload})
+				b.bringMessage(s, hub.BrokerEvent{Topic: topic, Position: at, Payload: payload})
+			} else if m.Channel == s.alive {
+				s.echoed.Store(true)
 			}
 		case *redis.Subscription:
-			if topic, ok := strings.CutPrefix(m.Channel, b.channel("")); ok && m.Kind == "subscribe" {
+			s.answered()
+			if topic, ok := strings.CutPrefix(m.Channel, s.prefix); ok && m.Kind == "subscribe" {
 				delete(missing, topic)
 				if !b.confirm(topic) {
-					b.send(session, session.Unsubscribe, []string{topic})
+					s.send(b.ctx, unsubscribe, []string{topic})
 					if b.wants(topic) { // again, and what asked for it may have gone out before
-						b.send(session, session.Subscribe, []string{topic})
+						s.send(b.ctx, subscribe, []string{topic})
 					}
 				}
 			}
@@ -113,6 +222,46 @@ func (b *Broker) receive(session *redis.PubSub) (wasLive bool, err error) {
 			wasLive = true
 			b.sessionLives()
 		}
+	}
+}
+
+// bringMessage gives a message to the hub, and lets the watch know if it has to
+// wait for that.
+func (b *Broker) bringMessage(s *session, ev hub.BrokerEvent) {
+	select {
+	case b.events <- ev:
+		return
+	default:
+	}
+	s.held.Store(true)
+	s.waited.Store(true)
+	b.bring(ev)
+	s.heard.Store(true)
+	s.held.Store(false)
+}
+
+// refuse deals with a command that the server has refused as a whole: one of its topics is forbidden to the user. Each
+// goes out again alone.
+func (b *Broker) refuse(s *session, c command, err error, missing map[string]bool) {
+	switch {
+	case c.kind != subscribe:
+	case len(c.channels) > 1:
+		for _, channel := range c.channels {
+			s.sendChannels(b.ctx, subscribe, []string{channel})
+		}
+	case c.channels[0] == s.alive:
+		s.deaf.Store(true)
+	default:
+		topic := strings.TrimPrefix(c.channels[0], s.prefix)
+		delete(missing, topic)
+		b.mu.Lock()
+		confirmed, wanted := b.topics[topic]
+		delete(b.topics, topic)
+		if wanted && !confirmed {
+			b.refused[topic] = fmt.Errorf("redisbroker: %w", err)
+		}
+		b.notify()
+		b.mu.Unlock()
 	}
 }
 
@@ -148,29 +297,49 @@ func (b *Broker) sessionLives() {
 }
 
 // watch ends a session whose connection is silent, though it was sent a ping: nothing else would notice that the
-// server's machine has gone.
-func (b *Broker) watch(session *redis.PubSub) (stop func()) {
+// server's machine has gone. It also publishes to a channel of the session's own, through the connections that publish.
+// A session that does not hear that is not where publishers are: after a failover it may have stayed behind.
+func (b *Broker) watch(s *session) (stop func()) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		ticker := time.NewTicker(b.silence)
 		defer ticker.Stop()
-		asked := false
+		asked, called := false, 0
 		for {
 			select {
 			case <-ticker.C:
 			case <-ctx.Done():
 				return
 			}
+			if s.echoed.Swap(false) {
+				called = 0
+			}
+			// A hub that is slow keeps the reader from hearing: that says nothing of the server. What was called may
+			// lie behind much that waits.
+			if s.waited.Swap(false) || s.held.Load() {
+				asked, called = false, 0
+				continue
+			}
 			switch {
-			case b.heard.Swap(false):
+			case called >= 2:
+				s.pubsub.Close()
+				return
+			case s.heard.Swap(false):
 				asked = false
-			case asked || session.Ping(ctx) != nil:
-				session.Close()
+			case asked || s.pubsub.Ping(ctx) != nil:
+				s.pubsub.Close()
 				return
 			default:
 				asked = true
+			}
+			if !s.deaf.Load() {
+				callCtx, cancelCall := context.WithTimeout(ctx, b.silence)
+				if b.client.Publish(callCtx, s.alive, "").Err() == nil {
+					called++
+				}
+				cancelCall()
 			}
 		}
 	}()

@@ -27,6 +27,7 @@ type Kind struct {
 	Args    func(port, dir string) []string // its arguments, to listen on 127.0.0.1 with its files in dir
 	Connect func(addr string) (b hub.Broker, close func() error)
 	Numbers bool // the engine gives positions, and one order for all
+	Keeps   bool // the engine keeps history
 }
 
 // An Engine is one that runs.

@@ -108,9 +108,16 @@ func resume(t *testing.T, kind Kind) {
 	} else {
 		again.wantStart("false 0")
 	}
-	// A process in which nobody had the topic knows whether anything was missed, if positions are the engine's.
+	// A process in which no client had the topic knows whether anything was missed, if positions are the engine's. It
+	// has what was missed, if the engine keeps it.
 	third := startServer(t, e)
-	dial(t, third, "kept", last).wantStart("false 0")
+	again = dial(t, third, "kept", last)
+	if kind.Keeps {
+		again.want("2", "3")
+		again.wantStart("true 2")
+	} else {
+		again.wantStart("false 0")
+	}
 	dial(t, third, "kept", b.last).wantStart(fmt.Sprint(kind.Numbers, " 0"))
 
 	again = dial(t, here, "kept", last)

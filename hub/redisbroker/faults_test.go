@@ -1,0 +1,382 @@
+package redisbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/seed70bc5565/websocket/hub"
+	"github.com/seed70bc5565/websocket/hub/internal/brokertest"
+)
+
+var kept = hub.History{Messages: 100}
+
+func publish(t *testing.T, b *Broker, topic, payload string, history hub.History) {
+	t.Helper()
+	if err := b.Publish(t.Context(), hub.Publication{Topic: topic, Payload: []byte(payload), History: history}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// nextMessage waits for a message.
+func nextMessage(t *testing.T, b *Broker) hub.BrokerEvent {
+	t.Helper()
+	for {
+		if ev := next(t, b); ev.Kind == hub.BrokerMessage {
+			return ev
+		}
+	}
+}
+
+// Topics that the server forbids to its user have errors, and the others live:
+// with the session that they meet, and with the one that comes after.
+func TestForbiddenTopics(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	admin := redis.NewClient(&redis.Options{Addr: e.Addr})
+	defer admin.Close()
+	acl := []any{"ACL", "SETUSER", "u", "on", ">p", "+@all", "~*", "resetchannels", "&websocket:topic:yes*", "&websocket:alive:*"}
+	if err := admin.Do(t.Context(), acl...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	b := New(&redis.Options{Addr: e.Addr, Username: "u", Password: "p"}, nil)
+	defer b.Close()
+	for round := range 20 {
+		err := b.Subscribe(t.Context(), []string{"yes1", "no1", "yes2", "no2"})
+		var refused hub.TopicErrors
+		if !errors.As(err, &refused) || len(refused) != 2 || refused["no1"] == nil || refused["no2"] == nil {
+			t.Fatalf("round %d: Subscribe: %v", round, err)
+		}
+		for _, topic := range []string{"yes1", "yes2"} {
+			publish(t, b, topic, topic, hub.History{})
+			if ev := nextMessage(t, b); ev.Topic != topic {
+				t.Fatalf("round %d: %+v, want a message of %s", round, ev, topic)
+			}
+		}
+		if err := b.Unsubscribe(t.Context(), []string{"yes1", "yes2"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The server is killed, and comes back with what it had saved: numbers that it
+// gives again are of another epoch.
+func TestRollback(t *testing.T) {
+	k := kind
+	k.Args = func(port, dir string) []string {
+		return []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--appendonly", "no"}
+	}
+	e := brokertest.Start(t, k)
+	b := New(&redis.Options{Addr: e.Addr}, nil)
+	defer b.Close()
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	admin := redis.NewClient(&redis.Options{Addr: e.Addr})
+	defer admin.Close()
+	for n := range 10 {
+		if n == 5 {
+			if err := admin.Save(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		publish(t, b, "x", fmt.Sprint(n), kept)
+	}
+	var last hub.Position
+	for range 10 {
+		last = nextMessage(t, b).Position
+	}
+	e.Kill()
+	if ev := next(t, b); ev.Kind != hub.BrokerLost {
+		t.Fatalf("%+v", ev)
+	}
+	e.Run(t)
+	if ev := next(t, b); ev.Kind != hub.BrokerRecovered {
+		t.Fatalf("%+v", ev)
+	}
+	if at, err := b.Positions(t.Context(), []string{"x"}); err != nil || at[0].Epoch == last.Epoch {
+		t.Errorf("the position is %v, of the epoch of %v: %v", at, last, err)
+	}
+	publish(t, b, "x", "after", kept)
+	ev := nextMessage(t, b)
+	if ev.Position.Epoch == last.Epoch || string(ev.Payload) != "after" {
+		t.Errorf("%v %q behind %v", ev.Position, ev.Payload, last)
+	}
+	got, err := b.Missed(t.Context(), "x", last, kept)
+	if err != nil || got.Complete || got.Top != ev.Position {
+		t.Errorf("Missed: %+v, %v", got, err)
+	}
+}
+
+// Publishers go to another server than the session, as after a failover that
+// cut off only them: the broker notices, and follows.
+func TestSplitFailover(t *testing.T) {
+	old, promoted := brokertest.Start(t, kind), brokertest.Start(t, kind)
+	var master atomic.Value
+	master.Store(old.Addr)
+	client := redis.NewClient(&redis.Options{
+		Addr: "master", MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true, ConnMaxLifetime: 100 * time.Millisecond,
+		Dialer: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, master.Load().(string))
+		},
+	})
+	defer client.Close()
+	b := newBroker(client, nil, 100*time.Millisecond)
+	defer b.Close()
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, "x", "1", hub.History{})
+	if ev := next(t, b); string(ev.Payload) != "1" {
+		t.Fatalf("%+v", ev)
+	}
+	master.Store(promoted.Addr)
+	for _, want := range []hub.BrokerEventKind{hub.BrokerLost, hub.BrokerRecovered} {
+		if ev := next(t, b); ev.Kind != want {
+			t.Fatalf("%+v, want %v", ev, want)
+		}
+	}
+	publish(t, b, "x", "2", hub.History{})
+	if ev := next(t, b); string(ev.Payload) != "2" {
+		t.Fatalf("%+v", ev)
+	}
+}
+
+// A hub that takes no event for a while has not lost the server, which speaks.
+func TestSlowHub(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	client := redis.NewClient(&redis.Options{Addr: e.Addr, MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true})
+	defer client.Close()
+	b := newBroker(client, nil, 50*time.Millisecond)
+	defer b.Close()
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	const n = 500
+	for i := range n {
+		publish(t, b, "x", fmt.Sprint(i), hub.History{})
+	}
+	time.Sleep(time.Second)
+	for i := range n {
+		if ev := next(t, b); ev.Kind != hub.BrokerMessage || string(ev.Payload) != fmt.Sprint(i) {
+			t.Fatalf("%+v, want message %d", ev, i)
+		}
+	}
+	publish(t, b, "x", "end", hub.History{})
+	if ev := next(t, b); string(ev.Payload) != "end" {
+		t.Errorf("%+v", ev)
+	}
+}
+
+// The topic has a history somewhere: a publisher without one does not give two
+// messages one position.
+func TestPublisherWithoutHistory(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	b := New(&redis.Options{Addr: e.Addr}, nil)
+	defer b.Close()
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(6) {
+		history := kept
+		if i%2 == 1 {
+			history = hub.History{}
+		}
+		publish(t, b, "x", "m", history)
+		if ev := nextMessage(t, b); ev.Position.Offset != i+1 {
+			t.Errorf("message %d has position %v", i, ev.Position)
+		}
+	}
+}
+
+// The answer to a message is lost behind the server: go-redis' client of a
+// cluster sends again whatever MaxRetries says. The message comes once.
+func TestClusterLostReply(t *testing.T) {
+	k := kind
+	k.Args = func(port, dir string) []string {
+		return []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--cluster-enabled", "yes"}
+	}
+	e := brokertest.Start(t, k)
+	admin := redis.NewClient(&redis.Options{Addr: e.Addr})
+	defer admin.Close()
+	if err := admin.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for begin := time.Now(); !strings.Contains(admin.ClusterInfo(t.Context()).Val(), "cluster_state:ok"); time.Sleep(20 * time.Millisecond) {
+		if time.Since(begin) > 20*time.Second {
+			t.Fatal("no cluster")
+		}
+	}
+	var cut atomic.Int32
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: []string{e.Addr}, MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true, ReadOnly: false,
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, addr)
+			return &cutConn{Conn: c, cut: &cut}, err
+		},
+	})
+	defer client.Close()
+	b := NewClient(client, nil)
+	defer b.Close()
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, history := range []hub.History{{}, kept} {
+		publish(t, b, "x", "first", history) // the script is loaded
+		if ev := nextMessage(t, b); string(ev.Payload) != "first" {
+			t.Fatalf("%+v", ev)
+		}
+		twice := 0
+		for i := range 20 {
+			cut.Store(1)
+			want := fmt.Sprint("lost reply ", i)
+			b.Publish(t.Context(), hub.Publication{Topic: "x", Payload: []byte(want), History: history})
+			cut.Store(0)
+			publish(t, b, "x", "end", history)
+			got := 0
+			for {
+				ev := nextMessage(t, b)
+				if string(ev.Payload) == "end" {
+					break
+				}
+				if string(ev.Payload) == want {
+					got++
+				}
+			}
+			if got > 1 {
+				twice++
+			}
+		}
+		if twice > 0 {
+			t.Errorf("history %v: %d of 20 messages came more than once", history.Messages, twice)
+		}
+	}
+}
+
+// A cutConn loses the next answer to a publication.
+type cutConn struct {
+	net.Conn
+	cut  *atomic.Int32
+	lose atomic.Bool
+}
+
+func (c *cutConn) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), "lost reply") && c.cut.CompareAndSwap(1, 0) {
+		c.lose.Store(true)
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *cutConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.lose.Load() {
+		c.Conn.Close()
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+// A message that the server did not confirm is repeated under its id, and
+// counts once.
+func TestPublishOnce(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	b := New(&redis.Options{Addr: e.Addr}, nil)
+	defer b.Close()
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, history := range []hub.History{{}, kept} {
+		id := fmt.Sprint("id ", history.Messages)
+		publish(t, b, "x", "first", history)
+		if err := e.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		message := hub.Publication{Topic: "x", ID: id, Payload: []byte(id), History: history}
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		err := b.Publish(ctx, message)
+		cancel()
+		if !errors.Is(err, hub.ErrUnconfirmed) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a server that stands still: %v", err)
+		}
+		// A context that is cancelled is heeded as a deadline is.
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		begin := time.Now()
+		if err := b.Publish(ctx, message); !errors.Is(err, context.Canceled) || time.Since(begin) > 2*time.Second {
+			t.Errorf("cancelled: %v after %v", err, time.Since(begin))
+		}
+		if err := e.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if err := b.Publish(t.Context(), message); err != nil {
+				t.Fatal(err)
+			}
+		}
+		publish(t, b, "x", "end", history)
+		var got []string
+		for len(got) == 0 || got[len(got)-1] != "end" {
+			got = append(got, string(nextMessage(t, b).Payload))
+		}
+		if want := []string{"first", id, "end"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// What the server keeps: within the bounds of the history, from a position on,
+// and once more after all of it has expired.
+func TestMissed(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	b := New(&redis.Options{Addr: e.Addr}, nil)
+	defer b.Close()
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	limits := hub.History{Messages: 5, Bytes: 1000}
+	var at []hub.Position
+	for n := range 8 {
+		publish(t, b, "x", fmt.Sprint(n), limits)
+		at = append(at, nextMessage(t, b).Position)
+	}
+	for _, tt := range []struct {
+		after    hub.Position
+		want     string
+		complete bool
+	}{
+		{hub.Position{}, "34567", false},
+		{at[7], "", true},
+		{at[5], "67", true},
+		{at[2], "34567", true},
+		{at[1], "34567", false},
+		{hub.Position{Epoch: 1, Offset: 5}, "34567", false},
+	} {
+		got, err := b.Missed(t.Context(), "x", tt.after, limits)
+		text := ""
+		for _, ev := range got.Messages {
+			text += string(ev.Payload)
+			if ev.Topic != "x" || ev.Position.Epoch != at[0].Epoch || ev.Time.IsZero() {
+				t.Errorf("%+v", ev)
+			}
+		}
+		if err != nil || text != tt.want || got.Complete != tt.complete || got.Top != at[7] {
+			t.Errorf("after %v: %q, complete %t, top %v, %v; want %q, %t", tt.after, text, got.Complete, got.Top, err,
+				tt.want, tt.complete)
+		}
+	}
+	publish(t, b, "x", strings.Repeat("8", 998), limits) // the bound in bytes
+	if got, err := b.Missed(t.Context(), "x", at[5], limits); err != nil || len(got.Messages) != 3 || !got.Complete {
+		t.Errorf("within 1,000 bytes: %d messages, complete %t, %v", len(got.Messages), got.Complete, err)
+	}
+	if got, err := b.Missed(t.Context(), "none", hub.Position{}, limits); err != nil || !got.Top.IsZero() || len(got.Messages) != 0 {
+		t.Errorf("no such topic: %+v, %v", got, err)
+	}
+}
