@@ -815,7 +815,7 @@ func (w *sender) tryFlush() {
 	} else {
 		// As near as this transport comes to an attempt that does not block.
 		w.t.conn.SetWriteDeadline(time.Now().Add(tryFor))
-		w.t.conn.Write(out)
+		w.t.write(out)
 	}
 	w.mu.Lock()
 	w.putBackLocked(out[n:])

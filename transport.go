@@ -19,6 +19,7 @@ type transport struct {
 	cutRuins bool // immutable: a write that was cut short ruins conn, even one of nothing
 	pieces   bool // immutable: only writes that have returned tell what the peer has taken
 
+	ruined   atomic.Bool  // a write was cut short, on a transport that cutRuins
 	accepted atomic.Int64 // bytes that conn has taken. Written by the owner of the wire
 
 	in  watch // interrupts reads. Its owner is the reading goroutine
@@ -70,11 +71,15 @@ func (t *transport) writePieces(p []byte) (n int, err error) {
 		k, err := t.conn.Write(p[n : n+pieceSize])
 		t.accepted.Add(int64(k))
 		if n += k; err != nil {
+			t.ruined.Store(t.cutRuins)
 			return n, err
 		}
 	}
 	k, err := t.conn.Write(p[n:])
 	t.accepted.Add(int64(k))
+	if err != nil && t.cutRuins {
+		t.ruined.Store(true)
+	}
 	return n + k, err
 }
 
@@ -101,7 +106,10 @@ func (t *transport) queued() int { return queueLen(t.conn) }
 
 // end closes the transport. Calls in progress return.
 func (t *transport) end() {
-	if c, ok := t.conn.(*tls.Conn); ok {
+	if c, ok := t.conn.(*tls.Conn); ok && t.ruined.Load() {
+		// The alert would be a record that the peer cannot verify.
+		c.NetConn().Close()
+	} else if ok {
 		closeTLS(c)
 	} else {
 		t.conn.Close()

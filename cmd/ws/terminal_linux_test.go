@@ -133,6 +133,26 @@ func (r *terminalRun) ends(code int) {
 	}
 }
 
+// writes waits until ws has written text n times. What it wrote last may still be
+// in the terminal when it has ended.
+func (r *terminalRun) writes(text string, n int) {
+	r.t.Helper()
+	timeout := time.After(patience)
+	for {
+		r.screen.mu.Lock()
+		output, changed := r.screen.b.String(), r.screen.changed
+		r.screen.mu.Unlock()
+		if strings.Count(output, text) == n {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			r.t.Fatalf("%q is not there %d times: %q", text, n, output)
+		}
+	}
+}
+
 // A conversation, as a person has it.
 func TestTerminal(t *testing.T) {
 	send := make(chan string)
@@ -217,9 +237,7 @@ func TestTerminalIsGivenBack(t *testing.T) {
 			if after := r.mode(); after.Lflag&(syscall.ECHO|syscall.ICANON) != syscall.ECHO|syscall.ICANON {
 				t.Errorf("the mode was %#x, and is %#x", before.Lflag, after.Lflag)
 			}
-			if out := r.screen.String(); strings.Count(out, pasteMarksOn) != strings.Count(out, pasteMarksOff) {
-				t.Errorf("the marks of pastes stay: %q", out)
-			}
+			r.writes(pasteMarksOff, strings.Count(r.screen.String(), pasteMarksOn))
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -130,6 +131,9 @@ func TestStrangers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the module anew")
 	}
+	if os.Getenv("GOARCH") != "" || os.Getenv("GOOS") != "" {
+		t.Skip("go install puts what it cross-compiles elsewhere")
+	}
 	if err := strangers(needGit(t), func(m *module) bool { return len(m.requires) == 0 }); err != nil {
 		t.Fatal(err)
 	}
@@ -140,6 +144,9 @@ func TestStrangers(t *testing.T) {
 func TestRelease(t *testing.T) {
 	if testing.Short() {
 		t.Skip("copies the tree")
+	}
+	if strings.HasPrefix(runtime.Version(), "go1.25") {
+		t.Skip("some nested modules need a newer Go")
 	}
 	root := copyTree(t, needGit(t))
 	git := func(args ...string) string {
