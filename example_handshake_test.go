@@ -188,9 +188,13 @@ func ExampleAcceptOptions() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	ponged := make(chan struct{})
 	c, _, err := websocket.Dial(ctx, server.URL, &websocket.DialOptions{
 		CompressionMode: websocket.CompressionContextTakeover,
-		OnPongReceived:  func(ctx context.Context, payload []byte) { fmt.Println("the client has a pong") },
+		OnPongReceived: func(ctx context.Context, payload []byte) {
+			fmt.Println("the client has a pong")
+			close(ponged)
+		},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -198,7 +202,9 @@ func ExampleAcceptOptions() {
 	}
 	defer c.CloseNow()
 	c.CloseRead(ctx) // reads
-	fmt.Println(c.Ping(ctx))
+	err = c.Ping(ctx)
+	<-ponged // Ping may return while the reading goroutine is still in the callback
+	fmt.Println(err)
 	// Output:
 	// the server has a ping
 	// the client has a pong

@@ -18,6 +18,9 @@ import (
 // in an orderly way (StatusNormalClosure, StatusGoingAway, or no code), Read returns [io.EOF] itself. Close closes c
 // with StatusNormalClosure. The deadlines are those of c: a read that meets one loses nothing. When ctx ends, reads
 // and writes fail.
+//
+// It differs from other net.Conns in one thing: a deadline that cuts a Write inside its message ends the connection,
+// because the rest of the message cannot be sent later.
 func NetConn(ctx context.Context, c *Conn, typ MessageType) net.Conn {
 	c.SetReadLimit(-1)
 	return &netConn{c: c, ctx: ctx, typ: typ}
