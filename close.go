@@ -153,7 +153,9 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 		err := c.awaitMessage(child)
 		if err == nil {
 			l.breaks(errUnexpectedData)
+			stop := context.AfterFunc(child, func() { c.CloseNow() }) // ctx bounds the wait for the peer too
 			c.Close(StatusPolicyViolation, "unexpected data message")
+			stop()
 		} else if errors.Is(err, net.ErrClosed) {
 			select { // a Close of this side's is at work, and is not cut short by what is its own doing
 			case <-c.life.closed():

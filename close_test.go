@@ -924,3 +924,19 @@ func TestFailWithoutHalfClose(t *testing.T) {
 		<-read
 	})
 }
+
+// The context of CloseRead bounds the closing that an unexpected message causes.
+func TestCloseReadContextDuringClose(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{pingInterval: -1}, netfake.Options{})
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		p.c.CloseRead(ctx)
+		p.WriteFrames(text("unexpected"))
+		<-p.c.life.closed()
+		if d := time.Since(begin); d > 210*time.Millisecond {
+			t.Errorf("the connection ended after %v, its context after 200ms", d)
+		}
+	})
+}

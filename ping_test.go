@@ -301,3 +301,21 @@ func TestPingFlood(t *testing.T) {
 		p.WantFrame(wstest.Pong, "b")
 	})
 }
+
+// A panic of OnPing does not keep the pongs to earlier pings back.
+func TestOnPingPanicsAfterPong(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{pingInterval: -1, onPing: func(_ context.Context, payload []byte) bool {
+			if string(payload) == "panic" {
+				panic("OnPing")
+			}
+			return true
+		}}, netfake.Options{})
+		p.WriteRaw(p.Encode(ping("first"), ping("panic")))
+		func() {
+			defer func() { recover() }()
+			p.readError()
+		}()
+		p.WantFrame(wstest.Pong, "first")
+	})
+}

@@ -186,6 +186,7 @@ func (c *Conn) callBack(f func()) {
 	defer func() {
 		c.away.Store(false)
 		if !returned {
+			c.w.flushSoon() // pongs to earlier pings: the next read may never come
 			c.r.apart = false
 			c.r.turn.unlock()
 		}
