@@ -21,6 +21,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -39,7 +40,7 @@ var page embed.FS
 func main() {
 	var engine, url, name, second string
 	flag.StringVar(&engine, "engine", "memory", "what connects the nodes: memory, redis or nats")
-	flag.StringVar(&url, "url", "", "`address` of the engine: localhost:6379 for redis, nats://localhost:4222 for nats")
+	flag.StringVar(&url, "url", "", "`address` of the engine: localhost:6379 or redis://user:password@localhost:6379/0 for redis, nats://localhost:4222 for nats")
 	flag.StringVar(&name, "node", "", "`name` of this node (default: its port)")
 	flag.StringVar(&second, "second", "localhost:8089", "with the engine in memory: `address` of the second node")
 	site.Main("cluster", "localhost:8088", func() (*site.Program, error) {
@@ -67,8 +68,15 @@ func connect(engine, url string) (broker, error) {
 		if url == "" {
 			url = "localhost:6379"
 		}
+		options := &redis.Options{Addr: url}
+		if strings.Contains(url, "://") {
+			var err error
+			if options, err = redis.ParseURL(url); err != nil {
+				return nil, err
+			}
+		}
 		redis.SetLogger(quiet{}) // the hub says when the engine is lost
-		return redisbroker.New(&redis.Options{Addr: url}, nil), nil
+		return redisbroker.New(options, nil), nil
 	case "nats":
 		if url == "" {
 			url = "nats://localhost:4222"

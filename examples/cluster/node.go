@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"log"
@@ -86,16 +87,25 @@ func newNode(name, engine string, b hub.Broker) *node {
 // encode puts the position into a message, which is a JSON object, so that the page can go on after it. All nodes can
 // tell what is behind it, if the engine counts for them (Redis and memory do).
 func encode(dst []byte, m hub.Message) []byte {
-	if m.Position.IsZero() {
+	fields, isObject := bytes.CutPrefix(m.Data, []byte("{"))
+	if m.Position.IsZero() || !isObject { // other programs may publish, too
 		return append(dst, m.Data...)
 	}
 	dst = append(dst, `{"position":"`...)
 	dst, _ = m.Position.AppendText(dst)
-	return append(append(dst, `",`...), m.Data[1:]...)
+	dst = append(dst, '"')
+	if !bytes.HasPrefix(bytes.TrimSpace(fields), []byte("}")) {
+		dst = append(dst, ',')
+	}
+	return append(dst, fields...)
 }
 
 // onBroker tells all pages of this node that the engine is lost, or back. It does not wait for any of them.
 func (n *node) onBroker(e hub.BrokerEvent) {
+	if e.Kind != hub.BrokerLost && e.Kind != hub.BrokerRecovered {
+		log.Printf("cluster: %v of topic %q: %v", e.Kind, e.Topic, e.Err) // the engine is as it was
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.lost = e.Kind == hub.BrokerLost
