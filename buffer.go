@@ -44,7 +44,7 @@ func getBuf(n int) []byte {
 	return make([]byte, n)
 }
 
-// putBuf gives back a buffer that getBuf returned, in its whole capacity. Nobody may use it afterwards.
+// putBuf gives back a buffer that getBuf returned, in its whole capacity. The caller no longer uses it.
 // nil, and a buffer of another size, are left alone.
 func putBuf(b []byte) {
 	b = b[:cap(b)]

@@ -19,7 +19,7 @@ type deflater struct {
 	takeover  bool // immutable
 	threshold int  // immutable
 
-	taken bool           // somebody has the turn; guarded by sender.mu
+	taken bool           // a goroutine holds the turn; guarded by sender.mu
 	enc   *flate.Encoder // owner: the holder of the turn
 }
 

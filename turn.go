@@ -15,11 +15,11 @@ type turn struct {
 
 const (
 	turnFree      = iota
-	turnHeld      // nobody waits
-	turnContended // held, and somebody may wait
+	turnHeld      // no goroutine waits
+	turnContended // held, and a goroutine may wait
 )
 
-// held reports whether somebody holds the turn.
+// held reports whether a goroutine holds the turn.
 func (t *turn) held() bool { return t.state.Load() != turnFree }
 
 // tryLock takes the turn if it is free.
@@ -41,8 +41,9 @@ func (t *turn) lockSlow(ctx context.Context) error {
 		wake = t.wake.Load()
 	}
 	for {
-		// Whoever sleeps leaves the state contended, so that the holder's unlock posts a token. One who gives up
-		// leaves it so too: the token is then spare, and the next waiter looks once in vain.
+		// A waiter leaves the state contended, so that the holder's unlock
+		// posts a token. A waiter that gives up leaves it contended too. The
+		// token is then spare, and the next waiter looks once in vain.
 		if t.state.Swap(turnContended) == turnFree {
 			return nil
 		}
