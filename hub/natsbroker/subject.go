@@ -43,7 +43,7 @@ func (b *Broker) subject(topic string) string {
 // maxPrefix bounds Options.Prefix, for the reason of maxToken.
 const maxPrefix = 256
 
-var errBadPrefix = errors.New("Prefix is not a subject of plain tokens of 256 bytes at most")
+var errBadPrefix = errors.New("the prefix is not a subject of plain tokens of 256 bytes at most")
 
 // checkPrefix refuses what the server would not take as the begin of a subject.
 func checkPrefix(prefix string) error {
