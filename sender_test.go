@@ -208,7 +208,9 @@ func TestGatheredIsBounded(t *testing.T) {
 							err := p.c.Write(ctx, MessageBinary, make([]byte, test.size))
 							cancel()
 							if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-								t.Errorf("Write = %v", err)
+								if !test.pings { // a pong may fill the transport up to the middle of a frame
+									t.Errorf("Write = %v", err)
+								}
 								return
 							}
 						}
