@@ -329,31 +329,20 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 		}
 		n, err = c.t.conn.Read(p)
 	}
-	return c.fetched(ctx, n, err, into == nil)
-}
-
-// fetched is told what a fetch got, into the buffer if buffered is set.
-//
-// It and watchRead are not inlined, to keep the frame of fetch small.
-//
-//go:noinline
-func (c *Conn) fetched(ctx context.Context, n int, err error, buffered bool) (int, error) {
 	interrupted := c.t.in.settle()
 	if n <= 0 {
 		return 0, c.fetchFailed(ctx, err, interrupted)
 	}
 	// It got some: an error does not matter, it comes again.
 	c.beat.hear()
-	if buffered {
-		c.r.gained(n)
+	if into == nil {
+		r.gained(n)
 	}
 	return n, nil
 }
 
 // watchRead makes ctx the context whose end interrupts the read that follows,
 // and the application's deadline another limit of it, unless the library reads.
-//
-//go:noinline
 func (c *Conn) watchRead(ctx context.Context) {
 	if c.r.apart {
 		c.t.in.beginOwn(&c.t, ctx)

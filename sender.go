@@ -458,7 +458,11 @@ func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 			w.panicked()
 		}
 	}()
-	w.watchWrite(ctx, f)
+	if f.own < 0 || f.direct {
+		w.t.out.beginOwn(w.t, ctx)
+	} else {
+		w.t.out.begin(w.t, ctx)
+	}
 	var n int
 	var err error
 	if f.long || w.t.cutRuins || w.t.out.foreign {
@@ -466,37 +470,16 @@ func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 	} else {
 		n, err = w.t.write(out)
 	}
-	err = w.wrote(ctx, out, n, f, err)
-	returned = true
-	return err
-}
-
-// watchWrite makes ctx the context whose end interrupts the write that follows,
-// and the application's deadline another limit of it, unless the library writes.
-//
-//go:noinline
-func (w *sender) watchWrite(ctx context.Context, f *outgoing) {
-	if f.own < 0 || f.direct {
-		w.t.out.beginOwn(w.t, ctx)
-	} else {
-		w.t.out.begin(w.t, ctx)
-	}
-}
-
-// wrote leaves the wire after a write of n bytes that ended with err.
-//
-// It and watchWrite are not inlined, to keep the frame of write small: that is on
-// the stack while the system call is made.
-//
-//go:noinline
-func (w *sender) wrote(ctx context.Context, out []byte, n int, f *outgoing, err error) error {
 	interrupted := w.t.out.settle()
 	if err != nil {
 		if interrupted && !errors.Is(err, os.ErrDeadlineExceeded) {
 			err = os.ErrDeadlineExceeded // by whatever name; another error comes again
 		}
-		return w.cut(ctx, out, n, f, err)
+		err = w.cut(ctx, out, n, f, err)
+		returned = true
+		return err
 	}
+	returned = true
 	putBuf(out)
 	w.mu.Lock()
 	defer w.unlock()
