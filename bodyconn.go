@@ -29,6 +29,8 @@ type bodyConn struct {
 	readErr error         // sticks
 	pending bool          // a read of the body runs, and owns buf
 	result  chan ioResult // of that read
+	// staleTimeout says that the read that is pending may meet a deadline of the body that stands no more.
+	staleTimeout bool
 
 	// writing is held by the Write that owns the fields of this group. A Write that gives up while the body
 	// still writes leaves it broken.
@@ -109,10 +111,12 @@ func (c *bodyConn) Read(p []byte) (int, error) {
 		case r := <-c.result:
 			c.pending = false
 			c.unread, c.readErr = c.buf[:r.n], r.err
+			stale := c.staleTimeout
+			c.staleTimeout = false
 			if errors.Is(r.err, os.ErrDeadlineExceeded) {
 				// It does not stick: those who get it take the connection for one that lives.
 				c.readErr = nil
-				if r.n == 0 {
+				if !stale && r.n == 0 {
 					return 0, r.err
 				}
 			}

@@ -254,7 +254,7 @@ type slowConn struct{ net.Conn }
 func (c slowConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		time.Sleep(time.Second)
+		time.Sleep(10 * drainTimeout)
 	}
 	return n, err
 }
@@ -280,7 +280,7 @@ func TestDialKeepsBytes(t *testing.T) {
 		direct bool
 	}
 	for _, k := range []kind{
-		{"conn", asIs, false},
+		{"conn", asIs, true},
 		{"deaf", func(c net.Conn) net.Conn { return deafConn{c} }, false},
 		{"slow", func(c net.Conn) net.Conn { return slowConn{c} }, false},
 		{"timeless", func(c net.Conn) net.Conn { return timelessConn{c} }, false},

@@ -241,7 +241,6 @@ func (c *Conn) linger(ctx context.Context) {
 	c.watchRead(ctx)
 	for c.r.drain(c.t.conn) == nil {
 	}
-	c.t.in.settle()
 }
 
 // boundRead returns ctx with the read deadline as another bound, unless the

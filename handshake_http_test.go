@@ -143,7 +143,7 @@ func TestUpgradeOfUsedConnection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, through := cfg.transport.(*bodyConn); !through || !reused {
+		if _, direct := cfg.transport.(*netfake.Conn); !direct || !reused {
 			t.Errorf("the transport is a %T, reused %v", cfg.transport, reused)
 		}
 		c := newConn(cfg)

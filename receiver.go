@@ -317,9 +317,6 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 	c.w.cork(false)
 	c.w.flushForReader()
 
-	if c.t.in.foreign && c.t.in.tooLate(ctx, r.apart) {
-		return 0, c.fetchFailed(ctx, os.ErrDeadlineExceeded, true)
-	}
 	c.watchRead(ctx)
 	if c.t.raw != nil {
 		n, err = c.t.raw.read(p)
@@ -329,9 +326,8 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 		}
 		n, err = c.t.conn.Read(p)
 	}
-	interrupted := c.t.in.settle()
 	if n <= 0 {
-		return 0, c.fetchFailed(ctx, err, interrupted)
+		return 0, c.fetchFailed(ctx, err)
 	}
 	// It got some: an error does not matter, it comes again.
 	c.beat.hear()
@@ -345,9 +341,9 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 // and the application's deadline another limit of it, unless the library reads.
 func (c *Conn) watchRead(ctx context.Context) {
 	if c.r.apart {
-		c.t.in.beginOwn(&c.t, ctx)
+		c.t.in.beginOwn(c.t.conn, ctx)
 	} else {
-		c.t.in.begin(&c.t, ctx)
+		c.t.in.begin(c.t.conn, ctx)
 	}
 }
 
@@ -364,15 +360,10 @@ func (r *receiver) gained(n int) {
 	}
 }
 
-// fetchFailed makes err, with which fetch got nothing, fit for the API. interrupted
-// says that the read was interrupted by this side.
-func (c *Conn) fetchFailed(ctx context.Context, err error, interrupted bool) error {
+// fetchFailed makes err, with which fetch got nothing, fit for the API.
+func (c *Conn) fetchFailed(ctx context.Context, err error) error {
 	if err == nil {
 		err = io.EOF // a Read of nothing without an error
-	}
-	if interrupted && !errors.Is(err, os.ErrDeadlineExceeded) {
-		// A transport may have a name of its own for it. If it is another error, it comes again.
-		err = os.ErrDeadlineExceeded
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// The connection lives on, unless somebody ended it meanwhile.

@@ -235,8 +235,6 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 		return nil, nil
 	case f.more, w.corked.Load():
 		return nil, nil
-	case f.own > 0 && w.leavesGatheredLocked(ctx):
-		return nil, nil // with what gathered before it
 	}
 	return w.takeLocked(), nil
 }
@@ -254,10 +252,6 @@ func (w *sender) awaitPlaceLocked(ctx context.Context, f *outgoing) error {
 			if err := w.waitLocked(ctx, w.t.out.applicationDeadline()); err != nil {
 				return err
 			}
-		case f.long && !w.owned && w.leavesGatheredLocked(ctx):
-			if err := w.waitLocked(ctx, w.t.out.applicationDeadline()); err != nil {
-				return err
-			}
 		case f.long && !w.owned:
 			return nil
 		case f.long:
@@ -270,7 +264,7 @@ func (w *sender) awaitPlaceLocked(ctx context.Context, f *outgoing) error {
 			}
 			yielded = true
 			w.yieldLocked()
-		case w.owned || w.leavesGatheredLocked(ctx):
+		case w.owned:
 			if err := w.waitLocked(ctx, w.t.out.applicationDeadline()); err != nil {
 				return err
 			}
@@ -281,13 +275,6 @@ func (w *sender) awaitPlaceLocked(ctx context.Context, f *outgoing) error {
 			}
 		}
 	}
-}
-
-// leavesGatheredLocked reports whether a writer with ctx leaves to the flusher what
-// has gathered: where a cut write ruins the transport, the end of ctx would end
-// the connection before the first byte of the writer's own.
-func (w *sender) leavesGatheredLocked(ctx context.Context) bool {
-	return w.t.cutRuins && len(w.buf) > 0 && (ctx.Done() != nil || !w.t.out.applicationDeadline().IsZero())
 }
 
 // writeGatheredLocked takes the wire and writes what has gathered, as far as ctx
@@ -459,22 +446,18 @@ func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 		}
 	}()
 	if f.own < 0 || f.direct {
-		w.t.out.beginOwn(w.t, ctx)
+		w.t.out.beginOwn(w.t.conn, ctx)
 	} else {
-		w.t.out.begin(w.t, ctx)
+		w.t.out.begin(w.t.conn, ctx)
 	}
 	var n int
 	var err error
-	if f.long || w.t.cutRuins || w.t.out.foreign {
+	if f.long || w.t.cutRuins {
 		n, out, err = w.writeLong(ctx, out, f)
 	} else {
 		n, err = w.t.write(out)
 	}
-	interrupted := w.t.out.settle()
 	if err != nil {
-		if interrupted && !errors.Is(err, os.ErrDeadlineExceeded) {
-			err = os.ErrDeadlineExceeded // by whatever name; another error comes again
-		}
 		err = w.cut(ctx, out, n, f, err)
 		returned = true
 		return err
@@ -498,7 +481,7 @@ func (w *sender) panicked() {
 // transports that a cut write ruins. It returns the buffer in place of out.
 func (w *sender) writeLong(ctx context.Context, out []byte, f *outgoing) (n int, buf []byte, err error) {
 	switch {
-	case (w.t.cutRuins || w.t.out.foreign) && f.own >= 0 && w.t.out.tooLate(ctx, f.direct):
+	case w.t.cutRuins && f.own >= 0 && (ctx.Err() != nil || !f.direct && w.tooLate()):
 		f.untried = true
 		return 0, out, os.ErrDeadlineExceeded
 	case !f.long:
@@ -556,6 +539,12 @@ func (w *sender) writeChunks(out, rest []byte, key uint32) (n int, buf []byte, e
 			return n + m, out, err
 		}
 	}
+}
+
+// tooLate reports whether the application's deadline has passed.
+func (w *sender) tooLate() bool {
+	deadline := w.t.out.applicationDeadline()
+	return !deadline.IsZero() && !time.Now().Before(deadline)
 }
 
 // cut deals with a write that ended after n bytes with err, and leaves the wire.
@@ -821,16 +810,12 @@ func (w *sender) tryFlush() {
 	w.unlock()
 	n := len(out)
 	if w.t.triesWrites() {
-		w.t.out.beginOwn(w.t, context.Background()) // the application's deadline may have passed
+		w.t.out.beginOwn(w.t.conn, context.Background()) // the context of an earlier write may have ended
 		n = w.t.tryWrite(out)
-		w.t.out.settle()
 	} else {
 		// As near as this transport comes to an attempt that does not block.
-		ctx, cancel := context.WithTimeout(context.Background(), tryFor)
-		w.t.out.beginOwn(w.t, ctx)
+		w.t.conn.SetWriteDeadline(time.Now().Add(tryFor))
 		w.t.write(out)
-		w.t.out.settle()
-		cancel()
 	}
 	w.mu.Lock()
 	w.putBackLocked(out[n:])

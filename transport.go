@@ -22,26 +22,18 @@ type transport struct {
 	ruined   atomic.Bool  // a write was cut short, on a transport that cutRuins
 	accepted atomic.Int64 // bytes that conn has taken. Written by the owner of the wire
 
-	life *lifetime // immutable: what is told when conn cannot be interrupted
-
 	in  watch // interrupts reads. Its owner is the reading goroutine
 	out watch // interrupts writes. Its owner is the owner of the wire
 }
 
-func (t *transport) init(conn net.Conn, life *lifetime) {
-	t.conn, t.life = conn, life
+func (t *transport) init(conn net.Conn) {
+	t.conn = conn
 	t.out.write = true
-	foreign := !honoursDeadlines(conn)
-	t.in.foreign, t.out.foreign = foreign, foreign
-	t.in.timed, t.out.timed = foreign, foreign
 	t.pieces = !tellsQueue(conn)
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		t.vectored = !t.pieces
-	case *tls.Conn:
-		t.cutRuins = true
-		t.out.timed = true // crypto/tls may write inside Read: a deadline that is left behind would end the connection
-	case *bodyConn:
+	case *tls.Conn, *bodyConn:
 		t.cutRuins = true
 	}
 }
@@ -149,17 +141,4 @@ func closeTLS(t *tls.Conn) {
 	timer := time.AfterFunc(goodbyeTimeout, func() { t.NetConn().Close() })
 	t.Close()
 	timer.Stop()
-}
-
-// honoursDeadlines reports whether conn is one of the standard library's, or of
-// our own. Any other type is not probed: a deadline that it does not heed as they
-// do may break it.
-func honoursDeadlines(conn net.Conn) bool {
-	switch c := conn.(type) {
-	case *net.TCPConn, *net.UnixConn, *packetConn, *bodyConn:
-		return true
-	case *tls.Conn:
-		return honoursDeadlines(c.NetConn())
-	}
-	return false
 }

@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
 )
@@ -20,30 +19,16 @@ const maxPacket = 256 << 10
 
 var errPacketTooLong = errors.New("packet of 256 KiB or more on a unixpacket socket")
 
-// asStream returns conn, or what stands in its place: a stream if conn is a socket
-// of packets, and a bodyConn if conn is TLS over a transport of a foreign type.
-// crypto/tls keeps an error for good that is not a timeout by its own rules, so
-// its reads are not interrupted there, but left behind.
+// asStream returns conn, or a stream in its place if it is a socket of packets.
 func asStream(conn net.Conn) net.Conn {
-	switch c := conn.(type) {
-	case *net.UnixConn:
-		if addr := c.LocalAddr(); addr != nil && addr.Network() != "unix" {
-			return &packetConn{UnixConn: c}
-		}
-	case *tls.Conn:
-		if !honoursDeadlines(c) {
-			return newBodyConn(tlsBody{c}, c.LocalAddr(), c.RemoteAddr())
-		}
+	u, ok := conn.(*net.UnixConn)
+	if !ok {
+		return conn
 	}
-	return conn
-}
-
-// A tlsBody is a TLS connection whose Close is bounded.
-type tlsBody struct{ *tls.Conn }
-
-func (b tlsBody) Close() error {
-	closeTLS(b.Conn)
-	return nil
+	if addr := u.LocalAddr(); addr == nil || addr.Network() == "unix" {
+		return conn
+	}
+	return &packetConn{UnixConn: u}
 }
 
 func (p *packetConn) Read(b []byte) (int, error) {
