@@ -109,7 +109,7 @@ func (d *dialer) dial(ctx context.Context, base, path string, opts *websocket.Di
 	} else {
 		u += "?id=" + id
 	}
-	o := websocket.DialOptions{CompressionMode: modes[d.mode], ReadLimit: 16 << 20}
+	o := websocket.DialOptions{CompressionMode: modes[d.mode], ReadLimit: 16 << 20, CompressionSendWindowBits: 15}
 	if opts != nil {
 		o = *opts
 	}
@@ -448,7 +448,7 @@ var dialCases = []dialCase{
 		if err != nil || !strings.HasPrefix(line, "1007") {
 			return fmt.Errorf("after invalid UTF-8 the server saw the end as %q, %v", line, err)
 		}
-		c, _, id, err = d.dial(ctx, "ws://"+d.plain, "big", &websocket.DialOptions{ReadLimit: 100_000, CompressionMode: modes[d.mode]})
+		c, _, id, err = d.dial(ctx, "ws://"+d.plain, "big", &websocket.DialOptions{ReadLimit: 100_000, CompressionMode: modes[d.mode], CompressionSendWindowBits: 15})
 		if err != nil {
 			return err
 		}

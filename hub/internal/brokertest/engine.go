@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package brokertest tests brokers against the engines that they are for. It starts the engine on a free port, and a
 // second process, which is the test's own program again.
 package brokertest
