@@ -310,12 +310,20 @@ func TestBrokerChangesMind(t *testing.T) {
 		b.gate <- nil
 		b.wantLog(t, "off a")
 
+		// While the broker is busy with c, a and b gather, so that they go to it as one batch.
 		broken := errors.New("broken")
-		go func() { b.gate <- broken }()
-		if err := c.s.Subscribe(t.Context(), "a", "b"); !errors.Is(err, broken) || h.Stats().Topics != 0 {
-			t.Errorf("%v, %+v", err, h.Stats())
+		var busy, both error
+		go func() { busy = c.s.Subscribe(t.Context(), "c") }()
+		synctest.Wait()
+		go func() { both = c.s.Subscribe(t.Context(), "a", "b") }()
+		synctest.Wait()
+		b.gate <- nil
+		b.gate <- broken
+		synctest.Wait()
+		if busy != nil || !errors.Is(both, broken) || h.Stats().Topics != 1 {
+			t.Errorf("%v, %v, %+v", busy, both, h.Stats())
 		}
-		b.wantLog(t, "on a b")
+		b.wantLog(t, "on c", "on a b")
 		go func() { b.gate <- nil }()
 		if err := c.s.Subscribe(t.Context(), "a"); err != nil {
 			t.Error(err)
