@@ -43,50 +43,25 @@ type DialOptions struct {
 	// ([Conn.Subprotocol]), or none.
 	Subprotocols []string
 
-	// CompressionMode says whether messages may be compressed (RFC 7692). Default: CompressionDisabled.
-	CompressionMode CompressionMode
-	// CompressionThreshold is the size, in bytes, from which on messages are compressed. Default: 128 with context
-	// takeover, 512 without; negative: all are.
+	// CompressionMode and all fields that follow mean for a client what the
+	// fields of the same names mean for a server: see [AcceptOptions], also
+	// for their defaults.
+	CompressionMode      CompressionMode
 	CompressionThreshold int
-	// CompressionSendWindowBits and CompressionReceiveWindowBits bound the windows of the two directions: 8 to 15,
-	// for 256 bytes to 32 KiB. Default: 15. With context takeover a connection keeps up to one window for each
-	// direction, and up to 8 KiB to search what it sends: 40 and 32 KiB with 15 bits, 12 and 8 KiB with 13. Up to 12
-	// bits it saves memory in every way: 2 and 4 KiB with 12, 512 bytes each with 9, and each message takes some
-	// microseconds more. A peer that cannot limit the window it sends with is asked to do without takeover.
-	//
-	// The offer speaks of windows only where these fields do, because some
+	// The offer speaks of windows only where these two fields do, because some
 	// servers refuse that. A server that wants to limit the client's window
 	// needs CompressionSendWindowBits for it: 15 says that any is fine.
 	CompressionSendWindowBits    int
 	CompressionReceiveWindowBits int
 
-	// OnPingReceived is called with the payload of each ping, by the goroutine that reads from the connection. The
-	// ping is answered if it returns true. It must not block; payload is valid until it returns.
 	OnPingReceived func(ctx context.Context, payload []byte) bool
-	// OnPongReceived is called with the payload of each pong, as OnPingReceived is for a ping. The pongs that answer
-	// the pings of PingInterval are not among them, but for one that comes when the next ping has left.
 	OnPongReceived func(ctx context.Context, payload []byte)
 
-	// ReadLimit is the most bytes that a message may have, after decompression. Default: 1 MiB; negative: no limit.
-	// See [Conn.SetReadLimit].
-	ReadLimit int64
-	// WriteBufferLimit is how many bytes of frames may wait to be written before writers have to wait. Default: 64
-	// KiB; negative: no limit.
-	WriteBufferLimit int
-	// CloseTimeout bounds [Conn.Close]. Default: 5 seconds; negative: no limit.
-	CloseTimeout time.Duration
-	// PingInterval is how long the peer may be silent before it is sent a ping, if somebody is reading from the
-	// connection; the ping leaves up to half as much later. Any byte that arrives ends a silence. Default: 30 seconds;
-	// negative: there are no such pings, and nobody is judged by them.
-	PingInterval time.Duration
-	// PongTimeout is how long the peer may stay silent after such a ping, before the connection is over with
-	// [ErrPongTimeout]. It is judged only while somebody is reading. A long message may be on its way before the ping:
-	// then the time begins when the ping is handed to the transport. A peer that takes nothing of the short messages
-	// before it is judged too, and so is one that pings and takes no pongs (see Heartbeats in the package
-	// documentation). Leave time for what the transport may have buffered.
-	// Default: 10 seconds; negative: pings are sent, but nobody is judged by them.
-	PongTimeout time.Duration
-	// SkipUTF8Validation delivers text messages without a check that they are UTF-8, which RFC 6455, section 8.1, demands.
+	ReadLimit          int64
+	WriteBufferLimit   int
+	CloseTimeout       time.Duration
+	PingInterval       time.Duration
+	PongTimeout        time.Duration
 	SkipUTF8Validation bool
 }
 

@@ -21,18 +21,37 @@
 //
 // # Heartbeats
 //
-// Networks drop connections without a word. So a peer that has been silent for 30 seconds is sent a ping, and if
-// nothing at all arrives from it in the 10 seconds that follow, the connection is over: reads return an error that
-// matches [ErrPongTimeout]. Both sides do so by default, and both times are options: PingInterval and PongTimeout.
-// The traffic also keeps proxies from ending the connection for idleness.
+// Networks drop connections without a word. So each side watches its peer, by
+// default. A peer shows life when bytes arrive from it, and when it takes bytes.
 //
-// A peer that sends pings of its own, and takes nothing of what is sent to it, not even the pongs, is given up too,
-// with an error that matches ErrPongTimeout: when one and the same write has held up a pong for 40 seconds, that is
-// PingInterval and PongTimeout, and once more as long for each 16 KiB that it consists of. A write whose context can
-// end, or that has a deadline, and one of a message of more than 4 KiB, may take any time.
+// A peer that shows no life for PingInterval gets a ping. If it then shows none
+// for PongTimeout either, the connection is over: calls return an error that
+// matches [ErrPongTimeout]. A timer looks four times in an interval, so both
+// moments come up to a quarter of PingInterval late. With the defaults, 30 and
+// 10 seconds:
 //
-// Only a connection from which somebody is reading is judged: a program that is busy elsewhere for an hour finds it
-// as it was, as far as this side goes. [Conn.RoundTripTime] is what the last ping measured.
+//	30 to 37.5 s  after the last sign of life the ping leaves
+//	40 to 47.5 s  after the last sign of life the peer is given up
+//
+// The first interval is shortened at random, by half at most, so that connections
+// made together do not ping together. A peer that is silent from the handshake
+// on gets its ping after 15 to 30 s, and is given up after 25 to 40 s.
+//
+// These two rules hold only while a goroutine reads. A program that is busy
+// elsewhere for an hour finds the connection as it was. Pings also keep proxies
+// from ending a connection that is idle.
+//
+// A third rule needs no reader. Frames wait to be written, and the peer takes
+// nothing of them for PingInterval and PongTimeout: it is given up, after 40 to
+// 47.5 s. Data that arrives from it meanwhile excuses it, but its pings do not
+// where their pongs are among those frames. Any write is judged so, short or
+// long, and with a context too.
+//
+// On Linux the send queue of the socket tells what a peer has taken (SIOCOUTQ).
+// Elsewhere a peer has taken what a write of the transport has accepted. Long
+// writes go out in pieces of 16 KiB there.
+//
+// [Conn.RoundTripTime] is what the last ping measured.
 //
 // # Reading
 //
@@ -80,7 +99,7 @@
 //	                                    short; after a write or a ping: the connection is over, whatever ended it
 //	errors.Is(err, io.ErrUnexpectedEOF) the connection ended without a close frame, or inside a message
 //	errors.Is(err, ErrMessageTooBig)    the peer sent a message past the read limit
-//	errors.Is(err, ErrPongTimeout)      the peer did not answer a ping of the heartbeat in time
+//	errors.Is(err, ErrPongTimeout)      the heartbeat gave the peer up
 //	errors.Is(err, ctx.Err())           the context ended: after a read, the connection lives on
 //	errors.Is(err, os.ErrDeadlineExceeded)
 //	                                    the deadline passed: after a read, the connection lives on
@@ -109,8 +128,8 @@
 //	ReadLimit         1 MiB   of a message, after decompression; past it, close code 1009
 //	WriteBufferLimit  64 KiB  of frames that wait to be written
 //	CloseTimeout      5 s     for Close
-//	PingInterval      30 s    of silence, before a ping is sent
-//	PongTimeout       10 s    for its answer
+//	PingInterval      30 s    without a sign of life, before a ping is sent
+//	PongTimeout       10 s    more, before the peer is given up
 //	MaxConnections    none    at a time, of a Server
 //
 // A control frame has at most 125 bytes of payload, the reason of a close frame at most 123 (RFC 6455, section 5.5).
@@ -121,9 +140,9 @@
 // limit allows of it inflated, and 64 KiB: past that, close code 1009.
 //
 // There is no limit on the time between messages, as long as the peer answers pings: use a context or
-// [Conn.SetReadDeadline]. A write waits for a peer that takes nothing until its context ends or the write deadline
-// passes, or until the heartbeat gives the peer up; it does not do so while a payload of more than 4 KiB is being
-// written, for the ping cannot leave before it, nor while data arrives from a peer that does not ping.
+// [Conn.SetReadDeadline]. A write waits for a peer that takes nothing until its
+// context ends, or the write deadline passes, or the heartbeat gives the peer
+// up. The heartbeat does not while data arrives from a peer that does not ping.
 //
 // A server lets a browser's page connect only if the page came from the same host, unless
 // AcceptOptions.OriginPatterns says otherwise (section 10.2).

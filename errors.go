@@ -14,9 +14,11 @@ import (
 // read limit (see [Conn.SetReadLimit]). The connection is then closed with StatusMessageTooBig.
 var ErrMessageTooBig = errors.New("message exceeds the read limit")
 
-// ErrPongTimeout is wrapped by the error of a read, and of all that follow, when the connection is over because the
-// peer showed no life: nothing arrived for PingInterval, nor within PongTimeout after a ping; or it sent pings and
-// took nothing of what was on its way to it for as long as both (see [AcceptOptions] and [DialOptions]).
+// ErrPongTimeout is wrapped by the error of each read and write of a connection
+// whose peer the heartbeat has given up. The peer showed no life for
+// PingInterval, nor for PongTimeout after a ping. Or it took nothing of what
+// waited to be written for as long as both. See Heartbeats in the package
+// documentation.
 var ErrPongTimeout = errors.New("the peer did not answer a ping in time")
 
 // A HandshakeError says that a server answered the opening handshake of [Dial], but did not accept it: with a status

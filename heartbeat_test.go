@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -583,4 +586,121 @@ func TestHeartbeatSockets(t *testing.T) {
 		}
 	}
 	p.WantEnd()
+}
+
+// heartbeatBounds are the moments at which the heartbeat acts by default, as
+// the pages say them. The first three count from the last sign of life, the
+// next two from the handshake of a peer that has sent nothing since.
+var heartbeatBounds = map[string]string{
+	"ping":          "30 to 37.5 s",
+	"end":           "40 to 47.5 s",
+	"takes nothing": "40 to 47.5 s",
+	"first ping":    "15 to 30 s",
+	"first end":     "25 to 40 s",
+}
+
+// TestHeartbeatBounds measures those moments: all of them lie within the bounds,
+// and both bounds are come near.
+func TestHeartbeatBounds(t *testing.T) {
+	const n = 300
+	moments := map[string]func(t *testing.T, client bool) []time.Duration{
+		"first ping": func(t *testing.T, client bool) []time.Duration {
+			return eachPair(t, n, client, netfake.Options{}, func(p *pair, _ int) (begin time.Time) {
+				begin = time.Now()
+				go p.readError()
+				wstest.ReadFrame(p.theirs)
+				return begin
+			})
+		},
+		"first end": func(t *testing.T, client bool) []time.Duration {
+			return eachPair(t, n, client, netfake.Options{}, func(p *pair, _ int) (begin time.Time) {
+				begin = time.Now()
+				p.readError()
+				return begin
+			})
+		},
+		"ping": func(t *testing.T, client bool) []time.Duration {
+			return eachPair(t, n, client, netfake.Options{}, func(p *pair, i int) (begin time.Time) {
+				go p.readError()
+				time.Sleep(time.Duration(i) * 10 * time.Millisecond)
+				begin = time.Now()
+				p.WriteFrame(wstest.Text, "")
+				wstest.ReadFrame(p.theirs)
+				return begin
+			})
+		},
+		"end": func(t *testing.T, client bool) []time.Duration {
+			return eachPair(t, n, client, netfake.Options{}, func(p *pair, i int) (begin time.Time) {
+				read := start(p.readError)
+				time.Sleep(time.Duration(i) * 10 * time.Millisecond)
+				begin = time.Now()
+				p.WriteFrame(wstest.Text, "")
+				<-read
+				return begin
+			})
+		},
+		"takes nothing": func(t *testing.T, client bool) []time.Duration { // without a reader
+			return eachPair(t, n, client, netfake.Options{A: netfake.End{Buffer: 100}}, func(p *pair, i int) (begin time.Time) {
+				time.Sleep(time.Duration(i) * 10 * time.Millisecond)
+				begin = time.Now()
+				if err := p.c.Write(context.Background(), MessageText, make([]byte, 100_000)); !errors.Is(err, ErrPongTimeout) {
+					t.Errorf("Write = %v", err)
+				}
+				return begin
+			})
+		},
+	}
+	for name, measure := range moments {
+		var least, most float64
+		if _, err := fmt.Sscanf(heartbeatBounds[name], "%g to %g s", &least, &most); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				took := measure(t, client)
+				first, last := slices.Min(took).Seconds(), slices.Max(took).Seconds()
+				if near := (most - least) / 10; first < least || first > least+near || last > most || last < most-near {
+					t.Errorf("after %.1f to %.1f s, want %s", first, last, heartbeatBounds[name])
+				}
+			})
+		})
+	}
+}
+
+// The pages say those moments.
+func TestHeartbeatPages(t *testing.T) {
+	for file, moments := range map[string][]string{
+		"doc.go":             {"ping", "end", "first ping", "first end", "takes nothing"},
+		"README.md":          {"ping", "end"},
+		"SECURITY.md":        {"ping", "end", "first ping", "first end"},
+		"docs/how-to.md":     {"ping", "end", "first ping", "first end"},
+		"docs/deployment.md": {"ping", "end"},
+		"docs/security.md":   {"ping", "end"},
+		"docs/migrating.md":  {"ping", "end"},
+		"docs/tutorial.md":   {"ping"},
+	} {
+		page, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Join(strings.Fields(strings.ReplaceAll(string(page), "//", " ")), " ")
+		for _, name := range moments {
+			if !strings.Contains(text, heartbeatBounds[name]) {
+				t.Errorf("%s does not say %q", file, heartbeatBounds[name])
+			}
+		}
+	}
+}
+
+// eachPair runs do for n pairs at once, and returns how long each took from the
+// moment that do returns.
+func eachPair(t *testing.T, n int, client bool, opts netfake.Options, do func(p *pair, i int) time.Time) []time.Duration {
+	took := make([]time.Duration, n)
+	var all sync.WaitGroup
+	for i := range n {
+		p := newPair(t, client, connConfig{}, opts)
+		all.Go(func() { took[i] = time.Since(do(p, i)) })
+	}
+	all.Wait()
+	return took
 }

@@ -56,11 +56,15 @@ type AcceptOptions struct {
 	CompressionSendWindowBits    int
 	CompressionReceiveWindowBits int
 
-	// OnPingReceived is called with the payload of each ping, by the goroutine that reads from the connection. The
-	// ping is answered if it returns true. It must not block; payload is valid until it returns.
+	// OnPingReceived is called by the reading goroutine with the payload of
+	// each ping. The ping is answered if it returns true. ctx is the context
+	// of the call that reads, or of the Reader, NetConn or CloseRead that the
+	// read belongs to. OnPingReceived must not block. payload is valid until
+	// it returns.
 	OnPingReceived func(ctx context.Context, payload []byte) bool
-	// OnPongReceived is called with the payload of each pong, as OnPingReceived is for a ping. The pongs that answer
-	// the pings of PingInterval are not among them, but for one that comes when the next ping has left.
+	// OnPongReceived is called with the payload of each pong, as OnPingReceived
+	// is for a ping. It does not get the pongs that answer the pings of
+	// PingInterval, except one that comes when the next ping has left.
 	OnPongReceived func(ctx context.Context, payload []byte)
 
 	// ReadLimit is the most bytes that a message may have, after decompression. Default: 1 MiB; negative: no limit.
@@ -71,16 +75,18 @@ type AcceptOptions struct {
 	WriteBufferLimit int
 	// CloseTimeout bounds [Conn.Close]. Default: 5 seconds; negative: no limit.
 	CloseTimeout time.Duration
-	// PingInterval is how long the peer may be silent before it is sent a ping, if somebody is reading from the
-	// connection; the ping leaves up to half as much later. Any byte that arrives ends a silence. Default: 30 seconds;
-	// negative: there are no such pings, and nobody is judged by them.
+	// PingInterval is how long the peer may show no life before it gets a
+	// ping. Bytes that arrive from the peer are life, and so are bytes that it
+	// takes. The ping leaves up to a quarter of PingInterval later, and only
+	// while a goroutine reads. The first interval is up to half shorter.
+	// Default: 30 seconds; negative: there are no such pings, and no peer is
+	// given up. See Heartbeats in the package documentation.
 	PingInterval time.Duration
-	// PongTimeout is how long the peer may stay silent after such a ping, before the connection is over with
-	// [ErrPongTimeout]. It is judged only while somebody is reading. A long message may be on its way before the ping:
-	// then the time begins when the ping is handed to the transport. A peer that takes nothing of the short messages
-	// before it is judged too, and so is one that pings and takes no pongs (see Heartbeats in the package
-	// documentation). Leave time for what the transport may have buffered.
-	// Default: 10 seconds; negative: pings are sent, but nobody is judged by them.
+	// PongTimeout is how long the peer may show no life after that ping. Then
+	// the connection is over with [ErrPongTimeout]. It is also over when frames
+	// wait to be written and the peer takes nothing of them for PingInterval
+	// and PongTimeout together, whether or not a goroutine reads. Default: 10
+	// seconds; negative: pings are sent, and no peer is given up.
 	PongTimeout time.Duration
 	// SkipUTF8Validation delivers text messages without a check that they are UTF-8, which RFC 6455, section 8.1, demands.
 	SkipUTF8Validation bool
