@@ -82,18 +82,20 @@ func TestHowToHasTheCodeTestedHere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, err := os.ReadFile("howto_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, code, ok := strings.Cut(string(src), "letter by letter.\n\n")
-	code, _, found := strings.Cut(code, "\n// The mark: ")
-	if !ok || !found {
-		t.Fatal("the marks are not there")
-	}
-	for _, f := range strings.Split(code, "\n\nfunc ") {
-		if f = strings.TrimSuffix("func "+strings.TrimPrefix(f, "func "), "\n"); !strings.Contains(string(page), f+"\n") {
-			t.Errorf("how-to.md does not have this code as it stands in this file: %.60s", f)
+	for _, name := range []string{"howto_test.go", "howto_network_test.go"} {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, code, ok := strings.Cut(string(src), "letter by letter.\n\n")
+		code, _, found := strings.Cut(code, "\n// The mark: ")
+		if !ok || !found {
+			t.Fatalf("%s: the marks are not there", name)
+		}
+		for _, f := range strings.Split(code, "\n\nfunc ") {
+			if f = strings.TrimSuffix("func "+strings.TrimPrefix(f, "func "), "\n"); !strings.Contains(string(page), f+"\n") {
+				t.Errorf("how-to.md does not have this code as it stands in %s: %.60s", name, f)
+			}
 		}
 	}
 }
