@@ -26,9 +26,12 @@ var errPositions = errors.New("hub: the broker returned another number of positi
 // A fill is a read of all that the engine keeps of a topic, for all who wait for it.
 type fill struct{ done chan struct{} }
 
+// keeps reports whether the engine keeps histories.
+func (l *link) keeps() bool { return l != nil && l.historian != nil }
+
 // read reads what the engine keeps behind after.
-func (l *link) read(ctx context.Context, t *topic, after Position, timeout time.Duration) (Backlog, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func (l *link) read(topic string, limits History, after Position, timeout time.Duration) (Backlog, error) {
+	ctx, cancel := context.WithTimeout(l.ctx, timeout)
 	defer cancel()
 	select {
 	case l.reads <- struct{}{}:
@@ -36,7 +39,7 @@ func (l *link) read(ctx context.Context, t *topic, after Position, timeout time.
 		return Backlog{}, ctx.Err()
 	}
 	defer func() { <-l.reads }()
-	return l.historian.Missed(ctx, t.name, after, t.hist.limits)
+	return l.historian.Missed(ctx, topic, after, limits)
 }
 
 // fill sees to it that the topic, which is pinned, has what a subscriber asks for, if the engine keeps it. Those who
@@ -69,7 +72,18 @@ func (l *link) fill(ctx context.Context, name string, from SubscribeOptions) {
 
 // fillTopic is the goroutine of a fill.
 func (l *link) fillTopic(t *topic, f *fill) {
-	b, err := l.read(l.ctx, t, Position{}, fillTimeout)
+	t.mu.Lock()
+	var after Position // all
+	if t.filled && !t.stale {
+		after = t.last
+	}
+	limits, over := t.limits()
+	t.mu.Unlock()
+	var b Backlog
+	var err error
+	if !over {
+		b, err = l.read(t.name, limits, after, fillTimeout)
+	}
 	t.mu.Lock() // the topic may be gone
 	defer t.mu.Unlock()
 	t.filling = nil
@@ -84,13 +98,23 @@ func (l *link) fillTopic(t *topic, f *fill) {
 	t.merge(b, time.Now())
 }
 
+// limits returns the bounds of the history, unless the topic is over.
+func (t *topic) limits() (limits History, over bool) {
+	if t.gone || t.hist == nil {
+		return History{}, true
+	}
+	return t.hist.limits, false
+}
+
 // wants reports whether what the engine keeps may help a subscriber.
 func (t *topic) wants(from SubscribeOptions) bool {
 	switch {
-	case t.hist == nil || t.filled && !t.stale:
+	case t.hist == nil:
 		return false
-	case t.stale:
-		return true
+	case t.stale || from.After.Epoch == t.last.Epoch && from.After.Offset > t.last.Offset:
+		return true // messages may have been lost, or are still on their way
+	case t.filled:
+		return false
 	case !from.After.IsZero() && (t.last.IsZero() || from.After.Epoch == t.last.Epoch):
 		_, ok := t.hist.after(from.After.Offset, t.last.Offset)
 		return !ok
@@ -102,6 +126,9 @@ func (t *topic) wants(from SubscribeOptions) bool {
 // is delivered. What is known is dropped.
 func (t *topic) merge(b Backlog, now time.Time) {
 	if b.Top.IsZero() {
+		if t.stale && t.numbered {
+			t.forget()
+		}
 		return
 	}
 	if t.last.IsZero() { // no message came here yet: none is news
@@ -196,12 +223,12 @@ func (l *link) catchUpTopic(t *topic) {
 	for round := 1; ; round++ {
 		t.mu.Lock()
 		after := t.last
-		over := t.gone || t.hist == nil
+		limits, over := t.limits()
 		t.mu.Unlock()
 		if over {
 			return
 		}
-		b, err := l.read(l.ctx, t, after, catchUpTimeout)
+		b, err := l.read(t.name, limits, after, catchUpTimeout)
 		if t.caughtUp(b, err, round == maxCatchUps) {
 			return
 		}
@@ -318,8 +345,10 @@ func (l *link) agrees(name string, at Position, mend bool) bool {
 	}
 	defer t.unlock()
 	switch {
-	case t.hist == nil || !t.numbered || at.IsZero():
+	case t.hist == nil || !t.numbered || at.IsZero() && !t.stale:
 		return true
+	case at.IsZero():
+		t.forget()
 	case at.Epoch == t.last.Epoch && at.Offset == t.last.Offset:
 		t.stale = false
 		return true

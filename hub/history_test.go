@@ -284,8 +284,8 @@ func TestReplayPastTheBounds(t *testing.T) {
 			c.want(fmt.Sprint(i))
 		}
 		synctest.Wait()
-		if c.s.extra != 0 || c.s.extraBytes != 0 {
-			t.Errorf("the bounds are still raised by %d and %d", c.s.extra, c.s.extraBytes)
+		if c.s.replayed != nil {
+			t.Errorf("the bounds are still raised: %+v", c.s.replayed)
 		}
 	})
 }

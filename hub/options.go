@@ -77,7 +77,8 @@ type History struct {
 	// Bytes bounds their size, as it is sent. Default: 1 MiB; negative: no limit.
 	Bytes int
 	// Age is how long a message is kept. Default: 5 minutes; negative: no limit. A topic that has had no subscriber
-	// and no message for so long vanishes, and its positions with it. With a Broker messages do not keep a topic.
+	// and no message for so long vanishes, and its positions with it. With a Broker messages do not keep a topic, and
+	// one whose engine keeps histories vanishes after 5 minutes at most, because the engine has it all.
 	Age time.Duration
 }
 

@@ -59,27 +59,73 @@ func (s *Subscriber) put(m *message) error {
 	return nil
 }
 
+// replayed tells which messages in a queue were replayed. Such messages do not count for the bounds of the queue.
+type replayed struct {
+	messages, bytes int
+	runs            []run
+	between         int // the other messages in front of runs, and between them
+}
+
+// A run is a number of replayed messages, with other messages in front of them.
+type run struct{ others, messages int }
+
 // replay puts messages into the queue that do not count for its bound. The lock is held.
 func (s *Subscriber) replay(ms []*message) error {
 	if len(ms) == 0 {
 		return nil
 	}
-	if s.extra > 0 && s.extra+len(ms) > maxExtra {
+	if s.replayed == nil {
+		s.replayed = &replayed{}
+	} else if s.replayed.messages+len(ms) > maxExtra {
 		return ErrFull
 	}
-	s.extra += len(ms)
+	r := s.replayed
+	others := len(s.queue) - r.messages - r.between // behind the last run
+	if last := len(r.runs) - 1; last >= 0 && others == 0 {
+		r.runs[last].messages += len(ms)
+	} else {
+		r.runs = append(r.runs, run{others, len(ms)})
+		r.between += others
+	}
+	r.messages += len(ms)
 	for _, m := range ms {
-		s.extraBytes += m.size
+		r.bytes += m.size
 		s.push(m)
 	}
 	return nil
 }
 
+// dequeue takes the first n messages out of the queue. The lock is held.
+func (s *Subscriber) dequeue(n int) {
+	for i, m := range s.queue[:n] {
+		s.bytes -= m.size
+		s.queue[i] = nil
+		if r := s.replayed; r != nil {
+			if first := &r.runs[0]; first.others > 0 {
+				first.others--
+				r.between--
+				continue
+			} else if first.messages--; first.messages == 0 {
+				r.runs = r.runs[1:]
+			}
+			r.messages--
+			r.bytes -= m.size
+			if r.messages == 0 {
+				s.replayed = nil
+			}
+		}
+	}
+	s.queue = s.queue[n:]
+}
+
 // full reports whether there is no room for m. The lock is held.
 func (s *Subscriber) full(m *message) bool {
 	o := &s.hub.opts
-	return o.QueueMessages > 0 && len(s.queue) >= o.QueueMessages+s.extra ||
-		o.QueueBytes > 0 && s.bytes+m.size > o.QueueBytes+s.extraBytes
+	waiting, bytes := len(s.queue), s.bytes
+	if r := s.replayed; r != nil {
+		waiting, bytes = waiting-r.messages, bytes-r.bytes
+	}
+	return o.QueueMessages > 0 && waiting >= o.QueueMessages || o.QueueBytes > 0 && bytes+m.size > o.QueueBytes
 }
 
 // makeRoom does what the policy says. The lock is held.
@@ -92,9 +138,7 @@ func (s *Subscriber) makeRoom(m *message) error {
 		return ErrFull
 	case DropOldest:
 		for len(s.queue) > 0 && s.full(m) {
-			s.bytes -= s.queue[0].size
-			s.queue[0] = nil
-			s.queue = s.queue[1:]
+			s.dequeue(1)
 			s.dropped++
 			h.dropped.Add(1)
 		}
@@ -139,7 +183,7 @@ func (s *Subscriber) wakeFlusher() {
 // empty forgets what waits. The lock is held.
 func (s *Subscriber) empty() {
 	clear(s.queue)
-	s.queue, s.bytes, s.extra, s.extraBytes = nil, 0, 0, 0
+	s.queue, s.bytes, s.replayed = nil, 0, nil
 }
 
 // flush writes what waits until nothing does. It is the body of the flusher goroutine.
@@ -176,15 +220,12 @@ func (s *Subscriber) take(batch *[batchMessages]*websocket.PreparedMessage) (n i
 			break
 		}
 		batch[n] = m.PreparedMessage
-		s.queue[n] = nil
-		s.bytes -= m.size
 		n++
 	}
-	s.queue = s.queue[n:]
+	s.dequeue(n)
 	if len(s.queue) == 0 {
 		s.queue = nil
 	}
-	s.extra, s.extraBytes = min(s.extra, len(s.queue)), min(s.extraBytes, s.bytes)
 	if n == 0 {
 		s.flushing = false
 	}

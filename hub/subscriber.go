@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,17 +16,32 @@ type Subscriber struct {
 	hub  *Hub            // immutable
 	conn *websocket.Conn // immutable
 
-	mu                sync.Mutex // guards what follows
-	topics            []membership
-	queue             []*message // what waits; in small while it fits
-	small             [2]*message
-	bytes             int    // of what waits
-	extra, extraBytes int    // by how much the bounds are raised, for what was replayed
-	flushing          bool   // the flusher is at work, or on its way
-	flusher           func() // its body, made once
-	dropped           uint64
-	bye               *closing // what the flusher does when nothing waits any more; nil: nothing
-	err               error    // why it is a subscriber no more
+	mu       sync.Mutex // guards what follows
+	topics   []membership
+	byTopic  map[*topic]int // where topics has them, once there are many
+	queue    []*message     // what waits; in small while it fits
+	small    [2]*message
+	bytes    int       // of what waits
+	replayed *replayed // what waits beyond the bounds, for it was replayed; nil: nothing
+	flushing bool      // the flusher is at work, or on its way
+	flusher  func()    // its body, made once
+	dropped  uint64
+	bye      *closing // what the flusher does when nothing waits any more; nil: nothing
+	err      error    // why it is a subscriber no more
+}
+
+// manyTopics is how many topics of a subscriber are searched one by one.
+const manyTopics = 32
+
+// find returns where topics has t, or -1. The lock is held.
+func (s *Subscriber) find(t *topic) int {
+	if s.byTopic != nil {
+		if i, ok := s.byTopic[t]; ok {
+			return i
+		}
+		return -1
+	}
+	return slices.IndexFunc(s.topics, func(m membership) bool { return m.topic == t })
 }
 
 // A membership is a topic of a subscriber, and where the topic has it.
@@ -218,7 +234,7 @@ func (s *Subscriber) leaveTopics() {
 	for {
 		s.mu.Lock()
 		if len(s.topics) == 0 {
-			s.topics = nil
+			s.topics, s.byTopic = nil, nil
 			s.mu.Unlock()
 			return
 		}
@@ -247,10 +263,8 @@ func (s *Subscriber) admit(t *topic, from *SubscribeOptions, st SubscribeResult,
 	if s.err != nil {
 		return s.err
 	}
-	for _, m := range s.topics {
-		if m.topic == t {
-			return ErrSubscribed
-		}
+	if s.find(t) >= 0 {
+		return ErrSubscribed
 	}
 	if greeting != nil {
 		missed = append([]*message{greeting}, missed...)
@@ -259,6 +273,15 @@ func (s *Subscriber) admit(t *topic, from *SubscribeOptions, st SubscribeResult,
 		return err
 	}
 	s.topics = append(s.topics, membership{t, len(t.subs)})
+	switch n := len(s.topics); {
+	case s.byTopic != nil:
+		s.byTopic[t] = n - 1
+	case n > manyTopics:
+		s.byTopic = make(map[*topic]int, 2*n)
+		for i, m := range s.topics {
+			s.byTopic[m.topic] = i
+		}
+	}
 	return nil
 }
 
@@ -266,26 +289,28 @@ func (s *Subscriber) admit(t *topic, from *SubscribeOptions, st SubscribeResult,
 func (s *Subscriber) forget(t *topic) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, m := range s.topics {
-		if m.topic == t {
-			last := len(s.topics) - 1
-			s.topics[i] = s.topics[last]
-			s.topics[last] = membership{}
-			s.topics = s.topics[:last]
-			return m.index
+	i := s.find(t)
+	if i < 0 {
+		return -1
+	}
+	index, last := s.topics[i].index, len(s.topics)-1
+	s.topics[i] = s.topics[last]
+	s.topics[last] = membership{}
+	s.topics = s.topics[:last]
+	if s.byTopic != nil {
+		delete(s.byTopic, t)
+		if i < last {
+			s.byTopic[s.topics[i].topic] = i
 		}
 	}
-	return -1
+	return index
 }
 
 // moved notes that t, which is locked, has s elsewhere now.
 func (s *Subscriber) moved(t *topic, index int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.topics {
-		if s.topics[i].topic == t {
-			s.topics[i].index = index
-			return
-		}
+	if i := s.find(t); i >= 0 {
+		s.topics[i].index = index
 	}
 }

@@ -72,6 +72,9 @@ func (t *topic) lingers() bool {
 		return false
 	}
 	age := t.hist.limits.Age
+	if t.hub.link.keeps() && (age < 0 || age > defaultHistoryAge) {
+		age = defaultHistoryAge // what is forgotten here can be read again
+	}
 	if age < 0 {
 		return true
 	}
@@ -93,9 +96,25 @@ func (t *topic) aged() {
 // begin says where the topic is according to the engine, which has confirmed the subscription before. What was
 // published until then, and is still on its way, is not news to a subscriber that comes from now on.
 func (t *topic) begin(at Position) {
-	if t.hist != nil && t.last.IsZero() && !at.IsZero() {
+	switch {
+	case t.hist == nil || at.IsZero():
+	case t.last.IsZero():
 		t.last, t.numbered = at, true
+	case t.numbered && at.Epoch == t.last.Epoch && at.Offset <= t.last.Offset:
+	case len(t.subs) == 0:
+		// A late message of an earlier subscription was here first. What lies between was not seen.
+		t.hist.clear()
+		t.last, t.numbered, t.filled, t.stale = at, true, false, false
+	default:
+		t.stale, t.filled = true, false
+		t.catchUp()
 	}
+}
+
+// forget forgets a position that the engine knows no more: it has lost it, or it was too old.
+func (t *topic) forget() {
+	t.hist.clear()
+	t.last, t.numbered, t.filled, t.stale = Position{}, false, false, false
 }
 
 // arrive takes a message from the engine.

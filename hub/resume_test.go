@@ -1,0 +1,281 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/internal/netfake"
+)
+
+// A client comes from another process, and is ahead of this one: messages are still on their way to it. It has missed
+// nothing, and none comes to it twice.
+func TestClientAhead(t *testing.T) {
+	for _, filled := range []bool{false, true} {
+		t.Run(fmt.Sprintf("filled %t", filled), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newStoreBroker()
+				h := storeHub(b, nil)
+				defer h.Close()
+				here := join(t, h, "x")
+				b.bring(7, nil)
+				here.wantOffsets(t, 7, 1, 2, 3, 4, 5, 6, 7)
+				if filled {
+					c := connect(t, h, netfake.Options{}, nil)
+					if _, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{Recent: 50}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				late := b.store(3)
+				ahead := connect(t, h, netfake.Options{}, nil)
+				st, err := ahead.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, 9}})
+				if err != nil || !st.Complete || st.Position.Offset < 9 {
+					t.Errorf("%+v, %v", st, err)
+				}
+				for _, ev := range late {
+					b.events <- ev
+				}
+				here.wantOffsets(t, 7, 8, 9, 10)
+				ahead.wantOffsets(t, 7, 10)
+				synctest.Wait()
+				ahead.WantIdle()
+			})
+		})
+	}
+}
+
+// A message of an earlier subscription comes late, before the engine says where the topic is: what was published in
+// between is not taken for seen.
+func TestLateMessageOfEarlierSubscription(t *testing.T) {
+	for _, epoch := range []uint64{7, 6} { // that of the late message; the engine's is 7
+		t.Run(fmt.Sprint(epoch), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newStoreBroker()
+				b.gate = make(chan bool, 10)
+				gate := make(chan error)
+				b.scriptBroker.gate = gate
+				late := b.store(5)[4]
+				late.Position.Epoch = epoch
+				b.store(2)
+				h := storeHub(b, nil)
+				defer h.Close()
+				c := connect(t, h, netfake.Options{}, nil)
+				started := make(chan SubscribeResult, 1)
+				go func() {
+					st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{epoch, 5}})
+					if err != nil {
+						t.Error(err)
+					}
+					started <- st
+				}()
+				synctest.Wait()
+				b.events <- late
+				synctest.Wait()
+				b.gate <- true
+				gate <- nil
+				st := <-started
+				if want := epoch == 7; st.Complete != want {
+					t.Errorf("%+v", st)
+				}
+				if st.Complete {
+					c.wantOffsets(t, 7, 6, 7)
+				}
+				b.gate <- true
+				b.bring(1, nil)
+				c.wantOffsets(t, 7, 8)
+				c.WantIdle()
+			})
+		})
+	}
+}
+
+// The engine comes back without the topic's data, and nothing is published: clients are told to start afresh, and
+// those who then come back with nothing are not told so by what was before.
+func TestQuietTopicWithoutData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newStoreBroker()
+		h := storeHub(b, nil)
+		defer h.Close()
+		c := join(t, h, "x")
+		b.bring(3, nil)
+		c.wantOffsets(t, 7, 1, 2, 3)
+		b.events <- BrokerEvent{Kind: BrokerLost}
+		b.mu.Lock()
+		b.epoch, b.kept, b.top = 8, nil, 0
+		b.mu.Unlock()
+		b.events <- BrokerEvent{Kind: BrokerRecovered}
+		time.Sleep(2 * comparePause)
+		again := connect(t, h, netfake.Options{}, nil)
+		st, err := again.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, 3}})
+		if err != nil || st.Complete || !st.Position.IsZero() {
+			t.Errorf("%+v, %v", st, err)
+		}
+		b.bring(1, nil)
+		again.wantOffsets(t, 8, 1)
+		more := connect(t, h, netfake.Options{}, nil)
+		if st, err = more.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{8, 1}}); err != nil || !st.Complete {
+			t.Errorf("%+v, %v", st, err)
+		}
+	})
+}
+
+// A blip: the topic stays quiet, and clients that come back have missed nothing.
+func TestQuietTopicAfterBlip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newStoreBroker()
+		h := storeHub(b, nil)
+		defer h.Close()
+		c := join(t, h, "x")
+		b.bring(3, nil)
+		c.wantOffsets(t, 7, 1, 2, 3)
+		b.events <- BrokerEvent{Kind: BrokerLost}
+		b.events <- BrokerEvent{Kind: BrokerRecovered}
+		synctest.Wait()
+		again := connect(t, h, netfake.Options{}, nil)
+		st, err := again.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, 3}})
+		if err != nil || !st.Complete {
+			t.Errorf("%+v, %v", st, err)
+		}
+	})
+}
+
+// A topic whose messages never get too old is not kept for ever, where the engine keeps them.
+func TestTopicGoesWhereEngineKeeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newStoreBroker()
+		h := New(&Options{Broker: b, History: History{Messages: 10, Age: -1}})
+		defer h.Close()
+		for i := range 100 {
+			c := join(t, h, fmt.Sprint(i))
+			c.s.Leave()
+		}
+		time.Sleep(defaultHistoryAge + time.Second)
+		synctest.Wait()
+		if n := h.Stats().Topics; n != 0 {
+			t.Errorf("%d topics", n)
+		}
+	})
+}
+
+// What was replayed raises the bounds of the queue only as long as it waits there.
+func TestReplayGivesNoRoom(t *testing.T) {
+	for _, policy := range []Policy{DropOldest, DropNewest} {
+		t.Run(policy.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := New(&Options{History: History{Messages: 1000}, QueueMessages: 16, WhenFull: policy})
+				for i := range 1000 {
+					publish(t, h, "x", fmt.Sprint(i))
+				}
+				c := connect(t, h, netfake.Options{A: netfake.End{Buffer: 1 << 10}}, nil)
+				c.s.Send(websocket.MessageText, make([]byte, 4<<10)) // the flusher stands in it
+				synctest.Wait()
+				c.s.Send(websocket.MessageText, []byte("before"))
+				if _, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{Recent: 1000}); err != nil {
+					t.Fatal(err)
+				}
+				for i := range 3000 {
+					publish(t, h, "x", fmt.Sprint("live", i))
+				}
+				st := c.s.Stats()
+				if policy == DropOldest && st.Queued > 16 {
+					t.Errorf("%d messages wait", st.Queued)
+				}
+				if policy == DropNewest { // "before" is one of the 16
+					if st.Queued != 1016 {
+						t.Errorf("%d messages wait", st.Queued)
+					}
+					c.ReadFrame()
+					c.want("before")
+					for i := range 1000 {
+						c.want(fmt.Sprint(i))
+					}
+					for i := range 15 {
+						c.want(fmt.Sprint("live", i))
+					}
+				}
+			})
+		})
+	}
+}
+
+// As replayed messages leave, so does the room for them: what is live waits within its own bound.
+func TestReplayLeaves(t *testing.T) {
+	h := New(&Options{QueueMessages: 4, QueueBytes: 40, WhenFull: DropNewest})
+	s := &Subscriber{hub: h, flushing: true} // no flusher comes
+	msg := func() *message {
+		m, _ := newMessage(websocket.MessageText, []byte("12345"))
+		return m
+	}
+	live := func(n int) {
+		for range n {
+			s.put(msg())
+		}
+	}
+	replay := func(n int) {
+		for range n {
+			if err := s.replay([]*message{msg()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	live(2)
+	replay(3)
+	live(1)
+	replay(2)
+	live(5) // one of them finds room
+	if len(s.queue) != 9 || s.dropped != 4 {
+		t.Fatalf("%d wait, %d dropped", len(s.queue), s.dropped)
+	}
+	for left := 8; left >= 0; left-- {
+		s.dequeue(1)
+		if len(s.queue) != left {
+			t.Fatalf("%d wait", len(s.queue))
+		}
+		room := 4
+		for _, isLive := range []bool{true, true, false, false, false, true, false, false, true}[9-left:] {
+			if isLive {
+				room--
+			}
+		}
+		free := 0
+		for ; !s.full(msg()) && free < 10; free++ {
+			s.push(msg())
+		}
+		if free != room {
+			t.Errorf("%d wait: room for %d, want %d", left, free, room)
+		}
+		for range free { // the latest go again
+			s.bytes -= 5
+			s.queue = s.queue[:len(s.queue)-1]
+		}
+	}
+	if s.replayed != nil {
+		t.Errorf("%+v", s.replayed)
+	}
+}
+
+// BenchmarkManyTopics subscribes one subscriber to many topics and ends that: the time for a topic must not grow with
+// their number.
+func BenchmarkManyTopics(b *testing.B) {
+	for _, n := range []int{10, 1000, 40000} {
+		names := make([]string, n)
+		for i := range names {
+			names[i] = fmt.Sprint("topic", i)
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			h := New(nil)
+			for b.Loop() {
+				s := h.Join(nil)
+				if err := s.Subscribe(context.Background(), names...); err != nil {
+					b.Fatal(err)
+				}
+				s.Unsubscribe(names[:n/2]...)
+				s.Leave()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/topic")
+		})
+	}
+}
