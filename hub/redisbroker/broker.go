@@ -119,7 +119,7 @@ func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
 	current := b.session
 	b.mu.Unlock()
 	if current != nil {
-		current.send(b.ctx, subscribe, topics)
+		current.send(subscribe, topics)
 	}
 	var refused hub.TopicErrors
 	for {
@@ -165,7 +165,7 @@ func (b *Broker) Unsubscribe(ctx context.Context, topics []string) error {
 	current := b.session
 	b.mu.Unlock()
 	if current != nil {
-		current.send(b.ctx, unsubscribe, topics)
+		current.send(unsubscribe, topics)
 	}
 	return nil
 }

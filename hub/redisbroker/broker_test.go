@@ -99,7 +99,7 @@ func TestLateAnswer(t *testing.T) {
 		current := b.session
 		b.mu.Unlock()
 		if round%2 == 0 {
-			current.send(b.ctx, subscribe, topics)
+			current.send(subscribe, topics)
 		}
 		if err := b.Unsubscribe(t.Context(), topics); err != nil {
 			t.Fatal(err)

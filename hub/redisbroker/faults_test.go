@@ -380,3 +380,36 @@ func TestMissed(t *testing.T) {
 		t.Errorf("no such topic: %+v, %v", got, err)
 	}
 }
+
+// A session that ends is followed by one: the client does not make another of its own, which asks for all topics, too.
+func TestReconnectsOnce(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	admin := redis.NewClient(&redis.Options{Addr: e.Addr})
+	defer admin.Close()
+	b := New(&redis.Options{Addr: e.Addr}, nil)
+	defer b.Close()
+	var topics []string
+	for i := range 100 {
+		topics = append(topics, fmt.Sprint("topic", i))
+	}
+	if err := b.Subscribe(t.Context(), topics); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if err := admin.ConfigResetStat(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := admin.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []hub.BrokerEventKind{hub.BrokerLost, hub.BrokerRecovered} {
+			if ev := next(t, b); ev.Kind != want {
+				t.Fatalf("%+v, want %v", ev, want)
+			}
+		}
+		stats := admin.Info(t.Context(), "commandstats").Val()
+		if want := "cmdstat_subscribe:calls=2,"; !strings.Contains(stats, want) { // the topics, and the session's own channel
+			t.Errorf("%s, want %s", stats, want)
+		}
+	}
+}

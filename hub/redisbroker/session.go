@@ -27,11 +27,14 @@ const (
 func (b *Broker) run() {
 	defer close(b.done)
 	pause := firstPause
+	ended, end := context.WithCancel(context.Background())
+	end()
 	for b.ctx.Err() == nil {
 		current := &session{
 			pubsub: b.client.Subscribe(b.ctx), // connects with the first command
 			prefix: b.channel(""),
 			alive:  b.opts.Prefix + "alive:" + newEpoch(),
+			once:   ended,
 		}
 		wasLive, err := b.receive(current)
 		current.pubsub.Close()
@@ -71,6 +74,10 @@ type session struct {
 	prefix string        // immutable: of the channels of topics
 	alive  string        // immutable: a channel of this session's own, see watch
 
+	// once is the context of what is done on the connection, once that is there: it has ended. The client dials again by
+	// itself when a connection fails, and asks for all topics; with a context that has ended it cannot.
+	once context.Context
+
 	heard  atomic.Bool // something came since the watch looked last
 	echoed atomic.Bool // a message came on alive since the watch looked last
 	deaf   atomic.Bool // the server refuses alive
@@ -99,7 +106,7 @@ const batch = 500
 
 // send sends a command for topics. When that fails the session is over: its reader finds out, and the next one asks
 // for all topics that are wanted then.
-func (s *session) send(ctx context.Context, kind int, topics []string) {
+func (s *session) send(kind int, topics []string) {
 	for len(topics) > 0 {
 		n := min(len(topics), batch)
 		channels := make([]string, n)
@@ -107,13 +114,13 @@ func (s *session) send(ctx context.Context, kind int, topics []string) {
 			channels[i] = s.prefix + topic
 		}
 		topics = topics[n:]
-		if !s.sendChannels(ctx, kind, channels) {
+		if !s.sendChannels(kind, channels) {
 			return
 		}
 	}
 }
 
-func (s *session) sendChannels(ctx context.Context, kind int, channels []string) bool {
+func (s *session) sendChannels(kind int, channels []string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sent = append(s.sent, command{kind: kind, channels: channels})
@@ -121,7 +128,7 @@ func (s *session) sendChannels(ctx context.Context, kind int, channels []string)
 	if kind == unsubscribe {
 		write = s.pubsub.Unsubscribe
 	}
-	if write(ctx, channels...) != nil {
+	if write(s.once, channels...) != nil {
 		s.pubsub.Close()
 		return false
 	}
@@ -175,8 +182,8 @@ func (b *Broker) receive(s *session) (wasLive bool, err error) {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		if s.sendChannels(b.ctx, subscribe, []string{s.alive}) {
-			s.send(b.ctx, subscribe, topics)
+		if s.sendChannels(subscribe, []string{s.alive}) {
+			s.send(subscribe, topics)
 		}
 	}()
 	defer func() { s.pubsub.Close(); <-sent }()
@@ -186,7 +193,7 @@ func (b *Broker) receive(s *session) (wasLive bool, err error) {
 		missing[topic] = true
 	}
 	for {
-		received, err := s.pubsub.Receive(b.ctx) // the pong first
+		received, err := s.pubsub.Receive(s.once) // the pong first
 		s.heard.Store(true)
 		var reply redis.Error
 		if errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "NOPERM") {
@@ -211,9 +218,9 @@ func (b *Broker) receive(s *session) (wasLive bool, err error) {
 			if topic, ok := strings.CutPrefix(m.Channel, s.prefix); ok && m.Kind == "subscribe" {
 				delete(missing, topic)
 				if !b.confirm(topic) {
-					s.send(b.ctx, unsubscribe, []string{topic})
+					s.send(unsubscribe, []string{topic})
 					if b.wants(topic) { // again, and what asked for it may have gone out before
-						s.send(b.ctx, subscribe, []string{topic})
+						s.send(subscribe, []string{topic})
 					}
 				}
 			}
@@ -247,7 +254,7 @@ func (b *Broker) refuse(s *session, c command, err error, missing map[string]boo
 	case c.kind != subscribe:
 	case len(c.channels) > 1:
 		for _, channel := range c.channels {
-			s.sendChannels(b.ctx, subscribe, []string{channel})
+			s.sendChannels(subscribe, []string{channel})
 		}
 	case c.channels[0] == s.alive:
 		s.deaf.Store(true)
@@ -328,7 +335,7 @@ func (b *Broker) watch(s *session) (stop func()) {
 				return
 			case s.heard.Swap(false):
 				asked = false
-			case asked || s.pubsub.Ping(ctx) != nil:
+			case asked || s.pubsub.Ping(s.once) != nil:
 				s.pubsub.Close()
 				return
 			default:
