@@ -64,7 +64,7 @@ func (c *Conn) postClose(code StatusCode) (unread bool) {
 	}
 	l.mu.Unlock()
 	c.w.postClose(payload)
-	return !c.r.turn.held()
+	return !c.r.turn.held() && c.t.polled() == nil
 }
 
 // closeContext returns a context that ends after the close timeout.

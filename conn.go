@@ -120,7 +120,7 @@ func (cfg *connConfig) start() *Conn {
 	}
 	c.t.init(asStream(cfg.transport))
 	c.life.c = c
-	c.t.raw = newRawConn(c)
+	c.t.raw = newRawSocket(c)
 	c.r.init(&c.t, cfg)
 	c.w.init(c, cfg)
 	if cfg.deflate != nil {

@@ -125,8 +125,11 @@ var (
 	errTakesNothing  = deadPeerError("websocket: the connection is over: the peer takes nothing of what is sent to it")
 	errWritePanicked = fmt.Errorf("websocket: the connection is over: a write of the transport panicked: %w", net.ErrClosed)
 	errStaleReader   = errors.New("the reader's message was left for a later one")
-	errReadsTaken    = errors.New("CloseRead was called: no other method may read")
-	errCloseStuck    = fmt.Errorf("the peer did not take the close frame in time: %w", context.DeadlineExceeded)
+	// errNotNow is what a read that does not wait returns. Nothing is lost: a
+	// later one goes on.
+	errNotNow     = errors.New("nothing to read now")
+	errReadsTaken = errors.New("CloseRead or an EventHandler reads: no other method may")
+	errCloseStuck = fmt.Errorf("the peer did not take the close frame in time: %w", context.DeadlineExceeded)
 )
 
 // A writeError is why a connection is over, as writes return it: for them the

@@ -38,7 +38,13 @@ type heartbeat struct {
 
 	sent  atomic.Int64 // when the last ping was made: see sinceEpoch
 	rtt   atomic.Int64 // the last round-trip time, in nanoseconds; 0: none
-	timer *time.Timer  // guarded by lifetime.mu; nil if there is no heartbeat
+	timer beatTimer    // guarded by lifetime.mu; nil if there is no heartbeat
+}
+
+// A beatTimer is a [time.Timer], or the timer of a poller's socket.
+type beatTimer interface {
+	Reset(d time.Duration) bool
+	Stop() bool
 }
 
 // epoch is what the times of pings are relative to: a difference is half the size of a [time.Time], and monotonic.
@@ -72,21 +78,30 @@ func (c *Conn) startHeartbeat(cfg *connConfig) {
 	h.silent = time.Duration(early)
 	c.life.mu.Lock()
 	h.wait = (h.interval-h.silent-1)%h.quarter() + 1
-	h.timer = time.AfterFunc(h.wait, c.look)
+	if x := c.t.polled(); x != nil {
+		h.timer = x
+		x.Reset(h.wait)
+	} else {
+		h.timer = time.AfterFunc(h.wait, func() {
+			if c.look() {
+				c.w.flush() // it may wait for the peer: the next look does not wait with it
+			}
+		})
+	}
 	c.life.mu.Unlock()
 }
 
 // quarter is the longest time between two looks.
 func (h *heartbeat) quarter() time.Duration { return (h.interval + 3) / 4 }
 
-// look is called by the timer.
-func (c *Conn) look() {
+// look is called by the timer. It reports whether its caller must flush.
+func (c *Conn) look() (flush bool) {
 	if c.life.isOver.Load() {
-		return
+		return false
 	}
 	h := &c.beat
 	heard := h.heard.Swap(false)
-	reading := c.r.turn.held() && !c.away.Load()
+	reading := (c.r.turn.held() || c.t.polled() != nil) && !c.away.Load()
 	waits, pongWaits := c.w.waits()
 	taken := h.taken
 	if accepted := c.t.accepted.Load(); waits || h.waited || accepted != h.taken {
@@ -117,13 +132,12 @@ func (c *Conn) look() {
 		switch bound := h.interval + h.timeout; {
 		case h.pinged && h.silent >= bound:
 			c.endDead(errDeadPeer, "no pong in time")
-			return
+			return false
 		case h.stuck >= bound:
 			c.endDead(errTakesNothing, "nothing is taken")
-			return
+			return false
 		}
 	}
-	flush := false
 	if (!h.pinged || h.timeout < 0) && h.silent >= h.interval && reading {
 		h.silent, h.pinged = h.interval, true
 		if waits || h.timeout < 0 {
@@ -133,9 +147,7 @@ func (c *Conn) look() {
 	}
 	h.wait = h.next()
 	c.lookAgain(h.wait)
-	if flush {
-		c.w.flush() // it may wait for the peer: the next look does not wait with it
-	}
+	return flush
 }
 
 // next returns how long after this look the next one is. In the pong timeout there are four at least.

@@ -142,7 +142,7 @@ func TestLayers(t *testing.T) {
 		{"errors.go", "frame.go", "statuscode.go", "utf8.go", "mask.go", "header.go", "options.go"},
 		{"protocol.go", "buffer.go", "buffer_poison.go", "deflate_params.go"},
 		{"conn.go"}, // and the files that no other layer names
-		{"client.go", "plainhttp.go", "server.go", "shutdown.go", "switched.go", "bridge.go"},
+		{"client.go", "plainhttp.go", "server.go", "shutdown.go", "events.go", "switched.go", "bridge.go"},
 		{"redialer.go"},
 	}
 	level := map[string]int{}
@@ -250,7 +250,7 @@ func TestNoDependencies(t *testing.T) {
 			if strings.Contains(host, ".") && imp != module && !strings.HasPrefix(imp, module+"/") {
 				t.Errorf("%s imports %q", path, imp)
 			}
-			system := strings.HasPrefix(path, "mask") || path == "transport_linux.go" || strings.HasPrefix(path, "cmd/ws/")
+			system := strings.HasPrefix(path, "mask") || path == "transport_linux.go" || strings.HasPrefix(path, "internal/poller/") || strings.HasPrefix(path, "cmd/ws/")
 			if imp == "unsafe" && !system {
 				t.Errorf("%s imports %q", path, imp)
 			}

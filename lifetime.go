@@ -141,6 +141,9 @@ func (c *Conn) end(cause error) bool {
 	if onEnd != nil {
 		onEnd()
 	}
+	if x := c.t.polled(); x != nil {
+		x.wake()
+	}
 	return true
 }
 

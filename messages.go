@@ -84,6 +84,52 @@ func (c *Conn) borrow(ctx context.Context, l *lease) (Message, error) {
 	return m, err
 }
 
+// borrowOwn is borrow for the library, which reads for an EventHandler. The
+// application's deadline does not concern it. With now it does not wait, and
+// returns errNotNow. While this side closes the connection it discards what
+// arrives before the answer.
+func (c *Conn) borrowOwn(l *lease, now bool) (Message, error) {
+	r := &c.r
+	if now {
+		if !r.turn.tryLock() {
+			return Message{}, c.notNow() // Close reads
+		}
+	} else if err := r.turn.lock(context.Background()); err != nil {
+		return Message{}, err
+	}
+	r.takeBack(l)
+	r.apart, r.now = true, now
+	m, err := c.borrowAny(l)
+	r.apart, r.now = false, false
+	c.endRead()
+	return m, err
+}
+
+// borrowAny is borrowOwn with the reader's turn.
+func (c *Conn) borrowAny(l *lease) (Message, error) {
+	ctx := context.Background()
+	if c.life.reason() == nil {
+		if err := c.nextMessage(ctx); err != nil {
+			return Message{}, err
+		}
+		return c.borrowMessage(ctx, l)
+	}
+	for !c.life.isClosed.Load() && !c.life.ending() {
+		if err := c.discardMessage(ctx); err != nil {
+			return Message{}, err
+		}
+	}
+	return Message{}, c.life.reason()
+}
+
+// notNow is errNotNow, or why the connection is over.
+func (c *Conn) notNow() error {
+	if c.life.isClosed.Load() {
+		return c.life.reason()
+	}
+	return errNotNow
+}
+
 // borrowMessage reads the message in progress for l.
 func (c *Conn) borrowMessage(ctx context.Context, l *lease) (Message, error) {
 	r := &c.r
@@ -93,10 +139,18 @@ func (c *Conn) borrowMessage(ctx context.Context, l *lease) (Message, error) {
 		// All of it is here, in one piece: it need not move.
 		m.Data, err = c.lend(ctx, l)
 	} else {
-		l.buf = append(getBuf(len(r.partial))[:0], r.partial...)
-		r.partial = nil
+		if r.pooled {
+			l.buf = r.partial
+		} else {
+			l.buf = append(getBuf(len(r.partial))[:0], r.partial...)
+		}
+		r.partial, r.pooled = nil, false
 		l.buf, err = c.collect(ctx, l.buf, true)
-		if err != nil {
+		switch {
+		case err == errNotNow:
+			r.partial, r.pooled = l.buf, true
+			l.buf = nil
+		case err != nil:
 			c.keepPartial(l.buf)
 		}
 		m.Data = l.buf

@@ -134,7 +134,10 @@ func (c *Conn) discardMessage(ctx context.Context) error {
 			return err
 		}
 	}
-	r.partial, r.clear = nil, 0
+	if r.pooled {
+		putBuf(r.partial)
+	}
+	r.partial, r.pooled, r.clear = nil, false, 0
 	for {
 		for r.remain > 0 {
 			if r.r == r.w {

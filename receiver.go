@@ -28,6 +28,7 @@ type receiver struct {
 	taken atomic.Bool  // CloseRead was called: its goroutine alone reads
 
 	half    recvHalf
+	now     bool           // a read that would wait returns errNotNow
 	apart   bool           // the library reads: the application's deadline does not concern it
 	inflate *flate.Decoder // nil if no compression was agreed on
 	buf     []byte
@@ -49,6 +50,7 @@ type receiver struct {
 	message  uint32 // counts the messages: tells a messageReader whether its own is still the one in progress
 
 	busy     bool // much came at once lately: the next buffer is a larger one
+	pooled   bool // partial is from the pool
 	ponged   bool // a pong was gathered since the last flush
 	lastSize int  // of the last message: what a buffer for the next may trust its header with
 }
@@ -365,6 +367,9 @@ func (c *Conn) fetchFailed(ctx context.Context, err error) error {
 	if err == nil {
 		err = io.EOF // a Read of nothing without an error
 	}
+	if err == errNotNow {
+		return err
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// The connection lives on, unless somebody ended it meanwhile.
 		return c.interrupted("read", ctx, err)
@@ -438,6 +443,10 @@ func (r *receiver) release() {
 // too.
 func (r *receiver) finish() {
 	r.release()
+	if r.pooled {
+		putBuf(r.partial)
+		r.partial, r.pooled = nil, false
+	}
 	if r.inflate != nil {
 		r.inflate.Drop()
 	}

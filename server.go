@@ -250,9 +250,10 @@ func writeResponse(conn net.Conn, response []byte, timeout time.Duration) error 
 // A Server is an [http.Handler] that upgrades every request it gets, and knows the connections that come of it. It is
 // made by [NewServer]. All methods may be called concurrently.
 type Server struct {
-	serve func(c *Conn, r *http.Request) // immutable
-	opts  ServerOptions                  // immutable
-	live  connSet                        // has its own lock
+	serve  func(c *Conn, r *http.Request) // immutable; nil if events is set
+	events *eventGroup                    // immutable; nil except if Events made the Server
+	opts   ServerOptions                  // immutable
+	live   connSet                        // has its own lock
 }
 
 // ServerOptions are the options of [NewServer]. A nil pointer and the zero
@@ -333,7 +334,7 @@ func Handler(serve func(c *Conn, r *http.Request), opts *AcceptOptions) *Server 
 //
 // ServeHTTP panics if s was not made by [NewServer].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.serve == nil {
+	if s.serve == nil && s.events == nil {
 		panic("websocket: ServeHTTP of a Server that NewServer did not make: there is no function to serve")
 	}
 	if no := s.live.reserve(s.opts.MaxConnections); no != nil {
@@ -347,11 +348,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	values, returns := s.detach(w, r)
-	c, err := Accept(w, r, &s.opts.AcceptOptions)
+	cfg, err := accept(w, r, &s.opts.AcceptOptions)
 	if err != nil {
 		return // the client has been told
 	}
 	taken = true
+	if s.events != nil {
+		s.serveEvents(cfg, r, values, returns)
+		return
+	}
+	c := cfg.start()
 	if down, ended := s.live.add(c); down {
 		go s.turnAway(c, ended)
 		return

@@ -12,8 +12,8 @@ import (
 // A transport is what a Conn stands on. It alone knows sockets, TLS and streams:
 // what differs between them is a field or a method here.
 type transport struct {
-	conn net.Conn // immutable
-	raw  *rawConn // immutable; nil if conn has no descriptor to wait on
+	conn net.Conn  // immutable
+	raw  rawSocket // immutable; nil if conn has no descriptor to wait on
 
 	vectored bool // immutable: conn writes two slices with one system call
 	cutRuins bool // immutable: a write that was cut short ruins conn, even one of nothing
@@ -24,6 +24,16 @@ type transport struct {
 
 	in  watch // interrupts reads. Its owner is the reading goroutine
 	out watch // interrupts writes. Its owner is the owner of the wire
+}
+
+// A rawSocket is a socket that is waited for without a buffer.
+type rawSocket interface {
+	// read waits until there is something to read and reads it into p, or if p is
+	// nil behind what is in the receiver's buffer.
+	read(p []byte) (int, error)
+	write(p []byte) (int, error)
+	// tryWrite writes as much of p as the socket takes at once.
+	tryWrite(p []byte) int
 }
 
 func (t *transport) init(conn net.Conn) {
@@ -116,6 +126,12 @@ func (t *transport) end() {
 	}
 	t.in.end()
 	t.out.end()
+}
+
+// polled returns conn if a poller of our own waits for it, else nil.
+func (t *transport) polled() *polledConn {
+	x, _ := t.raw.(*polledConn)
+	return x
 }
 
 // endWrites ends the sending direction, if conn can do that by itself. It reports

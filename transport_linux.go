@@ -21,6 +21,8 @@ func socketBelow(conn net.Conn) syscall.Conn {
 		return conn
 	case *net.UnixConn:
 		return conn
+	case *polledConn:
+		return conn
 	}
 	return nil
 }

@@ -5,7 +5,7 @@ package websocket
 // A rawConn exists on Unix only; elsewhere there is none.
 type rawConn struct{}
 
-func newRawConn(*Conn) *rawConn { return nil }
+func newRawSocket(*Conn) rawSocket { return nil }
 
 func (*rawConn) read([]byte) (int, error) { panic("unreachable") }
 

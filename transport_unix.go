@@ -34,8 +34,11 @@ type rawWriter struct {
 	try   bool // stop where the socket takes no more
 }
 
-// newRawConn returns nil if c's transport has no descriptor of its own.
-func newRawConn(c *Conn) *rawConn {
+// newRawSocket returns nil if c's transport has no descriptor of its own.
+func newRawSocket(c *Conn) rawSocket {
+	if x := asPolled(c); x != nil {
+		return x
+	}
 	switch c.t.conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
 	default:

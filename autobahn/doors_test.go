@@ -113,6 +113,18 @@ func handler(way string) http.Handler {
 	}, acceptOptions())
 }
 
+// eventful echoes by an EventHandler.
+func eventful() http.Handler {
+	return websocket.Events(func(c *websocket.Conn, r *http.Request) websocket.EventHandler {
+		return echoEvents{c}
+	}, &websocket.ServerOptions{AcceptOptions: *acceptOptions()})
+}
+
+type echoEvents struct{ c *websocket.Conn }
+
+func (e echoEvents) Message(m websocket.Message) { e.c.Write(context.Background(), m.Type, m.Data) }
+func (e echoEvents) Close(error)                 {}
+
 // accepting calls Accept in a handler of its own.
 func accepting(way string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -149,6 +161,7 @@ func TestDoorsOfServers(t *testing.T) {
 		{"Handler", handler("message"), false, false},
 		{"Handler/stream", handler("stream"), false, true},
 		{"Accept/Messages", accepting("lent"), false, false},
+		{"Events", eventful(), false, true},
 		{"TLS", handler("message"), true, false},
 		{"gorilla", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			u := gorilla.Upgrader{EnableCompression: true}

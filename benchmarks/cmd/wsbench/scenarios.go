@@ -24,6 +24,7 @@ type library struct {
 
 var libraries = []library{
 	{name: "ours", label: "this library", ours: true, quick: true, validates: true},
+	{name: "ours-events", label: "this library, Events", ours: true, validates: true},
 	{name: "gorilla", label: "gorilla/websocket", quick: true},
 	{name: "ours-gorilla", label: "this library, package gorilla", ours: true},
 	{name: "coder", label: "coder/websocket", quick: true},

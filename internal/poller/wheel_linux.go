@@ -1,0 +1,139 @@
+package poller
+
+import (
+	"sync"
+	"time"
+)
+
+// A wheel runs the timers of many sockets with one timer of the runtime's. A
+// timer is a place in a ring of lists, one for each slot of time.
+type wheel struct {
+	slot time.Duration // immutable: how long a slot is
+
+	mu    sync.Mutex // guards what follows; never held while a Tick runs
+	slots [slots]*timer
+	n     int         // timers that are set
+	now   int64       // the slot up to which all has run
+	begin time.Time   // of slot 0
+	tick  *time.Timer // nil until a timer is set
+	ticks bool        // tick will run
+	ended bool        // no timer runs any more
+}
+
+const slots = 512
+
+// A timer is the timer of one socket. Its zero value is not set.
+type timer struct {
+	next, prev *timer  // in the list of its slot; prev is nil for the first
+	s          *Socket // whose timer it is, while it is set
+	at         int64   // the slot in which it is due; 0: it is not set
+}
+
+// SetTimer has Tick called once, d from now or up to two slots later, in place of
+// what was set before. It does nothing when the socket is closed.
+func (s *Socket) SetTimer(d time.Duration) {
+	if !s.closed() {
+		s.p.wheel.set(s, d)
+	}
+	if s.closed() {
+		s.p.wheel.stop(&s.timer)
+	}
+}
+
+// StopTimer takes back what was set. A Tick that runs already goes on.
+func (s *Socket) StopTimer() { s.p.wheel.stop(&s.timer) }
+
+func (w *wheel) set(s *Socket, d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := &s.timer
+	w.stopLocked(t)
+	if w.ended {
+		return
+	}
+	if w.begin.IsZero() {
+		w.begin = time.Now()
+	}
+	if w.n == 0 {
+		w.now = w.elapsed()
+	}
+	t.s = s
+	t.at = max(w.now, w.elapsed()) + 1 + int64((max(d, 0)+w.slot-1)/w.slot)
+	head := &w.slots[t.at%slots]
+	t.next = *head
+	if t.next != nil {
+		t.next.prev = t
+	}
+	*head = t
+	w.n++
+	if !w.ticks {
+		w.ticks = true
+		if w.tick == nil {
+			w.tick = time.AfterFunc(w.slot, w.run)
+		} else {
+			w.tick.Reset(w.slot)
+		}
+	}
+}
+
+// elapsed returns the slot that it is now.
+func (w *wheel) elapsed() int64 { return int64(time.Since(w.begin) / w.slot) }
+
+func (w *wheel) stop(t *timer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopLocked(t)
+}
+
+func (w *wheel) stopLocked(t *timer) {
+	if t.at == 0 {
+		return
+	}
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		w.slots[t.at%slots] = t.next
+	}
+	if t.next != nil {
+		t.next.prev = t.prev
+	}
+	*t = timer{}
+	w.n--
+}
+
+// run runs what is due. The runtime's timer calls it.
+func (w *wheel) run() {
+	w.mu.Lock()
+	for now := w.elapsed(); w.now < now && !w.ended; {
+		w.now++
+		// A timer of a later turn of the wheel stays. The list may change while a
+		// Tick runs, so each search begins anew, behind those that stay.
+		for {
+			t := w.slots[w.now%slots]
+			for t != nil && t.at > w.now {
+				t = t.next
+			}
+			if t == nil {
+				break
+			}
+			s := t.s
+			w.stopLocked(t)
+			w.mu.Unlock()
+			s.work.Tick()
+			w.mu.Lock()
+		}
+	}
+	if w.ticks = w.n > 0 && !w.ended; w.ticks {
+		w.tick.Reset(w.slot)
+	}
+	w.mu.Unlock()
+}
+
+func (w *wheel) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
+	if w.tick != nil {
+		w.tick.Stop()
+	}
+}
