@@ -19,13 +19,18 @@ type Swarm struct {
 	From  []string      // addresses of this machine to dial from, in turns
 	Every time.Duration // between two messages of a connection
 	Size  int           // bytes of a message
+	Few   int           // the first so many connections ask for PathFew in place of /
 }
+
+// PathFew is the path of the requests of the first connections.
+const PathFew = "/few"
 
 // An Order tells a swarm what to do.
 type Order struct {
 	Do   Do
 	N    int           // connections to dial or to cut
 	Tick uint32        // the broadcast to await
+	Few  bool          // by the first connections only
 	Time time.Duration // in which it must be done
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -169,7 +170,7 @@ func (s *swarm) begin() error {
 		// Not the first so many, but some of every part.
 		step := max(1, len(s.members)/max(o.N, 1))
 		for i := 0; i < len(s.members) && len(s.todial) < o.N; i += step {
-			if m := &s.members[i]; m.is == alive {
+			if m := &s.members[i]; m.is == alive && i >= s.job.Few {
 				reset(m.fd)
 				*m = member{}
 				s.report.Open--
@@ -196,6 +197,9 @@ func (s *swarm) answer() error {
 		done = r.Echoed == r.Sent
 	case Await:
 		done = r.Received == r.Open
+		if s.order.Few {
+			done = r.Received == s.job.Few
+		}
 	default:
 		done = true
 	}
@@ -218,7 +222,11 @@ func (s *swarm) dial(i int) error {
 	}
 	m.fd, m.is = fd, upgrading
 	s.upgrading++
-	if n, e := rawWrite(fd, []byte(request)); e != 0 || n != len(request) {
+	hello := request
+	if i < s.job.Few {
+		hello = strings.Replace(request, "GET / ", "GET "+PathFew+" ", 1)
+	}
+	if n, e := rawWrite(fd, []byte(hello)); e != 0 || n != len(hello) {
 		return fmt.Errorf("sending the upgrade: %w", e)
 	}
 	return s.watch(fd, i)

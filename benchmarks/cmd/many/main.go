@@ -20,8 +20,8 @@ import (
 func main() {
 	var err error
 	switch {
-	case len(os.Args) == 3 && os.Args[1] == "server":
-		err = serverMain(os.Args[2])
+	case len(os.Args) == 5 && os.Args[1] == "server":
+		err = serverMain(os.Args[2], os.Args[3], os.Args[4])
 	case len(os.Args) == 3 && os.Args[1] == "client":
 		err = clientMain(os.Args[2])
 	default:
@@ -62,6 +62,11 @@ func harness(args []string) error {
 	defer r.stop()
 	// What waits for a process ends when the process does.
 	defer context.AfterFunc(ctx, r.kill)()
+	if c.redis {
+		if err := r.startRedis(ctx); err != nil {
+			return err
+		}
+	}
 	err = r.all(ctx)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause

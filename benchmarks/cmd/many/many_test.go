@@ -45,7 +45,7 @@ func TestFits(t *testing.T) {
 		want      string
 	}{
 		{1 << 30, 20_000, ""},
-		{100 << 20, 20_000, "try -conns 4480"},
+		{100 << 20, 20_000, "try -connections 5120"},
 		{1 << 30, 10_000, "try -per-process 9800"},
 	} {
 		err := c.fits(test.available, test.files)

@@ -105,11 +105,24 @@ func (r *run) broadcastAll(ctx context.Context) error {
 		if err := sleep(ctx, 2*time.Second); err != nil {
 			return err
 		}
-		b, err := r.broadcast()
+		b, err := r.broadcast(topicAll)
 		if err != nil {
 			return err
 		}
 		r.broadcasts = append(r.broadcasts, b)
+	}
+	for range r.config.broadcasts {
+		if r.config.few == 0 {
+			break
+		}
+		if err := sleep(ctx, time.Second); err != nil {
+			return err
+		}
+		b, err := r.broadcast(topicFew)
+		if err != nil {
+			return err
+		}
+		r.small = append(r.small, b)
 	}
 	var err error
 	if r.after, err = r.rss(load.RSS); err != nil {
@@ -119,8 +132,9 @@ func (r *run) broadcastAll(ctx context.Context) error {
 	return err
 }
 
-// broadcast has every server publish a message at the same moment, and waits until all clients have it.
-func (r *run) broadcast() (b broadcast, err error) {
+// broadcast publishes a message, and waits until all clients that have topic have it. Without a broker every server
+// publishes it at the same moment.
+func (r *run) broadcast(topic string) (b broadcast, err error) {
 	r.tick++
 	m, err := r.mark(nil)
 	if err != nil {
@@ -128,10 +142,16 @@ func (r *run) broadcast() (b broadcast, err error) {
 	}
 	published := make(chan error, 1)
 	go func() {
-		_, err := r.orderServers(fmt.Sprintf("broadcast %d %d", r.tick, r.config.size))
+		order := fmt.Sprintf("broadcast %s %d %d", topic, r.tick, r.config.size)
+		var err error
+		if r.redis != "" {
+			_, err = r.servers[0].order(order)
+		} else {
+			_, err = r.orderServers(order)
+		}
 		published <- err
 	}()
-	reports, err := r.orderAll(load.Order{Do: load.Await, Tick: r.tick, Time: patience})
+	reports, err := r.orderAll(load.Order{Do: load.Await, Tick: r.tick, Few: topic == topicFew, Time: patience})
 	if e := <-published; err == nil {
 		err = e
 	}
@@ -141,6 +161,9 @@ func (r *run) broadcast() (b broadcast, err error) {
 	var first, last time.Time
 	r.received = 0
 	for _, rep := range reports {
+		if rep.Received == 0 {
+			continue
+		}
 		if first.IsZero() || rep.First.Before(first) {
 			first = rep.First
 		}
@@ -185,7 +208,7 @@ func (r *run) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := r.broadcast(); err != nil {
+	if _, err := r.broadcast(topicAll); err != nil {
 		return err
 	}
 	reports, err := r.orderAll(load.Order{Do: load.Tell})

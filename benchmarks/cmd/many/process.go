@@ -59,8 +59,8 @@ type server struct {
 	addr string
 }
 
-func startServer(addr string) (*server, error) {
-	p, err := startSelf(serverCPU, "server", addr)
+func startServer(addr, mode, redis string) (*server, error) {
+	p, err := startSelf(serverCPU, "server", addr, mode, redis)
 	if err != nil {
 		return nil, err
 	}

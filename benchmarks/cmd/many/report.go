@@ -53,6 +53,10 @@ func (r *run) markdown() string {
 		drops = append(drops, fmt.Sprintf("%s with %s", short(b.last), count(int(b.drops))))
 	}
 	row("each of them, and the packets that the kernel dropped and sent again", "%s", strings.Join(drops, ", "))
+	if len(r.small) > 0 {
+		walls, _, _ := spreads(r.small)
+		row(fmt.Sprintf("the same to a topic of %s connections", count(c.few)), "%s (%s to %s)", short(walls[1]), short(walls[0]), short(walls[2]))
+	}
 	row("from the first receipt to the last", "%s (%s to %s)", short(firsts[1]), short(firsts[0]), short(firsts[2]))
 	row("its CPU, of one server process; for one delivery", "%s (%s to %s); %s",
 		short(cpus[1]), short(cpus[0]), short(cpus[2]), r.perDelivery())

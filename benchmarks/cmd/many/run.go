@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
+	"os/exec"
 	"sync"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 // A run is the processes, and what was measured so far.
 type run struct {
 	config config
+	redis  string // address of the redis-server; "": none
 
 	mu      sync.Mutex // guards servers and clients until all are started
 	servers []*server
@@ -25,6 +28,7 @@ type run struct {
 	rest, idle spell // with messages, and with heartbeats only
 	storm      spell // from the cut until all were upgraded again
 	broadcasts []broadcast
+	small      []broadcast // to the topic of few
 
 	// RSS of the servers: before, at rest, after a collection, after the broadcasts, at most.
 	base, asIs, collected, after, peak int64
@@ -92,6 +96,29 @@ func (r *run) orderServers(line string) ([]status, error) {
 	return all, err
 }
 
+// startRedis starts a redis-server that keeps nothing. It ends with ctx.
+func (r *run) startRedis(ctx context.Context) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	r.redis = l.Addr().String()
+	l.Close()
+	_, port, _ := net.SplitHostPort(r.redis)
+	cmd := exec.CommandContext(ctx, "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go cmd.Wait()
+	for range 100 {
+		if c, err := net.Dial("tcp", r.redis); err == nil {
+			return c.Close()
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return fmt.Errorf("redis-server does not answer at %s", r.redis)
+}
+
 // stop ends what is left of the processes. The clients reset their connections first.
 func (r *run) stop() {
 	r.mu.Lock()
@@ -116,17 +143,18 @@ func (r *run) kill() {
 func (r *run) startAll(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	few := r.config.shares(r.config.few)
 	for i := range r.config.shares(r.config.conns) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s, err := startServer(fmt.Sprintf("127.0.0.%d", 1+i))
+		s, err := startServer(fmt.Sprintf("127.0.0.%d", 1+i), r.config.mode, r.redis)
 		if err != nil {
 			return err
 		}
 		r.servers = append(r.servers, s)
 		// Four addresses each: a quarter of the ports of one is found faster than most of them.
-		job := load.Swarm{Addr: s.addr, Every: r.config.every, Size: 128}
+		job := load.Swarm{Addr: s.addr, Every: r.config.every, Size: 128, Few: few[i]}
 		for j := range 4 {
 			job.From = append(job.From, fmt.Sprintf("127.0.%d.%d", 1+j, 1+i))
 		}

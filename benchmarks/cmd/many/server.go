@@ -16,13 +16,43 @@ import (
 	"sync/atomic"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
 	"github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/benchmarks/load"
 	"github.com/seed70bc5565/websocket/hub"
+	"github.com/seed70bc5565/websocket/hub/redisbroker"
 )
 
-// topic is what every connection subscribes to.
-const topic = "all"
+// The topic that every connection subscribes to, and the one that some do.
+const (
+	topicAll = "all"
+	topicFew = "few"
+)
+
+// topics returns what the connection of r subscribes to.
+func topics(r *http.Request) []string {
+	if r.URL.Path == load.PathFew {
+		return []string{topicAll, topicFew}
+	}
+	return []string{topicAll}
+}
+
+// A member is a connection in the event way.
+type member struct {
+	s    *hub.Subscriber
+	dead *atomic.Int64
+}
+
+func (m *member) Message(msg websocket.Message) {
+	m.s.Conn().Write(context.Background(), msg.Type, msg.Data)
+}
+
+func (m *member) Close(err error) {
+	m.s.Leave()
+	if errors.Is(err, websocket.ErrPongTimeout) {
+		m.dead.Add(1)
+	}
+}
 
 // status is what a server answers to each order.
 type status struct {
@@ -37,14 +67,18 @@ type status struct {
 
 // serverMain is a server's process: an application with a hub, and nothing that is tuned. It prints its address
 // first, then obeys orders until its input ends.
-func serverMain(addr string) error {
+func serverMain(addr, mode, redis string) error {
 	var dead atomic.Int64
-	h := hub.New(nil)
+	var opts hub.Options
+	if redis != "" {
+		opts.Broker = redisbroker.New(&goredis.Options{Addr: redis}, nil)
+	}
+	h := hub.New(&opts)
 	ctx := context.Background()
 	srv := websocket.Handler(func(c *websocket.Conn, r *http.Request) {
 		s := h.Join(c)
 		defer s.Leave()
-		if s.Subscribe(ctx, topic) != nil {
+		if s.Subscribe(ctx, topics(r)...) != nil {
 			return
 		}
 		for m, err := range c.Messages(ctx) {
@@ -59,6 +93,16 @@ func serverMain(addr string) error {
 			}
 		}
 	}, nil)
+	if mode == "events" {
+		srv = websocket.Events(func(c *websocket.Conn, r *http.Request) websocket.EventHandler {
+			s := h.Join(c)
+			if s.Subscribe(ctx, topics(r)...) != nil {
+				s.Leave()
+				return nil
+			}
+			return &member{s, &dead}
+		}, nil)
+	}
 	l, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
 	if err != nil {
 		return err
@@ -85,7 +129,8 @@ func serverMain(addr string) error {
 		case "broadcast":
 			var tick uint32
 			var size int
-			if _, err := fmt.Sscan(arg, &tick, &size); err != nil {
+			var topic string
+			if _, err := fmt.Sscan(arg, &topic, &tick, &size); err != nil {
 				st.Err = err.Error()
 			} else if err := h.Publish(ctx, topic, websocket.MessageBinary, load.AppendTick(nil, tick, size)); err != nil {
 				st.Err = err.Error()
