@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -426,5 +427,50 @@ func TestEventsInvalid(t *testing.T) {
 			}()
 			f()
 		}()
+	}
+}
+
+// Addresses are those of the socket, after its end too, over TCP and Unix sockets.
+func TestEventsAddresses(t *testing.T) {
+	for _, listen := range [][2]string{{"tcp4", "127.0.0.1:0"}, {"tcp6", "[::1]:0"}, {"unix", filepath.Join(t.TempDir(), "s")}} {
+		t.Run(listen[0], func(t *testing.T) {
+			l, err := net.Listen(listen[0], listen[1])
+			if err != nil {
+				t.Skip(err)
+			}
+			closed := make(chan [2]net.Addr, 1)
+			s := websocket.Events(func(c *websocket.Conn, r *http.Request) websocket.EventHandler {
+				local := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+				if got := c.LocalAddr(); got.String() != local.String() || got.Network() != local.Network() {
+					t.Errorf("local %v, want %v", got, local)
+				}
+				if got := c.RemoteAddr(); got.String() != r.RemoteAddr {
+					t.Errorf("remote %v, want %v", got, r.RemoteAddr)
+				}
+				return events{func(m websocket.Message) { c.Write(context.Background(), m.Type, m.Data) }, func(error) {
+					closed <- [2]net.Addr{c.LocalAddr(), c.RemoteAddr()}
+				}}
+			}, nil)
+			defer s.Close()
+			go http.Serve(l, s)
+			defer l.Close()
+			dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return net.Dial(l.Addr().Network(), l.Addr().String())
+			}
+			c, _, err := websocket.Dial(t.Context(), "ws://host/", &websocket.DialOptions{
+				HTTPClient: &http.Client{Transport: &http.Transport{DialContext: dial}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Write(t.Context(), websocket.MessageText, []byte("x"))
+			if _, _, err := c.Read(t.Context()); err != nil {
+				t.Error(err)
+			}
+			local := c.RemoteAddr().String()
+			c.CloseNow()
+			if got := <-closed; got[0].String() != local || got[1] == nil {
+				t.Errorf("afterwards %v, want local %s", got, local)
+			}
+		})
 	}
 }

@@ -2,8 +2,9 @@ package websocket
 
 import (
 	"net"
-	"net/netip"
 	"os"
+	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -15,15 +16,82 @@ import (
 type polledConn struct {
 	poller.Socket
 	c      *Conn
-	local  net.Addr
-	remote netip.AddrPort // not valid: local tells the network
+	local  *sharedAddr
+	remote remoteAddr  // of TCP
+	named  *sharedAddr // the peer's, over a Unix socket; else nil
+}
+
+// A sharedAddr is an address that many connections have.
+type sharedAddr struct{ net.Addr }
+
+// A remoteAddr is a [net.TCPAddr] in a third of the memory.
+type remoteAddr struct {
+	ip   [16]byte
+	zone uint32 // index of an interface; 0: none
+	port uint16
+	is   uint8 // length of ip: 4 or 16
+}
+
+func packRemote(t *net.TCPAddr) (a remoteAddr) {
+	a.port, a.is = uint16(t.Port), 16
+	if ip := t.IP.To4(); ip != nil {
+		a.is = uint8(copy(a.ip[:], ip))
+	} else {
+		copy(a.ip[:], t.IP)
+	}
+	if t.Zone != "" {
+		if i, err := net.InterfaceByName(t.Zone); err == nil {
+			a.zone = uint32(i.Index)
+		} else if n, err := strconv.ParseUint(t.Zone, 10, 32); err == nil {
+			a.zone = uint32(n)
+		}
+	}
+	return a
+}
+
+func (a *remoteAddr) addr() net.Addr {
+	t := &net.TCPAddr{IP: net.IP(append([]byte(nil), a.ip[:a.is]...)), Port: int(a.port)}
+	if a.zone != 0 {
+		t.Zone = strconv.FormatUint(uint64(a.zone), 10)
+		if i, err := net.InterfaceByIndex(int(a.zone)); err == nil {
+			t.Zone = i.Name
+		}
+	}
+	return t
 }
 
 // A stepper does the work of a polledConn.
 type stepper = poller.Stepper
 
 // A polledGroup is the pollers of a server. They run while it has connections.
-type polledGroup struct{ g *poller.Group }
+type polledGroup struct {
+	g *poller.Group // immutable
+
+	mu    sync.Mutex             // guards what follows
+	addrs map[string]*sharedAddr // by network and address; maxAddrs at most
+}
+
+// maxAddrs bounds the addresses that are shared. A listener has few, and most
+// clients of a Unix socket have no name.
+const maxAddrs = 256
+
+// share returns addr, the same for all connections that have it.
+func (p *polledGroup) share(addr net.Addr) *sharedAddr {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := addr.Network() + " " + addr.String()
+	if a, ok := p.addrs[key]; ok {
+		return a
+	}
+	a := &sharedAddr{addr}
+	if p.addrs == nil {
+		p.addrs = map[string]*sharedAddr{}
+	}
+	if len(p.addrs) < maxAddrs {
+		p.addrs[key] = a
+	}
+	return a
+}
 
 func (p *polledGroup) init(opts *AcceptOptions) {
 	// Looks of a heartbeat are a quarter of an interval apart at most, and a
@@ -61,9 +129,11 @@ func (p *polledGroup) adopt(cfg *connConfig, x *polledConn, work stepper) {
 	if err != nil || dupErr != nil {
 		return
 	}
-	x.local = cfg.transport.LocalAddr()
+	x.local = p.share(cfg.transport.LocalAddr())
 	if a, ok := cfg.transport.RemoteAddr().(*net.TCPAddr); ok {
-		x.remote = a.AddrPort()
+		x.remote = packRemote(a)
+	} else {
+		x.named = p.share(cfg.transport.RemoteAddr())
 	}
 	if x.Socket.Init(p.g, fd, work) != nil {
 		return
@@ -142,14 +212,14 @@ func (x *polledConn) tryWrite(p []byte) int {
 }
 
 // LocalAddr implements net.Conn.
-func (x *polledConn) LocalAddr() net.Addr { return x.local }
+func (x *polledConn) LocalAddr() net.Addr { return x.local.Addr }
 
 // RemoteAddr implements net.Conn.
 func (x *polledConn) RemoteAddr() net.Addr {
-	if x.remote.IsValid() {
-		return net.TCPAddrFromAddrPort(x.remote)
+	if x.named != nil {
+		return x.named.Addr
 	}
-	return &net.UnixAddr{Net: x.local.Network()}
+	return x.remote.addr()
 }
 
 // SetDeadline implements net.Conn.
