@@ -53,7 +53,13 @@ type Publication struct {
 // whether a client that comes back has missed anything.
 type Positioner interface {
 	// Positions returns the position of the latest message of each of topics; zero if the engine knows of none.
-	Positions(ctx context.Context, topics []string) ([]Position, error)
+	Positions(ctx context.Context, topics []KeptTopic) ([]Position, error)
+}
+
+// A KeptTopic is a topic that has a history in a hub.
+type KeptTopic struct {
+	Topic   string
+	History History // its bounds, with the defaults filled in
 }
 
 // TopicErrors says which topics an engine refused, and why.

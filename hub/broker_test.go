@@ -366,10 +366,10 @@ func TestBrokerPositions(t *testing.T) {
 // positionBroker is a scriptBroker that knows positions.
 type positionBroker struct {
 	*scriptBroker
-	positions func(topics []string) ([]Position, error)
+	positions func(topics []KeptTopic) ([]Position, error)
 }
 
-func (b positionBroker) Positions(ctx context.Context, topics []string) ([]Position, error) {
+func (b positionBroker) Positions(ctx context.Context, topics []KeptTopic) ([]Position, error) {
 	return b.positions(topics)
 }
 
@@ -407,7 +407,7 @@ func TestBrokerPositionsMeetMessages(t *testing.T) {
 					synctest.Wait()
 				}
 				answer := make(chan bool)
-				b := positionBroker{script, func(topics []string) ([]Position, error) {
+				b := positionBroker{script, func(topics []KeptTopic) ([]Position, error) {
 					<-answer
 					return []Position{tt.answer}, tt.err
 				}}

@@ -295,11 +295,11 @@ func (l *link) compareAll() {
 
 // compare compares all topics once.
 func (l *link) compare() error {
-	var names []string
+	var names []KeptTopic
 	for _, t := range l.hub.all() {
 		if t.lock() {
 			if t.hist != nil && t.numbered {
-				names = append(names, t.name)
+				names = append(names, KeptTopic{t.name, t.hist.limits})
 			}
 			t.unlock()
 		}
@@ -316,9 +316,9 @@ func (l *link) compare() error {
 		if err != nil {
 			return err
 		}
-		for i, name := range names[:n] {
-			if !l.agrees(name, positions[i], false) {
-				differ[name] = positions[i]
+		for i, k := range names[:n] {
+			if !l.agrees(k.Topic, positions[i], false) {
+				differ[k.Topic] = positions[i]
 			}
 		}
 		names = names[n:]

@@ -53,12 +53,12 @@ func (b *storeBroker) bring(n int, pass func(i int) bool) {
 	}
 }
 
-func (b *storeBroker) Positions(ctx context.Context, topics []string) ([]Position, error) {
+func (b *storeBroker) Positions(ctx context.Context, topics []KeptTopic) ([]Position, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	positions := make([]Position, len(topics))
 	for i, topic := range topics {
-		if topic == "x" && b.top > 0 {
+		if topic.Topic == "x" && b.top > 0 {
 			positions[i] = Position{b.epoch, b.top}
 		}
 	}

@@ -285,11 +285,11 @@ func (l *link) position(names []string) {
 	if !ok {
 		return
 	}
-	var kept []string
+	var kept []KeptTopic
 	for _, name := range names {
 		if t := l.hub.find(name); t != nil {
 			if t.hist != nil {
-				kept = append(kept, name)
+				kept = append(kept, KeptTopic{name, t.hist.limits})
 			}
 			t.unlock()
 		}
@@ -301,8 +301,8 @@ func (l *link) position(names []string) {
 	if err != nil || len(positions) != len(kept) {
 		return
 	}
-	for i, name := range kept {
-		if t := l.hub.find(name); t != nil {
+	for i, k := range kept {
+		if t := l.hub.find(k.Topic); t != nil {
 			t.begin(positions[i])
 			t.unlock()
 		}

@@ -122,12 +122,12 @@ func (b *memoryBroker) set(topics []string, on bool) error {
 }
 
 // Positions implements [Positioner].
-func (b *memoryBroker) Positions(ctx context.Context, topics []string) ([]Position, error) {
+func (b *memoryBroker) Positions(ctx context.Context, topics []KeptTopic) ([]Position, error) {
 	b.engine.mu.Lock()
 	defer b.engine.mu.Unlock()
 	positions := make([]Position, len(topics))
 	for i, topic := range topics {
-		positions[i] = b.engine.positions[topic]
+		positions[i] = b.engine.positions[topic.Topic]
 	}
 	return positions, nil
 }

@@ -191,12 +191,12 @@ func (b *broker) set(topics []string, on bool) error {
 }
 
 // Positions implements [hub.Positioner].
-func (b *broker) Positions(ctx context.Context, topics []string) ([]hub.Position, error) {
+func (b *broker) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.Position, error) {
 	b.engine.mu.Lock()
 	defer b.engine.mu.Unlock()
 	positions := make([]hub.Position, len(topics))
-	for i, name := range topics {
-		if t := b.engine.topics[name]; t != nil {
+	for i, k := range topics {
+		if t := b.engine.topics[k.Topic]; t != nil {
 			positions[i] = t.at
 		}
 	}

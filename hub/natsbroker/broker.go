@@ -43,14 +43,17 @@ const (
 
 // A Broker is a [hub.Broker] for one hub. It is made by [New].
 type Broker struct {
-	url      string         // immutable
-	options  []nats.Option  // immutable
-	prefix   string         // immutable
-	messages chan *nats.Msg // from all subscriptions, in the order of the connection, and a marker for each event
-	marker   *nats.Msg      // immutable
-	backlog  *backlog       // what the pump has taken from messages
-	writing  chan struct{}  // holds a token while a message is written to the connection
-	done     chan struct{}  // closed by Close
+	url      string                    // immutable
+	options  []nats.Option             // immutable
+	extra    []nats.Option             // immutable: the caller's part of options
+	note     func(class, hub.Position) // immutable; nil without JetStream
+	onLost   func()                    // immutable; nil without JetStream
+	prefix   string                    // immutable
+	messages chan *nats.Msg            // from all subscriptions, in the order of the connection, and a marker for each event
+	marker   *nats.Msg                 // immutable
+	backlog  *backlog                  // what the pump has taken from messages
+	writing  chan struct{}             // holds a token while a message is written to the connection
+	done     chan struct{}             // closed by Close
 
 	// asking serialises those who change the subscriptions of the connection. It
 	// is held across I/O, and taken before mu.
@@ -74,9 +77,15 @@ type Broker struct {
 // separated by commas. The only errors are those of url and opts.
 //
 // The broker tries again whatever the server says, refused credentials included.
-func New(url string, opts *Options) (*Broker, error) {
+func New(url string, opts *Options) (*Broker, error) { return newBroker(url, opts, nil, nil) }
+
+// newBroker is New. If note is not nil, messages from JetStream have positions, and note is called with them. onLost,
+// if it is not nil, is called when the server is lost.
+func newBroker(url string, opts *Options, note func(class, hub.Position), onLost func()) (*Broker, error) {
 	b := &Broker{
 		url:      url,
+		note:     note,
+		onLost:   onLost,
 		prefix:   "websocket.topic",
 		messages: make(chan *nats.Msg, arrivals),
 		marker:   new(nats.Msg),
@@ -96,6 +105,7 @@ func New(url string, opts *Options) (*Broker, error) {
 		if opts.Prefix != "" {
 			b.prefix = opts.Prefix
 		}
+		b.extra = opts.Connection
 		b.options = append(b.options, opts.Connection...)
 	}
 	if err := checkPrefix(b.prefix); err != nil {
@@ -364,5 +374,9 @@ func (b *Broker) event(m *nats.Msg) (hub.BrokerEvent, bool) {
 		return ev, true
 	}
 	topic, ok := b.names[m.Subject]
-	return hub.BrokerEvent{Topic: topic, Payload: m.Data}, ok
+	ev := hub.BrokerEvent{Topic: topic, Payload: m.Data}
+	if ok && b.note != nil && m.Header != nil {
+		ev.Position, ev.Previous = b.numbered(m)
+	}
+	return ev, ok
 }

@@ -45,6 +45,9 @@ func (b *Broker) disconnected(conn *nats.Conn, err error) {
 	if err == nil {
 		err = nats.ErrDisconnected
 	}
+	if first && b.onLost != nil {
+		b.onLost()
+	}
 	if first {
 		b.tell(hub.BrokerEvent{Kind: hub.BrokerLost, Err: err})
 	}

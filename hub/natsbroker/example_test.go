@@ -40,3 +40,14 @@ func Example() {
 	}, nil))
 	log.Print(http.ListenAndServe("localhost:8080", nil))
 }
+
+// JetStream keeps the history of topics: a client resumes in every process.
+func ExampleNewJetStream() {
+	b, err := natsbroker.NewJetStream("nats://localhost:4222", &natsbroker.JetStreamOptions{Replicas: 3})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer b.Close()
+	h := hub.New(&hub.Options{Broker: b, History: hub.History{Messages: 100}})
+	defer h.Close()
+}

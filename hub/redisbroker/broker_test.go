@@ -183,7 +183,7 @@ func TestServerSide(t *testing.T) {
 			t.Errorf("%+v", ev)
 		}
 	}
-	got, err := b.Positions(t.Context(), []string{"none", "a"})
+	got, err := b.Positions(t.Context(), []hub.KeptTopic{{Topic: "none"}, {Topic: "a"}})
 	if err != nil || len(got) != 2 || !got[0].IsZero() || got[1].Offset != 3 || got[1].Epoch == 0 {
 		t.Errorf("Positions: %v, %v", got, err)
 	}

@@ -102,7 +102,7 @@ func TestRollback(t *testing.T) {
 	if ev := next(t, b); ev.Kind != hub.BrokerRecovered {
 		t.Fatalf("%+v", ev)
 	}
-	if at, err := b.Positions(t.Context(), []string{"x"}); err != nil || at[0].Epoch == last.Epoch {
+	if at, err := b.Positions(t.Context(), []hub.KeptTopic{{Topic: "x"}}); err != nil || at[0].Epoch == last.Epoch {
 		t.Errorf("the position is %v, of the epoch of %v: %v", at, last, err)
 	}
 	publish(t, b, "x", "after", kept)

@@ -167,14 +167,14 @@ func unconfirmed(err error) error {
 }
 
 // Positions implements [hub.Positioner].
-func (b *Broker) Positions(ctx context.Context, topics []string) ([]hub.Position, error) {
+func (b *Broker) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.Position, error) {
 	positions := make([]hub.Position, 0, len(topics))
 	for len(topics) > 0 {
 		n := min(len(topics), batch)
 		replies := make([]*redis.Cmd, n)
 		_, err := b.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, topic := range topics[:n] {
-				replies[i] = p.Eval(ctx, reading, b.keys(topic, "")[:2], 0, "", 0)
+				replies[i] = p.Eval(ctx, reading, b.keys(topic.Topic, "")[:2], 0, "", 0)
 			}
 			return nil
 		})

@@ -25,6 +25,7 @@ const SkipVariable = "WEBSOCKET_SKIP_MISSING_BROKERS"
 
 // A Kind is a kind of engine.
 type Kind struct {
+	Name    string                          // where a program tests more than one kind
 	Program string                          // that runs the engine
 	Args    func(port, dir string) []string // its arguments, to listen on 127.0.0.1 with its files in dir
 	Connect func(addr string) (b hub.Broker, close func() error)
@@ -98,6 +99,18 @@ func (e *Engine) Kill() {
 	}
 }
 
+// Forget removes the files of the engine, which must not run.
+func (e *Engine) Forget(t *testing.T) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(e.dir, "*"))
+	for _, file := range files {
+		err = errors.Join(err, os.RemoveAll(file))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Signal sends a signal to the engine. After SIGSTOP it returns when the engine
 // stands still, where /proc tells: some of its threads may go on for a moment.
 func (e *Engine) Signal(sig os.Signal) error {
@@ -118,14 +131,23 @@ func (e *Engine) Signal(sig os.Signal) error {
 	return err
 }
 
-const addrVariable = "BROKERTEST_ADDR"
+// What the second process is told.
+const (
+	addrVariable = "BROKERTEST_ADDR"
+	kindVariable = "BROKERTEST_KIND" // the Name
+)
 
 // Main is for TestMain: it is the second process if that is what the program was started for.
-func Main(m *testing.M, kind Kind) int {
+func Main(m *testing.M, kinds ...Kind) int {
 	if addr := os.Getenv(addrVariable); addr != "" {
-		if err := serveProcess(kind, addr); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
+		for _, kind := range kinds {
+			if kind.Name != os.Getenv(kindVariable) {
+				continue
+			}
+			if err := serveProcess(kind, addr); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
 		}
 		return 0
 	}
@@ -151,7 +173,7 @@ func startProcess(t *testing.T, e *Engine) *server {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), addrVariable+"="+e.Addr)
+	cmd.Env = append(os.Environ(), addrVariable+"="+e.Addr, kindVariable+"="+e.kind.Name)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -67,6 +67,10 @@ func newServer(kind Kind, addr string, event func(string)) *server {
 			if err != nil {
 				return
 			}
+			if string(m.Data) == "sync" {
+				s.Send(m.Type, m.Data)
+				continue
+			}
 			if err := h.Publish(context.Background(), topic, m.Type, m.Data); err != nil {
 				s.Send(websocket.MessageText, []byte("failed"))
 			}
@@ -149,6 +153,13 @@ func (c *client) wantStart(want string) {
 	if _, got := c.read(); got != want {
 		c.t.Fatalf("the server said %q, want %q", got, want)
 	}
+}
+
+// sync returns when what the client has sent is published: a message may come back before Publish has returned.
+func (c *client) sync() {
+	c.t.Helper()
+	c.send(websocket.MessageText, "sync")
+	c.wantStart("sync")
 }
 
 func (c *client) send(typ websocket.MessageType, text string) {

@@ -143,6 +143,7 @@ func restart(t *testing.T, kind Kind) {
 			t.Errorf("round %d: position %v behind %v", round, a.last, last)
 		}
 		last = a.last
+		a.sync()
 
 		e.Kill()
 		here.wantEvent(t, hub.BrokerLost)
@@ -165,6 +166,8 @@ func restart(t *testing.T, kind Kind) {
 		during.send(websocket.MessageText, "after")
 		during.want("after")
 		last = a.last
+		a.sync()
+		during.sync()
 		e.Kill() // the epoch of the next round is another
 		here.wantEvent(t, hub.BrokerLost)
 		there.wantEvent(t, hub.BrokerLost)

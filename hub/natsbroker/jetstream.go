@@ -1,0 +1,318 @@
+package natsbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed70bc5565/websocket/hub"
+)
+
+// A JetStream is a [Broker] that gives the messages of topics with a history to JetStream, which keeps and numbers
+// them. It is made by [NewJetStream]. Topics without a history go through core NATS.
+//
+// # Streams
+//
+// There is one stream for each class of history: those whose Messages have the same power of two above them. It keeps
+// that many messages of each topic for [JetStreamOptions].PositionAge, and publishes each again where those who have
+// subscribed hear it. One more small stream holds the epoch of each class. Streams that exist are used as they are, so
+// that they may be made with other options before.
+//
+// # Epochs
+//
+// A server that was killed may have lost messages that it had confirmed. A class begins another epoch, and clients are
+// told to start afresh, when a server that is no cluster was restarted, when the stream was made again, and when it
+// counts back behind what this process has seen. A cluster with three replicas goes on in the same epoch when one of
+// its servers fails.
+type JetStream struct {
+	*Broker
+	age      time.Duration         // immutable
+	replicas int                   // immutable
+	storage  jetstream.StorageType // immutable
+
+	smu     sync.Mutex // guards what follows; not held across I/O
+	current *session
+	seen    map[class]hub.Position // the highest, in any session
+}
+
+// JetStreamOptions are the options of [NewJetStream]. A nil pointer and the zero value hold the defaults.
+type JetStreamOptions struct {
+	Options
+
+	// PositionAge is how long a message, and with it the position of its topic, is kept. It must not be shorter than the
+	// Age of the hub's histories; a history without a bound of its age has a stream without one. Default: 24 hours.
+	PositionAge time.Duration
+	// Replicas is how many servers of a cluster keep each message: 1, 3 or 5. Default: 1.
+	Replicas int
+	// Storage says where messages are kept. Default: in files.
+	Storage jetstream.StorageType
+}
+
+// NewJetStream is [New] for a server with JetStream. The streams are made when a topic needs them.
+func NewJetStream(url string, opts *JetStreamOptions) (*JetStream, error) {
+	var o JetStreamOptions
+	if opts != nil {
+		o = *opts
+	}
+	j := &JetStream{age: o.PositionAge, replicas: o.Replicas, storage: o.Storage, seen: map[class]hub.Position{}}
+	if j.age == 0 {
+		j.age = 24 * time.Hour
+	}
+	if j.replicas == 0 {
+		j.replicas = 1
+	}
+	if j.age < time.Second || j.replicas < 1 {
+		return nil, fmt.Errorf("natsbroker: PositionAge %v and Replicas %d: not a second and one", o.PositionAge, o.Replicas)
+	}
+	b, err := newBroker(url, &o.Options, j.note, j.lost)
+	if err != nil {
+		return nil, err
+	}
+	j.Broker = b
+	return j, nil
+}
+
+// Close ends the connections. The hub should be closed before.
+func (j *JetStream) Close() error {
+	err := j.Broker.Close()
+	j.smu.Lock()
+	s := j.current
+	j.current = nil
+	j.smu.Unlock()
+	if s != nil {
+		go func() { <-s.ready; s.close() }()
+	}
+	return err
+}
+
+// lost ends the session: the connection of the broker has found that the server is lost.
+func (j *JetStream) lost() {
+	j.smu.Lock()
+	s := j.current
+	j.smu.Unlock()
+	if s != nil && s.isReady() {
+		j.end(s)
+	}
+}
+
+// headerBase is the header of a message that names the epoch of its class, and where that begins. The publisher has
+// made sure of it.
+const headerBase = "Hub-Base"
+
+// A class is a class of histories, which share a stream.
+type class struct {
+	messages int  // of each topic that are kept: a power of two
+	forever  bool // their age is not bounded
+}
+
+// maxClass bounds the messages that are kept of a topic.
+const maxClass = 1 << 20
+
+// classOf returns the class of a history. One message more than those is kept: it shows that none is missing.
+func classOf(h hub.History) class {
+	n := 2
+	for n <= h.Messages && n < maxClass {
+		n *= 2
+	}
+	return class{n, h.Age < 0}
+}
+
+func (c class) String() string {
+	if c.forever {
+		return strconv.Itoa(c.messages) + "-forever"
+	}
+	return strconv.Itoa(c.messages)
+}
+
+// subjects returns the begin of the subjects of a class's stream. It is outside of the prefix.
+func (j *JetStream) subjects(c class) string { return j.prefix + "_kept." + c.String() + "." }
+
+func (j *JetStream) storedSubject(c class, topic string) string {
+	return j.subjects(c) + strings.TrimPrefix(j.subject(topic), j.prefix+".")
+}
+
+// streamName returns the name of a stream. The characters that it may not have, or not everywhere, are replaced.
+func (j *JetStream) streamName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' {
+			return r
+		}
+		return '_'
+	}, j.prefix+"_"+name)
+}
+
+// offset is the offset of the message with a number of a stream. It is never zero, which would stand for none.
+func offset(sequence uint64) uint64 { return sequence + 1 }
+
+// note notes how far a class has got.
+func (j *JetStream) note(c class, at hub.Position) {
+	j.smu.Lock()
+	defer j.smu.Unlock()
+	if seen := j.seen[c]; seen.Epoch != at.Epoch || seen.Offset < at.Offset {
+		j.seen[c] = at
+	}
+}
+
+// numbered returns the position of a message that JetStream has published again, and that of the message before it.
+func (b *Broker) numbered(m *nats.Msg) (at hub.Position, previous uint64) {
+	base, err := hub.ParsePosition(m.Header.Get(headerBase))
+	sequence, err1 := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
+	last, err2 := strconv.ParseUint(m.Header.Get("Nats-Last-Sequence"), 10, 64)
+	if err != nil || base.IsZero() || err1 != nil || err2 != nil {
+		return hub.Position{}, 0
+	}
+	at = hub.Position{Epoch: base.Epoch, Offset: offset(sequence)}
+	if subject := strings.Split(strings.TrimPrefix(m.Header.Get("Nats-Subject"), b.prefix+"_kept."), "."); len(subject) == 2 {
+		name, forever := strings.CutSuffix(subject[0], "-forever")
+		if n, err := strconv.Atoi(name); err == nil {
+			b.note(class{n, forever}, at)
+		}
+	}
+	return at, max(offset(last), base.Offset)
+}
+
+// Publish implements [hub.Broker]. A message of a topic with a history is confirmed by JetStream. If ctx ends before,
+// or the connection breaks, JetStream may have it all the same: then the error matches [hub.ErrUnconfirmed]. A message
+// with an ID counts once, if it is repeated within two minutes.
+func (j *JetStream) Publish(ctx context.Context, p hub.Publication) error {
+	if p.History.Messages <= 0 {
+		return j.Broker.Publish(ctx, p)
+	}
+	c := classOf(p.History)
+	s, o, err := j.open(ctx, c)
+	if err != nil {
+		return wrap(err)
+	}
+	m := &nats.Msg{
+		Subject: j.storedSubject(c, p.Topic),
+		Data:    p.Payload,
+		Header:  nats.Header{headerBase: {o.base.String()}},
+	}
+	var opts []jetstream.PublishOpt
+	if p.ID != "" {
+		// Ids are those of the stream, and the hub's those of the topic.
+		opts = append(opts, jetstream.WithMsgID(strings.TrimPrefix(j.subject(p.Topic), j.prefix+".")+" "+p.ID))
+	}
+	if s.conn.IsClosed() {
+		return wrap(nats.ErrConnectionClosed)
+	}
+	type answer struct {
+		ack *jetstream.PubAck
+		err error
+	}
+	answered := make(chan answer, 1)
+	go func() { // a server that takes nothing holds the write up
+		ack, err := s.js.PublishMsg(context.WithoutCancel(ctx), m, opts...)
+		answered <- answer{ack, err}
+	}()
+	select {
+	case a := <-answered:
+		if a.err != nil {
+			return wrap(j.publishFailed(s, c, a.err))
+		}
+		at := hub.Position{Epoch: o.base.Epoch, Offset: offset(a.ack.Sequence)}
+		j.smu.Lock()
+		back := !a.ack.Duplicate && at.Epoch == j.seen[c].Epoch && at.Offset+reordered < j.seen[c].Offset
+		j.smu.Unlock()
+		if back {
+			j.end(s) // the stream was made again: the next session finds that
+		} else {
+			j.note(c, at)
+		}
+		return nil
+	case <-ctx.Done():
+		return wrap(fmt.Errorf("%w: %w", hub.ErrUnconfirmed, ctx.Err()))
+	case <-j.done:
+		return wrap(fmt.Errorf("%w: %w", hub.ErrUnconfirmed, ErrClosed))
+	}
+}
+
+// reordered is by how many messages the confirmations of two publishers may come in another order.
+const reordered = 1 << 16
+
+// publishFailed says of an error of a publication whether JetStream may have the message.
+func (j *JetStream) publishFailed(s *session, c class, err error) error {
+	var answer *jetstream.APIError
+	switch {
+	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
+		s.forget(c) // the stream may be gone
+		return err
+	case errors.As(err, &answer), errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject):
+		return err
+	}
+	return fmt.Errorf("%w: %w", hub.ErrUnconfirmed, err)
+}
+
+// wrap adds the package to an error.
+func wrap(err error) error {
+	if err == nil || errors.Is(err, ErrClosed) && !errors.Is(err, hub.ErrUnconfirmed) {
+		return err
+	}
+	return fmt.Errorf("natsbroker: %w", err)
+}
+
+// lookups is how many positions are asked for at the same time.
+const lookups = 32
+
+// Positions implements [hub.Positioner]. A topic without messages is where its class's epoch begins.
+func (j *JetStream) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.Position, error) {
+	positions := make([]hub.Position, len(topics))
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	turns := make(chan struct{}, lookups)
+	for i, topic := range topics {
+		turns <- struct{}{}
+		mu.Lock()
+		over := failed != nil
+		mu.Unlock()
+		if over {
+			break
+		}
+		wg.Go(func() {
+			defer func() { <-turns }()
+			c := classOf(topic.History)
+			s, o, err := j.open(ctx, c)
+			if err == nil {
+				positions[i], err = s.top(ctx, o, j.storedSubject(c, topic.Topic))
+			}
+			if err != nil {
+				mu.Lock()
+				failed = err
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if failed != nil {
+		return nil, wrap(failed)
+	}
+	return positions, nil
+}
+
+// Missed implements [hub.Historian].
+func (j *JetStream) Missed(ctx context.Context, topic string, after hub.Position, limits hub.History) (hub.Backlog, error) {
+	c := classOf(limits)
+	s, o, err := j.open(ctx, c)
+	if err != nil {
+		return hub.Backlog{}, wrap(err)
+	}
+	b, err := s.missed(ctx, o, c, j.storedSubject(c, topic), after, limits)
+	if err != nil {
+		return hub.Backlog{}, wrap(err)
+	}
+	for i := range b.Messages {
+		b.Messages[i].Topic = topic
+	}
+	if len(b.Messages) > 0 {
+		j.note(c, b.Top)
+	}
+	return b, nil
+}

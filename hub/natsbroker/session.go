@@ -1,0 +1,528 @@
+package natsbroker
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed70bc5565/websocket/hub"
+)
+
+// A session is a connection to JetStream. It does not connect again: what it knows of epochs holds for the server that
+// it has met, and what is published through it goes there and nowhere else.
+type session struct {
+	ready chan struct{}       // closed when the connection is there, or not
+	err   error               // why it is not; this and what follows is set before ready is closed, and immutable then
+	conn  *nats.Conn          // nil after an error
+	js    jetstream.JetStream // of conn
+
+	mu     sync.Mutex // guards what follows; not held across I/O
+	opened map[class]*opening
+}
+
+// An opening is a class whose stream and epoch are known, or about to be.
+type opening struct {
+	ready  chan struct{} // closed when it is known
+	err    error         // set before ready is closed, and immutable then, as what follows
+	stream jetstream.Stream
+	name   string
+	base   hub.Position // the begin of the epoch
+}
+
+const (
+	dialTimeout = 2 * time.Second // for each server
+	openTimeout = 5 * time.Second
+)
+
+// open returns the session, and the class in it. Those who come at the same time share the work.
+func (j *JetStream) open(ctx context.Context, c class) (*session, *opening, error) {
+	for try := 0; ; try++ {
+		s, o, err := j.openOnce(ctx, c)
+		// The session may have ended just now, or a while ago without a notice.
+		if err == nil || try > 0 || ctx.Err() != nil || s == nil || !s.conn.IsClosed() {
+			return s, o, err
+		}
+	}
+}
+
+func (j *JetStream) openOnce(ctx context.Context, c class) (*session, *opening, error) {
+	j.smu.Lock()
+	s := j.current
+	if s == nil || s.over() {
+		s = &session{ready: make(chan struct{}), opened: map[class]*opening{}}
+		j.current = s
+		go j.dial(s)
+	}
+	j.smu.Unlock()
+	if err := j.wait(ctx, s.ready); err != nil {
+		return nil, nil, err
+	}
+	if s.err != nil {
+		return nil, nil, s.err
+	}
+	s.mu.Lock()
+	o := s.opened[c]
+	if o == nil {
+		o = &opening{ready: make(chan struct{}), name: j.streamName(c.String())}
+		s.opened[c] = o
+		go func() {
+			defer close(o.ready)
+			if o.err = j.prepare(s, c, o); o.err != nil {
+				s.forget(c)
+			}
+		}()
+	}
+	s.mu.Unlock()
+	if err := j.wait(ctx, o.ready); err != nil {
+		return s, nil, err
+	}
+	return s, o, o.err
+}
+
+func (j *JetStream) wait(ctx context.Context, ready chan struct{}) error {
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-j.done:
+		return ErrClosed
+	}
+}
+
+// over reports whether another session is needed.
+func (s *session) over() bool {
+	return s.isReady() && (s.err != nil || s.conn.IsClosed())
+}
+
+func (s *session) isReady() bool {
+	select {
+	case <-s.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *session) close() {
+	if s.conn != nil {
+		s.conn.Close()
+	}
+}
+
+// forget makes the next who needs a class look again.
+func (s *session) forget(c class) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.opened, c)
+}
+
+// end ends a session.
+func (j *JetStream) end(s *session) {
+	j.smu.Lock()
+	if j.current == s {
+		j.current = nil
+	}
+	j.smu.Unlock()
+	s.close()
+}
+
+// dial connects a session.
+func (j *JetStream) dial(s *session) {
+	defer close(s.ready)
+	options := append([]nats.Option{
+		nats.PingInterval(10 * time.Second),
+		nats.FlusherTimeout(writeTimeout),
+		nats.Timeout(dialTimeout),
+	}, j.extra...)
+	options = append(options,
+		nats.NoReconnect(),
+		nats.RetryOnFailedConnect(false),
+		nats.ConnectHandler(nil), nats.ReconnectHandler(nil), nats.DisconnectErrHandler(nil), nats.ReconnectErrHandler(nil),
+		nats.ClosedHandler(nil),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+	)
+	conn, err := nats.Connect(j.url, options...)
+	if err != nil {
+		s.err = err
+		return
+	}
+	s.conn = conn
+	if s.js, s.err = jetstream.New(conn); s.err != nil {
+		conn.Close()
+		return
+	}
+	select {
+	case <-j.done:
+		conn.Close()
+		s.err = ErrClosed
+	default:
+	}
+}
+
+// A record says which epoch a class is in. It is kept as JSON.
+type record struct {
+	Epoch   uint64 `json:"epoch,string"`
+	Base    uint64 `json:"base"`             // the number of the last message before the epoch
+	Created int64  `json:"created"`          // when the stream was made, in nanoseconds
+	Server  string `json:"server,omitempty"` // which is no cluster: it has another identity after each restart
+}
+
+var errNotOurs = errors.New("the stream exists, and has other subjects")
+
+// prepare sees to it that the stream of a class is there, and finds its epoch.
+func (j *JetStream) prepare(s *session, c class, o *opening) error {
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	config := jetstream.StreamConfig{
+		Name:              o.name,
+		Subjects:          []string{j.subjects(c) + ">"},
+		MaxMsgsPerSubject: int64(c.messages),
+		MaxAge:            j.age,
+		Replicas:          j.replicas,
+		Storage:           j.storage,
+		AllowDirect:       true,
+		RePublish:         &jetstream.RePublish{Source: j.subjects(c) + ">", Destination: j.prefix + ".>"},
+	}
+	if c.forever {
+		config.MaxAge = 0
+	}
+	stream, err := makeStream(ctx, s.js, config)
+	if err != nil {
+		return err
+	}
+	o.stream = stream
+	subject := j.prefix + "_epochs." + c.String()
+	epochs, err := makeStream(ctx, s.js, jetstream.StreamConfig{
+		Name:              j.streamName("epochs"),
+		Subjects:          []string{j.prefix + "_epochs.>"},
+		MaxMsgsPerSubject: 1,
+		Replicas:          j.replicas,
+		Storage:           j.storage,
+	})
+	if err != nil {
+		return err
+	}
+	for {
+		info, err := stream.Info(ctx)
+		if err != nil {
+			return err
+		}
+		now := record{Created: info.Created.UnixNano(), Base: info.State.LastSeq}
+		if info.Cluster == nil || info.Cluster.Name == "" {
+			now.Server = s.conn.ConnectedServerId()
+		}
+		var last record
+		var sequence uint64
+		m, err := epochs.GetLastMsgForSubject(ctx, subject)
+		switch {
+		case err == nil:
+			sequence = m.Sequence
+			if err := json.Unmarshal(m.Data, &last); err != nil {
+				return fmt.Errorf("the epoch of stream %s: %w", o.name, err)
+			}
+		case !errors.Is(err, jetstream.ErrMsgNotFound):
+			return err
+		}
+		j.smu.Lock()
+		seen := j.seen[c]
+		j.smu.Unlock()
+		if last.Created == now.Created && last.Server == now.Server && last.Base <= now.Base &&
+			(seen.Epoch != last.Epoch || seen.Offset <= offset(now.Base)) {
+			o.base = hub.Position{Epoch: last.Epoch, Offset: offset(last.Base)}
+			return nil
+		}
+		now.Epoch = newEpoch()
+		data, err := json.Marshal(now)
+		if err != nil {
+			return err
+		}
+		_, err = s.js.Publish(ctx, subject, data, jetstream.WithExpectLastSequencePerSubject(sequence))
+		var answer *jetstream.APIError
+		if err != nil && (!errors.As(err, &answer) || answer.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequence) {
+			return err
+		}
+		// It is read again, as another process may have been quicker.
+	}
+}
+
+// makeStream makes a stream, unless it is there.
+func makeStream(ctx context.Context, js jetstream.JetStream, config jetstream.StreamConfig) (jetstream.Stream, error) {
+	stream, err := js.Stream(ctx, config.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = js.CreateStream(ctx, config)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			stream, err = js.Stream(ctx, config.Name)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", config.Name, err)
+	}
+	if got := stream.CachedInfo().Config.Subjects; len(got) != 1 || got[0] != config.Subjects[0] {
+		return nil, fmt.Errorf("stream %s: %w: %.200q, want %q", config.Name, errNotOurs, got, config.Subjects[0])
+	}
+	return stream, nil
+}
+
+func newEpoch() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:]) | 1
+}
+
+// A query asks for one message. The server's leader answers it: others may lag behind.
+type query struct {
+	Sequence uint64 `json:"seq,omitempty"`
+	Next     string `json:"next_by_subj,omitempty"` // the first of this subject from Sequence on
+	Last     string `json:"last_by_subj,omitempty"` // the latest of this subject
+	Batch    int    `json:"batch,omitempty"`
+}
+
+// A kept is a message that a stream keeps.
+type kept struct {
+	subject  string
+	sequence uint64
+	base     hub.Position // of the epoch in which it was published; zero if it does not say
+	time     time.Time
+	data     []byte
+}
+
+// get asks for a message. It reports false if there is none.
+func (s *session) get(ctx context.Context, o *opening, q query) (m kept, ok bool, err error) {
+	request, err := json.Marshal(q)
+	if err != nil {
+		return kept{}, false, err
+	}
+	reply, err := s.conn.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+o.name, request)
+	if err != nil {
+		return kept{}, false, err
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Subject  string    `json:"subject"`
+			Sequence uint64    `json:"seq"`
+			Header   []byte    `json:"hdrs"`
+			Data     []byte    `json:"data"`
+			Time     time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return kept{}, false, fmt.Errorf("the server's answer: %w", err)
+	}
+	if e := answer.Error; e != nil {
+		if e.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+			return kept{}, false, nil
+		}
+		return kept{}, false, e
+	}
+	a := &answer.Message
+	m = kept{subject: a.Subject, sequence: a.Sequence, time: a.Time, data: a.Data}
+	if len(a.Header) > 0 {
+		header, err := nats.DecodeHeadersMsg(a.Header)
+		if err != nil {
+			return kept{}, false, fmt.Errorf("the headers of a message: %w", err)
+		}
+		m.base, _ = hub.ParsePosition(header.Get(headerBase))
+	}
+	return m, true, nil
+}
+
+// latest returns the latest message of a subject in the epoch. It reports false if there is none.
+func (s *session) latest(ctx context.Context, o *opening, subject string) (kept, bool, error) {
+	m, ok, err := s.get(ctx, o, query{Last: subject})
+	return m, ok && m.base.Epoch == o.base.Epoch, err
+}
+
+// top returns where a topic is.
+func (s *session) top(ctx context.Context, o *opening, subject string) (hub.Position, error) {
+	m, ok, err := s.latest(ctx, o, subject)
+	if err != nil {
+		return hub.Position{}, err
+	}
+	if !ok {
+		return o.base, nil
+	}
+	return hub.Position{Epoch: o.base.Epoch, Offset: offset(m.sequence)}, nil
+}
+
+// missed reads what is behind after.
+func (s *session) missed(ctx context.Context, o *opening, c class, subject string, after hub.Position, limits hub.History,
+) (b hub.Backlog, err error) {
+	last, ok, err := s.latest(ctx, o, subject)
+	if err != nil {
+		return b, err
+	}
+	isOfEpoch := after.Epoch == o.base.Epoch
+	b.Top = o.base
+	if ok {
+		b.Top.Offset = offset(last.sequence)
+	}
+	if !isOfEpoch || after.Offset < o.base.Offset {
+		after = o.base
+	}
+	if !ok || after.Offset >= b.Top.Offset {
+		b.Complete = isOfEpoch && after.Offset == b.Top.Offset
+		return b, nil
+	}
+	// offset is one more than the number: this is the one behind after.
+	messages, err := s.read(ctx, o, subject, after.Offset, last)
+	if err != nil {
+		return b, err
+	}
+	previous := after.Offset
+	if len(messages) > 0 {
+		known, err := s.isNext(ctx, o, c, subject, after, len(messages))
+		if err != nil {
+			return b, err
+		}
+		if !known {
+			previous = offset(messages[0].sequence) - 1
+		}
+	}
+	size := 0
+	for _, m := range messages {
+		at := hub.Position{Epoch: o.base.Epoch, Offset: offset(m.sequence)}
+		b.Messages = append(b.Messages, hub.BrokerEvent{Position: at, Previous: previous, Time: m.time, Payload: m.data})
+		previous = at.Offset
+		size += len(m.data)
+		for len(b.Messages) > limits.Messages || limits.Bytes > 0 && size > limits.Bytes && len(b.Messages) > 0 {
+			size -= len(b.Messages[0].Payload)
+			b.Messages[0] = hub.BrokerEvent{}
+			b.Messages = b.Messages[1:]
+		}
+	}
+	b.Complete = isOfEpoch && len(b.Messages) > 0 && b.Messages[0].Previous <= after.Offset
+	return b, nil
+}
+
+// isNext reports whether the first of the messages behind after, of which there are n, is the next one.
+func (s *session) isNext(ctx context.Context, o *opening, c class, subject string, after hub.Position, n int) (bool, error) {
+	if after.Offset > o.base.Offset {
+		m, ok, err := s.get(ctx, o, query{Sequence: after.Offset - 1})
+		if err != nil || ok && m.subject == subject {
+			return err == nil, err
+		}
+	}
+	// Was one between dropped for another, or for its age?
+	if n >= c.messages {
+		return false, nil
+	}
+	info, err := o.stream.Info(ctx)
+	if err != nil {
+		return false, err
+	}
+	limit := info.Config.MaxMsgsPerSubject
+	return (limit <= 0 || int64(n) < limit) && info.State.FirstSeq <= after.Offset, nil
+}
+
+// read reads the messages of a subject in the epoch, from a number up to last.
+func (s *session) read(ctx context.Context, o *opening, subject string, from uint64, last kept) (messages []kept, err error) {
+	if canBatch(s.conn.ConnectedServerVersion()) {
+		messages, err := s.readBatch(ctx, o, subject, from, last)
+		if err == nil {
+			return messages, nil
+		} else if ctx.Err() != nil {
+			return nil, err
+		}
+	}
+	for from < last.sequence {
+		m, ok, err := s.get(ctx, o, query{Sequence: from, Next: subject})
+		if err != nil {
+			return nil, err
+		}
+		if !ok || m.sequence >= last.sequence {
+			break
+		}
+		if m.base.Epoch == o.base.Epoch {
+			messages = append(messages, m)
+		}
+		from = m.sequence + 1
+	}
+	return append(messages, last), nil
+}
+
+// canBatch reports whether a server of this version returns many messages at once: 2.11 or later.
+func canBatch(version string) bool {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return false
+	}
+	major, err1 := strconv.Atoi(parts[0])
+	minor, err2 := strconv.Atoi(parts[1])
+	return err1 == nil && err2 == nil && (major > 2 || major == 2 && minor >= 11)
+}
+
+const (
+	batchSize   = 1000
+	batchBytes  = 8 << 20
+	batchSilent = time.Second // between two messages of a batch
+)
+
+var errBatch = errors.New("the server did not return what it has")
+
+// readBatch is read with many messages for one request. Any server of a cluster may answer. One that lags behind does
+// not have last, and that is an error.
+func (s *session) readBatch(ctx context.Context, o *opening, subject string, from uint64, last kept) (messages []kept, err error) {
+	inbox := s.conn.NewInbox()
+	sub, err := s.conn.SubscribeSync(inbox)
+	if err != nil {
+		return nil, err
+	}
+	defer sub.Unsubscribe()
+	for from <= last.sequence {
+		request, err := json.Marshal(struct {
+			query
+			MaxBytes int `json:"max_bytes"`
+		}{query{Sequence: from, Next: subject, Batch: batchSize}, batchBytes})
+		if err != nil {
+			return nil, err
+		}
+		if err := s.conn.PublishRequest("$JS.API.DIRECT.GET."+o.name, inbox, request); err != nil {
+			return nil, err
+		}
+		got := 0
+		for {
+			waiting, cancel := context.WithTimeout(ctx, batchSilent)
+			reply, err := sub.NextMsgWithContext(waiting)
+			cancel()
+			if err != nil {
+				return nil, err
+			}
+			if status := reply.Header.Get("Status"); status == "204" {
+				break
+			} else if status != "" {
+				return nil, fmt.Errorf("%w: %s %s", errBatch, status, reply.Header.Get("Description"))
+			}
+			m := kept{subject: reply.Header.Get("Nats-Subject"), data: bytes.Clone(reply.Data)}
+			m.base, _ = hub.ParsePosition(reply.Header.Get(headerBase))
+			m.sequence, err = strconv.ParseUint(reply.Header.Get("Nats-Sequence"), 10, 64)
+			if err == nil {
+				m.time, err = time.Parse(time.RFC3339Nano, reply.Header.Get("Nats-Time-Stamp"))
+			}
+			if err != nil || m.subject != subject || m.sequence < from {
+				return nil, errBatch
+			}
+			got++
+			from = m.sequence + 1
+			if m.base.Epoch == o.base.Epoch && m.sequence <= last.sequence {
+				messages = append(messages, m)
+			}
+		}
+		if got == 0 {
+			return nil, errBatch
+		}
+	}
+	return messages, nil
+}
