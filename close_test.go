@@ -940,3 +940,55 @@ func TestCloseReadContextDuringClose(t *testing.T) {
 		}
 	})
 }
+
+// errors.As finds a CloseError by value and by pointer: the compiler takes
+// both, so both are true.
+func TestCloseErrorAsPointer(t *testing.T) {
+	want := CloseError{Code: 4001, Reason: "why"}
+	for _, err := range []error{want, fmt.Errorf("read: %w", want), closedInside{want}} {
+		var v CloseError
+		if !errors.As(err, &v) || v != want {
+			t.Errorf("%v by value: %v", err, v)
+		}
+		var p *CloseError
+		if !errors.As(err, &p) || *p != want {
+			t.Errorf("%v by pointer: %v", err, p)
+		}
+	}
+}
+
+// A Read of a NetConn that refuses a message ends by its context, whatever the
+// peer does with the close frame.
+func TestNetConnWrongTypeContext(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		defer cancel()
+		nc := NetConn(ctx, p.c, MessageBinary)
+		p.WriteFrames(fin(wstest.Text, "text"))
+		start := time.Now()
+		if _, err := nc.Read(make([]byte, 10)); err == nil {
+			t.Error("Read of a message of the other type succeeds")
+		}
+		if took := time.Since(start); took > 200*time.Millisecond {
+			t.Errorf("Read took %v, its context 200ms", took)
+		}
+	})
+}
+
+// So it does by the read deadline.
+func TestNetConnWrongTypeDeadline(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		nc := NetConn(context.Background(), p.c, MessageBinary)
+		nc.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		p.WriteFrames(fin(wstest.Text, "text"))
+		start := time.Now()
+		if _, err := nc.Read(make([]byte, 10)); err == nil {
+			t.Error("Read of a message of the other type succeeds")
+		}
+		if took := time.Since(start); took > 200*time.Millisecond {
+			t.Errorf("Read took %v, its deadline 200ms", took)
+		}
+	})
+}

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/seed70bc5565/websocket"
@@ -439,4 +441,609 @@ func Example_abruptEnd() {
 	_, _, err := c.Read(context.Background())
 	fmt.Println(errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF))
 	// Output: true false
+}
+
+// A client that vanishes is noticed: here one that does not read, and so answers no ping.
+func ExampleAcceptOptions_heartbeat() {
+	gone := make(chan error)
+	server := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, _ *http.Request) {
+		_, _, err := c.Read(context.Background())
+		gone <- err
+	}, &websocket.AcceptOptions{
+		PingInterval: 20 * time.Millisecond, // mind that the defaults are 30 and 10 seconds
+		PongTimeout:  50 * time.Millisecond,
+	}))
+	defer server.Close()
+
+	c, _, err := websocket.Dial(context.Background(), server.URL, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.CloseNow()
+
+	err = <-gone
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, websocket.ErrPongTimeout))
+	// Output:
+	// websocket: the connection is over: the peer did not answer a ping in time
+	// true
+}
+
+func ExampleConn_RoundTripTime() {
+	server := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, _ *http.Request) {
+		<-c.CloseRead(context.Background()).Done()
+	}, nil))
+	defer server.Close()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, server.URL, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.CloseNow()
+	c.CloseRead(ctx)
+	fmt.Println("before:", c.RoundTripTime())
+	if err := c.Ping(ctx); err != nil { // or wait for the heartbeat
+		log.Fatal(err)
+	}
+	fmt.Println("measured:", c.RoundTripTime() > 0)
+	// Output:
+	// before: 0s
+	// measured: true
+}
+
+// http.Server.Shutdown does not know of WebSocket connections: it calls Server.Shutdown, and the program waits for
+// both.
+func ExampleServer_Shutdown() {
+	ws := websocket.Handler(func(c *websocket.Conn, _ *http.Request) {
+		for m, err := range c.Messages(context.Background()) {
+			if err != nil || c.Write(context.Background(), m.Type, m.Data) != nil {
+				return
+			}
+		}
+	}, nil)
+	server := &http.Server{Handler: ws}
+	done := make(chan struct{})
+	server.RegisterOnShutdown(func() {
+		defer close(done)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := ws.Shutdown(ctx); err != nil {
+			log.Print("not all clients said goodbye: ", err)
+		}
+	})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go server.Serve(ln)
+
+	c, _, err := websocket.Dial(context.Background(), "ws://"+ln.Addr().String(), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.CloseNow()
+	told := make(chan error)
+	go func() {
+		_, _, err := c.Read(context.Background())
+		told <- err
+	}()
+
+	// Somewhere else: the program is told to end.
+	if err := server.Shutdown(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(<-told)
+	<-done
+	fmt.Println(ws.Connections(), "connections left")
+	// Output:
+	// websocket: closed by the peer: 1001 StatusGoingAway
+	// 0 connections left
+}
+
+// A server that greets, and a client. serve runs on a goroutine of its own for each connection.
+func ExampleHandler() {
+	greet := func(c *websocket.Conn, r *http.Request) {
+		// r.Context() lives as long as the connection.
+		for m, err := range c.Messages(r.Context()) {
+			if err != nil {
+				return // returning closes the connection, if it is still open
+			}
+			if err := c.Write(r.Context(), m.Type, []byte("Hello, "+string(m.Data)+"!")); err != nil {
+				return
+			}
+		}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/greet", websocket.Handler(greet, nil))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, _, err := websocket.Dial(ctx, server.URL+"/greet", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	if err := c.Write(ctx, websocket.MessageText, []byte("Gopher")); err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, reply, err := c.Read(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(string(reply))
+	c.Close(websocket.StatusNormalClosure, "")
+	// Output: Hello, Gopher!
+}
+
+// A handler that decides before it accepts, and uses the connection itself.
+func ExampleAccept() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" {
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Set-Cookie", "seen=yes") // sent with the 101
+		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+			Subprotocols:   []string{"chat.v2", "chat.v1"}, // the best first
+			OriginPatterns: []string{"*.example.com"},      // whose pages may connect too
+		})
+		if err != nil {
+			return // the client has been told
+		}
+		defer c.CloseNow()
+		c.Write(r.Context(), websocket.MessageText, []byte("you speak "+c.Subprotocol()))
+		c.Close(websocket.StatusNormalClosure, "bye")
+	}))
+	defer server.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, resp, err := websocket.Dial(ctx, server.URL, &websocket.DialOptions{
+		HTTPHeader:   http.Header{"Authorization": {"Bearer 123"}},
+		Subprotocols: []string{"chat.v1"},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	fmt.Println(resp.Header.Get("Set-Cookie"))
+	_, message, err := c.Read(ctx)
+	fmt.Println(string(message), err)
+	_, _, err = c.Read(ctx)
+	fmt.Println(websocket.CloseStatus(err))
+	// Output:
+	// seen=yes
+	// you speak chat.v1 <nil>
+	// StatusNormalClosure
+}
+
+// A server says why it refuses: in the response, and to the handler as the error of Accept.
+func ExampleAccept_refused() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := websocket.Accept(w, r, nil)
+		fmt.Println("server:", err)
+	}))
+	defer server.Close()
+
+	resp, err := http.Get(server.URL) // no WebSocket handshake
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	fmt.Print("client: ", resp.Status, ": ", string(body))
+	// Output:
+	// server: websocket: this is not a WebSocket handshake: there is no Upgrade header
+	// client: 426 Upgrade Required: this is not a WebSocket handshake: there is no Upgrade header
+}
+
+// A client whose handshake is bounded. The connection outlives the context.
+func ExampleDial() {
+	server := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+		c.Read(r.Context())
+	}, nil))
+	defer server.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	c, _, err := websocket.Dial(ctx, server.URL, &websocket.DialOptions{
+		HTTPClient: &http.Client{
+			// Proxies, TLS, dialers and cookies are set here as for every other request.
+			Transport: &http.Transport{Proxy: http.ProxyFromEnvironment},
+		},
+		ReadLimit: 64 << 10, // bytes of a message
+	})
+	cancel()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	fmt.Println(c.Write(context.Background(), websocket.MessageText, []byte("still here")))
+	// Output: <nil>
+}
+
+// When the server refuses, the error tells its status, and what it said.
+func ExampleHandshakeError() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "30")
+		http.Error(w, "come back later", http.StatusServiceUnavailable)
+	}))
+	defer server.Close()
+
+	_, _, err := websocket.Dial(context.Background(), server.URL, nil)
+	fmt.Println(err)
+	var refused *websocket.HandshakeError
+	if errors.As(err, &refused) { // it is another error if nobody answered
+		fmt.Println(refused.StatusCode, refused.Header.Get("Retry-After"))
+		fmt.Printf("%s", refused.Body) // the first 1024 bytes, at most
+	}
+
+	// The end of the context, as that of any other call.
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, _, err = websocket.Dial(ctx, server.URL, nil)
+	fmt.Println(errors.Is(err, context.Canceled))
+	// Output:
+	// websocket: dial: the server answered with status 503 Service Unavailable, not 101: "come back later"
+	// 503 30
+	// come back later
+	// true
+}
+
+// Limits, compression and hooks. What is left out has its default.
+func ExampleAcceptOptions() {
+	server := httptest.NewServer(websocket.Handler(echo, &websocket.AcceptOptions{
+		ReadLimit:                    64 << 10, // bytes of a message
+		WriteBufferLimit:             16 << 10, // bytes that wait for a slow client
+		CloseTimeout:                 time.Second,
+		CompressionMode:              websocket.CompressionContextTakeover,
+		CompressionThreshold:         256, // bytes; shorter messages go out as they are
+		CompressionSendWindowBits:    12,  // 4 KiB of history
+		CompressionReceiveWindowBits: 12,
+		OnPingReceived: func(ctx context.Context, payload []byte) bool {
+			fmt.Println("the server has a ping")
+			return true // it is answered
+		},
+	}))
+	defer server.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	ponged := make(chan struct{})
+	c, _, err := websocket.Dial(ctx, server.URL, &websocket.DialOptions{
+		CompressionMode: websocket.CompressionContextTakeover,
+		OnPongReceived: func(ctx context.Context, payload []byte) {
+			fmt.Println("the client has a pong")
+			close(ponged)
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	c.CloseRead(ctx) // reads
+	err = c.Ping(ctx)
+	<-ponged // Ping may return while the reading goroutine is still in the callback
+	fmt.Println(err)
+	// Output:
+	// the server has a ping
+	// the client has a pong
+	// <nil>
+}
+
+// A client of its own for the handshake, with a timeout, a proxy, cookies, or another way to connect. Host names
+// another host than the one that is connected to.
+func ExampleDialOptions() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Println(r.Host, r.Header.Get("Origin"))
+		if c, err := websocket.Accept(w, r, nil); err == nil {
+			c.Close(websocket.StatusNormalClosure, "")
+		}
+	}))
+	defer server.Close()
+
+	c, _, err := websocket.Dial(context.Background(), server.URL, &websocket.DialOptions{
+		HTTPClient: &http.Client{
+			Timeout:   10 * time.Second, // for the handshake only
+			Transport: &http.Transport{Proxy: http.ProxyFromEnvironment},
+		},
+		Host:       "chat.example.com",
+		HTTPHeader: http.Header{"Origin": {"https://chat.example.com"}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	fmt.Println(c.RemoteAddr().String() == server.Listener.Addr().String())
+	_, _, err = c.Read(context.Background())
+	fmt.Println(websocket.CloseStatus(err))
+	// Output:
+	// chat.example.com https://chat.example.com
+	// true
+	// StatusNormalClosure
+}
+
+// Behind a router that reuses what it put into the context, Detach copies what
+// serve needs while the request is still its own.
+func ExampleNewServer_detach() {
+	type roomKey struct{}
+	ws := websocket.NewServer(func(c *websocket.Conn, r *http.Request) {
+		room := r.Context().Value(roomKey{}).(string)
+		c.Write(r.Context(), websocket.MessageText, []byte("welcome to "+room))
+	}, &websocket.ServerOptions{
+		Detach: func(r *http.Request) context.Context {
+			return context.WithValue(context.Background(), roomKey{}, r.PathValue("room"))
+		},
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/rooms/{room}", ws)
+	s := httptest.NewServer(mux)
+	defer s.Close()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, s.URL+"/rooms/blue", nil)
+	if err != nil {
+		panic(err)
+	}
+	defer c.CloseNow()
+	_, data, _ := c.Read(ctx)
+	fmt.Println(string(data))
+	// Output: welcome to blue
+}
+
+// A deadline for reads and writes costs less than a context for each call. A read that meets it loses nothing.
+func ExampleConn_SetDeadline() {
+	c, end := connect(echo)
+	defer end()
+	ctx := context.Background()
+
+	c.SetDeadline(time.Now().Add(-time.Second))
+	_, _, err := c.Read(ctx)
+	fmt.Println(errors.Is(err, os.ErrDeadlineExceeded))
+
+	c.SetDeadline(time.Now().Add(time.Minute))
+	c.Write(ctx, websocket.MessageText, []byte("still here"))
+	_, data, err := c.Read(ctx)
+	fmt.Printf("%s %v\n", data, err)
+	// Output:
+	// true
+	// still here <nil>
+}
+
+// A write that meets its deadline before the first byte is out sends nothing, and the connection lives on.
+func ExampleConn_SetWriteDeadline() {
+	c, end := connect(echo)
+	defer end()
+	ctx := context.Background()
+
+	c.SetWriteDeadline(time.Now().Add(-time.Second))
+	err := c.Write(ctx, websocket.MessageText, []byte("too late"))
+	fmt.Println(errors.Is(err, os.ErrDeadlineExceeded))
+
+	c.SetWriteDeadline(time.Time{}) // none
+	c.Write(ctx, websocket.MessageText, []byte("in time"))
+	_, data, err := c.Read(ctx)
+	fmt.Printf("%s %v\n", data, err)
+	// Output:
+	// true
+	// in time <nil>
+}
+
+// The addresses are those of the transport.
+func ExampleConn_LocalAddr() {
+	c, end := connect(func(c *websocket.Conn, r *http.Request) {
+		same := c.RemoteAddr().String() == r.RemoteAddr
+		c.Write(r.Context(), websocket.MessageText, fmt.Appendf(nil, "%s, %t", c.RemoteAddr().Network(), same))
+		c.Read(r.Context())
+	})
+	defer end()
+	_, data, _ := c.Read(context.Background())
+	fmt.Println(c.LocalAddr().(*net.TCPAddr).IP.IsLoopback())
+	fmt.Println(string(data))
+	// Output:
+	// true
+	// tcp, true
+}
+
+// Whoever comes when there are enough connections is told when to come again.
+func ExampleAcceptOptions_maxConnections() {
+	s := httptest.NewServer(websocket.Handler(echo, &websocket.AcceptOptions{MaxConnections: 1}))
+	defer s.Close()
+	ctx := context.Background()
+
+	first, _, err := websocket.Dial(ctx, s.URL, nil)
+	if err != nil {
+		panic(err)
+	}
+	defer first.CloseNow()
+
+	_, _, err = websocket.Dial(ctx, s.URL, nil)
+	var refused *websocket.HandshakeError
+	if errors.As(err, &refused) {
+		fmt.Println(refused.StatusCode, refused.Header.Get("Retry-After") != "")
+	}
+	// Output: 503 true
+}
+
+// A public feed that knows no cookies may let the pages of every site connect.
+func ExampleAcceptOptions_insecureSkipVerify() {
+	s := httptest.NewServer(websocket.Handler(echo, &websocket.AcceptOptions{InsecureSkipVerify: true}))
+	defer s.Close()
+	c, _, err := websocket.Dial(context.Background(), s.URL, &websocket.DialOptions{
+		HTTPHeader: http.Header{"Origin": {"https://elsewhere.example"}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	defer c.CloseNow()
+	fmt.Println("connected")
+	// Output: connected
+}
+
+// A server that only hands text on may leave the check to those who read it.
+func ExampleAcceptOptions_skipUTF8Validation() {
+	s := httptest.NewServer(websocket.Handler(echo, &websocket.AcceptOptions{SkipUTF8Validation: true}))
+	defer s.Close()
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, s.URL, &websocket.DialOptions{SkipUTF8Validation: true})
+	if err != nil {
+		panic(err)
+	}
+	defer c.CloseNow()
+	c.Write(ctx, websocket.MessageText, []byte("caf\xe9")) // Latin-1
+	_, data, err := c.Read(ctx)
+	fmt.Printf("%q %v\n", data, err)
+	// Output: "caf\xe9" <nil>
+}
+
+// The server greets whoever comes, and closes the connection. The client comes back, until it has been greeted three
+// times.
+func ExampleRedialer() {
+	server := httptest.NewServer(websocket.Handler(greet, nil))
+	defer server.Close()
+
+	client := websocket.Redialer{
+		URL:       server.URL,
+		BaseDelay: time.Millisecond, // for the example: the default is 500 ms
+		OnState: func(s websocket.RedialStatus) {
+			if s.State == websocket.RedialWaiting {
+				fmt.Println("waiting:", s.Err)
+			}
+		},
+	}
+	greetings := 0
+	err := client.Run(context.Background(), func(ctx context.Context, c *websocket.Conn) error {
+		for m, err := range c.Messages(ctx) {
+			if err != nil {
+				return err
+			}
+			fmt.Printf("%s\n", m.Data)
+			if greetings++; greetings == 3 {
+				return nil // while the connection is alive: that was all
+			}
+		}
+		return nil // the server has closed the connection: the next one, please
+	})
+	fmt.Println(err)
+	// Output:
+	// hello
+	// waiting: websocket: closed by the peer: 1000 StatusNormalClosure: "that was all"
+	// hello
+	// waiting: websocket: closed by the peer: 1000 StatusNormalClosure: "that was all"
+	// hello
+	// <nil>
+}
+
+// A feed that goes on where it stopped. Each connection asks for what follows the last message that the application
+// has done its work with, and brings a fresh token.
+func ExampleRedialer_resume() {
+	feed := []string{"goal", "corner", "foul", "penalty", "goal"}
+	// The server restarts after every second message.
+	server := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+		from, err := strconv.Atoi(r.URL.Query().Get("from"))
+		if err != nil || from < 0 || from > len(feed) {
+			c.Close(websocket.StatusPolicyViolation, "no such offset") // final: there is no use in coming back
+			return
+		}
+		for _, text := range feed[from:min(from+2, len(feed))] {
+			if err := c.Write(r.Context(), websocket.MessageText, []byte(text)); err != nil {
+				return
+			}
+		}
+		c.Close(websocket.StatusServiceRestart, "")
+	}, nil))
+	defer server.Close()
+
+	offset := 0
+	client := websocket.Redialer{
+		BaseDelay: time.Millisecond,
+		BeforeDial: func(ctx context.Context, a *websocket.RedialAttempt) error {
+			a.URL = fmt.Sprintf("%s?from=%d", server.URL, offset)
+			a.Options.HTTPHeader.Set("Authorization", "Bearer "+freshToken())
+			fmt.Println("from", offset)
+			return nil
+		},
+	}
+	err := client.Run(context.Background(), func(ctx context.Context, c *websocket.Conn) error {
+		for m, err := range c.Messages(ctx) {
+			if err != nil {
+				return err
+			}
+			fmt.Printf("%d %s\n", offset, m.Data)
+			if offset++; offset == len(feed) { // only now: what was not done is asked for again
+				return nil
+			}
+		}
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// from 0
+	// 0 goal
+	// 1 corner
+	// from 2
+	// 2 foul
+	// 3 penalty
+	// from 4
+	// 4 goal
+	// <nil>
+}
+
+func freshToken() string { return "secret" }
+
+// A program on a phone gives up an attempt soon, comes back soon, and does not stay away for as long as a server may
+// ask for.
+func ExampleRedialer_times() {
+	s := httptest.NewServer(websocket.Handler(greet, nil))
+	defer s.Close()
+	r := &websocket.Redialer{
+		URL:           s.URL,
+		DialTimeout:   5 * time.Second,
+		BaseDelay:     100 * time.Millisecond,
+		MaxDelay:      10 * time.Second,
+		StableAfter:   time.Minute,
+		MaxRetryAfter: 30 * time.Second,
+	}
+	err := r.Run(context.Background(), func(ctx context.Context, c *websocket.Conn) error {
+		_, data, err := c.Read(ctx)
+		fmt.Printf("%s\n", data)
+		c.Close(websocket.StatusNormalClosure, "")
+		return err
+	})
+	fmt.Println(err)
+	// Output:
+	// hello
+	// <nil>
+}
+
+// What is final is the application's to say. Here the server's own code 4001 is, besides what is by default.
+func ExampleIsFinal() {
+	server := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+		c.Close(4001, "your account is closed")
+	}, nil))
+	defer server.Close()
+
+	client := websocket.Redialer{
+		URL: server.URL,
+		IsFinal: func(err error) bool {
+			return websocket.CloseStatus(err) == 4001 || websocket.IsFinal(err)
+		},
+	}
+	err := client.Run(context.Background(), func(ctx context.Context, c *websocket.Conn) error {
+		_, _, err := c.Read(ctx)
+		return err
+	})
+	var ce websocket.CloseError
+	fmt.Println(errors.As(err, &ce), ce.Code, ce.Reason)
+	// Output: true StatusCode(4001) your account is closed
 }

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -8,10 +9,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed70bc5565/websocket/internal/netfake"
 	"github.com/seed70bc5565/websocket/internal/wstest"
@@ -458,4 +462,181 @@ func randomStream(rnd *rand.Rand, sender wstest.Role) []byte {
 		stream = stream[:rnd.IntN(len(stream)+1)]
 	}
 	return stream
+}
+
+// A URL that Dial takes makes a request that is one, for the target that the URL names: nothing of it gets out of its
+// place.
+func FuzzURL(f *testing.F) {
+	for _, s := range []string{
+		"ws://example.com/", "wss://user:pass@example.com:8443/a/b?c=d", "http://[::1]:80",
+		"ws://example.com/ HTTP/1.1\r\nX: y",
+		"ws://exa\r\nmple.com/", "ws://example.com/?a b", "ws://example.com/?\x00", "ws://example.com#x",
+		"ws://example.com/%0d%0aX:y",
+		"ws:example.com", "ws://",
+		"//example.com", "ws://example.com:port/", "ws://\u00e9xample.com/\u00e9?\u00e9",
+		"ws://example.com?", "ws://[fe80::1%25eth0]/", "ws://example.com/%zz", "ws://a@b@c/",
+		"ws://example.com\\@evil.example/",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		u, err := parseURL(raw)
+		if err != nil {
+			if s := err.Error(); u != nil || strings.ContainsAny(s, "\r\n\x00") {
+				t.Errorf("%q: %v, %q", raw, u, s)
+			}
+			return
+		}
+		var b bytes.Buffer
+		req := &http.Request{Method: "GET", URL: u, Header: http.Header{}, Host: ""}
+		if err := req.Write(&b); err != nil {
+			return // net/http refuses it
+		}
+		got, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b.Bytes())))
+		if err != nil {
+			t.Fatalf("%q makes a request that is none: %q: %v", raw, b.Bytes(), err)
+		}
+		if got.RequestURI != u.RequestURI() || len(got.Header) > 2 || bytes.Count(b.Bytes(), []byte("\r\n\r\n")) != 1 {
+			t.Errorf("%q makes %q, want the target %q", raw, b.Bytes(), u.RequestURI())
+		}
+	})
+}
+
+// No Retry-After makes a wait that is negative, and a number is one of seconds.
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"", "0", "120", " 5 ", "-1", "+1", "1.5", "9223372036", "9223372037",
+		"99999999999999999999",
+		"Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 9999 07:28:00 GMT", "Wed, 21 Oct 0000 07:28:00 GMT"} {
+		f.Add(s, "", int64(0))
+		f.Add(s, "Wed, 21 Oct 2015 07:27:00 GMT", int64(1<<40))
+	}
+	f.Fuzz(func(t *testing.T, value, date string, now int64) {
+		h := http.Header{"Retry-After": {value}, "Date": {date}}
+		at := time.Unix(now%(1<<36), 0)
+		got := parseRetryAfter(h, at)
+		if got < 0 {
+			t.Errorf("%q, %q at %v: %v", value, date, at, got)
+		}
+		seconds := strings.Trim(value, " \t")
+		if n, err := strconv.ParseUint(seconds, 10, 33); err == nil && got != time.Duration(n)*time.Second {
+			t.Errorf("%q: %v", value, got)
+		}
+	})
+}
+
+// A streamConn is a transport from which a fixed stream comes, in pieces, and that takes all that is written.
+type streamConn struct {
+	stream []byte
+	piece  int
+}
+
+func (c *streamConn) Read(p []byte) (int, error) {
+	if len(c.stream) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), c.piece)], c.stream)
+	c.stream = c.stream[n:]
+	return n, nil
+}
+func (c *streamConn) Write(p []byte) (int, error)      { return len(p), nil }
+func (c *streamConn) Close() error                     { return nil }
+func (c *streamConn) LocalAddr() net.Addr              { return nil }
+func (c *streamConn) RemoteAddr() net.Addr             { return nil }
+func (c *streamConn) SetDeadline(time.Time) error      { return nil }
+func (c *streamConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *streamConn) SetWriteDeadline(time.Time) error { return nil }
+
+// FuzzDeflatedMessages gives a connection any bytes as the payloads of compressed messages, in fragments of any size,
+// over a transport that gives them in pieces of any size. Whole, as a stream, lent and in one piece: each way of
+// reading returns the same messages and then fails, within the limit, and nothing is left of the pools.
+func FuzzDeflatedMessages(f *testing.F) {
+	for _, msg := range []string{"", "Hello", "Hello, hello, hello", string(bytes.Repeat([]byte("0123456789 "), 2000))} {
+		payload := deflated(f, []byte(msg))
+		f.Add(payload, byte(0), byte(7), byte(200))
+		f.Add(append(payload, payload...), byte(3), byte(1), byte(3))
+		f.Add(payload[:len(payload)/2], byte(1), byte(255), byte(100))
+	}
+	f.Fuzz(func(t *testing.T, payload []byte, mode, fragment, piece byte) {
+		text, takeover := mode&1 != 0, mode&2 != 0
+		op := wstest.Binary
+		if text {
+			op = wstest.Text
+		}
+		// The payload comes twice: what one message leaves behind is what the next one refers to.
+		var stream []byte
+		for range 2 {
+			rest, first := payload, true
+			for first || len(rest) > 0 {
+				n := min(len(rest), 1+int(fragment)*8)
+				frame := wstest.Frame{Op: wstest.Continuation, Fin: n == len(rest), Payload: rest[:n]}
+				if first {
+					frame.Op, frame.RSV = op, rsv1
+				}
+				stream = frame.Append(stream, wstest.Client)
+				rest, first = rest[n:], false
+			}
+		}
+		params := deflateParams{serverBits: 15, clientBits: 15, clientNoTakeover: !takeover}
+		const limit = 1 << 16
+		read := func(piece int, next func(c *Conn) ([]byte, error)) (msgs [][]byte, err error) {
+			defer buffersReturn(t)()
+			c := newConn(connConfig{
+				transport: &streamConn{bytes.Clone(stream), piece}, deflate: &params, readLimit: limit,
+				pingInterval: -1, pongTimeout: -1,
+			})
+			defer c.CloseNow()
+			for {
+				msg, err := next(c)
+				if err != nil {
+					return msgs, err
+				}
+				if len(msg) > limit {
+					t.Fatalf("a message of %d bytes", len(msg))
+				}
+				msgs = append(msgs, bytes.Clone(msg))
+			}
+		}
+		ctx := context.Background()
+		whole := func(c *Conn) ([]byte, error) {
+			_, msg, err := c.Read(ctx)
+			return msg, err
+		}
+		want, wantErr := read(len(stream)+1, whole)
+		for name, next := range map[string]func(c *Conn) ([]byte, error){
+			"in pieces": whole,
+			"lent": func(c *Conn) (msg []byte, err error) {
+				err = io.EOF
+				for m, readErr := range c.Messages(ctx) {
+					msg, err = bytes.Clone(m.Data), readErr
+					break
+				}
+				return msg, err
+			},
+			"streamed": func(c *Conn) ([]byte, error) {
+				_, r, err := c.Reader(ctx)
+				if err != nil {
+					return nil, err
+				}
+				var msg []byte
+				b := make([]byte, 1+int(piece)*3)
+				for {
+					n, err := r.Read(b)
+					if msg = append(msg, b[:n]...); err == io.EOF {
+						return msg, nil
+					} else if err != nil {
+						return nil, err
+					}
+				}
+			},
+		} {
+			got, err := read(1+int(piece)*5, next)
+			same := len(got) == len(want)
+			for i := range got {
+				same = same && bytes.Equal(got[i], want[i])
+			}
+			if !same || errors.Is(err, io.ErrUnexpectedEOF) != errors.Is(wantErr, io.ErrUnexpectedEOF) {
+				t.Errorf("%s: %d messages, then %v; whole: %d, then %v", name, len(got), err, len(want), wantErr)
+			}
+		}
+	})
 }

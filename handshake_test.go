@@ -3,14 +3,30 @@ package websocket
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"log"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/http/httputil"
 	"net/url"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/seed70bc5565/websocket/internal/faultconn"
+	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/poison"
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
@@ -817,4 +833,1226 @@ func TestCheckExtensions(t *testing.T) {
 			t.Errorf("%q of %q: got the error %v, want %q", tt.agreed, tt.offered, err, tt.err)
 		}
 	}
+}
+
+// The opening handshake among the other things that HTTP does.
+
+// "The nonce MUST be selected randomly for each connection" (section 4.1): the request that follows a redirect has
+// one of its own.
+func TestRedirectHasItsOwnKey(t *testing.T) {
+	var keys []string
+	mux := http.NewServeMux()
+	mux.HandleFunc("/a", func(w http.ResponseWriter, r *http.Request) {
+		keys = append(keys, r.Header.Get("Sec-WebSocket-Key"))
+		http.Redirect(w, r, "/b", http.StatusFound)
+	})
+	mux.HandleFunc("/b", func(w http.ResponseWriter, r *http.Request) {
+		keys = append(keys, r.Header.Get("Sec-WebSocket-Key"))
+		http.Redirect(w, r, "/c", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("/c", func(w http.ResponseWriter, r *http.Request) {
+		keys = append(keys, r.Header.Get("Sec-WebSocket-Key"))
+		if c, err := Accept(w, r, nil); err == nil {
+			serveEcho(c, r)
+		}
+	})
+	s := newServer(t, mux, false)
+	c, _, err := Dial(t.Context(), wsURL(s)+"/a", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkEcho(t, c)
+	if len(keys) != 3 || !validKey(keys[1]) || keys[0] == keys[1] || keys[1] == keys[2] || keys[0] == keys[2] {
+		t.Errorf("the keys are %q", keys)
+	}
+}
+
+// Who dials wss is not led to ws, unless the HTTP client's own CheckRedirect says so: headers that are secrets would
+// go with the request.
+func TestRedirectFromSecure(t *testing.T) {
+	asked := 0
+	plain := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		if c, err := Accept(w, r, nil); err == nil {
+			serveEcho(c, r)
+		}
+	}), false)
+	for _, target := range []string{plain.URL, wsURL(plain)} {
+		secure := newServer(t, http.RedirectHandler(target, http.StatusFound), true)
+		client := secure.Client()
+		_, resp, err := Dial(t.Context(), wsURL(secure), &DialOptions{HTTPClient: client})
+		if !matches(err, "redirect from wss to ws") || asked != 0 || resp == nil || resp.StatusCode != 302 {
+			t.Errorf("%s: got %v, %v, and %d requests", target, resp, err, asked)
+		}
+		client.CheckRedirect = func(*http.Request, []*http.Request) error { return nil }
+		c, _, err := Dial(t.Context(), wsURL(secure), &DialOptions{HTTPClient: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkEcho(t, c)
+		asked = 0
+	}
+}
+
+// A pipeListener accepts the connections that dial makes.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	close(l.closed)
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return netfake.Addr("listener") }
+
+func (l *pipeListener) dial(context.Context, string, string) (net.Conn, error) {
+	near, far := netfake.Pipe(netfake.Options{})
+	l.conns <- far
+	return near, nil
+}
+
+// A connection that has served other requests is upgraded, and then knows nothing of the timeouts that the HTTP
+// server and the HTTP client have for connections.
+func TestUpgradeOfUsedConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &pipeListener{make(chan net.Conn), make(chan struct{})}
+		handler := Handler(serveEcho, &AcceptOptions{PingInterval: -1}) // the client does not read for hours
+		server := &http.Server{
+			ReadTimeout: time.Second, ReadHeaderTimeout: time.Second, WriteTimeout: time.Second, IdleTimeout: 10 * time.Second,
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/ws" {
+					handler.ServeHTTP(w, r)
+					return
+				}
+				io.WriteString(w, "page")
+			}),
+		}
+		go server.Serve(l)
+		defer server.Close()
+		tr := &http.Transport{DialContext: l.dial, IdleConnTimeout: time.Second, ResponseHeaderTimeout: time.Second}
+		client := &http.Client{Transport: tr, Timeout: time.Second}
+		for range 3 { // the HTTP client keeps connections that may be upgraded apart from those of other requests
+			if _, resp, err := Dial(t.Context(), "ws://example.com/", &DialOptions{HTTPClient: client}); resp == nil || resp.StatusCode != 200 || err == nil {
+				t.Fatalf("got %v, %v", resp, err)
+			}
+			synctest.Wait() // until the connection is idle
+		}
+		reused := false
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused }})
+		cfg, _, err := dial(ctx, "ws://example.com/ws", &DialOptions{HTTPClient: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, direct := cfg.transport.(*netfake.Conn); !direct || !reused {
+			t.Errorf("the transport is a %T, reused %v", cfg.transport, reused)
+		}
+		c := newConn(cfg)
+		for range 3 {
+			time.Sleep(time.Hour)
+			if err := c.Write(t.Context(), MessageText, []byte("still there?")); err != nil {
+				t.Fatal(err)
+			}
+			if _, got, err := c.Read(t.Context()); err != nil || string(got) != "still there?" {
+				t.Fatalf("got %q, %v", got, err)
+			}
+		}
+		checkEcho(t, c)
+	})
+}
+
+// A connection that serves a page, then an upgrade with frames right behind it.
+func TestUpgradeAfterPage(t *testing.T) {
+	h := Handler(serveEcho, nil)
+	conn := rawServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/ws" {
+			h.ServeHTTP(w, r)
+		}
+	})
+	frame := wstest.Encode(wstest.Client, wstest.Final(wstest.Text, "early"))
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"+wstest.Request("/ws", "example.com")+string(frame))
+	br := bufio.NewReader(conn)
+	for _, status := range []int{200, 101} {
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil || resp.StatusCode != status {
+			t.Fatalf("got %v, %v, want %d", resp, err, status)
+		}
+	}
+	got := make([]byte, 7)
+	if _, err := io.ReadFull(br, got); err != nil || string(got) != "\x81\x05early" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// Through a reverse proxy, over HTTP and HTTPS.
+func TestReverseProxy(t *testing.T) {
+	backend := newServer(t, Handler(serveEcho, &AcceptOptions{Subprotocols: []string{"v1"}}), false)
+	target, _ := url.Parse(backend.URL)
+	for _, secure := range []bool{false, true} {
+		proxy := newServer(t, &httputil.ReverseProxy{ErrorLog: discardLog, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}, secure)
+		c, _, err := Dial(t.Context(), wsURL(proxy), &DialOptions{HTTPClient: proxy.Client(), Subprotocols: []string{"v1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Subprotocol() != "v1" {
+			t.Errorf("the subprotocol is %q", c.Subprotocol())
+		}
+		checkEcho(t, c)
+		_, resp, err := Dial(t.Context(), wsURL(proxy), &DialOptions{HTTPClient: proxy.Client(), HTTPHeader: http.Header{"Origin": {"https://evil.example"}}})
+		if resp == nil || resp.StatusCode != 403 || err == nil {
+			t.Errorf("a refusal through the proxy: %v, %v", resp, err)
+		}
+	}
+}
+
+// HTTP/2 has no Upgrade: a server says so, and a client that can speak nothing else says so.
+func TestHTTP2(t *testing.T) {
+	s := newServer(t, Handler(func(*Conn, *http.Request) { t.Error("serve was called") }, nil), true)
+	resp, err := s.Client().Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.ProtoMajor != 2 || resp.StatusCode != 426 || !reflect.DeepEqual(resp.Header["Sec-Websocket-Version"], []string{"13"}) {
+		t.Errorf("got %v", resp)
+	}
+	h2 := new(http.Protocols)
+	h2.SetUnencryptedHTTP2(true)
+	plain := httptest.NewUnstartedServer(s.Config.Handler)
+	plain.Config.Protocols = h2
+	plain.Start()
+	defer plain.Close()
+	tr := &http.Transport{Protocols: h2}
+	defer tr.CloseIdleConnections()
+	if c, _, err := Dial(t.Context(), plain.URL, &DialOptions{HTTPClient: &http.Client{Transport: tr}}); c != nil || !matches(err, "websocket: dial: ") {
+		t.Errorf("got %v, %v", c, err)
+	}
+}
+
+// Whatever is wrong with the response, its connection is closed, at once. A 101 ends with its header, whatever that
+// says of a body.
+func TestWrongResponseOverHTTP(t *testing.T) {
+	for _, tt := range []struct{ name, line, err string }{
+		{"Upgrade", "", "the Upgrade header"},
+		{"Upgrade", "Upgrade: h2c", "the Upgrade header"},
+		{"Connection", "", "the Connection header"},
+		{"Connection", "Connection: close", "the Connection header"},
+		{"Connection", "Connection: keep-alive", "the Connection header"},
+		{"Sec-WebSocket-Accept", "", "no Sec-WebSocket-Accept"},
+		{"Sec-WebSocket-Accept", "Sec-WebSocket-Accept: x", "the Sec-WebSocket-Accept header of the response is wrong"},
+		{"Upgrade", "Upgrade: websocket\nSec-WebSocket-Protocol: v1", `the subprotocol "v1"`},
+		{"Upgrade", "Upgrade: websocket\nSec-WebSocket-Extensions: permessage-deflate", `the extension "permessage-deflate"`},
+		{"HTTP/1.1", "HTTP/1.0 200 OK\nContent-Length: 0", "status 200 OK, not 101"},
+		{"HTTP/1.1", "RTSP/1.0 101 Switching Protocols", "malformed HTTP version"},
+		{"Upgrade", "Upgrade: websocket\nContent-Length: 1", ""},
+		{"Upgrade", "Upgrade: websocket\nTransfer-Encoding: chunked", ""},
+		{"HTTP/1.1", "HTTP/1.1 103 Early Hints\n\nHTTP/1.1 101 Switching Protocols", ""},
+	} {
+		t.Run(tt.name+" as "+tt.line, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := pipeServer(t, asIs, func(p *wstest.Peer) {
+					key := p.ReadRequest().Header.Get("Sec-WebSocket-Key")
+					text := edit(strings.ReplaceAll(wstest.Response(key), "\r\n", "\n"), tt.name, tt.line)
+					p.WriteRaw([]byte(strings.ReplaceAll(text, "\n", "\r\n") + "\x81\x01x"))
+					p.WantEnd()
+				})
+				start := time.Now()
+				c, _, err := Dial(t.Context(), "ws://example.com/", &DialOptions{HTTPClient: client})
+				if !matches(err, tt.err) || time.Since(start) > 0 {
+					t.Errorf("got the error %v after %v, want %q", err, time.Since(start), tt.err)
+				}
+				if c == nil {
+					return
+				}
+				if _, got, err := c.Read(t.Context()); err != nil || string(got) != "x" {
+					t.Errorf("got %q, %v", got, err)
+				}
+				c.CloseNow()
+			})
+		})
+	}
+}
+
+// A hookContext never ends, though it could. It counts what waits for its end.
+type hookContext struct {
+	context.Context
+	done  chan struct{}
+	hooks map[*int]bool
+}
+
+func (c hookContext) Done() <-chan struct{} { return c.done }
+
+func (c hookContext) AfterFunc(func()) (stop func() bool) {
+	hook := new(int)
+	c.hooks[hook] = true
+	return func() bool {
+		delete(c.hooks, hook)
+		return true
+	}
+}
+
+// However Dial ends, nothing of it stays on the context of the caller, who may use the same one for ever.
+func TestDialLeavesContext(t *testing.T) {
+	s := newServer(t, Handler(serveEcho, nil), false)
+	for _, timeout := range []time.Duration{0, time.Minute} {
+		for name, opts := range map[string]*DialOptions{
+			"success":      {},
+			"refusal":      {HTTPHeader: http.Header{"Origin": {"null"}}},
+			"no transport": {HTTPClient: &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) { return nil, io.EOF })}},
+		} {
+			if opts.HTTPClient == nil {
+				opts.HTTPClient = &http.Client{}
+			}
+			opts.HTTPClient.Timeout = timeout
+			ctx := hookContext{context.Background(), make(chan struct{}), map[*int]bool{}}
+			c, _, err := Dial(ctx, s.URL, opts)
+			if len(ctx.hooks) != 0 || (err == nil) != (name == "success") {
+				t.Errorf("%s, timeout %v: %d hooks on the context, %v", name, timeout, len(ctx.hooks), err)
+			}
+			if c != nil {
+				c.CloseNow()
+			}
+		}
+	}
+}
+
+// A body that cannot be written is closed.
+func TestUnwritableBodyIsClosed(t *testing.T) {
+	near, far := netfake.Pipe(netfake.Options{})
+	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(wstest.Response(r.Header.Get("Sec-WebSocket-Key")))), r)
+		resp.Body = struct{ io.ReadCloser }{near}
+		return resp, err
+	})}
+	if _, _, err := Dial(t.Context(), "ws://example.com", &DialOptions{HTTPClient: client}); !matches(err, "it cannot be written") {
+		t.Errorf("got the error %v", err)
+	}
+	wstest.NewPeer(t, far, wstest.Server).WantEnd()
+}
+
+// The names of the handshake's fields are sent as RFC 6455 spells them, in the
+// request that follows a redirect too.
+func TestDialSpelling(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprint("TLS ", secure), func(t *testing.T) {
+			s := httptest.NewUnstartedServer(nil)
+			if secure {
+				s.StartTLS() // for its certificate
+			}
+			defer s.Close()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if secure {
+				l = tls.NewListener(l, s.TLS)
+			}
+			defer l.Close()
+			scheme := map[bool]string{false: "ws", true: "wss"}[secure]
+			heads := make(chan string, 3)
+			go func() {
+				for _, answer := range []string{
+					"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+					"HTTP/1.1 307 See\r\nLocation: " + scheme + "://" + l.Addr().String() + "/c\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+					"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+				} {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					heads <- wstest.NewPeer(t, conn, wstest.Server).ReadHead()
+					io.WriteString(conn, answer)
+					conn.Close()
+				}
+			}()
+			Dial(t.Context(), scheme+"://"+l.Addr().String()+"/a", &DialOptions{
+				HTTPClient: s.Client(), Subprotocols: []string{"v1"}, CompressionMode: CompressionContextTakeover,
+			})
+			for i := range 3 {
+				head := <-heads
+				for _, name := range []string{"Key", "Version", "Protocol", "Extensions"} {
+					if strings.Count(head, "\r\nSec-WebSocket-"+name+": ") != 1 {
+						t.Errorf("request %d has not one Sec-WebSocket-%s:\n%s", i, name, head)
+					}
+				}
+				if strings.Contains(head, "Sec-Websocket-") {
+					t.Errorf("request %d:\n%s", i, head)
+				}
+			}
+		})
+	}
+}
+
+func TestAcceptSpelling(t *testing.T) {
+	opts := &AcceptOptions{Subprotocols: []string{"v1"}, CompressionMode: CompressionContextTakeover}
+	for _, tt := range []struct {
+		request string
+		fields  []string
+	}{
+		{wstest.Request("/", "example.com", "Sec-WebSocket-Protocol: v1", "Sec-WebSocket-Extensions: permessage-deflate"),
+			[]string{"Accept", "Protocol", "Extensions"}},
+		{"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", []string{"Version"}},
+	} {
+		for _, wrapped := range []bool{false, true} {
+			conn := rawServer(t, func(w http.ResponseWriter, r *http.Request) {
+				if wrapped {
+					w = wrapper{w}
+				}
+				if c, err := Accept(w, r, opts); err == nil {
+					c.CloseNow()
+				}
+			})
+			io.WriteString(conn, tt.request)
+			head := wstest.NewPeer(t, conn, wstest.Client).ReadHead()
+			for _, name := range tt.fields {
+				if strings.Count(head, "\r\nSec-WebSocket-"+name+": ") != 1 {
+					t.Errorf("wrapped %v: the response has not one Sec-WebSocket-%s:\n%s", wrapped, name, head)
+				}
+			}
+			if strings.Contains(head, "Sec-Websocket-") {
+				t.Errorf("wrapped %v: the response:\n%s", wrapped, head)
+			}
+		}
+	}
+}
+
+// A RoundTripper sees the Host that http.NewRequest sets.
+func TestDialHostForRoundTripper(t *testing.T) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/end" {
+			http.Redirect(w, r, "ws://"+r.Context().Value(http.LocalAddrContextKey).(net.Addr).String()+"/end", http.StatusFound)
+		}
+	}), false)
+	host := s.Listener.Addr().String()
+	for option, want := range map[string][]string{"": {host, host}, "other.example": {"other.example", host}} {
+		var got []string
+		client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			got = append(got, r.Host)
+			return http.DefaultTransport.RoundTrip(r)
+		})}
+		Dial(t.Context(), wsURL(s), &DialOptions{HTTPClient: client, Host: option})
+		if !slices.Equal(got, want) {
+			t.Errorf("Host %q: the RoundTripper saw %q, want %q", option, got, want)
+		}
+	}
+	req, err := http.NewRequest("GET", "http://example.com:/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := requestHost(&url.URL{Host: "example.com:"}); got != req.Host {
+		t.Errorf("got %q, want %q", got, req.Host)
+	}
+}
+
+// A 101 that asks to close as well: net/http edits the header and ends the
+// connection. The error says so. A request that does it is accepted.
+func TestUpgradeAndClose(t *testing.T) {
+	for _, lines := range []string{"Upgrade, close", "close, upgrade", "Upgrade\r\nConnection: close", "close"} {
+		s := rawResponder(t, func(key string) string {
+			return strings.Replace(wstest.Response(key), "Connection: Upgrade", "Connection: "+lines, 1)
+		})
+		_, resp, err := Dial(t.Context(), "ws://"+s, nil)
+		var he *HandshakeError
+		if resp == nil || !errors.As(err, &he) || he.StatusCode != 101 || !matches(err, "the Connection header of the response says close") {
+			t.Errorf("%q: got the error %v", lines, err)
+		}
+	}
+	p := wstest.NewPeer(t, rawServer(t, Handler(serveEcho, nil).ServeHTTP), wstest.Client)
+	p.WriteRaw([]byte(strings.Replace(wstest.Request("/", "example.com"), "Connection: Upgrade", "Connection: close, Upgrade", 1)))
+	if head := p.ReadHead(); !strings.HasPrefix(head, "HTTP/1.1 101 ") {
+		t.Errorf("a request that says close and Upgrade: got\n%s", head)
+	}
+	p.WriteFrame(wstest.Text, "x")
+	p.WantFrame(wstest.Text, "x")
+}
+
+// rawResponder answers one handshake with what answer makes of its key, and
+// returns its address.
+func rawResponder(t *testing.T, answer func(key string) string) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		r, err := http.ReadRequest(bufio.NewReader(conn))
+		if err != nil {
+			return
+		}
+		io.WriteString(conn, answer(r.Header.Get("Sec-WebSocket-Key")))
+		io.Copy(io.Discard, conn)
+		conn.Close()
+	}()
+	return l.Addr().String()
+}
+
+// An HTTP proxy that does not upgrade a plain request is named in the error,
+// with what to do.
+func TestDialThroughProxyThatDoesNotUpgrade(t *testing.T) {
+	for _, status := range []int{200, 400, 426, 502} {
+		proxy := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }), false)
+		u, err := url.Parse(proxy.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.User = url.UserPassword("user", "secret")
+		for _, tt := range []struct {
+			transport http.RoundTripper
+			named     bool
+		}{
+			{&http.Transport{Proxy: http.ProxyURL(u)}, true},
+			{&http.Transport{}, false},
+		} {
+			_, _, err := Dial(t.Context(), "ws://"+u.Host+"/", &DialOptions{HTTPClient: &http.Client{Transport: tt.transport}})
+			named := err != nil && strings.Contains(err.Error(), "through the HTTP proxy "+u.Host+", which must upgrade a plain request: use wss, or")
+			var he *HandshakeError
+			if named != tt.named || !errors.As(err, &he) || he.StatusCode != status || strings.Contains(err.Error(), "secret") {
+				t.Errorf("status %d, through a proxy %v: got the error %v", status, tt.named, err)
+			}
+		}
+	}
+}
+
+// A HandshakeError is in the chain of Dial's error if, and only if, there was a response.
+func TestHandshakeError(t *testing.T) {
+	respond := func(status int, contentType, body string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", contentType)
+			w.Header().Set("X-A", "1")
+			w.WriteHeader(status)
+			io.WriteString(w, body)
+		})
+	}
+	const plain = "text/plain; charset=utf-8"
+	long := strings.Repeat("x", 300)
+	for _, tt := range []struct {
+		name    string
+		handler http.Handler
+		status  int
+		body    string
+		text    string // what the error ends with
+	}{
+		{"plain text", respond(403, plain, "no\nand no again"), 403, "no\nand no again", `not 101: "no"`},
+		{"upper case", respond(403, "TEXT/Plain", "no"), 403, "no", `not 101: "no"`},
+		{"control characters", respond(500, plain, "a\x1b[31mb\r\n"), 500, "a\x1b[31mb\r\n", `not 101: "a\x1b[31mb"`},
+		{"long", respond(500, plain, long), 500, long, `: "` + long[:200] + `"...`},
+		{"empty", respond(404, plain, ""), 404, "", "status 404 Not Found, not 101"},
+		{"another type", respond(502, "text/html", "<html>"), 502, "<html>", "status 502 Bad Gateway, not 101"},
+		{"a type that only begins so", respond(502, "text/plainer", "x"), 502, "x", "status 502 Bad Gateway, not 101"},
+		{"wrong 101", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, _, _ := http.NewResponseController(w).Hijack()
+			io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nX-A: 1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+			conn.Close()
+		}), 101, "", "the response has no Sec-WebSocket-Accept header"},
+	} {
+		s := newServer(t, tt.handler, false)
+		_, resp, err := Dial(t.Context(), s.URL, nil)
+		var he *HandshakeError
+		if !errors.As(err, &he) {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if he.StatusCode != tt.status || he.Header.Get("X-A") != "1" || string(he.Body) != tt.body || resp.StatusCode != tt.status {
+			t.Errorf("%s: got %d %v %q", tt.name, he.StatusCode, he.Header, he.Body)
+		}
+		if !strings.HasSuffix(err.Error(), tt.text) || !strings.HasPrefix(err.Error(), "websocket: dial: ") {
+			t.Errorf("%s: %v, want it to end with %s", tt.name, err, tt.text)
+		}
+		if body, err := io.ReadAll(resp.Body); string(body) != tt.body || err != nil {
+			t.Errorf("%s: the response has the body %q, %v", tt.name, body, err)
+		}
+	}
+
+	secure := newServer(t, http.RedirectHandler("http://localhost:1/", http.StatusFound), true)
+	_, _, err := Dial(t.Context(), wsURL(secure), &DialOptions{HTTPClient: secure.Client()})
+	var he *HandshakeError
+	if !errors.As(err, &he) || he.StatusCode != 302 || he.Header.Get("Location") == "" {
+		t.Errorf("a redirect that is not followed: %v", err)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+	defer cancel()
+	for _, err := range []error{
+		dialError(ctx, "ws://localhost:1/", nil),
+		dialError(t.Context(), "ftp://localhost/", nil),
+		dialError(t.Context(), "ws://localhost/", &DialOptions{HTTPClient: &http.Client{Transport: roundTripper(
+			func(*http.Request) (*http.Response, error) { return nil, errRefused })}}),
+	} {
+		if err == nil || errors.As(err, &he) {
+			t.Errorf("without a response: %v", err)
+		}
+	}
+	if text := (&HandshakeError{}).Error(); text == "" {
+		t.Error("the zero value has no text")
+	}
+}
+
+func dialError(ctx context.Context, url string, opts *DialOptions) error {
+	_, _, err := Dial(ctx, url, opts)
+	return err
+}
+
+// Handshakes with headers that are too many, too long or not made of what headers are made of. What single fields may
+// hold is in TestAcceptRefusals and TestCheckResponse, long ones of a request in TestAbsurdHeaders.
+
+// serveOn serves requests on the connections that dial returns, and fails the test if a handler panics.
+func serveOn(t *testing.T, server *http.Server) (dial func() *netfake.Conn, stop func()) {
+	l := &pipeListener{make(chan net.Conn), make(chan struct{})}
+	var logged bytes.Buffer
+	server.ErrorLog = log.New(&logged, "", 0)
+	done := make(chan struct{})
+	go func() {
+		server.Serve(l)
+		close(done)
+	}()
+	dial = func() *netfake.Conn {
+		conn, _ := l.dial(t.Context(), "", "")
+		return conn.(*netfake.Conn)
+	}
+	return dial, func() {
+		server.Close()
+		<-done
+		time.Sleep(time.Minute) // net/http takes its time to close a connection that it refused
+		if strings.Contains(logged.String(), "panic") {
+			t.Errorf("the server has logged %s", logged.String())
+		}
+	}
+}
+
+// exchange sends a request and returns the response: nil if the server has just closed.
+func exchange(t *testing.T, conn net.Conn, request string) (*http.Response, string) {
+	t.Helper()
+	sent := start(func() error { _, err := io.WriteString(conn, request); return err })
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	body := ""
+	if err == nil && resp.StatusCode != 101 {
+		b, _ := io.ReadAll(resp.Body)
+		body = string(b)
+	}
+	conn.Close()
+	<-sent
+	if err != nil {
+		return nil, ""
+	}
+	return resp, body
+}
+
+// Hundreds of header fields, of whatever name, are read and refused, or not, as one is. So are thousands, unless
+// net/http refuses them by itself: since Go 1.27 it takes 500 by default.
+func TestHostileHeaderFlood(t *testing.T) {
+	for _, n := range []int{400, 2000} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) { testHostileHeaderFlood(t, n) })
+	}
+}
+
+func testHostileHeaderFlood(t *testing.T, n int) {
+	lines := func(format string) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(strings.ReplaceAll(format, "%d", strconv.Itoa(i)) + "\r\n")
+		}
+		return b.String()
+	}
+	for _, test := range []struct {
+		name, lines string
+		status      int // 0: refused by net/http, in whatever way
+	}{
+		{"others", lines("X-%d: %d"), 101},
+		{"the same", lines("X-A: %d"), 101},
+		{"cookies", lines("Cookie: c%d=%d"), 101},
+		{"subprotocols", lines("Sec-WebSocket-Protocol: p%d, "), 400},
+		{"the same subprotocol", lines("Sec-WebSocket-Protocol: p"), 400},
+		{"extensions", lines("Sec-WebSocket-Extensions: e%d; p%d=%d; q=\"x\""), 400},
+		{"offers", lines("Sec-WebSocket-Extensions: permessage-deflate; p%d"), 400},
+		{"origins", lines("Origin: http://example.com"), 403},
+		{"keys", lines("Sec-WebSocket-Key: " + wstest.SampleKey), 400},
+		{"versions", lines("Sec-WebSocket-Version: 13"), 426},
+		{"upgrades", lines("Upgrade: x%d/1"), 101},
+		{"connections", lines("Connection: x%d"), 101},
+		{"hosts", lines("Host: h%d"), 0},
+		{"lengths", lines("Content-Length: 0"), 101}, // one and the same
+		{"different lengths", lines("Content-Length: %d"), 0},
+		{"1 MB", "X-A: " + strings.Repeat("a", 1<<20+8192) + "\r\n", 0},
+		{"1 MB of name", strings.Repeat("a", 1<<20+8192) + ": x\r\n", 0},
+		{"1 MB of subprotocol", "Sec-WebSocket-Protocol: " + strings.Repeat("a", 1<<20-8192) + "\r\n", 101},
+		{"1 MB of origin", "Origin: http://" + strings.Repeat("a", 1<<20-8192) + "\r\n", 403},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mode := CompressionContextTakeover
+				dial, stop := serveOn(t, &http.Server{Handler: Handler(serveEcho, &AcceptOptions{
+					Subprotocols: []string{"p" + strconv.Itoa(n-1)}, CompressionMode: mode, OriginPatterns: []string{"*.example.com"}})})
+				defer stop()
+				request := strings.TrimSuffix(wstest.Request("/", "example.com"), "\r\n") + test.lines + "\r\n"
+				resp, body := exchange(t, dial(), request)
+				if test.status == 0 {
+					if resp != nil && resp.StatusCode < 400 {
+						t.Errorf("got %v", resp.Status)
+					}
+					return
+				}
+				if n > 500 && resp != nil && resp.StatusCode == http.StatusRequestHeaderFieldsTooLarge {
+					return
+				}
+				if resp == nil || resp.StatusCode != test.status || len(body) > 500 {
+					t.Errorf("got %v, %.600q, want %d", resp, body, test.status)
+				}
+			})
+		})
+	}
+}
+
+// A request and a response whose header has no end are given up at the limit that net/http has for them, though they
+// come byte by byte: 20 MB take no more than that.
+func TestHostileHeaderNoEnd(t *testing.T) {
+	const most = 64 << 10
+	write := func(conn net.Conn, begin string) (taken int) {
+		n, err := io.WriteString(conn, begin)
+		b := []byte("X-Endless: ")
+		for i := 0; err == nil && n < 20_000_000; i++ {
+			_, err = conn.Write(b[i%len(b) : i%len(b)+1])
+			n++
+			if i == len(b)-1 {
+				b = []byte("a")
+			}
+		}
+		return n
+	}
+	synctest.Test(t, func(t *testing.T) {
+		dial, stop := serveOn(t, &http.Server{MaxHeaderBytes: most, Handler: Handler(serveEcho, nil)})
+		defer stop()
+		conn := dial()
+		var got []byte
+		reading := start(func() error { var err error; got, err = io.ReadAll(conn); return err })
+		if n := write(conn, strings.TrimSuffix(wstest.Request("/", "example.com"), "\r\n")); n > most+netfake.DefaultBuffer+8192 {
+			t.Errorf("a server has taken %d bytes of a header for a limit of %d", n, most)
+		}
+		conn.Close()
+		<-reading
+		if bytes.Contains(got, []byte(" 101 ")) {
+			t.Errorf("got %q", got)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		taken := 0
+		client := pipeServer(t, asIs, func(p *wstest.Peer) {
+			key := p.ReadRequest().Header.Get("Sec-WebSocket-Key")
+			taken = write(p.Conn, strings.TrimSuffix(wstest.Response(key), "\r\n"))
+		})
+		client.Transport.(*http.Transport).MaxResponseHeaderBytes = most
+		c, _, err := Dial(t.Context(), "ws://example.com/", &DialOptions{HTTPClient: client})
+		synctest.Wait()
+		if c != nil || err == nil || taken > most+netfake.DefaultBuffer+8192 {
+			t.Errorf("got %v, %v, and a client has taken %d bytes of a header for a limit of %d", c, err, taken, most)
+		}
+	})
+}
+
+// Memory grows no faster than a header does, and what errors say of it is short, in a request and in a response.
+func TestHostileHeaderLong(t *testing.T) {
+	makers := map[string]func(n int) string{
+		"commas":     func(n int) string { return strings.Repeat(",", n) },
+		"spaces":     func(n int) string { return "a" + strings.Repeat(" ", n) + "b" },
+		"tokens":     func(n int) string { return strings.Repeat("a,", n/2) },
+		"distinct":   func(n int) string { return distinctTokens(n / 8) },
+		"parameters": func(n int) string { return "a" + strings.Repeat(";b=1", n/4) },
+		"quotes":     func(n int) string { return `permessage-deflate;a="` + strings.Repeat(`\"`, n/2) },
+		"offers":     func(n int) string { return strings.Repeat("permessage-deflate; x=1, ", n/25) },
+		"good offers": func(n int) string {
+			return strings.Repeat("permessage-deflate; client_max_window_bits, ", n/44)
+		},
+		"long":      func(n int) string { return strings.Repeat("a", n) },
+		"not ASCII": func(n int) string { return strings.Repeat("\xff", n) },
+	}
+	mode := CompressionContextTakeover
+	deflate, err := newDeflateConfig(mode, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := map[string]func(field, value string) string{
+		"request": func(field, value string) string {
+			r := request(t, goodRequest+"\n")
+			r.Header[field] = []string{value}
+			if _, no := checkRequest(r, &AcceptOptions{CompressionMode: mode, Subprotocols: []string{"x", "y"}, OriginPatterns: []string{"*a*b"}}); no != nil {
+				return no.reason
+			}
+			return ""
+		},
+		"response": func(field, value string) string {
+			resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(wstest.Response(wstest.SampleKey))), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Header[field] = []string{value}
+			if _, err := checkResponse(resp, &DialOptions{Subprotocols: []string{"x", "y"}}, wstest.SampleKey, deflate); err != nil {
+				return err.Error()
+			}
+			return ""
+		},
+	}
+	for name, maker := range makers {
+		for where, check := range check {
+			for _, field := range []string{"Upgrade", "Connection", fieldKey, fieldVersion, fieldAccept, fieldProtocol, fieldExtensions, "Origin"} {
+				const n = 50_000
+				var took [2]uint64
+				for i, value := range []string{maker(n), maker(4 * n)} {
+					took[i] = allocated(func() {
+						if reason := check(field, value); len(reason) > 500 {
+							t.Errorf("%s of %s in the %s: an error of %d bytes", name, field, where, len(reason))
+						}
+					})
+				}
+				if most := uint64(16 * 4 * n); took[1] > 6*took[0]+64<<10 || took[1] > most {
+					t.Errorf("%s of %s in the %s: %d bytes took %d, 4 times as many %d", name, field, where, n, took[0], took[1])
+				}
+			}
+		}
+	}
+}
+
+// distinctTokens is a list of n tokens, all different.
+func distinctTokens(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "t%05d, ", i)
+	}
+	return b.String()
+}
+
+// Control characters and bytes beyond ASCII, within each field of the handshake that counts: no upgrade comes of it
+// on either side, and what is said of it is one line of text.
+func TestHostileHeaderBytes(t *testing.T) {
+	var bad []byte
+	for b := range 256 {
+		if b < ' ' || b >= 0x7f {
+			bad = append(bad, byte(b))
+		}
+	}
+	inside := func(line string, b byte) string { // in the middle of the value
+		at := strings.Index(line, ": ") + 2
+		at += (len(line) - at) / 2
+		return line[:at] + string([]byte{b}) + line[at:]
+	}
+	onlyText := func(s string) bool {
+		return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0xfffd })
+	}
+	requestLines := []string{"Host: example.com", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+		"Sec-WebSocket-Key: " + wstest.SampleKey, "Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Extensions: permessage-deflate",
+		"Origin: http://example.com"}
+	synctest.Test(t, func(t *testing.T) {
+		dial, stop := serveOn(t, &http.Server{Handler: Handler(serveEcho, nil)})
+		defer stop()
+		for i, line := range requestLines {
+			for _, b := range bad {
+				lines := append([]string(nil), requestLines...)
+				lines[i] = inside(line, b)
+				resp, body := exchange(t, dial(), "GET / HTTP/1.1\r\n"+strings.Join(lines, "\r\n")+"\r\n\r\n")
+				if resp == nil || resp.StatusCode < 400 || resp.StatusCode > 499 || !onlyText(strings.TrimSuffix(body, "\n")) {
+					t.Errorf("%q: got %v, %q", lines[i], resp, body)
+				}
+			}
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		answer := ""
+		client := pipeServer(t, asIs, func(p *wstest.Peer) {
+			key := p.ReadRequest().Header.Get("Sec-WebSocket-Key")
+			p.WriteRaw([]byte(strings.ReplaceAll(answer, "KEY", wstest.AcceptKey(key))))
+			p.WantEnd()
+		})
+		lines := []string{"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Accept: KEY", "Sec-WebSocket-Protocol: chat",
+			"Sec-WebSocket-Extensions: permessage-deflate"}
+		for i, line := range lines {
+			for _, b := range bad {
+				if i == 2 { // not in the middle of the placeholder
+					line = "Sec-WebSocket-Accept: KEYKEY"
+				}
+				edited := append([]string(nil), lines...)
+				edited[i] = inside(line, b)
+				answer = "HTTP/1.1 101 Switching Protocols\r\n" + strings.Join(edited, "\r\n") + "\r\n\r\n"
+				begin := time.Now()
+				c, _, err := Dial(t.Context(), "ws://example.com/", &DialOptions{HTTPClient: client, Subprotocols: []string{"chat"},
+					CompressionMode: CompressionContextTakeover})
+				if c != nil || err == nil || !onlyText(err.Error()) || time.Since(begin) > 0 {
+					t.Errorf("%q: got %v, %q", edited[i], c, err)
+				}
+			}
+		}
+	})
+}
+
+// Requests and responses hidden behind others. What a client makes of a 101 that is wrong is in
+// TestWrongResponseOverHTTP and TestCheckResponse, of the fields of an application in FuzzResponse.
+
+// A request behind one that is refused, or in its body, is not served: to a proxy in front it may have looked like
+// frames. A 101 comes only when the connection is one of WebSocket from there on.
+func TestHostileSmuggledRequest(t *testing.T) {
+	const admin = "GET /admin HTTP/1.1\r\nHost: example.com\r\n\r\n"
+	good := wstest.Request("/ws", "example.com")
+	replace := func(old, new string) string { return strings.Replace(good, old, new, 1) }
+	for _, test := range []struct{ name, request string }{
+		{"version", replace("Version: 13", "Version: 777")},
+		{"no version", replace("Sec-WebSocket-Version: 13\r\n", "")},
+		{"key", replace(wstest.SampleKey, "x")},
+		{"origin", wstest.Request("/ws", "example.com", "Origin: http://evil.example")},
+		{"subprotocol", wstest.Request("/ws", "example.com", "Sec-WebSocket-Protocol: a b")},
+		{"extension", wstest.Request("/ws", "example.com", "Sec-WebSocket-Extensions: ;")},
+		{"no Upgrade", replace("Upgrade: websocket\r\n", "")},
+		{"another Upgrade", replace("Upgrade: websocket", "Upgrade: h2c")},
+		{"no Connection", replace("Connection: Upgrade\r\n", "Connection: keep-alive\r\n")},
+		{"method", replace("GET /ws", "POST /ws")},
+		{"HEAD", replace("GET /ws", "HEAD /ws")},
+		{"HTTP/1.0", replace("HTTP/1.1", "HTTP/1.0")},
+		{"HTTP/1.0, kept alive", strings.Replace(replace("HTTP/1.1", "HTTP/1.0"), "Connection: Upgrade", "Connection: Upgrade, keep-alive", 1)},
+		{"a body", wstest.Request("/ws", "example.com", fmt.Sprintf("Content-Length: %d", len(admin)))},
+		{"a body, in part", wstest.Request("/ws", "example.com", "Content-Length: 1") + "x"},
+		{"a chunked body", wstest.Request("/ws", "example.com", "Transfer-Encoding: chunked") + "0\r\n\r\n"},
+		{"a chunked body and a length", wstest.Request("/ws", "example.com", "Transfer-Encoding: chunked", "Content-Length: 5") + "0\r\n\r\n"},
+		{"a body that waits", wstest.Request("/ws", "example.com", "Content-Length: 5", "Expect: 100-continue")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mux := http.NewServeMux()
+				mux.Handle("/ws", Handler(func(*Conn, *http.Request) { t.Error("there is a connection") }, nil))
+				mux.HandleFunc("/admin", func(http.ResponseWriter, *http.Request) { t.Error("the request behind was served") })
+				dial, stop := serveOn(t, &http.Server{Handler: mux})
+				defer stop()
+				conn := dial()
+				sent := start(func() error { _, err := io.WriteString(conn, test.request+admin); return err })
+				got, err := io.ReadAll(conn) // to the end of the connection
+				if err != nil || bytes.Contains(got, []byte(" 101 ")) || bytes.Count(got, []byte("HTTP/1.1 ")) != 1 {
+					t.Errorf("got %q, %v", got, err)
+				}
+				conn.Close()
+				<-sent
+			})
+		})
+	}
+	t.Run("behind an upgrade", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			mux := http.NewServeMux()
+			mux.Handle("/ws", Handler(serveEcho, nil))
+			mux.HandleFunc("/admin", func(http.ResponseWriter, *http.Request) { t.Error("the request behind was served") })
+			dial, stop := serveOn(t, &http.Server{Handler: mux})
+			defer stop()
+			p := wstest.NewPeer(t, dial(), wstest.Client)
+			p.WriteRaw([]byte(good + admin))
+			if head := p.ReadHead(); !strings.Contains(head, " 101 ") {
+				t.Fatalf("got %q", head)
+			}
+			p.WantClose(1002) // "G" is no begin of a frame
+			p.Close()
+		})
+	})
+}
+
+// No status but 101 makes a connection, however right the rest of the response is, and no second response does.
+func TestHostileStatus(t *testing.T) {
+	for status := 100; status <= 999; status++ {
+		if status > 110 && status%100 > 10 {
+			continue
+		}
+		synctest.Test(t, func(t *testing.T) {
+			client := pipeServer(t, asIs, func(p *wstest.Peer) {
+				key := p.ReadRequest().Header.Get("Sec-WebSocket-Key")
+				response := strings.Replace(wstest.Response(key), "101 Switching Protocols", fmt.Sprint(status, " X"), 1)
+				p.TryWrite([]byte(response + "\x81\x01x"))
+				time.Sleep(time.Second)
+			})
+			client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+			c, _, err := Dial(t.Context(), "ws://example.com/", &DialOptions{HTTPClient: client})
+			if (c != nil) != (status == 101) || (err == nil) != (status == 101) {
+				t.Errorf("%d: got %v, %v", status, c, err)
+			}
+			if c != nil {
+				c.CloseNow()
+			}
+			client.CloseIdleConnections()
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// lineBreaks are what can end a line, or a string, for somebody on the way.
+var lineBreaks = []string{"\r\n", "\n", "\r", "\x00", "\r\n\r\n", "\x0b", "\u2028"}
+
+// eachString calls f with each copy of opts in which one string, wherever it is, has become s. It finds new fields by
+// itself; those that it does not know how to fill fail the test.
+func eachString[O any](t *testing.T, opts O, s string, f func(field string, opts O)) {
+	t.Helper()
+	typ := reflect.TypeFor[O]()
+	for i := range typ.NumField() {
+		field := typ.Field(i)
+		changed := opts
+		v := reflect.ValueOf(&changed).Elem().Field(i)
+		switch field.Type {
+		case reflect.TypeFor[string]():
+			v.SetString(s)
+			f(field.Name, changed)
+		case reflect.TypeFor[[]string]():
+			v.Set(reflect.ValueOf([]string{"chat", s}))
+			f(field.Name, changed)
+		case reflect.TypeFor[http.Header]():
+			v.Set(reflect.ValueOf(http.Header{s: {"x"}}))
+			f(field.Name+", name", changed)
+			v.Set(reflect.ValueOf(http.Header{"X-Own": {"a", s}}))
+			f(field.Name+", value", changed)
+		case reflect.TypeFor[*http.Client]():
+		default:
+			switch field.Type.Kind() {
+			case reflect.Bool, reflect.Int, reflect.Int64, reflect.Func:
+			default:
+				t.Errorf("%s is a %v: what could it smuggle?", field.Name, field.Type)
+			}
+		}
+	}
+}
+
+// smuggled reports whether head has a line that begins with X-Smuggled, or more than one end.
+func smuggled(head string) bool {
+	lines := strings.FieldsFunc(head, func(r rune) bool { return r == '\r' || r == '\n' })
+	for _, line := range lines {
+		if strings.HasPrefix(line, "X-Smuggled") {
+			return true
+		}
+	}
+	return strings.ContainsAny(strings.ReplaceAll(head, "\r\n", ""), "\r\n\x00\x0b") || strings.Count(head, "\r\n\r\n") != 1
+}
+
+// No string that an application passes in breaks out of the place where it goes: into the request of a client.
+func TestHostileStringsOfDial(t *testing.T) {
+	check := func(t *testing.T, what, url string, opts DialOptions) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			client := pipeServer(t, asIs, func(p *wstest.Peer) {
+				head := p.ReadHead()
+				p.WantIdle()
+				if line, _, _ := strings.Cut(head, "\r\n"); smuggled(head) || strings.Count(line, " ") != 2 {
+					t.Errorf("%s: sent %q", what, head)
+				}
+			})
+			opts.HTTPClient = client
+			c, _, err := Dial(t.Context(), url, &opts)
+			if c != nil || err == nil {
+				t.Errorf("%s: got %v, %v", what, c, err)
+			} else if strings.ContainsAny(err.Error(), "\r\n\x00") {
+				t.Errorf("%s: the error is not one line: %q", what, err)
+			}
+		})
+	}
+	for _, br := range lineBreaks {
+		s := "x" + br + "X-Smuggled: 1"
+		const good = "ws://example.com/"
+		eachString(t, DialOptions{}, s, func(field string, opts DialOptions) {
+			check(t, fmt.Sprintf("%s with %q", field, br), good, opts)
+		})
+		for _, url := range []string{
+			"ws://example.com/" + s, "ws://example.com/?" + s, "ws://" + s + "/", "ws://example.com/#" + s, "ws" + s + "://example.com/",
+			"ws://" + s + "@example.com/", "ws://example.com:80" + s + "/", "ws://[::1%25" + s + "]/",
+			"ws://example.com/x%0d%0aX-Smuggled:%201", "ws://example.com/?x%0d%0aX-Smuggled:%201", "ws://u%0d%0aX-Smuggled:1@example.com/",
+			"ws://example.com%0d%0aX-Smuggled:%201/", "ws://example.com/ HTTP/1.1" + br + "X-Smuggled: 1",
+			"ws://example.com/? HTTP/1.1", "ws://example.com/x HTTP/1.1",
+		} {
+			check(t, fmt.Sprintf("%q", url), url, DialOptions{})
+		}
+	}
+}
+
+// The same for the response of a server: of its options, and of the header that the handler has set.
+func TestHostileStringsOfAccept(t *testing.T) {
+	check := func(what string, header http.Header, opts AcceptOptions) {
+		t.Helper()
+		near, far := netfake.Pipe(netfake.Options{})
+		defer far.Close()
+		w := httptest.NewRecorder()
+		for name, values := range header {
+			w.Header()[name] = values
+		}
+		r := request(t, goodRequest+"Sec-WebSocket-Protocol: x, chat\nOrigin: http://other.example\n\n")
+		conn, err := accept(&hijacker{ResponseWriter: w, conn: near}, r, &opts)
+		if err != nil {
+			body := strings.TrimPrefix(err.Error(), "websocket: ")
+			if w.Code == 500 {
+				body = "the server's options for WebSocket are invalid" // a stranger learns no more
+			}
+			if strings.ContainsAny(err.Error(), "\r\n\x00") || w.Body.String() != body+"\n" {
+				t.Errorf("%s: the error is %q, the body %q", what, err, w.Body)
+			}
+			return
+		}
+		conn.transport.Close()
+		head, err := io.ReadAll(far)
+		if err != nil || smuggled(string(head)) {
+			t.Errorf("%s: sent %q, %v", what, head, err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(head)), nil)
+		if err != nil || resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "websocket" {
+			t.Errorf("%s: %v, %v", what, resp, err)
+		}
+	}
+	for _, br := range lineBreaks {
+		s := "x" + br + "X-Smuggled: 1"
+		eachString(t, AcceptOptions{InsecureSkipVerify: true}, s, func(field string, opts AcceptOptions) {
+			check(fmt.Sprintf("%s with %q", field, br), nil, opts)
+			opts.InsecureSkipVerify = false
+			check(fmt.Sprintf("%s with %q, refused", field, br), nil, opts)
+		})
+		opts := AcceptOptions{InsecureSkipVerify: true}
+		check(fmt.Sprintf("the name of a field with %q", br), http.Header{s: {"1"}}, opts)
+		check(fmt.Sprintf("the value of a field with %q", br), http.Header{"X-Own": {"a", s}, "Set-Cookie": {s}}, opts)
+		for _, name := range []string{"Upgrade", "Connection", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol", "Content-Length", "Transfer-Encoding"} {
+			check(fmt.Sprintf("%s with %q", name, br), http.Header{name: {s, "5"}}, opts)
+		}
+	}
+}
+
+// The opening handshake over a transport that fails at its n-th call, in front of the client or of the server, and an
+// echo behind it. Dial returns a connection or an error, never both or none, and leaves nothing behind; a handler is
+// called once at most.
+func TestHandshakeFaults(t *testing.T) {
+	for _, side := range []string{"client", "server"} {
+		for _, mode := range []CompressionMode{CompressionDisabled, CompressionContextTakeover} {
+			for _, kind := range faultconn.Kinds {
+				t.Run(fmt.Sprintf("%s/%v/%v", side, mode, kind), func(t *testing.T) {
+					if !poison.On { // else buffers are counted
+						t.Parallel()
+					}
+					failed := 0
+					for _, readMax := range []int{0, 11} {
+						for at := 0; ; at++ {
+							plan := faultconn.Plan{Kind: kind, At: at, ReadMax: readMax}
+							met, dialErr := runHandshakeFault(t, side == "client", mode, plan)
+							if dialErr != nil {
+								failed++
+							}
+							if t.Failed() {
+								t.Fatalf("at call %d, reads of %d", at, readMax)
+							}
+							if !met {
+								break
+							}
+						}
+					}
+					if failed == 0 && kind != faultconn.Delay {
+						t.Error("no handshake failed: that tests nothing")
+					}
+				})
+			}
+		}
+	}
+}
+
+// runHandshakeFault runs one handshake and an echo, and reports whether they met the fault, and the error of Dial.
+func runHandshakeFault(t *testing.T, atClient bool, mode CompressionMode, plan faultconn.Plan) (met bool, dialErr error) {
+	synctest.Test(t, func(t *testing.T) {
+		defer buffersReturn(t)()
+		var fault *faultconn.Conn
+		var both []*netfake.Conn // the ends of the transport
+		accepted := 0
+		l := &pipeListener{make(chan net.Conn), make(chan struct{})}
+		dials := 0
+		dialer := func(context.Context, string, string) (net.Conn, error) {
+			near, far := netfake.Pipe(netfake.Options{})
+			dials++
+			both = append(both, near, far)
+			var client, server net.Conn = near, far
+			if atClient {
+				fault = faultconn.New(near, plan)
+				client = fault
+			} else {
+				fault = faultconn.New(far, plan)
+				server = fault
+			}
+			l.conns <- server
+			return client, nil
+		}
+		var mu sync.Mutex
+		var served []error
+		var serving sync.WaitGroup
+		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			serving.Add(1)
+			defer serving.Done()
+			c, err := Accept(w, r, &AcceptOptions{CompressionMode: mode, CompressionThreshold: -1})
+			if err == nil {
+				accepted++
+				err = echo(c)
+				c.CloseNow()
+			} else if !strings.HasPrefix(err.Error(), "websocket: ") || c != nil {
+				t.Errorf("Accept = %v, %v", c, err)
+			}
+			mu.Lock()
+			served = append(served, err)
+			mu.Unlock()
+		})
+		server := &http.Server{Handler: handler, ReadHeaderTimeout: 20 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+		go server.Serve(l)
+		tr := &http.Transport{DialContext: dialer}
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		c, resp, err := Dial(ctx, "ws://example.com/", &DialOptions{
+			HTTPClient: &http.Client{Transport: tr}, CompressionMode: mode, CompressionThreshold: -1,
+		})
+		dialErr = err
+		switch {
+		case (c == nil) != (err != nil):
+			t.Errorf("Dial = %v, %v", c, err)
+		case err != nil && !strings.HasPrefix(err.Error(), "websocket: dial: "):
+			t.Errorf("Dial's error does not say whose it is: %v", err)
+		case err != nil && errors.Is(err, io.EOF) && atClient && plan.Kind != faultconn.HalfClose && plan.Kind != faultconn.Timeout:
+			t.Errorf("Dial's error is the end of the connection: %v", err)
+		case err != nil && atClient && plan.Kind == faultconn.Fail && plan.ReadMax == 0 && !errors.Is(err, faultconn.Err):
+			// With half of a response net/http tells of that in its place.
+			t.Errorf("Dial's error does not match the transport's: %v", err)
+		case err == nil && (resp == nil || resp.StatusCode != http.StatusSwitchingProtocols):
+			t.Errorf("Dial's response: %v", resp)
+		}
+		if c != nil {
+			e := &end{t: t, c: c, side: "client", kind: plan.Kind, shorter: 1}
+			for _, n := range []int{5, 6000} {
+				e.write(e.text(n))
+				e.read(e.text(n))
+			}
+			e.close()
+			if e.failed != nil && (fault == nil || !fault.Struck() || plan.Kind == faultconn.Delay) {
+				t.Errorf("without a fault: %v", e.failed)
+			}
+			c.CloseNow()
+		}
+		tr.CloseIdleConnections()
+		server.Close()
+		serving.Wait()
+		time.Sleep(time.Minute) // timers of net/http's
+		synctest.Wait()
+		if len(served) > 1 || dials != 1 {
+			t.Errorf("%d dials, %d handlers: %v", dials, len(served), served)
+		}
+		for i, conn := range both {
+			if conn.SetReadDeadline(time.Time{}) == nil {
+				t.Errorf("end %d of the transport is not closed: Dial %v, handlers %v", i, dialErr, served)
+			}
+		}
+		if dialErr != nil && accepted > 0 && !atClient && (plan.Kind == faultconn.Fail || plan.Kind == faultconn.Timeout) {
+			t.Errorf("the response did not get out, and Accept returned a connection: Dial %v, handlers %v", dialErr, served)
+		}
+		met = fault.Struck()
+		if !met && (dialErr != nil || len(served) != 1 || served[0] != nil) {
+			t.Errorf("without a fault: Dial %v, handlers %v", dialErr, served)
+		}
+	})
+	return met, dialErr
 }

@@ -1,15 +1,18 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -703,4 +706,548 @@ func eachPair(t *testing.T, n int, client bool, opts netfake.Options, do func(p 
 	}
 	all.Wait()
 	return took
+}
+
+// Peers that are slow in every way, but answer a ping in time once they have it, are never given up, whatever this side
+// reads, writes and gives up meanwhile; and when one falls silent it is found.
+func TestHeartbeatRandomPeers(t *testing.T) {
+	sessions := 40
+	if testing.Short() || raceEnabled {
+		sessions = 12
+	}
+	for n := range sessions {
+		synctest.Test(t, func(t *testing.T) { heartbeatSession(t, n) })
+	}
+}
+
+func heartbeatSession(t *testing.T, n int) {
+	seed := rand.New(rand.NewPCG(uint64(n), 11))
+	interval := time.Duration(1+seed.IntN(60)) * time.Second
+	timeout := time.Duration(1+seed.IntN(30)) * time.Second
+	client := n%2 == 0
+	ours, theirs := netfake.Pipe(netfake.Options{Buffer: 64 << seed.IntN(6)})
+	c := newConn(connConfig{transport: ours, client: client, pingInterval: interval, pongTimeout: timeout, readLimit: -1})
+	role := wstest.Client
+	if client {
+		role = wstest.Server
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	turn := make(chan struct{}, 1) // whose it is to write, of the peer
+	var all sync.WaitGroup
+	silent := make(chan struct{}) // closed when the peer falls silent
+	var pings atomic.Int32
+
+	// The peer reads, at times only after a while, and answers pings, at times only after a while.
+	all.Go(func() {
+		rng := rand.New(rand.NewPCG(uint64(n), 12))
+		for {
+			f, err := wstest.ReadFrame(theirs)
+			if err != nil {
+				return
+			}
+			within := func(part int64) time.Duration { return time.Duration(rng.Int64N(int64(timeout) / part)) }
+			if f.Op != wstest.Ping {
+				if rng.IntN(30) == 0 {
+					time.Sleep(within(10))
+				}
+				continue
+			}
+			pings.Add(1)
+			time.Sleep(within(2))
+			select {
+			case <-silent:
+				continue
+			default:
+			}
+			turn <- struct{}{}
+			theirs.Write(wstest.Encode(role, pong(string(f.Payload))))
+			<-turn
+		}
+	})
+	// It sends something now and then, whole or in two parts.
+	all.Go(func() {
+		rng := rand.New(rand.NewPCG(uint64(n), 13))
+		for {
+			time.Sleep(time.Duration(rng.Int64N(3 * int64(interval))))
+			select {
+			case <-silent:
+				return
+			default:
+			}
+			b := wstest.Encode(role, binaryF(string(make([]byte, rng.IntN(300)))))
+			at := rng.IntN(len(b))
+			turn <- struct{}{}
+			theirs.Write(b[:at])
+			if rng.IntN(4) == 0 {
+				time.Sleep(time.Duration(rng.Int64N(int64(timeout) / 2)))
+			}
+			theirs.Write(b[at:])
+			<-turn
+		}
+	})
+	// This side writes, short and long, and gives some up.
+	for w := range 3 {
+		all.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(n), uint64(20+w)))
+			for ctx.Err() == nil && c.life.reason() == nil {
+				time.Sleep(time.Duration(rng.Int64N(2 * int64(interval))))
+				size := rng.IntN(200)
+				if rng.IntN(4) == 0 {
+					size = 5000 + rng.IntN(50_000)
+				}
+				c.Write(ctx, MessageBinary, make([]byte, size))
+			}
+		})
+	}
+	// It reads, mostly; at times it does something else.
+	rng := rand.New(rand.NewPCG(uint64(n), 14))
+	reads := func(d time.Duration) error {
+		for end := time.Now().Add(d); time.Now().Before(end); {
+			ctx, cancel := context.WithTimeout(ctx, time.Duration(1+rng.Int64N(2*int64(interval))))
+			_, _, err := c.Read(ctx)
+			cancel()
+			if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				return err
+			}
+			if rng.IntN(5) == 0 {
+				// Not for long: the peer may wait for this side to read before it takes more.
+				time.Sleep(time.Duration(rng.Int64N(int64(interval) / 4)))
+			}
+		}
+		return nil
+	}
+	if err := reads(200 * interval); err != nil {
+		t.Errorf("session %d (interval %v, timeout %v, client %v): a peer that lives: %v", n, interval, timeout, client, err)
+	}
+	if pings.Load() == 0 {
+		t.Errorf("session %d: no pings", n)
+	}
+	close(silent)
+	begin := time.Now()
+	for {
+		_, _, err := c.Read(ctx)
+		if err == nil {
+			continue // what was on its way
+		}
+		if !errors.Is(err, ErrPongTimeout) {
+			t.Errorf("session %d: a peer that is silent: %v", n, err)
+		}
+		break
+	}
+	// It takes what is written all the same, so that its pings may have to wait for long messages, once.
+	if d := time.Since(begin); d > 3*interval+4*timeout {
+		t.Errorf("session %d (interval %v, timeout %v): found after %v", n, interval, timeout, d)
+	}
+	cancel()
+	c.CloseNow()
+	theirs.Close()
+	all.Wait()
+	if err := c.life.reason(); err == nil || errors.Is(err, net.ErrClosed) {
+		t.Errorf("session %d: the reason is %v", n, err)
+	}
+}
+
+// A peer that pings shows life, whatever it does with the answers: one that takes none of them is given up all the
+// same, and one that is only slow is not.
+
+// sending sends f once a second, on a goroutine. What it returns is to be called at last: it ends the connection.
+func (p *pair) sending(f wstest.Frame) (stop func()) {
+	p.theirs.SetWriteDeadline(time.Time{})
+	done := start(func() error {
+		for {
+			if _, err := p.theirs.Write(p.Encode(f)); err != nil {
+				return nil
+			}
+			time.Sleep(time.Second)
+		}
+	})
+	return func() {
+		p.c.CloseNow()
+		p.theirs.Close()
+		<-done
+	}
+}
+
+// pinging is sending of pings.
+func (p *pair) pinging() (stop func()) { return p.sending(ping(strings.Repeat("x", 125))) }
+
+// writing writes short messages without a bound, on a goroutine, until that fails.
+func (p *pair) writing() {
+	go func() {
+		for p.c.Write(context.Background(), MessageBinary, make([]byte, 1000)) == nil {
+		}
+	}()
+}
+
+// By default, whatever is written meanwhile.
+func TestHostilePingsHeldUp(t *testing.T) {
+	background := context.Background()
+	for name, do := range map[string]func(p *pair){
+		"nothing is written": func(p *pair) {},
+		"short messages":     func(p *pair) { p.writing() },
+		"streamed": func(p *pair) {
+			go func() {
+				w, err := p.c.Writer(background, MessageBinary)
+				for err == nil {
+					_, err = w.Write(make([]byte, 1000))
+				}
+				w.Close()
+			}()
+		},
+		"many writers": func(p *pair) {
+			for range 100 {
+				p.writing()
+			}
+		},
+		"writers that give up behind it": func(p *pair) {
+			p.writing()
+			go func() {
+				time.Sleep(time.Second)
+				for p.c.life.reason() == nil {
+					ctx, cancel := context.WithTimeout(background, time.Second)
+					p.c.Write(ctx, MessageText, make([]byte, 5000))
+					cancel()
+				}
+			}()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 200}})
+				begin := time.Now()
+				defer p.pinging()()
+				do(p)
+				ctx, cancel := context.WithTimeout(background, time.Hour)
+				defer cancel()
+				_, _, err := p.c.Read(ctx)
+				if !errors.Is(err, ErrPongTimeout) || err.Error() != errTakesNothing.Error() {
+					t.Errorf("Read = %v, want ErrPongTimeout", err)
+				}
+				if d := time.Since(begin); d < 40*time.Second || d > 80*time.Second {
+					t.Errorf("given up after %v", d)
+				}
+				if err := p.c.Write(background, MessageText, nil); !errors.Is(err, ErrPongTimeout) {
+					t.Errorf("a later Write = %v", err)
+				}
+			})
+		})
+	}
+}
+
+// However much has gathered: it is written in pieces, so that what the peer takes is seen.
+func TestHostilePingsHeldUpByMuch(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 200}})
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		for range 60 {
+			p.writing()
+		}
+		time.Sleep(time.Second)
+		n := p.theirs.Buffered() + 1000
+		if _, err := io.ReadFull(p.theirs, make([]byte, n)); err != nil { // the first message; now the rest is written
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		defer p.pinging()()
+		_, _, err := p.c.Read(ctx)
+		if d := time.Since(begin); !errors.Is(err, ErrPongTimeout) || d < 40*time.Second || d > 50*time.Second {
+			t.Errorf("Read = %v after %v", err, d)
+		}
+	})
+}
+
+// wantAlive lets d pass, in which the connection must not end.
+func (p *pair) wantAlive(t *testing.T, d time.Duration) {
+	t.Helper()
+	time.Sleep(d)
+	if err := p.c.life.reason(); err != nil {
+		t.Fatalf("the connection is over: %v", err)
+	}
+}
+
+// A peer that takes 16 KiB in 40 seconds, a bit at a time, is slow, not dead.
+func TestHeldUpSlowly(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		for _, size := range []int{450, 9000} { // a second, and each 20 seconds
+			p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 200}})
+			for range 80 { // all that may gather gathers
+				p.writing()
+			}
+			read := start(p.readError)
+			stop := p.pinging()
+			for range 1000 {
+				p.wantAlive(t, time.Duration(size/450)*time.Second)
+				if _, err := io.ReadFull(p.theirs, make([]byte, size)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			stop()
+			<-read
+		}
+	})
+}
+
+// One that reads on just in time lives, however often it does so.
+func TestHeldUpJustInTime(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 200}})
+		read := start(p.readError)
+		stop := p.pinging()
+		for range 20 {
+			p.wantAlive(t, 39*time.Second)
+			for n := 0; n < 39; n++ {
+				p.ReadFrame()
+			}
+		}
+		stop()
+		<-read
+	})
+}
+
+// What the application has bounded ends when it says so, if that is sooner.
+func TestHeldUpByBoundedWrite(t *testing.T) {
+	background := context.Background()
+	const bound = 35 * time.Second
+	for name, write := range map[string]func(c *Conn) error{
+		"context": func(c *Conn) error {
+			ctx, cancel := context.WithTimeout(background, bound)
+			defer cancel()
+			return c.Write(ctx, MessageText, make([]byte, 1000))
+		},
+		"deadline": func(c *Conn) error {
+			c.SetWriteDeadline(time.Now().Add(bound))
+			return c.Write(background, MessageText, make([]byte, 1000))
+		},
+		"long": func(c *Conn) error {
+			ctx, cancel := context.WithTimeout(background, bound)
+			defer cancel()
+			return c.Write(ctx, MessageText, make([]byte, 5000))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 200}})
+				begin := time.Now()
+				read := start(p.readError)
+				defer p.pinging()()
+				if err := write(p.c); err == nil || errors.Is(err, ErrPongTimeout) || time.Since(begin) != bound {
+					t.Errorf("Write = %v after %v", err, time.Since(begin))
+				}
+				if err := <-read; errors.Is(err, ErrPongTimeout) {
+					t.Errorf("Read = %v", err)
+				}
+			})
+		})
+	}
+}
+
+// No peer is judged where the options say so, nor one that takes nothing, but sends messages and does not ping.
+func TestHeldUpNotJudged(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		for _, cfg := range []connConfig{{pongTimeout: -1}, {pingInterval: -1}} {
+			p := newPair(t, client, cfg, netfake.Options{A: netfake.End{Buffer: 200}})
+			read := start(p.readError)
+			stop := p.pinging()
+			p.wantAlive(t, time.Hour)
+			stop()
+			<-read
+		}
+		p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 200}})
+		p.WriteFrames(ping("p"))
+		stop := p.sending(text("uploads"))
+		p.wantRead(t, MessageText, "uploads")
+		p.WantFrame(wstest.Pong, "p") // now no pong is owed
+		p.writing()
+		read := start(func() error {
+			for {
+				if _, _, err := p.c.Read(context.Background()); err != nil {
+					return err
+				}
+			}
+		})
+		p.wantAlive(t, time.Hour)
+		stop()
+		<-read
+	})
+}
+
+// The same over real sockets, where what the socket did not take at once goes back to what has gathered.
+func TestHostilePingsHeldUpSockets(t *testing.T) {
+	const soon = 100 * time.Millisecond
+	cfg := connConfig{pingInterval: soon, pongTimeout: soon, closeTimeout: time.Second}
+	onSockets(t, cfg, func(t *testing.T, p *pair) {
+		flooded := p.flood(bytes.Repeat(p.Encode(ping(strings.Repeat("x", 125))), 100))
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if _, _, err := p.c.Read(ctx); !errors.Is(err, ErrPongTimeout) {
+			t.Errorf("Read = %v, want ErrPongTimeout", err)
+		}
+		p.c.CloseNow()
+		<-flooded
+	})
+}
+
+// A peer that has vanished: its host takes some bytes into buffers that nobody empties, and nothing ever comes. Each
+// call notices within the bound that was given to it, to the moment, and the connection can be ended at once then.
+func TestPeerVanishes(t *testing.T) {
+	const buffer = 1000
+	const bound = 7 * time.Second
+	in7s := func() context.Context {
+		ctx, cancel := context.WithTimeout(context.Background(), bound)
+		time.AfterFunc(time.Hour, cancel)
+		return ctx
+	}
+	text := make([]byte, 300)
+	long := make([]byte, 100_000)
+	background := context.Background()
+	tests := []struct {
+		name  string
+		cfg   connConfig
+		do    func(c *Conn) error
+		after time.Duration
+		want  error
+	}{
+		{"Read, context", connConfig{}, func(c *Conn) error {
+			_, _, err := c.Read(in7s())
+			return err
+		}, bound, context.DeadlineExceeded},
+		{"Read, deadline", connConfig{}, func(c *Conn) error {
+			c.SetReadDeadline(time.Now().Add(bound))
+			_, _, err := c.Read(background)
+			return err
+		}, bound, os.ErrDeadlineExceeded},
+		{"Messages, context", connConfig{}, func(c *Conn) (err error) {
+			for _, err = range c.Messages(in7s()) {
+			}
+			return err
+		}, bound, context.DeadlineExceeded},
+		{"NetConn, deadline", connConfig{}, func(c *Conn) error {
+			n := NetConn(background, c, MessageBinary)
+			n.SetReadDeadline(time.Now().Add(bound))
+			_, err := n.Read(make([]byte, 10))
+			return err
+		}, bound, os.ErrDeadlineExceeded},
+		{"Read, heartbeat", connConfig{pingInterval: 12 * time.Second, pongTimeout: 3 * time.Second}, func(c *Conn) error {
+			_, _, err := c.Read(background)
+			return err
+		}, 15 * time.Second, ErrPongTimeout},
+		{"Messages, heartbeat behind a write that is stuck", connConfig{}, func(c *Conn) (err error) {
+			go func() {
+				for c.Write(background, MessageText, text) == nil {
+				}
+			}()
+			for _, err = range c.Messages(background) {
+			}
+			return err
+		}, 40 * time.Second, ErrPongTimeout},
+		{"Read, default heartbeat", connConfig{}, func(c *Conn) error {
+			_, _, err := c.Read(background)
+			return err
+		}, 40 * time.Second, ErrPongTimeout},
+		{"short Writes, context", connConfig{}, func(c *Conn) error {
+			ctx := in7s()
+			for {
+				if err := c.Write(ctx, MessageText, text); err != nil {
+					return err
+				}
+			}
+		}, bound, context.DeadlineExceeded},
+		{"short Writes, deadline", connConfig{}, func(c *Conn) error {
+			c.SetWriteDeadline(time.Now().Add(bound))
+			for {
+				if err := c.Write(background, MessageText, text); err != nil {
+					return err
+				}
+			}
+		}, bound, os.ErrDeadlineExceeded},
+		{"long Write, context", connConfig{}, func(c *Conn) error {
+			return c.Write(in7s(), MessageText, long)
+		}, bound, context.DeadlineExceeded},
+		{"Write behind one that is stuck, context", connConfig{}, func(c *Conn) error {
+			go c.Write(background, MessageText, long)
+			time.Sleep(time.Second)
+			ctx, cancel := context.WithTimeout(background, bound-time.Second)
+			defer cancel()
+			return c.Write(ctx, MessageText, long)
+		}, bound, context.DeadlineExceeded},
+		{"Writer, context", connConfig{}, func(c *Conn) error {
+			w, err := c.Writer(in7s(), MessageText)
+			for err == nil {
+				_, err = w.Write(text)
+			}
+			w.Close()
+			return err
+		}, bound, context.DeadlineExceeded},
+		{"Ping, context", connConfig{}, func(c *Conn) error {
+			go c.Read(background)
+			return c.Ping(in7s())
+		}, bound, context.DeadlineExceeded},
+		{"Ping past the buffer, context", connConfig{}, func(c *Conn) error {
+			go c.Write(background, MessageText, long)
+			go c.Read(background)
+			time.Sleep(time.Second)
+			ctx, cancel := context.WithTimeout(background, bound-time.Second)
+			defer cancel()
+			return c.Ping(ctx)
+		}, bound, context.DeadlineExceeded},
+		{"Close", connConfig{}, func(c *Conn) error {
+			return c.Close(StatusNormalClosure, "bye")
+		}, 5 * time.Second, context.DeadlineExceeded},
+		{"Close, own timeout", connConfig{closeTimeout: 3 * time.Second}, func(c *Conn) error {
+			return c.Close(StatusNormalClosure, "bye")
+		}, 3 * time.Second, context.DeadlineExceeded},
+		{"Close behind a write that is stuck", connConfig{}, func(c *Conn) error {
+			go c.Write(background, MessageText, long)
+			time.Sleep(time.Second)
+			return c.Close(StatusNormalClosure, "bye")
+		}, 6 * time.Second, context.DeadlineExceeded},
+		{"Close of a reader in progress", connConfig{}, func(c *Conn) error {
+			done := start(func() error { _, _, err := c.Read(background); return err })
+			time.Sleep(time.Second)
+			c.Close(StatusNormalClosure, "bye")
+			return <-done
+		}, 6 * time.Second, net.ErrClosed},
+		{"CloseNow", connConfig{}, func(c *Conn) error {
+			done := start(func() error { _, _, err := c.Read(background); return err })
+			go c.Write(background, MessageText, long)
+			time.Sleep(time.Second)
+			if err := c.CloseNow(); err != nil {
+				t.Errorf("CloseNow = %v", err)
+			}
+			return <-done
+		}, time.Second, net.ErrClosed},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				defer buffersReturn(t)()
+				ours, _ := netfake.Pipe(netfake.Options{Buffer: buffer})
+				cfg := test.cfg
+				cfg.transport, cfg.client = ours, client
+				c := newConn(cfg)
+				begun := time.Now()
+				err := test.do(c)
+				took := time.Since(begun)
+				least := test.after
+				most := test.after + 2*time.Millisecond
+				if test.want == ErrPongTimeout {
+					least /= 2 // pings are staggered
+					most = test.after * 5 / 4
+				}
+				if took < least || took > most {
+					t.Errorf("noticed after %v, want %v", took, test.after)
+				}
+				if !errors.Is(err, test.want) || errors.Is(err, io.EOF) {
+					t.Errorf("error %v, want one that matches %v", err, test.want)
+				}
+				begun = time.Now()
+				c.CloseNow()
+				if took := time.Since(begun); took > 10*time.Millisecond {
+					t.Errorf("CloseNow took %v", took)
+				}
+				time.Sleep(time.Second) // until those that were interrupted have ended
+			})
+		})
+	}
 }
