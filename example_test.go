@@ -582,6 +582,60 @@ func ExampleHandler() {
 }
 
 // A handler that decides before it accepts, and uses the connection itself.
+// A greeter is what the program keeps for one connection.
+type greeter struct {
+	c     *websocket.Conn
+	count int // no lock: no two methods run at the same time
+}
+
+func (g *greeter) Message(m websocket.Message) {
+	g.count++
+	reply := fmt.Sprintf("Hello, %s! You are number %d.", m.Data, g.count)
+	_ = g.c.Write(context.Background(), m.Type, []byte(reply)) // Close tells of an error
+}
+
+func (g *greeter) Close(err error) {
+	fmt.Println("ended after", g.count, "messages, with code", int(websocket.CloseStatus(err)))
+}
+
+// A connection on which nothing happens has no goroutine.
+func ExampleEvents() {
+	server := websocket.Events(func(c *websocket.Conn, r *http.Request) websocket.EventHandler {
+		return &greeter{c: c}
+	}, nil)
+	web := httptest.NewServer(server)
+	defer web.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, _, err := websocket.Dial(ctx, web.URL, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	for _, name := range []string{"Ada", "Grace"} {
+		if err := c.Write(ctx, websocket.MessageText, []byte(name)); err != nil {
+			fmt.Println(err)
+			return
+		}
+		_, reply, err := c.Read(ctx)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(string(reply))
+	}
+	c.Close(websocket.StatusNormalClosure, "")
+	if err := server.Shutdown(ctx); err != nil { // waits until Close has returned
+		fmt.Println(err)
+	}
+	// Output:
+	// Hello, Ada! You are number 1.
+	// Hello, Grace! You are number 2.
+	// ended after 2 messages, with code 1000
+}
+
 func ExampleAccept() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") == "" {
