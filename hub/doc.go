@@ -41,6 +41,25 @@
 // [Subscriber.SubscribeFrom] sends what it has missed, and goes on with what is published from then on, without a gap
 // or a duplicate between them; or it says that too much was missed, and that the client must start afresh.
 //
+// # Who is here
+//
+// A connection that joins with [Hub.JoinAs] is a [Member] of its topics, where
+// Options.PresenceOf chooses them. [Hub.Presence] returns the members of a topic,
+// in all processes. Options.OnPresence makes what the subscribers are told: first
+// all members, then each that joins or leaves. A leave is held back for 5 s, so
+// that a reconnect is none.
+//
+// The processes tell each other through the engine, in a topic of their own: each
+// tells of its own members, at most every 100 ms, and that it lives, every 4 s. No
+// clock is compared. The members of a process that was killed are gone within 15 s.
+// While the engine is lost no member of another process goes. A process that lost
+// the engine alone is gone for the others, and comes back with it.
+//
+// Of a topic with more than [MaxPresenceMembers] only the number is known. Each
+// process keeps the members of all others: 100,000 members are some 25 MB in
+// each. What comes through the engine is trusted: a program that may publish
+// there can name members, too.
+//
 // # The end of a connection
 //
 // A subscriber whose connection fails in a write leaves by itself. One to which nothing is sent does not notice: the

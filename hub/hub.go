@@ -40,9 +40,10 @@ type Hub struct {
 	seed   maphash.Seed
 	shards [shardCount]shard
 
-	epochs atomic.Uint64 // the latest epoch given to a topic; begins anywhere
-	closed atomic.Bool
-	link   *link // immutable; nil without a broker
+	epochs   atomic.Uint64 // the latest epoch given to a topic; begins anywhere
+	closed   atomic.Bool
+	link     *link     // immutable; nil without a broker
+	presence *presence // immutable; nil if no topic has one
 
 	subscribers  atomic.Int64
 	published    atomic.Uint64
@@ -74,6 +75,9 @@ func New(opts *Options) *Hub {
 		h.shards[i].topics = map[string]*topic{}
 	}
 	h.epochs.Store(randomEpoch())
+	if h.opts.PresenceOf != nil {
+		h.presence = newPresence(h)
+	}
 	if h.opts.Broker != nil {
 		h.link = startLink(h, h.opts.Broker)
 	}
@@ -116,6 +120,9 @@ func (h *Hub) PublishOnce(ctx context.Context, topic, id string, typ websocket.M
 	}
 	if h.closed.Load() {
 		return ErrClosed
+	}
+	if err := reserved(topic); err != nil {
+		return err
 	}
 	if h.link != nil {
 		return h.link.publish(ctx, topic, id, typ, data)
@@ -179,6 +186,9 @@ func (h *Hub) Stats() Stats {
 func (h *Hub) Close() error {
 	if h.closed.Swap(true) {
 		return ErrClosed
+	}
+	if h.presence != nil {
+		h.presence.close()
 	}
 	if h.link != nil {
 		h.link.stop()

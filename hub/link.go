@@ -46,6 +46,10 @@ func startLink(h *Hub, b Broker) *link {
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.reads, l.recovered = make(chan struct{}, maxReads), make(chan struct{}, 1)
 	l.historian, _ = b.(Historian)
+	if h.presence != nil {
+		h.presence.gossip = startGossip(h.presence, l)
+		go h.presence.gossip.run()
+	}
 	go l.receive()
 	if _, ok := b.(Positioner); ok {
 		go l.compareAll()
@@ -88,6 +92,9 @@ func (l *link) receive() {
 			l.tell(ev)
 		case BrokerLost, BrokerRecovered:
 			l.lose(ev)
+			if p := l.hub.presence; p != nil {
+				p.gossip.engine(ev.Kind == BrokerLost)
+			}
 			if ev.Kind == BrokerRecovered {
 				select {
 				case l.recovered <- struct{}{}:
@@ -100,6 +107,12 @@ func (l *link) receive() {
 
 // deliver puts a message into the queues of the topic's subscribers in this process.
 func (l *link) deliver(ev BrokerEvent) {
+	if reserved(ev.Topic) != nil {
+		if p := l.hub.presence; p != nil {
+			p.gossip.receive(ev.Payload)
+		}
+		return
+	}
 	t := l.hub.find(ev.Topic)
 	if t == nil {
 		return // no subscriber is there any more

@@ -29,6 +29,16 @@ type Options struct {
 	// encoded there. A panic costs that message, and is counted in Stats. Default: the data as it was published.
 	Encode func(dst []byte, m Message) []byte
 
+	// PresenceOf says which topics have presence: their members are known in all
+	// processes, see [Hub.Presence]. It must return the same for the same topic, in
+	// every process, and must not call the hub. Default: none.
+	PresenceOf func(topic string) bool
+	// OnPresence makes what is sent to the subscribers of a topic about its
+	// members; nothing is if the data is nil. It is called in each process that has
+	// subscribers of the topic, for them. The calls come one after the other, from
+	// a goroutine of their own, so it may call the hub. Without it nothing is sent.
+	OnPresence func(PresenceEvent) (websocket.MessageType, []byte)
+
 	// Broker connects this hub with those of other processes. Default: none.
 	Broker Broker
 	// OnBroker is told when the engine behind Broker is lost, when it is back, and what fails: see BrokerEventKind. The

@@ -110,7 +110,11 @@ func (s *Subscriber) SubscribeFrom(ctx context.Context, topic string, from Subsc
 
 func (s *Subscriber) subscribe(ctx context.Context, from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
 	h := s.hub
-	if err = s.Err(); err == nil && h.link != nil {
+	err = s.Err()
+	for i := 0; i < len(topics) && err == nil; i++ {
+		err = reserved(topics[i])
+	}
+	if err == nil && h.link != nil {
 		pinned := topics[:0:0]
 		defer func() { h.unpin(pinned) }() // also if HistoryOf panics
 		var attempts []*attempt
@@ -236,6 +240,9 @@ func (s *Subscriber) leaveTopics() {
 		if len(s.topics) == 0 {
 			s.topics, s.byTopic = nil, nil
 			s.mu.Unlock()
+			if p := s.hub.presence; p != nil {
+				p.forget(s)
+			}
 			return
 		}
 		t := s.topics[len(s.topics)-1].topic

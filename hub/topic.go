@@ -18,6 +18,7 @@ type topic struct {
 
 	mu       sync.Mutex // guards what follows
 	gone     bool       // out of the map: whoever has it looks again
+	present  bool       // immutable: it has presence
 	subs     []*Subscriber
 	last     Position // of the latest message; the epoch is 0 until there is one
 	hist     *history // nil: none is kept
@@ -42,7 +43,8 @@ type message struct {
 }
 
 func newTopic(h *Hub, name string) *topic {
-	return &topic{hub: h, name: name, hist: newHistory(h.historyOf(name), h.start)}
+	present := h.presence != nil && h.opts.PresenceOf(name)
+	return &topic{hub: h, name: name, present: present, hist: newHistory(h.historyOf(name), h.start)}
 }
 
 // lock takes the lock, unless the topic is gone.
@@ -262,6 +264,9 @@ func (t *topic) add(s *Subscriber, from *SubscribeOptions) (SubscribeResult, err
 		return SubscribeResult{}, err
 	}
 	t.subs = append(t.subs, s)
+	if t.present {
+		t.hub.presence.subscribed(t.name, s)
+	}
 	return st, nil
 }
 
@@ -278,6 +283,9 @@ func (t *topic) drop(s *Subscriber) bool {
 	}
 	t.subs[last] = nil
 	t.subs = t.subs[:last]
+	if t.present {
+		t.hub.presence.unsubscribed(t.name, s)
+	}
 	if last == 0 && t.hist != nil {
 		t.used = time.Now()
 	}
