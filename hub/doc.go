@@ -56,8 +56,8 @@
 // the engine alone is gone for the others, and comes back with it.
 //
 // Of a topic with more than [MaxPresenceMembers] only the number is known. Each
-// process keeps the members of all others: 100,000 members are some 25 MB in
-// each. What comes through the engine is trusted: a program that may publish
+// process keeps the members of all others: 100,000 with 35 bytes of ID and Data
+// are some 12 MB in each. What comes through the engine is trusted: a program that may publish
 // there can name members, too.
 //
 // # The end of a connection

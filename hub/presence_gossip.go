@@ -213,7 +213,7 @@ func (g *gossip) collect(now time.Time) (all []gossipOut) {
 		}
 		delete(g.counted, topic)
 	}
-	if g.lossy || g.lost && len(g.out) > 0 {
+	if g.lossy {
 		g.seq++ // the others find a gap, and ask
 		g.beat, g.lossy = true, false
 		g.out, g.outSize, g.outTopic = nil, 0, ""

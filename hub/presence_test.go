@@ -529,6 +529,77 @@ func TestPresenceEngineLost(t *testing.T) {
 	})
 }
 
+// After the engine is back, the others have time to say so.
+func TestPresenceEngineBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemoryEngine()
+		all, brokers := cutHubs(t, m, 2)
+		a := open(t, all[0], "ada", "x")
+		open(t, all[1], "bob", "x")
+		time.Sleep(2 * time.Second)
+		a.texts()
+		m.Stop()
+		time.Sleep(time.Minute)
+		brokers[1].cut.Store(true)
+		m.Start()
+		time.Sleep(8 * time.Second)
+		wantWho(t, all[0], "x", "ada bob")
+		brokers[1].cut.Store(false)
+		time.Sleep(20 * time.Second)
+		a.want(t)
+		wantWho(t, all[0], "x", "ada bob")
+	})
+}
+
+// Changes that come while the state is waited for count, if they are newer.
+func TestPresenceHeldChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemoryEngine()
+		all, _ := cutHubs(t, m, 1)
+		lurker := open(t, all[0], "", "x")
+		time.Sleep(2 * time.Second)
+		lurker.texts()
+		other := m.Connect()
+		send := func(topic string, kind byte, head []byte, members ...string) {
+			b := append(appendGossip(nil, kind, 5), head...)
+			b = appendText(append(b, opTopic), "x")
+			for _, id := range members {
+				b = appendAdd(b, uint64(id[0]), &Member{ID: id})
+			}
+			if err := other.Publish(t.Context(), Publication{Topic: topic, Payload: b}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		mine := inbox(all[0].presence.self.id)
+		send(presenceTopic, kindChange, []byte{4}, "b") // the first that is heard of
+		wantWho(t, all[0], "x", "?")
+		send(presenceTopic, kindChange, []byte{5}, "c")
+		send(presenceTopic, kindChange, []byte{6}, "d")
+		send(mine, kindState, []byte{4, 1, 2}, "z") // its first part was lost
+		send(mine, kindState, []byte{4, 0, 2}, "a")
+		send(mine, kindState, []byte{4, 1, 2}, "b")
+		wantWho(t, all[0], "x", "a b c d")
+		send(presenceTopic, kindChange, []byte{6}, "y") // it has been there
+		send(mine, kindState, []byte{6, 0, 1}, "a")
+		wantWho(t, all[0], "x", "a b c d")
+		send(presenceTopic, kindChange, []byte{8}, "g") // one is missing
+		wantWho(t, all[0], "x", "a b c d?")
+		send(mine, kindState, []byte{8, 0, 1}, "a", "g")
+		wantWho(t, all[0], "x", "a b c d g") // three are leaving
+		time.Sleep(6 * time.Second)
+		wantWho(t, all[0], "x", "a g")
+		got := lurker.texts()
+		for i := range got {
+			got[i], _, _ = strings.Cut(got[i], " ")
+		}
+		slices.Sort(got)
+		if want := []string{"+a", "+b", "+c", "+d", "+g", "-b", "-c", "-d"}; !slices.Equal(got, want) {
+			t.Errorf("told %q", got)
+		}
+	})
+}
+
 // A process that lost the engine alone is gone for the others, and comes back
 // with it. For itself the others stay. That the engine is lost may not be known.
 func TestPresenceCut(t *testing.T) {
@@ -863,7 +934,7 @@ func BenchmarkPresenceMemory(b *testing.B) {
 		opts.Broker = m.Connect()
 		owner := New(&opts)
 		measure(owner)
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(3 * time.Second)
 		before := heap()
 		opts.Broker = m.Connect()
 		other := New(&opts)
