@@ -88,7 +88,7 @@ func (c *Conn) inflateChunk(ctx context.Context, dst, chunk []byte, last, pooled
 	if err != nil {
 		return out, c.inflateFailed(ctx, err)
 	}
-	if r.validate && !r.text.write(out[before:]) {
+	if r.validate && !r.text.Write(out[before:]) {
 		return out, c.fail(ctx, errTextUTF8)
 	}
 	return out, nil
@@ -145,7 +145,7 @@ func (c *Conn) inflateInto(ctx context.Context, p []byte) (int, error) {
 			return 0, c.inflateFailed(ctx, err)
 		case limit >= 0 && r.inflated > limit:
 			return 0, c.fail(ctx, errMessageTooBig)
-		case r.validate && !r.text.write(p[:n]):
+		case r.validate && !r.text.Write(p[:n]):
 			return 0, c.fail(ctx, errTextUTF8)
 		case err == io.EOF:
 			if err := c.endMessage(ctx); err != nil {

@@ -16,7 +16,6 @@ import (
 var pureFiles = map[string][]string{ // and the packages of pureForbidden that each may use all the same
 	"frame.go":      nil,
 	"protocol.go":   nil,
-	"utf8.go":       nil,
 	"mask.go":       {"sync"}, // its keys are read from crypto/rand by the block
 	"statuscode.go": nil,
 	"handshake.go":  {"net/http", "net/url"},
@@ -139,7 +138,7 @@ func lastName(e ast.Expr) string {
 func TestLayers(t *testing.T) {
 	_, files := parseFiles(t, 0)
 	layers := [][]string{ // bottom first
-		{"errors.go", "frame.go", "statuscode.go", "utf8.go", "mask.go", "header.go", "options.go"},
+		{"errors.go", "frame.go", "statuscode.go", "mask.go", "header.go", "options.go"},
 		{"protocol.go", "buffer.go", "buffer_poison.go", "deflate_params.go"},
 		{"conn.go"}, // and the files that no other layer names
 		{"client.go", "plainhttp.go", "server.go", "shutdown.go", "events.go", "switched.go", "bridge.go"},
@@ -156,12 +155,6 @@ func TestLayers(t *testing.T) {
 	}
 	level["handshake.go"], level["origin.go"] = 1, 1
 	level["backoff.go"] = 1
-	for name := range files {
-		if strings.HasPrefix(name, "mask_") || strings.HasPrefix(name, "utf8_") {
-			level[name] = 0
-		}
-	}
-
 	declared := map[string]string{} // top-level functions, types, variables, constants -> file
 	for name, f := range files {
 		for _, decl := range f.Decls {
@@ -250,7 +243,7 @@ func TestNoDependencies(t *testing.T) {
 			if strings.Contains(host, ".") && imp != module && !strings.HasPrefix(imp, module+"/") {
 				t.Errorf("%s imports %q", path, imp)
 			}
-			system := strings.HasPrefix(path, "mask") || path == "transport_linux.go" || strings.HasPrefix(path, "internal/poller/") || strings.HasPrefix(path, "cmd/ws/")
+			system := strings.HasPrefix(path, "internal/simd/") || path == "transport_linux.go" || strings.HasPrefix(path, "internal/poller/") || strings.HasPrefix(path, "cmd/ws/")
 			if imp == "unsafe" && !system {
 				t.Errorf("%s imports %q", path, imp)
 			}

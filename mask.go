@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"sync"
+
+	"github.com/seed70bc5565/websocket/internal/simd"
 )
 
 // mask XORs b with the masking key, whose first byte on the wire is in the lowest 8 bits (as in header.key), and
@@ -16,7 +18,7 @@ func mask(b []byte, key uint32) uint32 { return copyMask(b, b, key) }
 // copyMask copies src to the start of dst and masks the copy as mask does; it returns the key for the byte after src.
 // dst must be at least as long as src. The two may begin at the same byte or not overlap at all.
 //
-// From xorBlocksMin bytes up it is assembly where there is any. The rest is Go for every processor and byte order:
+// From simd.XorMin bytes up it is assembly where there is any. The rest is Go for every processor and byte order:
 // words of 64 bits, 9 times as fast as single bytes at 128 bytes. The last 4 or 8 bytes are one word that may
 // overlap the word before it. It is loaded before anything is stored and stored at the end, so that nothing from 4
 // bytes up is done byte by byte. Where the length changes from message to message that alone is a factor of 1.7 at
@@ -26,8 +28,8 @@ func copyMask(dst, src []byte, key uint32) uint32 {
 	dst = dst[:n:len(dst)] // panics when dst is too short, whatever its capacity
 	next := bits.RotateLeft32(key, -8*n)
 	switch {
-	case n >= xorBlocksMin && hasVectors:
-		xorBlocks(&dst[0], &src[0], n, key, next)
+	case n >= simd.XorMin && simd.HasVectors:
+		simd.XorBlocks(&dst[0], &src[0], n, key, next)
 		return next
 	case n >= 8:
 	case n >= 4:

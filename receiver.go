@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seed70bc5565/websocket/internal/flate"
+	"github.com/seed70bc5565/websocket/internal/utf8"
 )
 
 // A receiver is the reading half of a Conn: it fetches bytes from the transport, takes frames off them, answers
@@ -43,7 +44,7 @@ type receiver struct {
 	validate bool   // it is text, to be checked
 	key      uint32 // masking key of the current frame, rotated for the next byte
 	remain   int64  // payload bytes of the current frame that are still to come
-	text     utf8Validator
+	text     utf8.Validator
 	partial  []byte // what a read that was cut short has collected of it
 	clear    int    // bytes at buf[r] that are unmasked already; only for a compressed message
 	inflated int64  // bytes that messageReader has inflated of it
@@ -106,7 +107,7 @@ func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 				r.opcode = h.opcode
 				r.byReader = false
 				r.validate = h.opcode == opText && !c.skipUTF8
-				r.text = utf8Validator{}
+				r.text = utf8.Validator{}
 				r.inflated = 0
 			}
 			return true, nil
@@ -239,16 +240,16 @@ func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
 
 // checkText checks the next piece of a text.
 func (r *receiver) checkText(p []byte) bool {
-	if r.fin && r.remain == 0 && r.text == (utf8Validator{}) {
-		return validUTF8(p) // the end of it, from one code point on: no state to keep
+	if r.fin && r.remain == 0 && r.text == (utf8.Validator{}) {
+		return utf8.Valid(p) // the end of it, from one code point on: no state to keep
 	}
-	return r.text.write(p)
+	return r.text.Write(p)
 }
 
 // endMessage ends the message whose last frame has been read to its end.
 func (c *Conn) endMessage(ctx context.Context) error {
 	r := &c.r
-	if r.validate && !r.text.end() {
+	if r.validate && !r.text.End() {
 		return c.fail(ctx, errTextUTF8)
 	}
 	r.opcode = opContinuation

@@ -1,11 +1,11 @@
 //go:build (amd64 || arm64) && !purego
 
-package websocket
+package simd
 
-// utf8BlocksMin is the least number of bytes that utf8Blocks takes: a vector, and the three bytes before another one.
-const utf8BlocksMin = 16 + 3
+// UTF8Min is the least number of bytes that UTF8Blocks takes: a vector, and the three bytes before another one.
+const UTF8Min = 16 + 3
 
-// utf8Blocks reports whether each of the n bytes at p fits the three before it. It does not look for bytes missing
+// UTF8Blocks reports whether each of the n bytes at p fits the three before it. It does not look for bytes missing
 // after the last one. Against utf8.Valid on 1 KiB, AVX2 is 7 to 11 times as fast on text that is not ASCII, and
 // 1.8 times on ASCII; on 64 KiB of mixed text, 20 times and more.
 //
@@ -16,7 +16,7 @@ const utf8BlocksMin = 16 + 3
 // the bytes two and three before: they say where bad2Continuations must be set, and it must be nowhere else.
 //
 //go:noescape
-func utf8Blocks(p *byte, n int) bool
+func UTF8Blocks(p *byte, n int) bool
 
 // What can be wrong with two bytes that follow each other.
 const (

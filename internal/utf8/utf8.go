@@ -1,18 +1,23 @@
-package websocket
+// Package utf8 checks that text is UTF-8 (RFC 3629), whole or in pieces.
+package utf8
 
-import "encoding/binary"
+import (
+	"encoding/binary"
 
-// A utf8Validator checks text that arrives in pieces (RFC 6455, section 8.1; RFC 3629). Its zero value stands at
+	"github.com/seed70bc5565/websocket/internal/simd"
+)
+
+// A Validator checks text that arrives in pieces (RFC 6455, section 8.1; RFC 3629). Its zero value stands at
 // the start of a text.
-type utf8Validator struct {
+type Validator struct {
 	need   uint8 // continuation bytes that the code point at the end of the last piece still needs
 	lo, hi uint8 // while need > 0: the range that the next byte must lie in; an empty one after an error
 }
 
-// write takes the next piece of the text. It returns false as soon as what it has seen so far cannot begin any valid
+// Write takes the next piece of the text. It returns false as soon as what it has seen so far cannot begin any valid
 // text, even inside a code point: F4 90 is refused at the 90, for the code point would lie past U+10FFFF. From then on it
-// returns false until end.
-func (v *utf8Validator) write(p []byte) bool {
+// returns false until End.
+func (v *Validator) Write(p []byte) bool {
 	if v.need > 0 {
 		n, ok := v.resume(p)
 		if !ok || v.need > 0 {
@@ -20,9 +25,9 @@ func (v *utf8Validator) write(p []byte) bool {
 		}
 		p = p[n:]
 	}
-	// A code point that goes on in the next piece is for resume, all in front of it for validUTF8.
+	// A code point that goes on in the next piece is for resume, all in front of it for Valid.
 	rest := unfinished(p)
-	if !validUTF8(p[:len(p)-rest]) {
+	if !Valid(p[:len(p)-rest]) {
 		return v.fail()
 	}
 	if rest == 0 {
@@ -32,16 +37,16 @@ func (v *utf8Validator) write(p []byte) bool {
 	return ok
 }
 
-// end reports whether the text does not end inside a code point. It makes v ready for another text.
-func (v *utf8Validator) end() bool {
+// End reports whether the text does not end inside a code point. It makes v ready for another text.
+func (v *Validator) End() bool {
 	whole := v.need == 0
-	*v = utf8Validator{}
+	*v = Validator{}
 	return whole
 }
 
 // resume takes the bytes of p one at a time up to the end of the first code point, or of p, and says how many it
 // took.
-func (v *utf8Validator) resume(p []byte) (n int, ok bool) {
+func (v *Validator) resume(p []byte) (n int, ok bool) {
 	if v.need > 0 && v.lo > v.hi {
 		return 0, false
 	}
@@ -63,7 +68,7 @@ func (v *utf8Validator) resume(p []byte) (n int, ok bool) {
 }
 
 // lead takes the first byte of a code point (RFC 3629, section 4).
-func (v *utf8Validator) lead(b byte) {
+func (v *Validator) lead(b byte) {
 	v.lo, v.hi = 0x80, 0xbf
 	switch {
 	case b < 0x80:
@@ -91,7 +96,7 @@ func (v *utf8Validator) lead(b byte) {
 }
 
 // follow takes a byte inside a code point.
-func (v *utf8Validator) follow(b byte) {
+func (v *Validator) follow(b byte) {
 	if b < v.lo || v.hi < b {
 		v.fail()
 		return
@@ -101,8 +106,8 @@ func (v *utf8Validator) follow(b byte) {
 }
 
 // fail brings v into the state that refuses every byte, and returns false.
-func (v *utf8Validator) fail() bool {
-	*v = utf8Validator{need: 1, lo: 1, hi: 0}
+func (v *Validator) fail() bool {
+	*v = Validator{need: 1, lo: 1, hi: 0}
 	return false
 }
 
@@ -121,12 +126,12 @@ func unfinished(p []byte) int {
 	return 0
 }
 
-// validUTF8 reports whether p is UTF-8 as a whole.
-func validUTF8(p []byte) bool {
-	if len(p) < utf8BlocksMin || !hasVectors {
+// Valid reports whether p is UTF-8 as a whole.
+func Valid(p []byte) bool {
+	if len(p) < simd.UTF8Min || !simd.HasVectors {
 		return validWords(p)
 	}
-	return utf8Blocks(&p[0], len(p)) && unfinished(p) == 0
+	return simd.UTF8Blocks(&p[0], len(p)) && unfinished(p) == 0
 }
 
 const (
@@ -134,7 +139,7 @@ const (
 	highBits = 0x80 * eachByte    // 0 in ASCII
 )
 
-// validWords is validUTF8 in Go for every processor and byte order: eight bytes at a time, with no branch that depends on
+// validWords is Valid in Go for every processor and byte order: eight bytes at a time, with no branch that depends on
 // the text but those that skip ASCII and those for code points of four bytes.
 //
 // On 64 KiB where code points of several lengths are mixed it is 2.5 to 4 times as fast as utf8.Valid, whose
@@ -143,10 +148,10 @@ func validWords(p []byte) bool {
 	n := len(p)
 	if n < 8 {
 		w := loadShort(p)
-		return w&highBits == 0 || utf8Errors(w, w<<8, w<<16, w<<24) == 0
+		return w&highBits == 0 || wrong(w, w<<8, w<<16, w<<24) == 0
 	}
 	w := binary.LittleEndian.Uint64(p)
-	if w&highBits != 0 && utf8Errors(w, w<<8, w<<16, w<<24) != 0 {
+	if w&highBits != 0 && wrong(w, w<<8, w<<16, w<<24) != 0 {
 		return false
 	}
 
@@ -159,10 +164,10 @@ func validWords(p []byte) bool {
 		c2, c3 := binary.LittleEndian.Uint64(q[16:]), binary.LittleEndian.Uint64(q[24:])
 		// ASCII may be skipped where no code point of the three bytes before goes on into it.
 		if (c0|w0|w1|w2|w3)&highBits != 0 {
-			errs := utf8Errors(w0, binary.LittleEndian.Uint64(q[2:]), binary.LittleEndian.Uint64(q[1:]), c0)
-			errs |= utf8Errors(w1, binary.LittleEndian.Uint64(q[10:]), binary.LittleEndian.Uint64(q[9:]), c1)
-			errs |= utf8Errors(w2, binary.LittleEndian.Uint64(q[18:]), binary.LittleEndian.Uint64(q[17:]), c2)
-			errs |= utf8Errors(w3, binary.LittleEndian.Uint64(q[26:]), binary.LittleEndian.Uint64(q[25:]), c3)
+			errs := wrong(w0, binary.LittleEndian.Uint64(q[2:]), binary.LittleEndian.Uint64(q[1:]), c0)
+			errs |= wrong(w1, binary.LittleEndian.Uint64(q[10:]), binary.LittleEndian.Uint64(q[9:]), c1)
+			errs |= wrong(w2, binary.LittleEndian.Uint64(q[18:]), binary.LittleEndian.Uint64(q[17:]), c2)
+			errs |= wrong(w3, binary.LittleEndian.Uint64(q[26:]), binary.LittleEndian.Uint64(q[25:]), c3)
 			if errs != 0 {
 				return false
 			}
@@ -173,7 +178,7 @@ func validWords(p []byte) bool {
 	for len(q) >= 3+8 {
 		w, c := binary.LittleEndian.Uint64(q[3:]), binary.LittleEndian.Uint64(q)
 		if (w|c)&highBits != 0 {
-			errs |= utf8Errors(w, binary.LittleEndian.Uint64(q[2:]), binary.LittleEndian.Uint64(q[1:]), c)
+			errs |= wrong(w, binary.LittleEndian.Uint64(q[2:]), binary.LittleEndian.Uint64(q[1:]), c)
 		}
 		q = q[8:]
 	}
@@ -183,7 +188,7 @@ func validWords(p []byte) bool {
 		rest := len(q) - 3
 		before := binary.LittleEndian.Uint64(p[n-rest-8:])
 		w >>= 8 * (8 - rest)
-		errs |= utf8Errors(w, w<<8|before>>56, w<<16|before>>48, w<<24|before>>40)
+		errs |= wrong(w, w<<8|before>>56, w<<16|before>>48, w<<24|before>>40)
 	}
 	return errs == 0
 }
@@ -199,11 +204,11 @@ func loadShort(p []byte) uint64 {
 	return 0
 }
 
-// utf8Errors looks at the eight bytes of w, given the eight that begin one, two and three bytes before them: a, b,
+// wrong looks at the eight bytes of w, given the eight that begin one, two and three bytes before them: a, b,
 // and c. It returns 0 if what each byte is fits what is before it (RFC 3629, section 4).
 //
 // Of each byte of a word only the highest bit counts; shifting left by i brings its bit 7-i there.
-func utf8Errors(w, a, b, c uint64) uint64 {
+func wrong(w, a, b, c uint64) uint64 {
 	// A byte is a continuation byte (10xxxxxx) just when it is one behind the first byte of two or more (11xxxxxx),
 	// two behind that of three or more (111xxxxx), or three behind that of four (1111xxxx).
 	two := a & (a << 1)

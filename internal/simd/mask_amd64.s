@@ -2,7 +2,7 @@
 
 #include "textflag.h"
 
-// func xorBlocks(dst, src *byte, n int, key, next uint32)
+// func XorBlocks(dst, src *byte, n int, key, next uint32)
 //
 // Up to 128 bytes are two or four vectors, taken from both ends, which may overlap in the middle. More is a
 // loop of 128 bytes a turn over dst aligned to 32, with the first 32 and the last 128 bytes held in registers
@@ -10,7 +10,7 @@
 //
 // DI dst, SI src, DX n; Y15, Y14, Y13 the key for the first vectors, for the last ones, which begin a multiple of
 // 32 before the end and so take next, and for the loop.
-TEXT ·xorBlocks(SB), NOSPLIT, $0-32
+TEXT ·XorBlocks(SB), NOSPLIT, $0-32
 	MOVQ         dst+0(FP), DI
 	MOVQ         src+8(FP), SI
 	MOVQ         n+16(FP), DX

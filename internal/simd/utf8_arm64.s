@@ -30,11 +30,11 @@
 	VLD1.P 16(R3), [V5.B16] \
 	CHECK
 
-// func utf8Blocks(p *byte, n int) bool
+// func UTF8Blocks(p *byte, n int) bool
 //
 // R0 p, R1, R2, R3 one, two, three bytes before it, R9 its end; V10, V11, V12 the tables. The bytes from E0 and from F0 up
 // are those whose highest three bits are 7 and whose highest four bits are 0F.
-TEXT ·utf8Blocks(SB), NOSPLIT, $0-17
+TEXT ·UTF8Blocks(SB), NOSPLIT, $0-17
 	MOVD p+0(FP), R0
 	MOVD n+8(FP), R9
 	ADD  R0, R9

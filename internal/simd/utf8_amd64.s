@@ -43,10 +43,10 @@
 	VMOVD        AX, x \
 	VPBROADCASTB x, y
 
-// func utf8Blocks(p *byte, n int) bool
+// func UTF8Blocks(p *byte, n int) bool
 //
 // SI p, R9 the end of p; Y10, Y11, Y12 the tables; Y7 and Y8 leave bit 7 only to bytes from E0 and from F0 up.
-TEXT ·utf8Blocks(SB), NOSPLIT, $0-17
+TEXT ·UTF8Blocks(SB), NOSPLIT, $0-17
 	MOVQ p+0(FP), SI
 	MOVQ n+8(FP), DX
 	LEAQ (SI)(DX*1), R9

@@ -2,7 +2,7 @@
 
 #include "textflag.h"
 
-// func xorBlocks(dst, src *byte, n int, key, next uint32)
+// func XorBlocks(dst, src *byte, n int, key, next uint32)
 //
 // As in mask_amd64.s: vectors from both ends, which may overlap in the middle; above 128 bytes a loop of 64 bytes
 // a turn over dst aligned to 16, with the first 16 and the last 64 bytes held in registers meanwhile. Everything
@@ -10,7 +10,7 @@
 //
 // R0 dst, R1 src, R2 n, R3 key; V16, V17, V18 the key for the first vectors, for the last ones, which begin a multiple of
 // 16 before the end and so take next, and for the loop.
-TEXT ·xorBlocks(SB), NOSPLIT, $0-32
+TEXT ·XorBlocks(SB), NOSPLIT, $0-32
 	MOVD  dst+0(FP), R0
 	MOVD  src+8(FP), R1
 	MOVD  n+16(FP), R2

@@ -1,4 +1,4 @@
-package websocket
+package utf8
 
 import (
 	"bytes"
@@ -6,23 +6,23 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"unicode/utf8"
+	stdutf8 "unicode/utf8"
 )
 
-// utf8Variants are all the implementations of validUTF8 that this build can run. unicode/utf8 is their naive twin.
+// utf8Variants are all the implementations of Valid that this build can run. unicode/utf8 is their naive twin.
 var utf8Variants = []struct {
 	name  string
 	valid func(p []byte) bool
 }{
-	{"default", validUTF8},
+	{"default", Valid},
 }
 
-// canBegin is the naive twin of utf8Validator.write: it reports whether some valid text begins with p. It tries
+// canBegin is the naive twin of Validator.write: it reports whether some valid text begins with p. It tries
 // every code point that p could be cut inside of.
 func canBegin(p []byte) bool {
 	for len(p) > 0 {
-		_, n := utf8.DecodeRune(p)
-		if n == 1 && p[0] >= utf8.RuneSelf {
+		_, n := stdutf8.DecodeRune(p)
+		if n == 1 && p[0] >= stdutf8.RuneSelf {
 			break
 		}
 		p = p[n:]
@@ -33,7 +33,7 @@ func canBegin(p []byte) bool {
 // truncated holds every proper prefix of the encoding of every code point that has more than one byte.
 var truncated = func() map[string]bool {
 	m := map[string]bool{}
-	for r := rune(0x80); r <= utf8.MaxRune; r++ {
+	for r := rune(0x80); r <= stdutf8.MaxRune; r++ {
 		s := string(r)
 		if r < 0xd800 || 0xdfff < r {
 			for i := 1; i < len(s); i++ {
@@ -45,7 +45,7 @@ var truncated = func() map[string]bool {
 }()
 
 // RFC 3629, sections 3 and 4: what is refused, and at which byte.
-var invalidUTF8 = []struct {
+var inValid = []struct {
 	name string
 	text string
 	at   int // index of the first byte that no valid text has here; -1: only the end is missing
@@ -124,8 +124,8 @@ func TestUTF8Valid(t *testing.T) {
 					t.Fatalf("%s: %q refused", v.name, padded)
 				}
 			}
-			var v utf8Validator
-			if !v.write([]byte(padded)) || !v.end() {
+			var v Validator
+			if !v.Write([]byte(padded)) || !v.End() {
 				t.Fatalf("write refused %q", padded)
 			}
 		})
@@ -133,7 +133,7 @@ func TestUTF8Valid(t *testing.T) {
 }
 
 func TestUTF8Invalid(t *testing.T) {
-	for _, tt := range invalidUTF8 {
+	for _, tt := range inValid {
 		t.Run(tt.name, func(t *testing.T) {
 			forEachPadded(tt.text, func(padded string, before int) {
 				for _, v := range utf8Variants {
@@ -141,8 +141,8 @@ func TestUTF8Invalid(t *testing.T) {
 						t.Fatalf("%s: %q accepted", v.name, padded)
 					}
 				}
-				var v utf8Validator
-				if v.write([]byte(padded)) && v.end() {
+				var v Validator
+				if v.Write([]byte(padded)) && v.End() {
 					t.Fatalf("write and end accepted %q", padded)
 				}
 
@@ -151,19 +151,19 @@ func TestUTF8Invalid(t *testing.T) {
 				if tt.at < 0 {
 					at = before + len(tt.text)
 				}
-				v = utf8Validator{}
-				if !v.write([]byte(padded[:at])) {
+				v = Validator{}
+				if !v.Write([]byte(padded[:at])) {
 					t.Fatalf("write refused %q, which can begin a text", padded[:at])
 				}
 				if tt.at >= 0 {
-					if v.write([]byte(padded[at : at+1])) {
+					if v.Write([]byte(padded[at : at+1])) {
 						t.Fatalf("write accepted byte %d of %q", at, padded)
 					}
-					v = utf8Validator{}
-					if v.write([]byte(padded[:at+1])) {
+					v = Validator{}
+					if v.Write([]byte(padded[:at+1])) {
 						t.Fatalf("write accepted %q", padded[:at+1])
 					}
-				} else if v.end() {
+				} else if v.End() {
 					t.Fatalf("end accepted %q", padded[:at])
 				}
 			})
@@ -173,28 +173,28 @@ func TestUTF8Invalid(t *testing.T) {
 
 func TestUTF8ErrorSticks(t *testing.T) {
 	for _, text := range []string{"\xff", "语\xffabcdefghijklmnopqrstuvwxyz", "\xed\xa0", "\xc3A", strings.Repeat("語", 100) + "\x80"} {
-		var v utf8Validator
-		if v.write([]byte(text)) {
+		var v Validator
+		if v.Write([]byte(text)) {
 			t.Errorf("write accepted %q", text)
 		}
-		if v.write(nil) || v.write([]byte("a")) || v.write([]byte("\x80")) || v.write(bytes.Repeat([]byte("a"), 100)) {
+		if v.Write(nil) || v.Write([]byte("a")) || v.Write([]byte("\x80")) || v.Write(bytes.Repeat([]byte("a"), 100)) {
 			t.Errorf("after %q write accepts again", text)
 		}
-		if v.end() {
+		if v.End() {
 			t.Errorf("end accepted %q", text)
 		}
-		if !v.write([]byte("a")) || !v.end() {
+		if !v.Write([]byte("a")) || !v.End() {
 			t.Errorf("end did not reset v after %q", text)
 		}
 	}
 }
 
 func TestUTF8EndResets(t *testing.T) {
-	var v utf8Validator
-	if !v.write([]byte("\xe4\xb8")) || v.end() {
+	var v Validator
+	if !v.Write([]byte("\xe4\xb8")) || v.End() {
 		t.Error("the first two bytes of three: want write true, end false")
 	}
-	if v.write([]byte("\xad")) {
+	if v.Write([]byte("\xad")) {
 		t.Error("a continuation byte was accepted after end")
 	}
 }
@@ -208,7 +208,7 @@ func TestUTF8EveryEdge(t *testing.T) {
 	check = func(n int) {
 		compareUTF8(t, p[:n], 1)
 		copy(long[38:], p[:n]) // across a multiple of 8 and of 32 bytes
-		want := utf8.Valid(long)
+		want := stdutf8.Valid(long)
 		for _, v := range utf8Variants {
 			if got := v.valid(long); got != want {
 				t.Fatalf("%s(% x amid ASCII) = %t, want %t", v.name, p[:n], got, want)
@@ -251,7 +251,7 @@ func TestUTF8EveryPair(t *testing.T) {
 		for second := range 256 {
 			for more := range 3 {
 				p := append(long[:38], byte(first), byte(second), "a\x80\x80"[min(more, 1)], "aa\x80"[more])
-				want := utf8.Valid(p)
+				want := stdutf8.Valid(p)
 				for _, v := range utf8Variants {
 					if v.valid(p) != want || v.valid(long) != want {
 						t.Fatalf("%s(% x after ASCII) = %t, want %t", v.name, p[38:], !want, want)
@@ -265,31 +265,31 @@ func TestUTF8EveryPair(t *testing.T) {
 // compareUTF8 compares everything in utf8.go with the naive twins; the pieces have up to piece bytes.
 func compareUTF8(t *testing.T, p []byte, piece int) {
 	t.Helper()
-	want := utf8.Valid(p)
+	want := stdutf8.Valid(p)
 	for _, v := range utf8Variants {
 		if got := v.valid(p); got != want {
 			t.Fatalf("%s(% x) = %t, want %t", v.name, p, got, want)
 		}
 	}
 
-	var v utf8Validator
-	ok := v.write(p)
+	var v Validator
+	ok := v.Write(p)
 	if wantOK := canBegin(p); ok != wantOK {
 		t.Fatalf("write(% x) = %t, want %t", p, ok, wantOK)
 	}
-	if got := v.end(); got != want {
+	if got := v.End(); got != want {
 		t.Fatalf("write(% x), end() = %t, want %t", p, got, want)
 	}
 
 	ok = true
 	for i, n := 0, piece; ok && i < len(p); i += n {
 		n = min(n, len(p)-i)
-		ok = v.write(p[i : i+n])
+		ok = v.Write(p[i : i+n])
 		if wantOK := canBegin(p[:i+n]); ok != wantOK {
 			t.Fatalf("after % x in pieces of %d: write = %t, want %t", p[:i+n], piece, ok, wantOK)
 		}
 	}
-	if got := v.end(); ok && got != want || !ok && got {
+	if got := v.End(); ok && got != want || !ok && got {
 		t.Fatalf("% x in pieces of %d: end = %t, want %t", p, piece, got, want)
 	}
 }
@@ -326,7 +326,7 @@ func FuzzUTF8(f *testing.F) {
 		f.Add([]byte(text), uint8(3))
 		f.Add([]byte(strings.Repeat("語", 30)+text), uint8(33))
 	}
-	for _, tt := range invalidUTF8 {
+	for _, tt := range inValid {
 		f.Add([]byte(tt.text), uint8(1))
 		f.Add([]byte(strings.Repeat("語", 30)+tt.text+strings.Repeat("é", 30)), uint8(64))
 	}
@@ -364,7 +364,7 @@ func benchText(name, words string, n int) []byte {
 		p = append(append(p, list[int(r)%len(list)]...), space...)
 	}
 	p = p[:n]
-	for !utf8.Valid(p) {
+	for !stdutf8.Valid(p) {
 		p = p[:len(p)-1]
 	}
 	return p
@@ -384,12 +384,12 @@ func BenchmarkUTF8(b *testing.B) {
 					}
 				})
 			}
-			run("unicode/utf8", utf8.Valid)
+			run("unicode/utf8", stdutf8.Valid)
 			for _, v := range utf8Variants {
 				run(v.name, v.valid)
 			}
-			var v utf8Validator
-			run("stream", func(p []byte) bool { return v.write(p) && v.end() })
+			var v Validator
+			run("stream", func(p []byte) bool { return v.Write(p) && v.End() })
 		}
 	}
 }
@@ -400,19 +400,32 @@ func BenchmarkUTF8Pieces(b *testing.B) {
 	for _, piece := range []int{16, 100, 1000, 4096, 65536} {
 		b.Run(strconv.Itoa(piece), func(b *testing.B) {
 			b.SetBytes(int64(len(p)))
-			var v utf8Validator
+			var v Validator
 			for b.Loop() {
 				for rest := p; len(rest) > 0; {
 					n := min(piece, len(rest))
-					if !v.write(rest[:n]) {
+					if !v.Write(rest[:n]) {
 						b.Fatal("refused")
 					}
 					rest = rest[n:]
 				}
-				if !v.end() {
+				if !v.End() {
 					b.Fatal("refused")
 				}
 			}
 		})
 	}
+}
+
+// noise returns n bytes that look random but are the same in every run.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	x := uint32(2463534242)
+	for i := range b {
+		x ^= x << 13
+		x ^= x >> 17
+		x ^= x << 5
+		b[i] = byte(x >> 11)
+	}
+	return b
 }

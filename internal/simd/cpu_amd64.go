@@ -1,9 +1,9 @@
 //go:build !purego
 
-package websocket
+package simd
 
-// hasVectors reports whether the processor and the operating system support AVX2.
-var hasVectors = hasAVX2()
+// HasVectors reports whether the processor and the operating system support AVX2.
+var HasVectors = hasAVX2()
 
 // hasAVX2 asks what the standard library asks in internal/cpu: the instructions are there (CPUID leaf 7), and the
 // operating system saves the registers they use (OSXSAVE, and XCR0 as XGETBV reads it).

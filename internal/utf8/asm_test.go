@@ -1,0 +1,15 @@
+//go:build (amd64 || arm64) && !purego
+
+package utf8
+
+import "github.com/seed70bc5565/websocket/internal/simd"
+
+// The Go that other processors run must be tested where the assembly would hide it.
+func init() {
+	if !simd.HasVectors {
+		return
+	}
+	u := utf8Variants[0]
+	u.name, u.valid = "words", validWords
+	utf8Variants = append(utf8Variants, u)
+}
