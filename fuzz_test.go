@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -498,28 +497,6 @@ func FuzzURL(f *testing.F) {
 		}
 		if got.RequestURI != u.RequestURI() || len(got.Header) > 2 || bytes.Count(b.Bytes(), []byte("\r\n\r\n")) != 1 {
 			t.Errorf("%q makes %q, want the target %q", raw, b.Bytes(), u.RequestURI())
-		}
-	})
-}
-
-// No Retry-After makes a wait that is negative, and a number is one of seconds.
-func FuzzRetryAfter(f *testing.F) {
-	for _, s := range []string{"", "0", "120", " 5 ", "-1", "+1", "1.5", "9223372036", "9223372037",
-		"99999999999999999999",
-		"Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 9999 07:28:00 GMT", "Wed, 21 Oct 0000 07:28:00 GMT"} {
-		f.Add(s, "", int64(0))
-		f.Add(s, "Wed, 21 Oct 2015 07:27:00 GMT", int64(1<<40))
-	}
-	f.Fuzz(func(t *testing.T, value, date string, now int64) {
-		h := http.Header{"Retry-After": {value}, "Date": {date}}
-		at := time.Unix(now%(1<<36), 0)
-		got := parseRetryAfter(h, at)
-		if got < 0 {
-			t.Errorf("%q, %q at %v: %v", value, date, at, got)
-		}
-		seconds := strings.Trim(value, " \t")
-		if n, err := strconv.ParseUint(seconds, 10, 33); err == nil && got != time.Duration(n)*time.Second {
-			t.Errorf("%q: %v", value, got)
 		}
 	})
 }

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/seed70bc5565/websocket/internal/backoff"
 )
 
 // A Redialer is a client that stays connected: [Redialer.Run] dials, lets the application use the connection, and
@@ -154,19 +156,19 @@ func (r *Redialer) run(ctx context.Context, serve func(ctx context.Context, c *C
 	if isFinal == nil {
 		isFinal = IsFinal
 	}
-	retry := backoff{base: orDefault(r.BaseDelay, defaultBaseDelay), max: orDefault(r.MaxDelay, defaultMaxDelay)}
+	retry := backoff.Backoff{Base: orDefault(r.BaseDelay, defaultBaseDelay), Max: orDefault(r.MaxDelay, defaultMaxDelay)}
 	var last error
 	for {
 		if ctx.Err() != nil {
 			return redialEnded(ctx, nil, last)
 		}
-		r.tell(RedialStatus{State: RedialDialing, Failures: retry.failures})
-		c, resp, err := r.dial(ctx, retry.failures, last)
+		r.tell(RedialStatus{State: RedialDialing, Failures: retry.Failures})
+		c, resp, err := r.dial(ctx, retry.Failures, last)
 		if err == nil {
 			since := time.Now()
-			err = r.use(ctx, c, resp, retry.failures, serve)
+			err = r.use(ctx, c, resp, retry.Failures, serve)
 			if time.Since(since) >= orDefault(r.StableAfter, defaultStableAfter) {
-				retry.failures = 0
+				retry.Failures = 0
 			}
 		}
 		switch {
@@ -178,8 +180,8 @@ func (r *Redialer) run(ctx context.Context, serve func(ctx context.Context, c *C
 			return err
 		}
 		last = err
-		wait := addWaits(r.retryAfter(err), retry.fail(r.randomUint64()))
-		r.tell(RedialStatus{State: RedialWaiting, Failures: retry.failures, Wait: wait, Err: err})
+		wait := backoff.AddWaits(r.retryAfter(err), retry.Fail(r.randomUint64()))
+		r.tell(RedialStatus{State: RedialWaiting, Failures: retry.Failures, Wait: wait, Err: err})
 		sleep(ctx, wait)
 	}
 }
@@ -268,7 +270,7 @@ func (r *Redialer) retryAfter(err error) time.Duration {
 	if !errors.As(err, &he) {
 		return 0
 	}
-	wait := parseRetryAfter(he.Header, time.Now())
+	wait := backoff.ParseRetryAfter(he.Header, time.Now())
 	if most := orDefault(r.MaxRetryAfter, defaultMaxRetryAfter); most > 0 {
 		wait = min(wait, most)
 	}

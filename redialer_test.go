@@ -26,6 +26,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed70bc5565/websocket/internal/backoff"
 	"github.com/seed70bc5565/websocket/internal/netfake"
 )
 
@@ -201,13 +202,13 @@ func waits(times []time.Time, lasted time.Duration) []time.Duration {
 // from 0, what failed before is forgotten.
 func expected(n int, resets ...int) []time.Duration {
 	random := rand.New(rand.NewPCG(1, 2))
-	b := backoff{base: 500 * time.Millisecond, max: 30 * time.Second}
+	b := backoff.Backoff{Base: 500 * time.Millisecond, Max: 30 * time.Second}
 	var list []time.Duration
 	for i := range n {
 		if slices.Contains(resets, i) {
-			b.failures = 0
+			b.Failures = 0
 		}
-		list = append(list, b.fail(random.Uint64()))
+		list = append(list, b.Fail(random.Uint64()))
 	}
 	return list
 }

@@ -1,9 +1,11 @@
-package websocket
+package backoff
 
 import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -21,20 +23,20 @@ func TestBackoffCeilings(t *testing.T) {
 		{math.MaxInt64 / 3, -1, []time.Duration{math.MaxInt64 / 3, math.MaxInt64 / 3 * 2, math.MaxInt64, math.MaxInt64}},
 		{math.MaxInt64 / 3, math.MaxInt64 - 1, []time.Duration{math.MaxInt64 / 3, math.MaxInt64 / 3 * 2, math.MaxInt64 - 1}},
 	} {
-		low, high := backoff{base: tt.base, max: tt.max}, backoff{base: tt.base, max: tt.max}
+		low, high := Backoff{Base: tt.base, Max: tt.max}, Backoff{Base: tt.base, Max: tt.max}
 		for i, want := range tt.want {
 			// The least and the greatest random value span the whole range below the ceiling.
-			if got := low.fail(0); got != 0 {
+			if got := low.Fail(0); got != 0 {
 				t.Errorf("%v to %v, failure %d: the shortest wait is %v", tt.base, tt.max, i+1, got)
 			}
-			if got := high.fail(math.MaxUint64); got != max(want-1, 0) {
+			if got := high.Fail(math.MaxUint64); got != max(want-1, 0) {
 				t.Errorf("%v to %v, failure %d: the longest wait is %v, want just under %v", tt.base, tt.max, i+1, got, want)
 			}
 		}
 	}
-	long := backoff{base: 1, max: time.Hour, failures: math.MaxInt - 1}
-	if long.fail(0); long.ceiling() != time.Hour {
-		t.Errorf("after very many failures the ceiling is %v", long.ceiling())
+	long := Backoff{Base: 1, Max: time.Hour, Failures: math.MaxInt - 1}
+	if long.Fail(0); long.Ceiling() != time.Hour {
+		t.Errorf("after very many failures the ceiling is %v", long.Ceiling())
 	}
 }
 
@@ -44,9 +46,9 @@ func TestBackoffSpread(t *testing.T) {
 	for failures := range 3 {
 		var tenths [10]int
 		for range 10_000 {
-			b := backoff{base: time.Second, max: time.Minute, failures: failures}
-			d := b.fail(random.Uint64())
-			tenths[10*d/b.ceiling()]++
+			b := Backoff{Base: time.Second, Max: time.Minute, Failures: failures}
+			d := b.Fail(random.Uint64())
+			tenths[10*d/b.Ceiling()]++
 		}
 		for i, n := range tenths {
 			if n < 900 || n > 1100 {
@@ -58,7 +60,7 @@ func TestBackoffSpread(t *testing.T) {
 
 func TestAddWaits(t *testing.T) {
 	for _, tt := range [][3]time.Duration{{1, 2, 3}, {math.MaxInt64, 1, math.MaxInt64}, {1, math.MaxInt64, math.MaxInt64}, {math.MaxInt64, 0, math.MaxInt64}} {
-		if got := addWaits(tt[0], tt[1]); got != tt[2] {
+		if got := AddWaits(tt[0], tt[1]); got != tt[2] {
 			t.Errorf("%v + %v = %v", tt[0], tt[1], got)
 		}
 	}
@@ -97,8 +99,30 @@ func TestParseRetryAfter(t *testing.T) {
 			"Retry-After": {later.Format(http.TimeFormat)},
 		}, 90 * time.Second},
 	} {
-		if got := parseRetryAfter(tt.h, now); got != tt.want {
+		if got := ParseRetryAfter(tt.h, now); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
+}
+
+// No Retry-After makes a wait that is negative, and a number is one of seconds.
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"", "0", "120", " 5 ", "-1", "+1", "1.5", "9223372036", "9223372037",
+		"99999999999999999999",
+		"Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 9999 07:28:00 GMT", "Wed, 21 Oct 0000 07:28:00 GMT"} {
+		f.Add(s, "", int64(0))
+		f.Add(s, "Wed, 21 Oct 2015 07:27:00 GMT", int64(1<<40))
+	}
+	f.Fuzz(func(t *testing.T, value, date string, now int64) {
+		h := http.Header{"Retry-After": {value}, "Date": {date}}
+		at := time.Unix(now%(1<<36), 0)
+		got := ParseRetryAfter(h, at)
+		if got < 0 {
+			t.Errorf("%q, %q at %v: %v", value, date, at, got)
+		}
+		seconds := strings.Trim(value, " \t")
+		if n, err := strconv.ParseUint(seconds, 10, 33); err == nil && got != time.Duration(n)*time.Second {
+			t.Errorf("%q: %v", value, got)
+		}
+	})
 }
