@@ -138,6 +138,10 @@ suites-update: ## suites-full, and write what it finds to suites/pins.json and d
 bench: ## measure the server against other libraries, ten minutes; BENCHFLAGS=-quick for under one
 	cd benchmarks && go run ./cmd/wsbench $(BENCHFLAGS)
 
+.PHONY: many
+many: ## 20,000 connections with heartbeats and a hub in the event way: none may be lost (half a minute)
+	cd benchmarks && go run ./cmd/many -connections 20000 -duration 6s -broadcasts 2 -cut 2000
+
 .PHONY: microbench
 microbench: ## the benchmarks of single functions, in both modules; BENCH=regexp chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
@@ -193,7 +197,7 @@ realpeers: ## browsers, other clients and servers, and proxies, with our ends (n
 	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check goversions poison soak cross browser realpeers strangers interop middleware brokers autobahn autobahn-official suites fuzz
+CI_STAGES := check goversions poison soak cross browser realpeers strangers interop many middleware brokers autobahn autobahn-official suites fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...
