@@ -76,6 +76,9 @@ func (p Policy) String() string {
 type Message struct {
 	Topic    string
 	Position Position // zero if the topic has no history, or the engine has not numbered this message
+	// Previous is the offset of the message before, in the epoch of Position. Where the engine counts the messages of many
+	// topics together, it is not the one below. A client whose last message has a lower offset has missed some.
+	Previous uint64
 	Type     websocket.MessageType
 	Data     []byte // as it was published; valid until Encode returns
 }

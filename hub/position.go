@@ -7,11 +7,11 @@ import (
 )
 
 // A Position is a place in the messages of a topic that has a history: behind the message that carries it. Within an
-// epoch the offsets of a topic are 1, 2, 3, and so on. Another epoch is another count: what one held says nothing
-// about the other.
+// epoch the offsets of a topic grow: they are 1, 2, 3, and so on, unless the engine counts the messages of many topics
+// together. Another epoch is another count: what one held says nothing about the other.
 //
-// A client that finds the epoch of a message changed, or its offset not the one after the last, knows that it has
-// missed something.
+// A client that finds the epoch of a message changed, or the offset of its last message not that of [Message].Previous,
+// knows that it has missed something.
 //
 // As text, and so in JSON, a Position is "epoch-offset", such as "9f3c01d2a4b5e677-42": JavaScript's numbers do not
 // hold 64 bits. The zero Position stands for none; its text is empty.

@@ -163,11 +163,15 @@ func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, pre
 	keep := t.hist != nil && (numbered || !t.numbered)
 	if t.hist == nil {
 		at = Position{}
-	} else if keep && !numbered {
+	}
+	if at.IsZero() {
+		previous = 0
+	}
+	if keep && !numbered {
 		at = t.next()
 		previous = at.Offset - 1
 	}
-	m, err := h.encode(t.name, typ, data, at)
+	m, err := h.encode(Message{Topic: t.name, Position: at, Previous: previous, Type: typ, Data: data})
 	if keep && (numbered || err == nil) {
 		t.advance(at, previous, numbered)
 	}
@@ -194,7 +198,8 @@ func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, pre
 }
 
 // encode makes a message of what was published. A panic of Encode costs this message only.
-func (h *Hub) encode(topic string, typ websocket.MessageType, data []byte, at Position) (m *message, err error) {
+func (h *Hub) encode(published Message) (m *message, err error) {
+	data := published.Data
 	if h.opts.Encode != nil {
 		defer func() {
 			if v := recover(); v != nil {
@@ -202,9 +207,9 @@ func (h *Hub) encode(topic string, typ websocket.MessageType, data []byte, at Po
 				err = fmt.Errorf("%w: %v", ErrEncode, v)
 			}
 		}()
-		data = h.opts.Encode(nil, Message{Topic: topic, Position: at, Type: typ, Data: data})
+		data = h.opts.Encode(nil, published)
 	}
-	p, _ := websocket.NewPreparedMessage(typ, data) // typ has been checked
+	p, _ := websocket.NewPreparedMessage(published.Type, data) // the type has been checked
 	return &message{PreparedMessage: p, size: len(data)}, nil
 }
 
