@@ -77,7 +77,8 @@ func (e TopicErrors) Error() string {
 func (e TopicErrors) Unwrap() []error { return slices.Collect(maps.Values(e)) }
 
 // A Historian is a Positioner whose engine keeps the messages of topics that have a History. What a client missed is
-// there in every process then, and after the restart of a process.
+// there in every process then, and after the restart of a process. Within an epoch its offsets never go back: an engine
+// that may have lost messages which it had confirmed begins another epoch.
 type Historian interface {
 	Positioner
 

@@ -19,6 +19,7 @@ const (
 	maxHeld        = 1024             // live messages of a topic that wait for a read; beyond it they are read, too
 	maxHeldBytes   = 1 << 20
 	maxCatchUps    = 5 // reads in a row
+	maxFills       = 3
 )
 
 var errPositions = errors.New("hub: the broker returned another number of positions")
@@ -73,29 +74,34 @@ func (l *link) fill(ctx context.Context, name string, from SubscribeOptions) {
 // fillTopic is the goroutine of a fill.
 func (l *link) fillTopic(t *topic, f *fill) {
 	t.mu.Lock()
-	var after Position // all
-	if t.filled && !t.stale {
-		after = t.last
-	}
-	limits, over := t.limits()
-	t.mu.Unlock()
-	var b Backlog
-	var err error
-	if !over {
-		b, err = l.read(t.name, limits, after, fillTimeout)
-	}
-	t.mu.Lock() // the topic may be gone
 	defer t.mu.Unlock()
-	t.filling = nil
-	close(f.done)
-	if t.gone || t.hist == nil {
-		return
+	defer func() {
+		t.filling = nil
+		close(f.done)
+	}()
+	for range maxFills {
+		limits, over := t.limits()
+		if over {
+			return
+		}
+		var after Position // all
+		if t.filled && !t.stale {
+			after = t.last
+		}
+		t.mu.Unlock()
+		b, err := l.read(t.name, limits, after, fillTimeout)
+		t.mu.Lock()
+		if t.gone || t.hist == nil {
+			return
+		}
+		if err != nil {
+			t.report(err, Position{})
+			return
+		}
+		if t.merge(b, time.Now()) {
+			return
+		}
 	}
-	if err != nil {
-		t.report(err, Position{})
-		return
-	}
-	t.merge(b, time.Now())
 }
 
 // limits returns the bounds of the history, unless the topic is over.
@@ -123,20 +129,21 @@ func (t *topic) wants(from SubscribeOptions) bool {
 }
 
 // merge takes in what the engine keeps: what lies before the history, and what lies behind the latest message, which
-// is delivered. What is known is dropped.
-func (t *topic) merge(b Backlog, now time.Time) {
+// is delivered. What is known is dropped. It reports false if another read would bring more: live messages were ahead.
+func (t *topic) merge(b Backlog, now time.Time) bool {
 	if b.Top.IsZero() {
 		if t.stale && t.numbered {
 			t.forget()
 		}
-		return
+		return true
 	}
 	if t.last.IsZero() { // no message came here yet: none is news
 		t.last, t.numbered = b.Top, true
 	}
-	if !t.numbered || b.Top.Epoch != t.last.Epoch || b.Top.Offset < t.last.Offset {
+	isBehind := t.numbered && b.Top.Epoch == t.last.Epoch && b.Top.Offset < t.last.Offset // live messages are ahead
+	if !t.numbered || b.Top.Epoch != t.last.Epoch {
 		if !t.stale {
-			return // the live messages are ahead
+			return true // live messages are ahead, in another epoch
 		}
 		// The engine has begun another count.
 		t.hist.clear()
@@ -164,14 +171,21 @@ func (t *topic) merge(b Backlog, now time.Time) {
 			older = nil // it is missing
 		}
 	}
-	if n := len(older); n > 0 && older[n-1].offset == first {
+	n := len(older)
+	reaches := n > 0 && older[n-1].offset == first
+	if reaches {
 		t.hist.prepend(older, now)
+	}
+	if isBehind {
+		t.filled = t.filled || reaches
+		return reaches
 	}
 	t.filled, t.stale = true, false
 	for ; i < len(b.Messages); i++ {
 		ev := b.Messages[i]
 		t.report(t.take(ev, now), ev.Position)
 	}
+	return true
 }
 
 // stored makes a message of one that the engine has kept, or returns nil if it cannot.

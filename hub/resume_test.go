@@ -279,3 +279,128 @@ func BenchmarkManyTopics(b *testing.B) {
 		})
 	}
 }
+
+// The engine is back, and a message comes that was read from what the engine keeps: it comes once.
+func TestReadAndLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newStoreBroker()
+		h := storeHub(b, nil)
+		defer h.Close()
+		c := join(t, h, "x")
+		b.bring(3, nil)
+		c.wantOffsets(t, 7, 1, 2, 3)
+		b.events <- BrokerEvent{Kind: BrokerLost}
+		synctest.Wait()
+		live := b.store(2)
+		again := connect(t, h, netfake.Options{}, nil)
+		if st, err := again.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, 3}}); err != nil || !st.Complete {
+			t.Errorf("%+v, %v", st, err)
+		}
+		c.wantOffsets(t, 7, 4, 5)
+		again.wantOffsets(t, 7, 4, 5)
+		b.gate = make(chan bool)
+		b.events <- BrokerEvent{Kind: BrokerRecovered}
+		for _, ev := range live {
+			b.events <- ev
+		}
+		synctest.Wait()
+		c.WantIdle()
+		again.WantIdle()
+		close(b.gate)
+	})
+}
+
+// What was read is older than what came live meanwhile, and the engine was lost: nothing comes twice.
+func TestReadIsOlderThanLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &lateBroker{storeBroker: newStoreBroker(), gate: make(chan bool)}
+		h := storeHub(b, nil)
+		defer h.Close()
+		b.store(3)
+		c := join(t, h, "x")
+		other := connect(t, h, netfake.Options{}, nil)
+		go other.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, 2}})
+		synctest.Wait() // the read has its answer, which is on its way
+		b.bring(2, nil)
+		c.wantOffsets(t, 7, 4, 5)
+		b.events <- BrokerEvent{Kind: BrokerLost}
+		synctest.Wait()
+		close(b.gate)
+		synctest.Wait()
+		c.WantIdle()
+	})
+}
+
+// A lateBroker holds back what was read.
+type lateBroker struct {
+	*storeBroker
+	gate chan bool
+}
+
+func (b *lateBroker) Missed(ctx context.Context, topic string, after Position, limits History) (Backlog, error) {
+	backlog, err := b.storeBroker.Missed(ctx, topic, after, limits)
+	<-b.gate
+	return backlog, err
+}
+
+// Live messages are quicker than what is read: what they leave out is taken all the same.
+func TestReadIsSlow(t *testing.T) {
+	for _, before := range []bool{true, false} { // a client is there before
+		t.Run(fmt.Sprint(before), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &lateBroker{storeBroker: newStoreBroker(), gate: make(chan bool)}
+				h := storeHub(b, nil)
+				defer h.Close()
+				b.store(3)
+				if before {
+					join(t, h, "x")
+				}
+				c := connect(t, h, netfake.Options{}, nil)
+				started := make(chan SubscribeResult, 1)
+				go func() {
+					st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, 1}})
+					if err != nil {
+						t.Error(err)
+					}
+					started <- st
+				}()
+				synctest.Wait()
+				b.bring(2, nil)
+				synctest.Wait()
+				close(b.gate)
+				if st := <-started; !st.Complete || st.Messages != 4 {
+					t.Errorf("%+v", st)
+				}
+				c.wantOffsets(t, 7, 2, 3, 4, 5)
+			})
+		})
+	}
+}
+
+// The history begins anew while the engine is read, so that what was read does not reach up to it: it is read again.
+func TestReadDoesNotReach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &lateBroker{storeBroker: newStoreBroker(), gate: make(chan bool)}
+		h := storeHub(b, nil)
+		defer h.Close()
+		b.store(3)
+		c := connect(t, h, netfake.Options{}, nil)
+		started := make(chan SubscribeResult, 1)
+		go func() {
+			st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, 1}})
+			if err != nil {
+				t.Error(err)
+			}
+			started <- st
+		}()
+		synctest.Wait()
+		b.store(2)
+		tp := h.find("x")
+		tp.take(b.store(1)[0], time.Now()) // as after a catch-up that failed
+		tp.unlock()
+		close(b.gate)
+		if st := <-started; !st.Complete || st.Messages != 5 {
+			t.Errorf("%+v", st)
+		}
+	})
+}

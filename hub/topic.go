@@ -129,7 +129,7 @@ func (t *topic) arrive(ev BrokerEvent, now time.Time) error {
 		return nil
 	case !t.numbered || at.Epoch != t.last.Epoch: // another count begins
 	case at.Offset <= t.last.Offset:
-		if !t.stale {
+		if !t.stale || t.hub.link.historian != nil {
 			return nil // it has been there
 		}
 		// An engine that counts backwards has lost what it had.

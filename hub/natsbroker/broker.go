@@ -47,7 +47,6 @@ type Broker struct {
 	options  []nats.Option             // immutable
 	extra    []nats.Option             // immutable: the caller's part of options
 	note     func(class, hub.Position) // immutable; nil without JetStream
-	onLost   func()                    // immutable; nil without JetStream
 	prefix   string                    // immutable
 	messages chan *nats.Msg            // from all subscriptions, in the order of the connection, and a marker for each event
 	marker   *nats.Msg                 // immutable
@@ -61,6 +60,7 @@ type Broker struct {
 
 	mu       sync.Mutex // guards what follows; not held across I/O
 	conn     *nats.Conn
+	adopting bool                          // conn has not been asked for all topics
 	topics   map[string]*nats.Subscription // that the hub wants; nil while there is no connection to ask
 	names    map[string]string             // of topics, by subject
 	events   []hub.BrokerEvent             // that the pump has not seen, one for each marker
@@ -77,15 +77,13 @@ type Broker struct {
 // separated by commas. The only errors are those of url and opts.
 //
 // The broker tries again whatever the server says, refused credentials included.
-func New(url string, opts *Options) (*Broker, error) { return newBroker(url, opts, nil, nil) }
+func New(url string, opts *Options) (*Broker, error) { return newBroker(url, opts, nil) }
 
-// newBroker is New. If note is not nil, messages from JetStream have positions, and note is called with them. onLost,
-// if it is not nil, is called when the server is lost.
-func newBroker(url string, opts *Options, note func(class, hub.Position), onLost func()) (*Broker, error) {
+// newBroker is New. If note is not nil, messages from JetStream have positions, and note is called with them.
+func newBroker(url string, opts *Options, note func(class, hub.Position)) (*Broker, error) {
 	b := &Broker{
 		url:      url,
 		note:     note,
-		onLost:   onLost,
 		prefix:   "websocket.topic",
 		messages: make(chan *nats.Msg, arrivals),
 		marker:   new(nats.Msg),
@@ -137,7 +135,7 @@ func (b *Broker) adopt(conn *nats.Conn) {
 	b.asking.Lock()
 	defer b.asking.Unlock()
 	b.mu.Lock()
-	b.conn = conn
+	b.conn, b.adopting = conn, true
 	closed := b.closed
 	var topics []string
 	for topic := range b.topics {
@@ -154,6 +152,9 @@ func (b *Broker) adopt(conn *nats.Conn) {
 			break // it is closed: there will be another
 		}
 	}
+	b.mu.Lock()
+	b.adopting = false
+	b.mu.Unlock()
 	if conn.IsConnected() {
 		go b.connected(conn) // what it called before was not yet the connection
 	}

@@ -16,7 +16,10 @@ import (
 // connected is called when the server is there, and again whenever it is back:
 // all subscriptions have been sent to it.
 func (b *Broker) connected(conn *nats.Conn) {
-	if b.connection() != conn {
+	b.mu.Lock()
+	isOurs := b.conn == conn && !b.adopting
+	b.mu.Unlock()
+	if !isOurs {
 		return // adopt calls again
 	}
 	conn.FlushTimeout(flushTimeout) // if it fails, the connection ends and there will be another
@@ -44,9 +47,6 @@ func (b *Broker) disconnected(conn *nats.Conn, err error) {
 	b.mu.Unlock()
 	if err == nil {
 		err = nats.ErrDisconnected
-	}
-	if first && b.onLost != nil {
-		b.onLost()
 	}
 	if first {
 		b.tell(hub.BrokerEvent{Kind: hub.BrokerLost, Err: err})

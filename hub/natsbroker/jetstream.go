@@ -71,7 +71,7 @@ func NewJetStream(url string, opts *JetStreamOptions) (*JetStream, error) {
 	if j.age < time.Second || j.replicas < 1 {
 		return nil, fmt.Errorf("natsbroker: PositionAge %v and Replicas %d: not a second and one", o.PositionAge, o.Replicas)
 	}
-	b, err := newBroker(url, &o.Options, j.note, j.lost)
+	b, err := newBroker(url, &o.Options, j.note)
 	if err != nil {
 		return nil, err
 	}
@@ -90,16 +90,6 @@ func (j *JetStream) Close() error {
 		go func() { <-s.ready; s.close() }()
 	}
 	return err
-}
-
-// lost ends the session: the connection of the broker has found that the server is lost.
-func (j *JetStream) lost() {
-	j.smu.Lock()
-	s := j.current
-	j.smu.Unlock()
-	if s != nil && s.isReady() {
-		j.end(s)
-	}
 }
 
 // headerBase is the header of a message that names the epoch of its class, and where that begins. The publisher has
@@ -279,10 +269,10 @@ func (j *JetStream) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hu
 		wg.Go(func() {
 			defer func() { <-turns }()
 			c := classOf(topic.History)
-			s, o, err := j.open(ctx, c)
-			if err == nil {
+			err := j.ask(ctx, c, func(s *session, o *opening) (err error) {
 				positions[i], err = s.top(ctx, o, j.storedSubject(c, topic.Topic))
-			}
+				return err
+			})
 			if err != nil {
 				mu.Lock()
 				failed = err
@@ -300,11 +290,11 @@ func (j *JetStream) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hu
 // Missed implements [hub.Historian].
 func (j *JetStream) Missed(ctx context.Context, topic string, after hub.Position, limits hub.History) (hub.Backlog, error) {
 	c := classOf(limits)
-	s, o, err := j.open(ctx, c)
-	if err != nil {
-		return hub.Backlog{}, wrap(err)
-	}
-	b, err := s.missed(ctx, o, c, j.storedSubject(c, topic), after, limits)
+	var b hub.Backlog
+	err := j.ask(ctx, c, func(s *session, o *opening) (err error) {
+		b, err = s.missed(ctx, o, c, j.storedSubject(c, topic), after, limits)
+		return err
+	})
 	if err != nil {
 		return hub.Backlog{}, wrap(err)
 	}

@@ -45,18 +45,22 @@ const (
 	openTimeout = 5 * time.Second
 )
 
-// open returns the session, and the class in it. Those who come at the same time share the work.
-func (j *JetStream) open(ctx context.Context, c class) (*session, *opening, error) {
+// ask asks for what changes nothing. If the session ends meanwhile, it asks once more, in another session.
+func (j *JetStream) ask(ctx context.Context, c class, f func(*session, *opening) error) error {
 	for try := 0; ; try++ {
-		s, o, err := j.openOnce(ctx, c)
-		// The session may have ended just now, or a while ago without a notice.
+		s, o, err := j.open(ctx, c)
+		if err == nil {
+			err = f(s, o)
+		}
 		if err == nil || try > 0 || ctx.Err() != nil || s == nil || !s.conn.IsClosed() {
-			return s, o, err
+			return err
 		}
 	}
 }
 
-func (j *JetStream) openOnce(ctx context.Context, c class) (*session, *opening, error) {
+// open returns the session, and the class in it. Those who come at the same time share the work. The session is nil if
+// there is none.
+func (j *JetStream) open(ctx context.Context, c class) (*session, *opening, error) {
 	j.smu.Lock()
 	s := j.current
 	if s == nil || s.over() {
@@ -215,6 +219,10 @@ func (j *JetStream) prepare(s *session, c class, o *opening) error {
 		return err
 	}
 	for {
+		// What has been seen before the server is asked, the server must have.
+		j.smu.Lock()
+		seen := j.seen[c]
+		j.smu.Unlock()
 		info, err := stream.Info(ctx)
 		if err != nil {
 			return err
@@ -235,9 +243,6 @@ func (j *JetStream) prepare(s *session, c class, o *opening) error {
 		case !errors.Is(err, jetstream.ErrMsgNotFound):
 			return err
 		}
-		j.smu.Lock()
-		seen := j.seen[c]
-		j.smu.Unlock()
 		if last.Created == now.Created && last.Server == now.Server && last.Base <= now.Base &&
 			(seen.Epoch != last.Epoch || seen.Offset <= offset(now.Base)) {
 			o.base = hub.Position{Epoch: last.Epoch, Offset: offset(last.Base)}

@@ -133,8 +133,9 @@ func (e *Engine) Signal(sig os.Signal) error {
 
 // What the second process is told.
 const (
-	addrVariable = "BROKERTEST_ADDR"
-	kindVariable = "BROKERTEST_KIND" // the Name
+	addrVariable  = "BROKERTEST_ADDR"
+	kindVariable  = "BROKERTEST_KIND"  // the Name
+	checkVariable = "BROKERTEST_CHECK" // not empty: it is a process of Faults
 )
 
 // Main is for TestMain: it is the second process if that is what the program was started for.
@@ -144,7 +145,11 @@ func Main(m *testing.M, kinds ...Kind) int {
 			if kind.Name != os.Getenv(kindVariable) {
 				continue
 			}
-			if err := serveProcess(kind, addr); err != nil {
+			serve := serveProcess
+			if os.Getenv(checkVariable) != "" {
+				serve = checkProcess
+			}
+			if err := serve(kind, addr); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				return 1
 			}

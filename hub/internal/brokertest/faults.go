@@ -1,0 +1,632 @@
+//go:build unix
+
+package brokertest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/hub"
+)
+
+// Faults puts faults into engines, processes and the network between them while messages are published, and compares
+// what was published with what each client saw. The short form publishes some thousand messages for each fault. The full
+// one publishes 100,000, and its faults last as long as they do elsewhere.
+func Faults(t *testing.T, kind Kind, full bool) {
+	s := scale{messages: 3000, pace: 1500, times: 3, short: time.Second, long: 2 * time.Second}
+	if full {
+		s = scale{messages: 100_000, pace: 2000, times: 100, short: 5 * time.Second, long: 20 * time.Second}
+	}
+	for _, f := range []fault{
+		{"None", func(f *field) {}, true},
+		{"ProcessKilled", (*field).killProcess, true},
+		{"ProcessStopped", (*field).stopProcess, true},
+		{"ConnectionsReset", (*field).resetConnections, true},
+		{"NetworkCut", (*field).cutNetwork, true},
+		{"NetworkCutLong", (*field).cutNetworkLong, true},
+		{"PublishersCut", (*field).cutPublishers, true},
+		{"EngineStopped", (*field).stopEngine, true},
+		{"EngineKilled", (*field).killEngine, false},
+		{"EngineWithoutData", (*field).loseData, false},
+	} {
+		t.Run(f.name, func(t *testing.T) { runFault(t, kind, f, s) })
+	}
+}
+
+// A scale is how large a run is.
+type scale struct {
+	messages    int // of all publishers
+	pace        int // of all publishers, for a second
+	times       int // of each fault, at most
+	short, long time.Duration
+}
+
+// A fault is put in again and again while messages are published.
+type fault struct {
+	name string
+	do   func(*field)
+	// keeps: the engine loses nothing, so that no client need be told that it missed something.
+	keeps bool
+}
+
+const (
+	processes  = 3
+	publishers = 4
+	topics     = 3
+	listeners  = 4 // clients of each topic
+)
+
+// A field is an engine, processes that serve clients, and what lies between them.
+type field struct {
+	t         *testing.T
+	kind      Kind
+	scale     scale
+	engine    *Engine
+	processes []*process
+	proxies   []*proxy // of the processes, and one for the publishers
+	over      atomic.Bool
+	started   time.Time
+}
+
+// wait waits, unless the publishers are done.
+func (f *field) wait(d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end) && !f.over.Load(); {
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func (f *field) any() int { return rand.N(processes) }
+
+func (f *field) killProcess() {
+	f.processes[f.any()].restart(f.t)
+}
+
+func (f *field) stopProcess() {
+	p := f.processes[f.any()]
+	p.cmd.Process.Signal(syscall.SIGSTOP)
+	f.wait(f.scale.long)
+	p.cmd.Process.Signal(syscall.SIGCONT)
+}
+
+func (f *field) resetConnections() { f.proxies[f.any()].reset() }
+
+func (f *field) cutNetwork() { f.cut(f.proxies[f.any()], f.scale.short) }
+
+func (f *field) cutNetworkLong() { f.cut(f.proxies[f.any()], 3*f.scale.long) }
+
+func (f *field) cutPublishers() { f.cut(f.proxies[processes], f.scale.short) }
+
+func (f *field) cut(p *proxy, d time.Duration) {
+	p.cut(true)
+	f.wait(d)
+	p.cut(false)
+}
+
+func (f *field) stopEngine() {
+	f.engine.Signal(syscall.SIGSTOP)
+	f.wait(f.scale.short)
+	f.engine.Signal(syscall.SIGCONT)
+}
+
+func (f *field) killEngine() {
+	f.engine.Kill()
+	f.engine.Run(f.t)
+}
+
+func (f *field) loseData() {
+	f.engine.Kill()
+	f.engine.Forget(f.t)
+	f.engine.Run(f.t)
+}
+
+func runFault(t *testing.T, kind Kind, f fault, s scale) {
+	v, logs := observe(t, kind, f, s)
+	t.Logf("%-18s %s", f.name, v)
+	if f.name == "None" {
+		spoil(t, logs)
+	}
+	for _, text := range v.faults {
+		t.Error(text)
+	}
+	if f.keeps && v.told > 0 {
+		t.Errorf("clients were told %d times that they had missed something, and the engine lost nothing: %q", v.told, v.tells)
+	}
+	if want := s.messages * listeners; f.keeps && v.messages < want {
+		t.Errorf("clients saw %d messages, want %d", v.messages, want)
+	}
+}
+
+// spoil puts faults into what clients saw: the checker finds each.
+func spoil(t *testing.T, logs []topicLog) {
+	for name, change := range map[string]func(seen []sighting, i int) []sighting{
+		"a loss":      func(seen []sighting, i int) []sighting { return slices.Delete(seen, i, i+1) },
+		"a duplicate": func(seen []sighting, i int) []sighting { return slices.Insert(seen, i, seen[i]) },
+		"a swap": func(seen []sighting, i int) []sighting {
+			seen[i].id, seen[i+1].id = seen[i+1].id, seen[i].id
+			return seen
+		},
+		"a hidden loss": func(seen []sighting, i int) []sighting {
+			seen[i+1].previous = seen[i].previous
+			return slices.Delete(seen, i, i+1)
+		},
+	} {
+		for range 20 {
+			log := logs[rand.N(topics)]
+			before := check(log)
+			spoilt := topicLog{confirmed: log.confirmed, clients: slices.Clone(log.clients)}
+			client := rand.N(listeners)
+			seen := slices.Clone(log.clients[client])
+			i := 1 + rand.N(len(seen)-2)
+			for seen[i].id == (id{}) || seen[i+1].id == (id{}) {
+				i = 1 + rand.N(len(seen)-2)
+			}
+			spoilt.clients[client] = change(seen, i)
+			if v := check(spoilt); v.count == before.count && v.told == before.told {
+				t.Errorf("%s at %d of client %d was not found", name, i, client)
+			}
+		}
+	}
+}
+
+// observe runs a fault, and returns what the checker says, and what it was told.
+func observe(t *testing.T, kind Kind, ft fault, s scale) (verdict, []topicLog) {
+	e := Start(t, kind)
+	f := &field{t: t, kind: kind, scale: s, engine: e, started: time.Now()}
+	for i := range processes + 1 {
+		p := newProxy(t, e.Addr)
+		f.proxies = append(f.proxies, p)
+		if i < processes {
+			f.processes = append(f.processes, newProcess(t, kind, p.addr))
+		}
+	}
+	broker, closeBroker := kind.Connect(f.proxies[processes].addr)
+	h := hub.New(&hub.Options{Broker: broker, History: checkHistory})
+	defer closeBroker()
+	defer h.Close()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	logs := make([]topicLog, topics)
+	var clients, writers sync.WaitGroup
+	begun := make(chan struct{}, topics*listeners)
+	var ends [topics][publishers]atomic.Int64 // messages from these numbers on are the end; 0: not yet known
+	for topic := range topics {
+		logs[topic].confirmed = make([]int, publishers)
+		logs[topic].clients = make([][]sighting, listeners)
+		for i := range listeners {
+			l := &listener{field: f, topic: topic, patient: i%2 == 0, ends: &ends[topic]}
+			clients.Go(func() {
+				l.run(ctx, begun)
+				logs[topic].clients[i] = l.seen
+			})
+		}
+	}
+	for range topics * listeners {
+		select {
+		case <-begun:
+		case <-time.After(patience):
+			t.Fatal("not all clients subscribed")
+		}
+	}
+	each := s.messages / publishers
+	for p := range publishers {
+		writers.Go(func() {
+			begin := time.Now()
+			for n := range each {
+				topic := rand.N(topics)
+				logs[topic].confirmed[p]++
+				f.publish(ctx, h, topic, id{p, logs[topic].confirmed[p]})
+				if ahead := time.Duration(n)*time.Second*publishers/time.Duration(s.pace) - time.Since(begin); ahead > 0 {
+					time.Sleep(ahead)
+				}
+			}
+		})
+	}
+	faulty := make(chan struct{})
+	go func() {
+		defer close(faulty)
+		f.wait(s.short / 2)
+		for n := 0; n < s.times && !f.over.Load(); n++ {
+			ft.do(f)
+			f.wait(s.short)
+		}
+	}()
+	writers.Wait()
+	f.over.Store(true)
+	<-faulty
+	var sent [topics][publishers]int
+	publishAll := func() {
+		for topic := range topics {
+			for p := range publishers {
+				sent[topic][p]++
+				f.publish(ctx, h, topic, id{p, sent[topic][p]})
+			}
+		}
+	}
+	for topic := range topics {
+		for p := range publishers {
+			sent[topic][p] = logs[topic].confirmed[p]
+			logs[topic].confirmed[p]++
+			ends[topic][p].Store(int64(logs[topic].confirmed[p]))
+		}
+	}
+	publishAll()
+	// A message may have been lost behind the last: those that follow show it.
+	done := make(chan struct{})
+	go func() { clients.Wait(); close(done) }()
+	for round := 1; ; round++ {
+		select {
+		case <-done:
+		case <-time.After(time.Second):
+			if round < 60 {
+				publishAll()
+				continue
+			}
+			cancel() // the checker says what is missing
+			<-done
+		}
+		break
+	}
+	var verdicts []verdict
+	for topic := range logs {
+		verdicts = append(verdicts, check(logs[topic]))
+	}
+	return sum(verdicts), logs
+}
+
+// publish publishes a message until the engine has confirmed it, each time under its id.
+func (f *field) publish(ctx context.Context, h *hub.Hub, topic int, m id) {
+	name := fmt.Sprintf("%d-%d", m.publisher, m.n)
+	for ctx.Err() == nil {
+		once, cancel := context.WithTimeout(ctx, time.Second)
+		err := h.PublishOnce(once, fmt.Sprint(topic), name, websocket.MessageText, []byte(name))
+		cancel()
+		if err == nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// checkHistory holds what a process misses in the longest fault.
+var checkHistory = hub.History{Messages: 1 << 17, Bytes: -1, Age: time.Hour}
+
+// A listener is a client that stays connected: it goes from process to process, and goes on where it was.
+type listener struct {
+	field   *field
+	topic   int
+	patient bool // stays with a process that is silent
+	ends    *[publishers]atomic.Int64
+
+	seen   []sighting
+	last   hub.Position
+	latest [publishers]int
+}
+
+func (l *listener) run(ctx context.Context, begun chan<- struct{}) {
+	first := func() { begun <- struct{}{} }
+	for ctx.Err() == nil && !l.done() {
+		l.connect(ctx, &first)
+		time.Sleep(time.Duration(10+rand.N(40)) * time.Millisecond)
+	}
+}
+
+// done reports whether the client has the last message of each publisher.
+func (l *listener) done() bool {
+	for p := range l.ends {
+		if n := l.ends[p].Load(); n == 0 || l.latest[p] < int(n) {
+			return false
+		}
+	}
+	return true
+}
+
+// connect is one connection.
+func (l *listener) connect(ctx context.Context, first *func()) {
+	dialing, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	p := l.field.processes[l.field.any()]
+	q := url.Values{"topic": {fmt.Sprint(l.topic)}, "last": {l.last.String()}}
+	c, _, err := websocket.Dial(dialing, p.url()+"?"+q.Encode(), nil)
+	if err != nil {
+		return
+	}
+	defer c.CloseNow()
+	for !l.done() {
+		// The first answer waits for the engine, if that stands still. Later a silent process is left.
+		wait := time.Second
+		if l.patient {
+			wait = 5 * time.Second
+		}
+		reading, cancel := context.WithTimeout(ctx, wait)
+		_, data, err := c.Read(reading)
+		cancel()
+		if err != nil {
+			return
+		}
+		s, err := parseSighting(string(data))
+		if err != nil {
+			l.field.t.Error(err)
+			return
+		}
+		l.seen = append(l.seen, s)
+		if s.id == (id{}) {
+			if !s.complete {
+				l.last = s.at
+			}
+			if *first != nil {
+				(*first)()
+				*first = nil
+			}
+			continue
+		}
+		l.last = s.at
+		l.latest[s.id.publisher] = max(l.latest[s.id.publisher], s.id.n)
+	}
+}
+
+var errSighting = errors.New("a message that no process sends")
+
+// parseSighting reads what a process sends: "begin", position, complete, or position, the offset before, publisher-number.
+func parseSighting(text string) (s sighting, err error) {
+	f := strings.Split(text, " ")
+	if len(f) != 3 {
+		return s, fmt.Errorf("%w: %.100q", errSighting, text)
+	}
+	if f[0] == "begin" {
+		s.at, err = hub.ParsePosition(f[1])
+		s.complete = f[2] == "true"
+		return s, err
+	}
+	if s.at, err = hub.ParsePosition(f[0]); err == nil && s.at.IsZero() {
+		err = errSighting
+	}
+	if err == nil {
+		_, err = fmt.Sscan(f[1], &s.previous)
+	}
+	if err == nil {
+		_, err = fmt.Sscanf(f[2], "%d-%d", &s.id.publisher, &s.id.n)
+	}
+	if err == nil && (s.id.n < 1 || s.id.publisher < 0 || s.id.publisher >= publishers) {
+		err = errSighting
+	}
+	if err != nil {
+		return s, fmt.Errorf("%.100q: %w", text, err)
+	}
+	return s, nil
+}
+
+// checkProcess is a process that serves listeners, until its standard input ends. It prints its URL.
+func checkProcess(kind Kind, addr string) error {
+	b, closeBroker := kind.Connect(addr)
+	defer closeBroker()
+	h := hub.New(&hub.Options{
+		Broker:        b,
+		QueueMessages: -1,
+		QueueBytes:    -1,
+		History:       checkHistory,
+		OnBroker: func(ev hub.BrokerEvent) {
+			if ev.Kind != hub.BrokerLost && ev.Kind != hub.BrokerRecovered {
+				fmt.Fprintln(os.Stderr, ev.Kind, ev.Topic, ev.Err)
+			}
+		},
+		Encode: func(dst []byte, m hub.Message) []byte {
+			return fmt.Appendf(dst, "%s %d %s", m.Position, m.Previous, m.Data)
+		},
+	})
+	defer h.Close()
+	web := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+		s := h.Join(c)
+		defer s.Leave()
+		after, err := hub.ParsePosition(r.FormValue("last"))
+		if err != nil {
+			return
+		}
+		ctx := c.CloseRead(context.Background())
+		_, err = s.SubscribeFrom(ctx, r.FormValue("topic"), hub.SubscribeOptions{
+			After: after,
+			Greet: func(st hub.SubscribeResult) (websocket.MessageType, []byte) {
+				return websocket.MessageText, fmt.Appendf(nil, "begin %s %t", st.Position, st.Complete)
+			},
+		})
+		if err == nil {
+			<-ctx.Done()
+		}
+	}, nil))
+	defer web.Close()
+	fmt.Println("ws" + strings.TrimPrefix(web.URL, "http"))
+	io.Copy(io.Discard, os.Stdin)
+	return nil
+}
+
+// A process is one that serves listeners.
+type process struct {
+	kind Kind
+	addr string // of the engine
+
+	mu    sync.Mutex
+	cmd   *exec.Cmd
+	where string
+}
+
+func newProcess(t *testing.T, kind Kind, addr string) *process {
+	t.Helper()
+	p := &process{kind: kind, addr: addr}
+	if err := p.start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
+	})
+	return p
+}
+
+func (p *process) start() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), addrVariable+"="+p.addr, kindVariable+"="+p.kind.Name, checkVariable+"=1")
+	cmd.Stderr = os.Stderr
+	if _, err := cmd.StdinPipe(); err != nil { // it ends with this process
+		return err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("a process said nothing: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cmd, p.where = cmd, strings.TrimSpace(line)
+	return nil
+}
+
+func (p *process) url() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.where
+}
+
+// restart kills the process, and starts another.
+func (p *process) restart(t *testing.T) {
+	p.cmd.Process.Kill()
+	p.cmd.Wait()
+	if err := p.start(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A proxy is the network between a process and the engine.
+type proxy struct {
+	addr, engine string
+
+	mu      sync.Mutex
+	conns   []net.Conn
+	passing chan struct{} // closed while the network is whole
+}
+
+func newProxy(t *testing.T, engine string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{addr: l.Addr().String(), engine: engine, passing: make(chan struct{})}
+	close(p.passing)
+	t.Cleanup(func() {
+		l.Close()
+		p.cut(false)
+		p.reset()
+	})
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go p.serve(c)
+		}
+	}()
+	return p
+}
+
+// cut makes the network swallow what is sent until it is whole again, when TCP sends it once more.
+func (p *proxy) cut(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.passing:
+		if on {
+			p.passing = make(chan struct{})
+		}
+	default:
+		if !on {
+			close(p.passing)
+		}
+	}
+}
+
+// whole waits until the network is whole.
+func (p *proxy) whole() {
+	p.mu.Lock()
+	passing := p.passing
+	p.mu.Unlock()
+	<-passing
+}
+
+// reset ends all connections.
+func (p *proxy) reset() {
+	p.mu.Lock()
+	conns := p.conns
+	p.conns = nil
+	p.mu.Unlock()
+	for _, c := range conns {
+		c.Close()
+	}
+}
+
+func (p *proxy) serve(c net.Conn) {
+	defer c.Close()
+	p.whole()
+	e, err := net.Dial("tcp", p.engine)
+	if err != nil {
+		return
+	}
+	defer e.Close()
+	p.mu.Lock()
+	p.conns = append(p.conns, c, e)
+	p.mu.Unlock()
+	done := make(chan struct{}, 2)
+	forward := func(to, from net.Conn) {
+		defer func() { done <- struct{}{} }()
+		buf := make([]byte, 32<<10)
+		for {
+			n, err := from.Read(buf)
+			p.whole()
+			if n > 0 {
+				if _, err := to.Write(buf[:n]); err != nil {
+					return
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}
+	go forward(c, e)
+	go forward(e, c)
+	<-done
+	c.Close()
+	e.Close()
+	<-done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns = slices.DeleteFunc(p.conns, func(x net.Conn) bool { return x == c || x == e })
+}

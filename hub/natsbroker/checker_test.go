@@ -1,0 +1,12 @@
+package natsbroker
+
+import (
+	"flag"
+	"testing"
+
+	"github.com/seed70bc5565/websocket/hub/internal/brokertest"
+)
+
+var full = flag.Bool("full", false, "publish 100,000 messages for each fault of TestFaults")
+
+func TestFaults(t *testing.T) { brokertest.Faults(t, jetKind, *full) }

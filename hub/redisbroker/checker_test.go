@@ -1,0 +1,20 @@
+package redisbroker
+
+import (
+	"flag"
+	"testing"
+
+	"github.com/seed70bc5565/websocket/hub/internal/brokertest"
+)
+
+var full = flag.Bool("full", false, "publish 100,000 messages for each fault of TestFaults")
+
+// A server that keeps what it has confirmed.
+func TestFaults(t *testing.T) {
+	k := kind
+	k.Args = func(port, dir string) []string {
+		return []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--appendonly", "yes",
+			"--appendfsync", "always"}
+	}
+	brokertest.Faults(t, k, *full)
+}
