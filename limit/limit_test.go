@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -17,15 +15,15 @@ import (
 	"time"
 
 	"github.com/seed70bc5565/websocket"
-	"github.com/seed70bc5565/websocket/internal/netfake"
-	"github.com/seed70bc5565/websocket/internal/wstest"
+	internal "github.com/seed70bc5565/websocket/internal/wstest"
+	"github.com/seed70bc5565/websocket/wstest"
 )
 
 // TestMain fails the run if a test has left a goroutine behind that runs code of this module.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
-		if left := wstest.LeakedGoroutines(); left != "" {
+		if left := internal.LeakedGoroutines(); left != "" {
 			fmt.Fprintf(os.Stderr, "goroutines left behind by the tests:\n\n%s\n", left)
 			code = 1
 		}
@@ -140,30 +138,16 @@ func TestShared(t *testing.T) {
 	})
 }
 
-// connect returns a connection over a fake transport, and its raw peer.
+// connect returns a connection, and its raw peer.
 func connect(t *testing.T) (*websocket.Conn, *wstest.Peer) {
 	t.Helper()
-	ours, theirs := netfake.Pipe(netfake.Options{})
-	p := wstest.NewPeer(t, theirs, wstest.Server)
-	accepted := make(chan struct{})
-	go func() {
-		defer close(accepted)
-		p.ServerHandshake()
-	}()
-	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return ours, nil }}
-	c, _, err := websocket.Dial(t.Context(), "ws://fake/", &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, PingInterval: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-accepted
-	t.Cleanup(func() { c.CloseNow(); p.Close() })
-	return c, p
+	return wstest.ClientWithPeer(t, &wstest.Options{Dial: &websocket.DialOptions{PingInterval: -1}})
 }
 
 func TestMessages(t *testing.T) {
 	for name, tt := range map[string]struct {
 		limits Limits
-		code   int
+		code   websocket.StatusCode
 		reason string
 	}{
 		"by default": {Limits{Messages: Rate{PerSecond: 2}}, 1008, "more than 2 messages a second"},

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,15 +13,15 @@ import (
 	"testing/synctest"
 
 	"github.com/seed70bc5565/websocket"
-	"github.com/seed70bc5565/websocket/internal/netfake"
-	"github.com/seed70bc5565/websocket/internal/wstest"
+	internal "github.com/seed70bc5565/websocket/internal/wstest"
+	"github.com/seed70bc5565/websocket/wstest"
 )
 
 // TestMain fails the run if a test has left a goroutine behind that runs code of this module.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
-		if left := wstest.LeakedGoroutines(); left != "" {
+		if left := internal.LeakedGoroutines(); left != "" {
 			fmt.Fprintf(os.Stderr, "goroutines left behind by the tests:\n\n%s\n", left)
 			code = 1
 		}
@@ -30,29 +29,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// connect returns a connection over a fake transport, and its raw peer. To a relay it is the same which of the two has
-// dialed.
+// connect returns a connection and its raw peer. To a relay it is the same which of the two has dialed.
 func connect(t *testing.T, opts websocket.DialOptions) (*websocket.Conn, *wstest.Peer) {
 	t.Helper()
-	ours, theirs := netfake.Pipe(netfake.Options{})
-	p := wstest.NewPeer(t, theirs, wstest.Server)
-	accepted := make(chan struct{})
-	go func() {
-		defer close(accepted)
-		p.ServerHandshake()
-	}()
 	if opts.PingInterval == 0 {
 		opts.PingInterval = -1 // the peer answers nothing by itself
 	}
-	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return ours, nil }}
-	opts.HTTPClient = &http.Client{Transport: transport}
-	c, _, err := websocket.Dial(t.Context(), "ws://fake/", &opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-accepted
-	t.Cleanup(func() { c.CloseNow(); p.Close() })
-	return c, p
+	return wstest.ClientWithPeer(t, &wstest.Options{Dial: &opts})
 }
 
 // relayed starts a relay between two raw peers.
@@ -98,13 +81,13 @@ func TestForwards(t *testing.T) {
 
 // What ends one connection decides what the other is told, and what Run returns.
 func TestEnds(t *testing.T) {
-	closes := func(code int, reason string) func(*wstest.Peer) {
+	closes := func(code websocket.StatusCode, reason string) func(*wstest.Peer) {
 		return func(p *wstest.Peer) { p.WriteClose(code, reason) }
 	}
 	for name, tt := range map[string]struct {
 		end              func(*wstest.Peer)
-		toServer         int // when it was the client's connection that ended
-		toClient         int // when it was the server's
+		toServer         websocket.StatusCode // when it was the client's connection that ended
+		toClient         websocket.StatusCode // when it was the server's
 		reason           string
 		orderly          bool
 		tooBig, truncate bool

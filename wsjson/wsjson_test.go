@@ -12,11 +12,12 @@ import (
 
 	"github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/wsjson"
+	"github.com/seed70bc5565/websocket/wstest"
 )
 
 type point struct{ X, Y int }
 
-// connect serves one connection with serve and returns the client's end of it. end closes that, and returns when
+// connect serves one connection over a socket, for an Example, and returns the client's end of it. end closes that, and returns when
 // serve has returned.
 func connect(serve func(c *websocket.Conn, r *http.Request)) (c *websocket.Conn, end func()) {
 	returned := make(chan struct{})
@@ -35,10 +36,15 @@ func connect(serve func(c *websocket.Conn, r *http.Request)) (c *websocket.Conn,
 	}
 }
 
-// dial is connect for a test.
+// dial serves one connection with serve and returns the client's end of it, without a port.
 func dial(t *testing.T, serve func(c *websocket.Conn, r *http.Request)) *websocket.Conn {
-	c, end := connect(serve)
-	t.Cleanup(end)
+	t.Helper()
+	returned := make(chan struct{})
+	c := wstest.Dial(t, websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+		defer close(returned)
+		serve(c, r)
+	}, nil), nil)
+	t.Cleanup(func() { c.CloseNow(); <-returned })
 	return c
 }
 
