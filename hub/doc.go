@@ -57,8 +57,8 @@
 //
 // Of a topic with more than [MaxPresenceMembers] only the number is known. Each
 // process keeps the members of all others: 100,000 with 35 bytes of ID and Data
-// are some 12 MB in each. What comes through the engine is trusted: a program that may publish
-// there can name members, too.
+// are some 12 MB in each. What comes through the engine is trusted: a program that
+// may publish there can name members, too.
 //
 // # The end of a connection
 //

@@ -96,7 +96,8 @@ const (
 	// PresenceState tells all members. A new subscriber gets it first. All get it
 	// when much has changed at once, and as long as only their number is known.
 	PresenceState PresenceEventKind = iota
-	// PresenceJoin tells that Member has joined.
+	// PresenceJoin tells that Member has joined. A user who comes back before the
+	// end of the old connection was noticed has two members for a while.
 	PresenceJoin
 	// PresenceLeave tells that Member has left, and not come back for 5 s.
 	PresenceLeave

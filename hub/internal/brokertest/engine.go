@@ -196,6 +196,11 @@ func startProcess(t *testing.T, e *Engine) *server {
 		t.Fatalf("the second process said nothing: %v", errors.Join(lines.Err(), cmd.Wait()))
 	}
 	s := &server{url: lines.Text(), events: make(chan string, 100)}
+	killed := false
+	s.signal = func(sig os.Signal) error {
+		killed = killed || sig == syscall.SIGKILL
+		return cmd.Process.Signal(sig)
+	}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -206,7 +211,7 @@ func startProcess(t *testing.T, e *Engine) *server {
 	t.Cleanup(func() {
 		stdin.Close()
 		<-read
-		if err := cmd.Wait(); err != nil {
+		if err := cmd.Wait(); err != nil && !killed {
 			t.Errorf("the second process: %v", err)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +25,9 @@ type server struct {
 	url    string
 	events chan string // of its broker
 
-	hub   *hub.Hub // nil if the server is the second process
-	close func()
+	hub    *hub.Hub // nil if the server is the second process
+	close  func()
+	signal func(os.Signal) error // sends a signal to the second process
 }
 
 // newServer starts a server in this process.
@@ -44,10 +46,11 @@ func newServer(kind Kind, addr string, event func(string)) *server {
 		Encode: func(dst []byte, m hub.Message) []byte {
 			return fmt.Appendf(dst, "%s %s", m.Position, m.Data)
 		},
-		OnBroker: func(ev hub.BrokerEvent) { event(ev.Kind.String()) },
+		PresenceOf: func(topic string) bool { return topic == presenceTopic },
+		OnBroker:   func(ev hub.BrokerEvent) { event(ev.Kind.String()) },
 	})
 	web := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
-		s := h.Join(c)
+		s := h.JoinAs(c, hub.Member{ID: r.FormValue("user")})
 		defer s.Leave()
 		topic, last := r.FormValue("topic"), r.FormValue("last")
 		after, err := hub.ParsePosition(last)
