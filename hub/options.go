@@ -10,7 +10,7 @@ import (
 // limit off. The struct is only read.
 type Options struct {
 	// QueueMessages and QueueBytes bound what waits for one subscriber, beside what is being written at the moment
-	// (64 messages or 64 KiB at most, or one message that is longer). Bytes are those of the messages before
+	// (64 messages or 31 KiB at most, or one message that is longer). Bytes are those of the messages before
 	// compression. A message is always taken if nothing waits. Defaults: 256 messages, 1 MiB.
 	QueueMessages int
 	QueueBytes    int

@@ -7,10 +7,11 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// What the flusher takes out of a queue at once.
+// What the flusher takes out of a queue at once. With the headers it fits into a
+// buffer of 32 KiB, which a connection has as long as its peer takes nothing.
 const (
 	batchMessages = 64
-	batchBytes    = 64 << 10
+	batchBytes    = 31 << 10
 )
 
 // maxExtra bounds the messages that are replayed to one subscriber while it has not taken those before.
