@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -333,6 +334,46 @@ func TestClassOf(t *testing.T) {
 	} {
 		if got := classOf(tt.h).String(); got != tt.want {
 			t.Errorf("%+v: %s, want %s", tt.h, got, tt.want)
+		}
+	}
+}
+
+// A long backlog is read whole, with whatever the server offers for that.
+func TestJetStreamLongBacklog(t *testing.T) {
+	e := brokertest.Start(t, jetKind)
+	b := connectJetStream(t, e.Addr)
+	long := hub.History{Messages: 5000, Bytes: -1}
+	begin, err := b.Positions(t.Context(), []hub.KeptTopic{{Topic: "x", History: long}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 2500
+	var wg sync.WaitGroup
+	for worker := range 10 { // among those of another topic
+		wg.Go(func() {
+			for range n / 10 {
+				for _, topic := range []string{"x", "y"} {
+					if err := b.Publish(t.Context(), hub.Publication{Topic: topic, Payload: []byte{byte(worker)}, History: long}); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, limits := range []hub.History{long, {Messages: 4999, Bytes: 300}} {
+		got, err := b.Missed(t.Context(), "x", begin[0], limits)
+		want := n
+		if limits.Bytes > 0 {
+			want = limits.Bytes
+		}
+		if err != nil || len(got.Messages) != want || got.Complete != (want == n) || got.Top != got.Messages[want-1].Position {
+			t.Fatalf("%d messages, complete %t, top %v: %v", len(got.Messages), got.Complete, got.Top, err)
+		}
+		for i, m := range got.Messages[1:] {
+			if m.Previous != got.Messages[i].Position.Offset {
+				t.Fatalf("%+v behind %+v", m, got.Messages[i])
+			}
 		}
 	}
 }

@@ -381,31 +381,35 @@ func (s *session) missed(ctx context.Context, o *opening, c class, subject strin
 		b.Complete = isOfEpoch && after.Offset == b.Top.Offset
 		return b, nil
 	}
-	// offset is one more than the number: this is the one behind after.
-	messages, err := s.read(ctx, o, subject, after.Offset, last)
-	if err != nil {
-		return b, err
-	}
-	previous := after.Offset
-	if len(messages) > 0 {
-		known, err := s.isNext(ctx, o, c, subject, after, len(messages))
-		if err != nil {
-			return b, err
+	var previous uint64 // not known of the first
+	n, size := 0, 0
+	take := func(m kept) {
+		if m.base.Epoch != o.base.Epoch {
+			return
 		}
-		if !known {
-			previous = offset(messages[0].sequence) - 1
-		}
-	}
-	size := 0
-	for _, m := range messages {
 		at := hub.Position{Epoch: o.base.Epoch, Offset: offset(m.sequence)}
 		b.Messages = append(b.Messages, hub.BrokerEvent{Position: at, Previous: previous, Time: m.time, Payload: m.data})
 		previous = at.Offset
+		n++
 		size += len(m.data)
 		for len(b.Messages) > limits.Messages || limits.Bytes > 0 && size > limits.Bytes && len(b.Messages) > 0 {
 			size -= len(b.Messages[0].Payload)
 			b.Messages[0] = hub.BrokerEvent{}
 			b.Messages = b.Messages[1:]
+		}
+	}
+	// offset is one more than the number: this is the one behind after.
+	if err := s.read(ctx, o, subject, after.Offset, last, take); err != nil {
+		return b, err
+	}
+	if len(b.Messages) > 0 && b.Messages[0].Previous == 0 {
+		known, err := s.isNext(ctx, o, c, subject, after, n)
+		if err != nil {
+			return b, err
+		}
+		b.Messages[0].Previous = b.Messages[0].Position.Offset - 1
+		if known {
+			b.Messages[0].Previous = after.Offset
 		}
 	}
 	b.Complete = isOfEpoch && len(b.Messages) > 0 && b.Messages[0].Previous <= after.Offset
@@ -432,30 +436,98 @@ func (s *session) isNext(ctx context.Context, o *opening, c class, subject strin
 	return (limit <= 0 || int64(n) < limit) && info.State.FirstSeq <= after.Offset, nil
 }
 
-// read reads the messages of a subject in the epoch, from a number up to last.
-func (s *session) read(ctx context.Context, o *opening, subject string, from uint64, last kept) (messages []kept, err error) {
+// maxGets is how many messages are asked for one by one. A consumer costs more to make than each of them, and brings
+// the rest together.
+const maxGets = 100
+
+// read reads the messages of a subject, from a number up to last.
+func (s *session) read(ctx context.Context, o *opening, subject string, from uint64, last kept, take func(kept)) error {
 	if canBatch(s.conn.ConnectedServerVersion()) {
-		messages, err := s.readBatch(ctx, o, subject, from, last)
-		if err == nil {
-			return messages, nil
-		} else if ctx.Err() != nil {
-			return nil, err
+		next, err := s.readBatch(ctx, o, subject, from, last, take)
+		if err == nil || ctx.Err() != nil {
+			return err
 		}
+		from = next
 	}
-	for from < last.sequence {
+	for n := 0; from < last.sequence; n++ {
+		if n == maxGets {
+			return s.readConsumer(ctx, o, subject, from, last, take)
+		}
 		m, ok, err := s.get(ctx, o, query{Sequence: from, Next: subject})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if !ok || m.sequence >= last.sequence {
 			break
 		}
-		if m.base.Epoch == o.base.Epoch {
-			messages = append(messages, m)
-		}
+		take(m)
 		from = m.sequence + 1
 	}
-	return append(messages, last), nil
+	if from <= last.sequence {
+		take(last)
+	}
+	return nil
+}
+
+const (
+	consumerBatch = 1000
+	consumerIdle  = 10 * time.Second // after which the server forgets a consumer by itself
+)
+
+// readConsumer is read with a consumer, which is there for this alone.
+func (s *session) readConsumer(ctx context.Context, o *opening, subject string, from uint64, last kept, take func(kept)) error {
+	consumer, err := o.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		FilterSubject:     subject,
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       from,
+		AckPolicy:         jetstream.AckNonePolicy,
+		MemoryStorage:     true,
+		Replicas:          1,
+		InactiveThreshold: consumerIdle,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// The server need not have answered when this returns.
+		s.conn.PublishRequest("$JS.API.CONSUMER.DELETE."+o.name+"."+consumer.CachedInfo().Name, s.conn.NewInbox(), nil)
+	}()
+	for from <= last.sequence {
+		batch, err := consumer.Fetch(consumerBatch, jetstream.FetchContext(ctx))
+		if err != nil {
+			return err
+		}
+		got := 0
+		for reply := range batch.Messages() {
+			meta, err := reply.Metadata()
+			if err != nil {
+				return err
+			}
+			got++
+			m := kept{subject: subject, sequence: meta.Sequence.Stream, time: meta.Timestamp, data: reply.Data()}
+			m.base, _ = hub.ParsePosition(reply.Headers().Get(headerBase))
+			if m.sequence < from {
+				return errBatch
+			}
+			from = m.sequence + 1
+			if m.sequence <= last.sequence {
+				take(m)
+			}
+			if m.sequence >= last.sequence {
+				return nil // the rest of the batch is not waited for
+			}
+		}
+		if err := batch.Error(); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if got == 0 {
+			return errBatch
+		}
+	}
+	return nil
 }
 
 // canBatch reports whether a server of this version returns many messages at once: 2.11 or later.
@@ -478,12 +550,13 @@ const (
 var errBatch = errors.New("the server did not return what it has")
 
 // readBatch is read with many messages for one request. Any server of a cluster may answer. One that lags behind does
-// not have last, and that is an error.
-func (s *session) readBatch(ctx context.Context, o *opening, subject string, from uint64, last kept) (messages []kept, err error) {
+// not have last, and that is an error. It returns from where to go on then.
+func (s *session) readBatch(ctx context.Context, o *opening, subject string, from uint64, last kept, take func(kept),
+) (next uint64, err error) {
 	inbox := s.conn.NewInbox()
 	sub, err := s.conn.SubscribeSync(inbox)
 	if err != nil {
-		return nil, err
+		return from, err
 	}
 	defer sub.Unsubscribe()
 	for from <= last.sequence {
@@ -492,10 +565,10 @@ func (s *session) readBatch(ctx context.Context, o *opening, subject string, fro
 			MaxBytes int `json:"max_bytes"`
 		}{query{Sequence: from, Next: subject, Batch: batchSize}, batchBytes})
 		if err != nil {
-			return nil, err
+			return from, err
 		}
 		if err := s.conn.PublishRequest("$JS.API.DIRECT.GET."+o.name, inbox, request); err != nil {
-			return nil, err
+			return from, err
 		}
 		got := 0
 		for {
@@ -503,12 +576,12 @@ func (s *session) readBatch(ctx context.Context, o *opening, subject string, fro
 			reply, err := sub.NextMsgWithContext(waiting)
 			cancel()
 			if err != nil {
-				return nil, err
+				return from, err
 			}
 			if status := reply.Header.Get("Status"); status == "204" {
 				break
 			} else if status != "" {
-				return nil, fmt.Errorf("%w: %s %s", errBatch, status, reply.Header.Get("Description"))
+				return from, fmt.Errorf("%w: %s %s", errBatch, status, reply.Header.Get("Description"))
 			}
 			m := kept{subject: reply.Header.Get("Nats-Subject"), data: bytes.Clone(reply.Data)}
 			m.base, _ = hub.ParsePosition(reply.Header.Get(headerBase))
@@ -517,17 +590,17 @@ func (s *session) readBatch(ctx context.Context, o *opening, subject string, fro
 				m.time, err = time.Parse(time.RFC3339Nano, reply.Header.Get("Nats-Time-Stamp"))
 			}
 			if err != nil || m.subject != subject || m.sequence < from {
-				return nil, errBatch
+				return from, errBatch
 			}
 			got++
 			from = m.sequence + 1
-			if m.base.Epoch == o.base.Epoch && m.sequence <= last.sequence {
-				messages = append(messages, m)
+			if m.sequence <= last.sequence {
+				take(m)
 			}
 		}
 		if got == 0 {
-			return nil, errBatch
+			return from, errBatch
 		}
 	}
-	return messages, nil
+	return from, nil
 }
