@@ -28,7 +28,7 @@ var kind = brokertest.Kind{
 	},
 }
 
-func TestMain(m *testing.M) { os.Exit(brokertest.Main(m, kind, jetKind)) }
+func TestMain(m *testing.M) { os.Exit(brokertest.Main(m, kind, jetKind, clusterKind)) }
 
 func TestNATS(t *testing.T) { brokertest.Run(t, kind) }
 

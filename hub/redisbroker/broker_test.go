@@ -28,7 +28,7 @@ var kind = brokertest.Kind{
 	Keeps:   true,
 }
 
-func TestMain(m *testing.M) { os.Exit(brokertest.Main(m, kind)) }
+func TestMain(m *testing.M) { os.Exit(brokertest.Main(m, kind, clusterKind, sentinelKind)) }
 
 func TestRedis(t *testing.T) { brokertest.Run(t, kind) }
 

@@ -31,10 +31,7 @@ import (
 // what was published with what each client saw. The short form publishes some thousand messages for each fault. The full
 // one publishes 100,000, and its faults last as long as they do elsewhere.
 func Faults(t *testing.T, kind Kind, full bool) {
-	s := scale{messages: 3000, pace: 1500, times: 3, short: time.Second, long: 2 * time.Second}
-	if full {
-		s = scale{messages: 100_000, pace: 2000, times: 100, short: 5 * time.Second, long: 20 * time.Second}
-	}
+	s := scaleOf(full)
 	for _, f := range []fault{
 		{"None", func(f *field) {}, true},
 		{"ProcessKilled", (*field).killProcess, true},
@@ -49,6 +46,25 @@ func Faults(t *testing.T, kind Kind, full bool) {
 	} {
 		t.Run(f.name, func(t *testing.T) { runFault(t, kind, f, s) })
 	}
+}
+
+// ClusterFault is Faults for engines that stand by each other, and one fault. addr is what kind connects to. keeps says
+// that the engines lose nothing, so that no client need be told that it missed something.
+func ClusterFault(t *testing.T, kind Kind, addr, name string, full, keeps bool, do func()) {
+	f := fault{name, func(*field) { do() }, keeps}
+	s := scaleOf(full)
+	if !full {
+		s.times = 2 // a failover takes seconds
+	}
+	v, _ := observe(t, &field{t: t, kind: kind, scale: s, addr: addr}, f)
+	v.report(t, f, s)
+}
+
+func scaleOf(full bool) scale {
+	if full {
+		return scale{messages: 100_000, pace: 2000, times: 100, short: 5 * time.Second, long: 20 * time.Second}
+	}
+	return scale{messages: 3000, pace: 1500, times: 3, short: time.Second, long: 2 * time.Second}
 }
 
 // A scale is how large a run is.
@@ -70,8 +86,8 @@ type fault struct {
 const (
 	processes  = 3
 	publishers = 4
-	topics     = 3
-	listeners  = 4 // clients of each topic
+	topics     = 8
+	listeners  = 2 // clients of each topic
 )
 
 // A field is an engine, processes that serve clients, and what lies between them.
@@ -79,11 +95,11 @@ type field struct {
 	t         *testing.T
 	kind      Kind
 	scale     scale
-	engine    *Engine
+	engine    *Engine // nil: there are others, and nothing lies between them and the processes
+	addr      string
 	processes []*process
 	proxies   []*proxy // of the processes, and one for the publishers
 	over      atomic.Bool
-	started   time.Time
 }
 
 // wait waits, unless the publishers are done.
@@ -138,11 +154,18 @@ func (f *field) loseData() {
 }
 
 func runFault(t *testing.T, kind Kind, f fault, s scale) {
-	v, logs := observe(t, kind, f, s)
-	t.Logf("%-18s %s", f.name, v)
+	e := Start(t, kind)
+	v, logs := observe(t, &field{t: t, kind: kind, scale: s, engine: e, addr: e.Addr}, f)
 	if f.name == "None" {
 		spoil(t, logs)
 	}
+	v.report(t, f, s)
+}
+
+// report says what a checker found.
+func (v verdict) report(t *testing.T, f fault, s scale) {
+	t.Helper()
+	t.Logf("%-18s %s", f.name, v)
 	for _, text := range v.faults {
 		t.Error(text)
 	}
@@ -187,17 +210,20 @@ func spoil(t *testing.T, logs []topicLog) {
 }
 
 // observe runs a fault, and returns what the checker says, and what it was told.
-func observe(t *testing.T, kind Kind, ft fault, s scale) (verdict, []topicLog) {
-	e := Start(t, kind)
-	f := &field{t: t, kind: kind, scale: s, engine: e, started: time.Now()}
+func observe(t *testing.T, f *field, ft fault) (verdict, []topicLog) {
+	s := f.scale
+	addr := f.addr
 	for i := range processes + 1 {
-		p := newProxy(t, e.Addr)
-		f.proxies = append(f.proxies, p)
+		if f.engine != nil {
+			p := newProxy(t, f.addr)
+			f.proxies = append(f.proxies, p)
+			addr = p.addr
+		}
 		if i < processes {
-			f.processes = append(f.processes, newProcess(t, kind, p.addr))
+			f.processes = append(f.processes, newProcess(t, f.kind, addr))
 		}
 	}
-	broker, closeBroker := kind.Connect(f.proxies[processes].addr)
+	broker, closeBroker := f.kind.Connect(addr) // the publishers'
 	h := hub.New(&hub.Options{Broker: broker, History: checkHistory})
 	defer closeBroker()
 	defer h.Close()

@@ -1,0 +1,137 @@
+package natsbroker
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed70bc5565/websocket/hub"
+	"github.com/seed70bc5565/websocket/hub/internal/brokertest"
+)
+
+var clusterKind = brokertest.Kind{
+	Name:    "jetstream cluster",
+	Program: "nats-server",
+	Connect: func(addr string) (hub.Broker, func() error) {
+		opts := &JetStreamOptions{Replicas: 3, Options: Options{Connection: []nats.Option{nats.ReconnectWait(50 * time.Millisecond)}}}
+		b, err := NewJetStream(addr, opts)
+		if err != nil {
+			panic(err)
+		}
+		return b, b.Close
+	},
+	Numbers: true,
+	Keeps:   true,
+}
+
+// freePorts returns ports that nothing listens on.
+func freePorts(t *testing.T, n int) []string {
+	t.Helper()
+	var ports []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		ports = append(ports, port)
+	}
+	return ports
+}
+
+// startCluster starts three servers with JetStream. It returns when they take streams.
+func startCluster(t *testing.T) (engines map[string]*brokertest.Engine, addr string) {
+	t.Helper()
+	routes := freePorts(t, 3)
+	engines = map[string]*brokertest.Engine{}
+	var urls []string
+	for i, route := range routes {
+		name := fmt.Sprint("server", i)
+		k := clusterKind
+		k.Args = func(port, dir string) []string {
+			return []string{"-a", "127.0.0.1", "-p", port, "-js", "-sd", dir, "-n", name, "-cluster_name", "test",
+				"-cluster", "nats://127.0.0.1:" + route,
+				"-routes", "nats://127.0.0.1:" + strings.Join(routes, ",nats://127.0.0.1:")}
+		}
+		engines[name] = brokertest.Start(t, k)
+		urls = append(urls, "nats://"+engines[name].Addr)
+	}
+	addr = strings.Join(urls, ",")
+	js := clusterAdmin(t, addr)
+	eventually(t, "no stream can be made", func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "probe", Subjects: []string{"probe"}, Replicas: 3})
+		return err
+	})
+	return engines, addr
+}
+
+func clusterAdmin(t *testing.T, addr string) jetstream.JetStream {
+	t.Helper()
+	conn, err := nats.Connect(addr, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+func eventually(t *testing.T, what string, f func() error) {
+	t.Helper()
+	var err error
+	for begin := time.Now(); time.Since(begin) < 30*time.Second; time.Sleep(50 * time.Millisecond) {
+		if err = f(); err == nil {
+			return
+		}
+	}
+	t.Fatalf("%s: %v", what, err)
+}
+
+// The leader of the stream is killed, again and again: no client misses a message, or is told so.
+func TestLeaderKilled(t *testing.T) {
+	engines, addr := startCluster(t)
+	js := clusterAdmin(t, addr)
+	info := func() (*jetstream.StreamInfo, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		for s := range js.ListStreams(ctx).Info() {
+			if strings.HasPrefix(s.Config.Name, "websocket_topic_") && !strings.HasSuffix(s.Config.Name, "epochs") {
+				return s, nil
+			}
+		}
+		return nil, jetstream.ErrStreamNotFound
+	}
+	killed := 0
+	brokertest.ClusterFault(t, clusterKind, addr, "LeaderKilled", *full, true, func() {
+		s, err := info()
+		if err != nil || s.Cluster == nil || engines[s.Cluster.Leader] == nil {
+			return // an election is under way
+		}
+		for _, r := range s.Cluster.Replicas {
+			if !r.Current || r.Offline {
+				return
+			}
+		}
+		killed++
+		e := engines[s.Cluster.Leader]
+		e.Kill()
+		time.Sleep(500 * time.Millisecond)
+		e.Run(t)
+	})
+	if killed == 0 {
+		t.Error("no leader was killed")
+	}
+	t.Logf("%d leaders were killed", killed)
+}

@@ -1,0 +1,198 @@
+package redisbroker
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/seed70bc5565/websocket/hub"
+	"github.com/seed70bc5565/websocket/hub/internal/brokertest"
+)
+
+var clusterKind = brokertest.Kind{
+	Name:    "cluster",
+	Program: "redis-server",
+	Args: func(port, dir string) []string {
+		return []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--appendonly", "yes",
+			"--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", busPort(port)}
+	},
+	Connect: func(addr string) (hub.Broker, func() error) {
+		client := redis.NewClusterClient(&redis.ClusterOptions{
+			Addrs: strings.Split(addr, ","), MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true,
+		})
+		b := NewClient(client, nil)
+		return b, func() error { b.Close(); return client.Close() }
+	},
+	Numbers: true,
+	Keeps:   true,
+}
+
+// busPort is the port of the cluster's bus: 10,000 above or below.
+func busPort(port string) string {
+	n, _ := strconv.Atoi(port)
+	if n += 10_000; n > 65_535 {
+		n -= 20_000
+	}
+	return strconv.Itoa(n)
+}
+
+// eventually waits until f reports true.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for begin := time.Now(); !f(); time.Sleep(50 * time.Millisecond) {
+		if time.Since(begin) > 30*time.Second {
+			t.Fatal(what)
+		}
+	}
+}
+
+// A cluster of three masters and a replica of each: masters are killed, and replicas promoted. What a client was told
+// aside, it misses nothing.
+func TestClusterFailover(t *testing.T) {
+	engines := map[string]*brokertest.Engine{}
+	var addrs []string
+	for range 6 {
+		e := brokertest.Start(t, clusterKind)
+		engines[e.Addr] = e
+		addrs = append(addrs, e.Addr)
+	}
+	args := append([]string{"--cluster", "create"}, addrs...)
+	if out, err := exec.Command("redis-cli", append(args, "--cluster-replicas", "1", "--cluster-yes")...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	admin := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs})
+	defer admin.Close()
+	// nodes returns the addresses of the masters that have slots, if all is well.
+	nodes := func() (masters []string, ok bool) {
+		text, err := admin.ClusterNodes(t.Context()).Result()
+		if err != nil {
+			return nil, false
+		}
+		replicas := 0
+		for line := range strings.Lines(text) {
+			f := strings.Fields(line)
+			if len(f) < 8 || strings.Contains(f[2], "fail") || f[7] != "connected" {
+				return nil, false
+			}
+			addr, _, _ := strings.Cut(f[1], "@")
+			if strings.Contains(f[2], "slave") {
+				replicas++
+			} else if len(f) > 8 {
+				masters = append(masters, addr)
+			}
+		}
+		return masters, len(masters) == 3 && replicas == 3
+	}
+	eventually(t, "no cluster", func() bool {
+		_, ok := nodes()
+		return ok && strings.Contains(admin.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
+	})
+	killed := 0
+	brokertest.ClusterFault(t, clusterKind, strings.Join(addrs, ","), "MasterKilled", *full, false, func() {
+		masters, ok := nodes()
+		if !ok {
+			return
+		}
+		e := engines[masters[killed%3]]
+		killed++
+		e.Kill()
+		time.Sleep(3 * time.Second) // a replica is promoted
+		e.Run(t)
+	})
+	if killed == 0 {
+		t.Error("no master was killed")
+	}
+	t.Logf("%d masters were killed", killed)
+}
+
+var sentinelKind = brokertest.Kind{
+	Name:    "sentinel",
+	Program: "redis-server",
+	Connect: func(addr string) (hub.Broker, func() error) {
+		client := redis.NewFailoverClient(&redis.FailoverOptions{
+			MasterName: "m", SentinelAddrs: strings.Split(addr, ","), MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true,
+		})
+		b := NewClient(client, nil)
+		return b, func() error { b.Close(); return client.Close() }
+	},
+	Numbers: true,
+	Keeps:   true,
+}
+
+// A master, two replicas and three sentinels: the master is killed, and a replica promoted.
+func TestSentinelFailover(t *testing.T) {
+	var engines []*brokertest.Engine
+	var sentinels []string
+	for i := range 6 {
+		k := sentinelKind
+		k.Args = func(port, dir string) []string {
+			args := []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--appendonly", "yes"}
+			if i > 0 && i < 3 {
+				args = append(args, "--replicaof", "127.0.0.1 "+portOf(engines[0].Addr))
+			}
+			if i >= 3 {
+				config := filepath.Join(dir, "sentinel.conf")
+				if _, err := os.Stat(config); err != nil {
+					text := fmt.Sprintf("bind 127.0.0.1\nport %s\ndir %s\nsentinel monitor m 127.0.0.1 %s 2\n"+
+						"sentinel down-after-milliseconds m 1000\nsentinel failover-timeout m 5000\n", port, dir, portOf(engines[0].Addr))
+					if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				args = []string{config, "--sentinel"}
+			}
+			return args
+		}
+		e := brokertest.Start(t, k)
+		engines = append(engines, e)
+		if i >= 3 {
+			sentinels = append(sentinels, e.Addr)
+		}
+	}
+	admin := redis.NewSentinelClient(&redis.Options{Addr: sentinels[0]})
+	defer admin.Close()
+	// master returns the address of the master, if the sentinels know enough for a failover.
+	master := func() string {
+		replicas, err1 := admin.Replicas(t.Context(), "m").Result()
+		others, err2 := admin.Sentinels(t.Context(), "m").Result()
+		at, err3 := admin.GetMasterAddrByName(t.Context(), "m").Result()
+		if err1 != nil || err2 != nil || err3 != nil || len(others) != 2 || len(replicas) != 2 || len(at) != 2 {
+			return ""
+		}
+		for _, r := range replicas {
+			if r["flags"] != "slave" || r["master-link-status"] != "ok" {
+				return ""
+			}
+		}
+		return at[0] + ":" + at[1]
+	}
+	eventually(t, "no sentinels", func() bool { return master() != "" })
+	killed := 0
+	brokertest.ClusterFault(t, sentinelKind, strings.Join(sentinels, ","), "Sentinel", *full, false, func() {
+		at := master()
+		for _, e := range engines[:3] {
+			if e.Addr == at {
+				killed++
+				e.Kill()
+				time.Sleep(3 * time.Second) // a replica is promoted
+				e.Run(t)
+			}
+		}
+	})
+	if killed == 0 {
+		t.Error("no master was killed")
+	}
+	t.Logf("%d masters were killed", killed)
+}
+
+func portOf(addr string) string {
+	_, port, _ := strings.Cut(addr, ":")
+	return port
+}
