@@ -182,6 +182,14 @@ release: ## what a release of VERSION would do; with DO=1 commit and tag all mod
 middleware: ## behind chi, gin, echo, gorilla/mux, otelhttp and their loggers, compressors, sessions (needs the module proxy)
 	cd internal/middleware && go vet ./... && go test -race ./...
 
+.PHONY: http2
+http2: ## WebSocket over HTTP/2, with raw frames, on each supported version of Go (needs the module proxy)
+	cd internal/h2peer && go vet ./... && go test -race ./...
+	@for version in $(GO_VERSIONS); do \
+		printf '%s\n' "$$version"; \
+		(cd internal/h2peer && GOTOOLCHAIN=$$version go test ./...); \
+	done
+
 .PHONY: browser
 browser: ## two windows of each example in a headless Chromium; screenshots in artifacts/ (needs node, npm, chromium)
 	npm ci --ignore-scripts --no-audit --no-fund --prefix examples/browsertest
@@ -197,7 +205,7 @@ realpeers: ## browsers, other clients and servers, and proxies, with our ends (n
 	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check goversions poison soak cross browser realpeers strangers interop many middleware brokers autobahn autobahn-official suites fuzz
+CI_STAGES := check goversions poison soak cross browser realpeers strangers interop many middleware http2 brokers autobahn autobahn-official suites fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// A bodyConn is a net.Conn over the body of a 101 response, for HTTP clients that do not give away the connection
-// behind it. A body cannot be interrupted, so that every read and write of it runs on a goroutine, which lives until
-// the body returns. That is slower than a connection: it is the fallback.
+// A bodyConn is a net.Conn over a stream that cannot be interrupted: a stream of HTTP/2, or the body of a 101 response
+// of an HTTP client that does not give away the connection behind it. Every read and write of the body runs on a
+// goroutine, which lives until the body returns. That is slower than a connection.
 type bodyConn struct {
 	body          io.ReadWriteCloser
 	local, remote net.Addr
@@ -24,7 +24,10 @@ type bodyConn struct {
 
 	// reading is held by the Read that owns the fields of this group.
 	reading chan struct{}
-	buf     []byte        // what reads of the body read into
+	small   [bodySmall]byte
+	large   []byte        // from the pool, while much comes at once; else nil
+	buf     []byte        // small or large: what the read of the body that is pending, or the last, reads into
+	full    bool          // the last read of the body filled buf
 	unread  []byte        // the part of buf that is not delivered
 	readErr error         // sticks
 	pending bool          // a read of the body runs, and owns buf
@@ -35,9 +38,11 @@ type bodyConn struct {
 	// writing is held by the Write that owns the fields of this group. A Write that gives up while the body
 	// still writes leaves it broken.
 	writing chan struct{}
-	out     []byte
 	broken  error // sticks
 	written chan ioResult
+
+	// settled is nil, or closed when no call of the body is in progress after Close. Immutable once there is a Conn.
+	settled <-chan struct{}
 }
 
 type ioResult struct {
@@ -45,7 +50,8 @@ type ioResult struct {
 	err error
 }
 
-const bodyBufferSize = 8 << 10
+// bodySmall is how much an idle connection waits with.
+const bodySmall = 128
 
 func newBodyConn(body io.ReadWriteCloser, local, remote net.Addr) *bodyConn {
 	return &bodyConn{
@@ -101,8 +107,11 @@ func (c *bodyConn) Read(p []byte) (int, error) {
 	}
 	for len(c.unread) == 0 && c.readErr == nil {
 		if !c.pending {
-			if c.buf == nil {
-				c.buf = make([]byte, bodyBufferSize)
+			if c.buf = c.small[:]; c.full && c.large == nil {
+				c.large = getBody() // more is there, it seems
+			}
+			if c.large != nil {
+				c.buf = c.large
 			}
 			c.pending = true
 			go c.readBody(c.buf)
@@ -110,7 +119,7 @@ func (c *bodyConn) Read(p []byte) (int, error) {
 		select {
 		case r := <-c.result:
 			c.pending = false
-			c.unread, c.readErr = c.buf[:r.n], r.err
+			c.unread, c.readErr, c.full = c.buf[:r.n], r.err, r.n == len(c.buf)
 			stale := c.staleTimeout
 			c.staleTimeout = false
 			if errors.Is(r.err, os.ErrDeadlineExceeded) {
@@ -121,6 +130,7 @@ func (c *bodyConn) Read(p []byte) (int, error) {
 				}
 			}
 		case <-c.closed:
+			c.settle(expired)
 			return 0, net.ErrClosed
 		case <-expired:
 			return 0, os.ErrDeadlineExceeded
@@ -130,8 +140,22 @@ func (c *bodyConn) Read(p []byte) (int, error) {
 		return 0, c.readErr
 	}
 	n := copy(p, c.unread)
-	c.unread = c.unread[n:]
+	if c.unread = c.unread[n:]; len(c.unread) == 0 && c.large != nil && !c.full {
+		putBody(c.large)
+		c.large = nil
+	}
 	return n, nil
+}
+
+// settle waits until no call of the body is in progress, or until the deadline.
+func (c *bodyConn) settle(expired <-chan struct{}) {
+	if c.settled == nil {
+		return
+	}
+	select {
+	case <-c.settled:
+	case <-expired:
+	}
 }
 
 // readBody reads at least a byte, or gives up on a body that returns nothing over and over.
@@ -156,15 +180,20 @@ func (c *bodyConn) Write(p []byte) (int, error) {
 	if c.broken != nil {
 		return 0, c.broken
 	}
-	c.out = append(c.out[:0], p...) // p is the caller's again when Write returns
-	go c.writeBody(c.out)
+	var out []byte // p is the caller's again when Write returns
+	if len(p) <= bodyLarge {
+		out = append(getBody()[:0], p...)
+	} else {
+		out = append(out, p...)
+	}
+	go c.writeBody(out)
 	select {
 	case r := <-c.written:
 		if r.err == nil && r.n < len(p) {
 			r.err = io.ErrShortWrite
 		}
-		if cap(c.out) > bodyBufferSize {
-			c.out = nil
+		if r.err == nil { // else the body may go on reading it
+			putBody(out)
 		}
 		c.broken = r.err
 		return r.n, r.err

@@ -73,6 +73,23 @@ func growBuf(b []byte, n int) []byte {
 	return next
 }
 
+// bodyLarge is how much a bodyConn reads at once while much comes, and what it
+// copies of one write.
+const bodyLarge = 16 << 10
+
+var poolBody = sync.Pool{New: func() any { return new([bodyLarge]byte) }}
+
+// getBody returns a buffer of bodyLarge bytes. A buffer that a body may still
+// use is left to the collector, so these buffers are not counted as others are.
+func getBody() []byte { return poolBody.Get().(*[bodyLarge]byte)[:] }
+
+// putBody gives back what getBody returned. A buffer of another size is left alone.
+func putBody(b []byte) {
+	if cap(b) == bodyLarge {
+		poolBody.Put((*[bodyLarge]byte)(b[:bodyLarge]))
+	}
+}
+
 // A gatherVec is the argument of one writev: net.Buffers wants a slice that outlives the call.
 type gatherVec struct {
 	parts [2][]byte

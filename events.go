@@ -83,8 +83,11 @@ type eventConn struct {
 }
 
 // serveEvents takes over the connection of cfg, whose handshake is done. The place that is
-// reserved for it is given back when it has ended.
+// reserved for it is given back when it has ended. It returns before that, except
+// over HTTP/2: values then last as long as the connection.
 func (s *Server) serveEvents(cfg *connConfig, r *http.Request, values context.Context, lasting bool) {
+	stays := http2StreamOf(cfg) != nil
+	lasting = lasting || stays
 	e := &eventConn{s: s}
 	s.events.polled.adopt(cfg, &e.polledConn, e)
 	e.server, _ = r.Context().Value(http.ServerContextKey).(*http.Server)
@@ -113,11 +116,14 @@ func (s *Server) serveEvents(cfg *connConfig, r *http.Request, values context.Co
 	}
 	c.away.Store(false)
 	e.opened.Store(true)
-	if polled == nil {
+	switch {
+	case polled != nil:
+		polled.wake()
+	case stays:
+		e.run()
+	default:
 		go e.run()
-		return
 	}
-	polled.wake()
 }
 
 // open calls the program's function.

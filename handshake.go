@@ -26,6 +26,9 @@ const (
 	fieldVersion    = "Sec-Websocket-Version"
 	fieldProtocol   = "Sec-Websocket-Protocol"
 	fieldExtensions = "Sec-Websocket-Extensions"
+
+	// pseudoProtocol is where net/http puts the :protocol of an extended CONNECT.
+	pseudoProtocol = ":protocol"
 )
 
 // The fields of the handshake as this side sends them, in the spelling of the
@@ -111,48 +114,25 @@ func (e *refusal) setHeader(h http.Header, http1 bool) {
 
 // An upgrade is what the two sides have agreed on.
 type upgrade struct {
-	key         string
+	http2       bool   // by an extended CONNECT (RFC 8441); else by Upgrade
+	key         string // "" over HTTP/2
 	subprotocol string
 	extensions  []extension
 	deflate     *deflateParams // nil: no compression
 }
 
-// checkRequest decides on the opening handshake of a client (section 4.2.1, and 4.2.2 up to its response).
+// checkRequest decides on the opening handshake of a client: what HTTP/1.1 and HTTP/2 have in common (section 4.2.1,
+// and 4.2.2 up to its response).
 func checkRequest(r *http.Request, opts *AcceptOptions) (upgrade, *refusal) {
-	var up upgrade
-	if r.Method != http.MethodGet {
-		return up, refuse(http.StatusMethodNotAllowed, "the method of a WebSocket handshake is GET, not %s", quote(r.Method))
+	up := upgrade{http2: r.ProtoMajor >= 2 && r.Method == http.MethodConnect}
+	var no *refusal
+	if up.http2 {
+		no = checkConnect(r)
+	} else {
+		up.key, no = checkUpgrade(r)
 	}
-	switch {
-	case len(r.Header["Upgrade"]) == 0:
-		return up, refuse(http.StatusUpgradeRequired, "this is not a WebSocket handshake: there is no Upgrade header")
-	case !hasToken(r.Header["Upgrade"], "websocket"):
-		return up, refuse(http.StatusUpgradeRequired, "the Upgrade header does not name websocket: %s", quote(strings.Join(r.Header["Upgrade"], ", ")))
-	case !hasToken(r.Header["Connection"], "upgrade"):
-		return up, refuse(http.StatusUpgradeRequired, "the Connection header does not name Upgrade: %s", quote(strings.Join(r.Header["Connection"], ", ")))
-	}
-	// A header that is missing or stands twice is no better than one with another version.
-	if v := r.Header[fieldVersion]; len(v) != 1 || trimSpace(v[0]) != "13" {
-		return up, refuse(http.StatusUpgradeRequired, "the Sec-WebSocket-Version must be 13, not %s", quote(strings.Join(v, ", ")))
-	}
-	switch {
-	case !r.ProtoAtLeast(1, 1):
-		return up, refuse(http.StatusBadRequest, "the handshake needs HTTP/1.1 or later, not %s", quote(r.Proto))
-	case r.Host == "":
-		return up, refuse(http.StatusBadRequest, "there is no Host header")
-	case r.ContentLength != 0: // -1 if it is chunked
-		// Its bytes would be taken for frames.
-		return up, refuse(http.StatusBadRequest, "a handshake has no body")
-	}
-	switch keys := r.Header[fieldKey]; {
-	case len(keys) == 0:
-		return up, refuse(http.StatusBadRequest, "there is no Sec-WebSocket-Key header")
-	case len(keys) > 1:
-		return up, refuse(http.StatusBadRequest, "Sec-WebSocket-Key stands more than once") // section 11.3.1
-	default:
-		if up.key = trimSpace(keys[0]); !validKey(up.key) {
-			return up, refuse(http.StatusBadRequest, "the Sec-WebSocket-Key %s is not the base64 of 16 bytes", quote(up.key))
-		}
+	if no != nil {
+		return up, no
 	}
 	var subprotocols []string
 	if v, ok := r.Header[fieldProtocol]; ok {
@@ -177,6 +157,75 @@ func checkRequest(r *http.Request, opts *AcceptOptions) (upgrade, *refusal) {
 	}
 	up.subprotocol = chooseSubprotocol(opts.Subprotocols, subprotocols)
 	return up, nil
+}
+
+// checkUpgrade checks what only a handshake over HTTP/1.1 has, and returns its key.
+func checkUpgrade(r *http.Request) (key string, no *refusal) {
+	if r.Method != http.MethodGet {
+		return "", refuse(http.StatusMethodNotAllowed, "the method of a WebSocket handshake is GET, not %s", quote(r.Method))
+	}
+	switch {
+	case len(r.Header["Upgrade"]) == 0:
+		return "", refuse(http.StatusUpgradeRequired, "this is not a WebSocket handshake: there is no Upgrade header")
+	case !hasToken(r.Header["Upgrade"], "websocket"):
+		return "", refuse(http.StatusUpgradeRequired, "the Upgrade header does not name websocket: %s", quote(strings.Join(r.Header["Upgrade"], ", ")))
+	case !hasToken(r.Header["Connection"], "upgrade"):
+		return "", refuse(http.StatusUpgradeRequired, "the Connection header does not name Upgrade: %s", quote(strings.Join(r.Header["Connection"], ", ")))
+	}
+	if no := checkVersion(r); no != nil {
+		return "", no
+	}
+	switch {
+	case !r.ProtoAtLeast(1, 1):
+		return "", refuse(http.StatusBadRequest, "the handshake needs HTTP/1.1 or later, not %s", quote(r.Proto))
+	case r.Host == "":
+		return "", refuse(http.StatusBadRequest, "there is no Host header")
+	case r.ContentLength != 0: // -1 if it is chunked
+		// Its bytes would be taken for frames.
+		return "", refuse(http.StatusBadRequest, "a handshake has no body")
+	}
+	switch keys := r.Header[fieldKey]; {
+	case len(keys) == 0:
+		return "", refuse(http.StatusBadRequest, "there is no Sec-WebSocket-Key header")
+	case len(keys) > 1:
+		return "", refuse(http.StatusBadRequest, "Sec-WebSocket-Key stands more than once") // section 11.3.1
+	default:
+		if key = trimSpace(keys[0]); !validKey(key) {
+			return "", refuse(http.StatusBadRequest, "the Sec-WebSocket-Key %s is not the base64 of 16 bytes", quote(key))
+		}
+	}
+	return key, nil
+}
+
+// checkConnect checks what only a handshake over HTTP/2 has (RFC 8441, sections 4 and 5). "The Sec-WebSocket-Key and
+// Sec-WebSocket-Accept header fields are not used", and neither are Upgrade and Connection.
+func checkConnect(r *http.Request) *refusal {
+	switch v := r.Header[pseudoProtocol]; {
+	case len(v) == 0:
+		return refuse(http.StatusBadRequest, "this CONNECT is not a WebSocket handshake: it has no :protocol")
+	case len(v) != 1 || !equalFold(v[0], "websocket"):
+		// RFC 9220, section 3, names the status.
+		return refuse(http.StatusNotImplemented, "the :protocol is not websocket: %s", quote(strings.Join(v, ", ")))
+	}
+	if no := checkVersion(r); no != nil {
+		return no
+	}
+	switch {
+	case r.Host == "":
+		return refuse(http.StatusBadRequest, "there is no :authority")
+	case r.ContentLength > 0:
+		// The HTTP server would end the stream behind it.
+		return refuse(http.StatusBadRequest, "an extended CONNECT has no Content-Length")
+	}
+	return nil
+}
+
+// checkVersion checks the version. A header that is missing or stands twice is no better than one with another version.
+func checkVersion(r *http.Request) *refusal {
+	if v := r.Header[fieldVersion]; len(v) != 1 || trimSpace(v[0]) != "13" {
+		return refuse(http.StatusUpgradeRequired, "the Sec-WebSocket-Version must be 13, not %s", quote(strings.Join(v, ", ")))
+	}
+	return nil
 }
 
 // checkAcceptOptions returns an error that names the first invalid field.
@@ -280,9 +329,11 @@ func (up *upgrade) setHeader(h http.Header) {
 			delete(h, name)
 		}
 	}
-	h["Upgrade"] = []string{"websocket"}
-	h["Connection"] = []string{"Upgrade"}
-	h[sentAccept] = []string{string(appendAccept(nil, up.key))}
+	if !up.http2 {
+		h["Upgrade"] = []string{"websocket"}
+		h["Connection"] = []string{"Upgrade"}
+		h[sentAccept] = []string{string(appendAccept(nil, up.key))}
+	}
 	if up.subprotocol != "" {
 		h[sentProtocol] = []string{up.subprotocol}
 	}

@@ -140,7 +140,7 @@ func TestLayers(t *testing.T) {
 		{"errors.go", "frame.go", "statuscode.go", "mask.go", "header.go", "options.go"},
 		{"protocol.go", "buffer.go", "buffer_poison.go", "deflate_params.go"},
 		{"conn.go"}, // and the files that no other layer names
-		{"client.go", "plainhttp.go", "server.go", "shutdown.go", "events.go", "switched.go", "bridge.go"},
+		{"client.go", "plainhttp.go", "server.go", "shutdown.go", "events.go", "h2.go", "switched.go", "bridge.go"},
 		{"redialer.go"},
 	}
 	level := map[string]int{}

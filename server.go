@@ -128,6 +128,9 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 	if no != nil {
 		return nil, sendRefusal(w, r, no)
 	}
+	if up.http2 {
+		return acceptHTTP2(w, r, up, opts)
+	}
 	if ok, last := canHijack(w); !ok {
 		return nil, sendRefusal(w, r, refuseHijack(fmt.Errorf("%T has neither a method Hijack nor Unwrap", last)))
 	}
@@ -145,9 +148,24 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 		_ = sendRefusal(w, r, refuse(http.StatusInternalServerError, "the connection could not be taken over from the HTTP server"))
 		return nil, fmt.Errorf("websocket: the connection could not be taken over from the HTTP server: %w", err)
 	}
-	cfg := &connConfig{
+	cfg := opts.connConfig(conn, &up)
+	cfg.received = takeBuffered(buffers)
+	var response []byte
+	if !sent {
+		response = appendResponse(availableBuffer(buffers), up, w.Header())
+	}
+	if err := writeResponse(conn, response, responseTimeout); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("websocket: sending the handshake: %w", err)
+	}
+	return cfg, nil
+}
+
+// connConfig returns what the options say of a connection over conn that was
+// accepted.
+func (opts *AcceptOptions) connConfig(conn net.Conn, up *upgrade) *connConfig {
+	return &connConfig{
 		transport:        conn,
-		received:         takeBuffered(buffers),
 		subprotocol:      up.subprotocol,
 		deflate:          up.deflate,
 		deflateThreshold: opts.CompressionThreshold,
@@ -160,15 +178,6 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 		onPing:           opts.OnPingReceived,
 		onPong:           opts.OnPongReceived,
 	}
-	var response []byte
-	if !sent {
-		response = appendResponse(availableBuffer(buffers), up, w.Header())
-	}
-	if err := writeResponse(conn, response, responseTimeout); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("websocket: sending the handshake: %w", err)
-	}
-	return cfg, nil
 }
 
 // refuseHijack refuses a request whose connection cannot be taken over. Only
@@ -353,6 +362,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // the client has been told
 	}
 	taken = true
+	stream := http2StreamOf(cfg)
+	if stream != nil {
+		returns = false
+		defer stream.hold(cfg)()
+		r = withoutBody(r)
+	}
 	if s.events != nil {
 		s.serveEvents(cfg, r, values, returns)
 		return

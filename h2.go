@@ -1,0 +1,103 @@
+package websocket
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// Connections over HTTP/2 (RFC 8441): each is a stream, which a client opens by an
+// extended CONNECT. They take the path of HTTP/1.1 except for what stands here.
+
+// acceptHTTP2 is what accept does for a request that checkConnect let pass.
+func acceptHTTP2(w http.ResponseWriter, r *http.Request, up upgrade, opts *AcceptOptions) (*connConfig, error) {
+	// Frames bypass what is wrapped around net/http's ResponseWriter, as they do
+	// when a connection of HTTP/1.1 is taken over: middleware might compress them.
+	out := innermost(w)
+	if !flushes(out) {
+		no := refuse(http.StatusNotImplemented, "the HTTP server cannot send frames at once (no http.Flusher)")
+		no.detail = fmt.Errorf("%s: %T has neither a method Flush nor Unwrap", no.reason, out)
+		return nil, sendRefusal(w, r, no)
+	}
+	stream := newHTTP2Stream(r.Body, out)
+	// The timeouts of the http.Server do not concern the connection. Where there
+	// are none to take back, that is no reason to fail.
+	_ = stream.ctl.SetReadDeadline(time.Time{})
+	_ = stream.ctl.SetWriteDeadline(time.Time{})
+	up.setHeader(w.Header())
+	w.WriteHeader(http.StatusOK)
+	if err := stream.ctl.Flush(); err != nil {
+		return nil, fmt.Errorf("websocket: sending the handshake: %w", err)
+	}
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if local == nil {
+		local = unknownAddr{}
+	}
+	conn := newBodyConn(stream, local, peerAddr(r.RemoteAddr))
+	conn.settled = stream.idle
+	return opts.connConfig(conn, &up), nil
+}
+
+// http2StreamOf returns the stream below a connection, or nil if it has a
+// connection of its own.
+func http2StreamOf(cfg *connConfig) *http2Stream {
+	if b, ok := cfg.transport.(*bodyConn); ok {
+		s, _ := b.body.(*http2Stream)
+		return s
+	}
+	return nil
+}
+
+// hold makes the handler wait for what is in progress, in place of the reads of
+// the connection. The handler calls the function that it returns before it
+// returns itself.
+func (s *http2Stream) hold(cfg *connConfig) (wait func()) {
+	cfg.transport.(*bodyConn).settled = nil
+	return func() { <-s.idle }
+}
+
+// innermost returns the ResponseWriter that w wraps, as [http.ResponseController]
+// finds it.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for range wrapperDepth {
+		u, ok := w.(unwrapper)
+		if !ok {
+			break
+		}
+		w = u.Unwrap()
+	}
+	return w
+}
+
+func flushes(w http.ResponseWriter) bool {
+	switch w.(type) {
+	case http.Flusher, interface{ FlushError() error }:
+		return true
+	}
+	return false
+}
+
+// peerAddr returns the address that an HTTP server tells of a client.
+func peerAddr(s string) net.Addr {
+	if a, err := netip.ParseAddrPort(s); err == nil {
+		return net.TCPAddrFromAddrPort(a)
+	}
+	return namedAddr(s)
+}
+
+// A namedAddr is the address of a client that has no port, such as one of a Unix
+// socket.
+type namedAddr string
+
+func (a namedAddr) Network() string { return "http2" }
+func (a namedAddr) String() string  { return string(a) }
+
+// withoutBody returns r for the function that serves a connection over HTTP/2: the
+// body is the connection's.
+func withoutBody(r *http.Request) *http.Request {
+	r = r.WithContext(r.Context())
+	r.Body, r.ContentLength = http.NoBody, 0
+	return r
+}
