@@ -441,7 +441,7 @@ func TestPresenceProcesses(t *testing.T) {
 		// A reconnect to another process is none, also when the process ends.
 		b.s.Leave()
 		time.Sleep(4 * time.Second)
-		b = open(t, all[1], "bob", "x")
+		open(t, all[1], "bob", "x")
 		all[2].Close()
 		time.Sleep(time.Minute)
 		lurker.want(t)

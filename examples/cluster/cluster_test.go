@@ -18,6 +18,7 @@ type visitor struct {
 	t      *testing.T
 	c      *websocket.Conn
 	engine event // the latest of this type
+	people []person
 }
 
 func visit(t *testing.T, base, name, after string) *visitor {
@@ -37,10 +38,10 @@ func (v *visitor) say(text string) {
 	}
 }
 
-// next returns the next event that is wanted. Announcements of people may come between at any time.
+// next returns the next event that is wanted. What is told of people may come between at any time.
 func (v *visitor) next(wanted func(event) bool) event {
 	v.t.Helper()
-	ctx, cancel := context.WithTimeout(v.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(v.t.Context(), 20*time.Second)
 	defer cancel()
 	for {
 		var got event
@@ -48,8 +49,20 @@ func (v *visitor) next(wanted func(event) bool) event {
 			v.t.Fatal(err)
 		}
 		repeated := got.Type == "engine" && reflect.DeepEqual(v.engine, got) // a page that comes meanwhile may be told twice
-		if got.Type == "engine" {
+		aboutPeople := true
+		switch got.Type {
+		case "engine":
 			v.engine = got
+			aboutPeople = false
+		case "people":
+			v.people = got.People
+		case "joined":
+			v.people = append(v.people, person{got.Name, got.Node})
+		case "left":
+			i := slices.Index(v.people, person{got.Name, got.Node})
+			v.people = slices.Delete(v.people, i, i+1)
+		default:
+			aboutPeople = false
 		}
 		if repeated {
 			continue
@@ -57,10 +70,24 @@ func (v *visitor) next(wanted func(event) bool) event {
 		if wanted(got) {
 			return got
 		}
-		if got.Type != "people" {
+		if !aboutPeople {
 			v.t.Fatalf("got %+v", got)
 		}
 	}
+}
+
+// sees waits until these are here, each as "name on node".
+func (v *visitor) sees(want ...string) {
+	v.t.Helper()
+	v.next(func(event) bool { return slices.Equal(names(v.people), want) })
+}
+
+func names(people []person) (all []string) {
+	for _, p := range people {
+		all = append(all, p.Name+" on "+p.Node)
+	}
+	slices.Sort(all)
+	return all
 }
 
 func (v *visitor) want(want event) (position string) {
@@ -84,7 +111,6 @@ func serveNodesUntil(t *testing.T) (engine *memorybroker.Engine, a, b string, en
 	engine = memorybroker.New()
 	serve := func(name string) (string, func()) {
 		n := newNode(name, "memory", engine.Connect())
-		n.every = 10 * time.Millisecond
 		p := program(n, nil)
 		s := httptest.NewServer(p.Handler())
 		ctx, cancel := context.WithCancel(context.Background())
@@ -103,13 +129,8 @@ func TestTwoNodes(t *testing.T) {
 	ada, bob := visit(t, a, "Ada", ""), visit(t, b, "Bob", "")
 	ada.want(event{Type: "hello", Node: "A", Name: "Ada", Engine: "memory"})
 	bob.want(event{Type: "hello", Node: "B", Name: "Bob", Engine: "memory"})
-	for _, v := range []*visitor{ada, bob} { // each hears of both
-		for node, name := range map[string]string{"A": "Ada", "B": "Bob"} {
-			if v == ada && node == "A" || v == bob && node == "B" {
-				continue // its own may have come before
-			}
-			v.next(func(e event) bool { return e.Node == node && slices.Contains(e.People, name) })
-		}
+	for _, v := range []*visitor{ada, bob} {
+		v.sees("Ada on A", "Bob on B")
 	}
 	ada.say(" hello ")
 	var at string
@@ -119,7 +140,6 @@ func TestTwoNodes(t *testing.T) {
 
 	// What was missed on one node is there on the other.
 	bob.c.Close(websocket.StatusNormalClosure, "")
-	ada.next(func(e event) bool { return e.Node == "B" && len(e.People) == 0 })
 	ada.say("are you there?")
 	ada.want(event{Type: "message", Node: "A", Name: "Ada", Text: "are you there?"})
 	bob = visit(t, a, "Bob", at)
@@ -133,9 +153,9 @@ func TestNodeStops(t *testing.T) {
 	ada, bob := visit(t, a, "Ada", ""), visit(t, b, "Bob", "")
 	ada.want(event{Type: "hello", Node: "A", Name: "Ada", Engine: "memory"})
 	bob.want(event{Type: "hello", Node: "B", Name: "Bob", Engine: "memory"})
-	ada.next(func(e event) bool { return e.Node == "B" && len(e.People) == 1 })
+	ada.sees("Ada on A", "Bob on B")
 	endB()
-	ada.next(func(e event) bool { return e.Node == "B" && len(e.People) == 0 })
+	ada.sees("Ada on A")
 }
 
 func TestEngineLost(t *testing.T) {
@@ -172,7 +192,7 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestConnect(t *testing.T) {
-	for _, engine := range []string{"redis", "nats"} {
+	for _, engine := range []string{"redis", "jetstream", "nats"} {
 		b, err := connect(engine, "")
 		if err != nil {
 			t.Errorf("%s: %v", engine, err)

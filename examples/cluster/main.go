@@ -9,7 +9,13 @@
 //	go run -C examples/cluster . -engine redis -addr localhost:8088
 //	go run -C examples/cluster . -engine redis -addr localhost:8089
 //
-// The same with -engine nats. Stop the engine, and start it again, to see what happens.
+// The same with -engine jetstream. Stop the engine, and start it again, to see what happens.
+//
+// In front of them a balancer gives both one address:
+//
+//	go run -C examples/cluster . -front localhost:8088,localhost:8089 -addr localhost:8080
+//
+// Open that, and kill the node that the page names: the page comes back to the other one, and has missed nothing.
 package main
 
 import (
@@ -38,12 +44,16 @@ import (
 var page embed.FS
 
 func main() {
-	var engine, url, name, second string
-	flag.StringVar(&engine, "engine", "memory", "what connects the nodes: memory, redis or nats")
-	flag.StringVar(&url, "url", "", "`address` of the engine: localhost:6379 or redis://user:password@localhost:6379/0 for redis, nats://localhost:4222 for nats")
+	var engine, url, name, second, nodes string
+	flag.StringVar(&engine, "engine", "memory", "what connects the nodes: memory, redis, jetstream (NATS with history) or nats (without)")
+	flag.StringVar(&url, "url", "", "`address` of the engine: localhost:6379 or redis://user:password@localhost:6379/0 for redis, nats://localhost:4222 for jetstream and nats")
+	flag.StringVar(&nodes, "front", "", "be no node, but the way to those at these `addresses`, such as localhost:8088,localhost:8089")
 	flag.StringVar(&name, "node", "", "`name` of this node (default: its port)")
 	flag.StringVar(&second, "second", "localhost:8089", "with the engine in memory: `address` of the second node")
 	site.Main("cluster", "localhost:8088", func() (*site.Program, error) {
+		if nodes != "" {
+			return front(strings.Split(nodes, ",")), nil
+		}
 		if engine == "memory" {
 			return inMemory(second)
 		}
@@ -77,13 +87,18 @@ func connect(engine, url string) (broker, error) {
 		}
 		redis.SetLogger(quiet{}) // the hub says when the engine is lost
 		return redisbroker.New(options, nil), nil
+	case "jetstream":
+		if url == "" {
+			url = "nats://localhost:4222"
+		}
+		return natsbroker.NewJetStream(url, nil)
 	case "nats":
 		if url == "" {
 			url = "nats://localhost:4222"
 		}
 		return natsbroker.New(url, nil)
 	}
-	return nil, fmt.Errorf("unknown engine %q: there are memory, redis and nats", engine)
+	return nil, fmt.Errorf("unknown engine %q: there are memory, redis, jetstream and nats", engine)
 }
 
 // quiet is a logger of go-redis that logs nothing.
@@ -98,8 +113,8 @@ func program(n *node, b broker) *site.Program {
 		Page:   page,
 		Routes: map[string]http.Handler{"/ws": websocket.Handler(n.serve, opts)},
 		Work: func(ctx context.Context) {
-			n.run(ctx)
-			n.hub.Close()
+			<-ctx.Done()
+			n.hub.Close() // the others are told that its people are gone
 			if b != nil {
 				b.Close()
 			}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"log"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,25 +21,22 @@ const (
 	kept           = 100             // messages, for those who come back
 	recent         = 20              // messages that somebody new gets
 	publishTimeout = 5 * time.Second // for the engine to take a message
-	announceEvery  = 2 * time.Second // how often a node says who is there
 )
 
-// Topics of the hubs of all nodes.
-const (
-	talk   = "talk"
-	people = "people"
-)
+// talk is the topic of the hubs of all nodes.
+const talk = "talk"
 
-// An event is what a node tells the page. Those of type message and people come from any node.
+// An event is what a node tells the page.
 type event struct {
-	Type     string `json:"type"` // hello, message, people, engine, failed
-	Node     string `json:"node,omitempty"`
+	Type     string `json:"type"`               // hello, message, people, joined, left, engine, failed
+	Node     string `json:"node,omitempty"`     // hello; message, joined, left: where it happened
 	Position string `json:"position,omitempty"` // message: where to go on after it
 
-	Name   string   `json:"name,omitempty"`   // message
+	Name   string   `json:"name,omitempty"`   // hello, message, joined, left
 	Text   string   `json:"text,omitempty"`   // message; failed: what could not be sent
 	At     int64    `json:"at,omitempty"`     // message: milliseconds since 1970
-	People []string `json:"people,omitempty"` // people: all who are on that node
+	People []person `json:"people,omitempty"` // people: all who are here, on any node
+	Count  int      `json:"count,omitempty"`  // people, joined, left: how many they are now
 
 	Engine  string `json:"engine,omitempty"`  // hello: its name
 	Lost    bool   `json:"lost,omitempty"`    // hello, engine: the node has lost it
@@ -48,44 +44,55 @@ type event struct {
 	Missed  int    `json:"missed,omitempty"`  // hello: how many of the messages that follow are not new
 }
 
+// A person is a page that somebody has open.
+type person struct {
+	Name string `json:"name"`
+	Node string `json:"node"`
+}
+
 // A node is one server of the cluster.
 type node struct {
 	name   string // set before the node serves
 	engine string
-	every  time.Duration // between two announcements
 	hub    *hub.Hub
 
-	changed chan struct{} // somebody has come or gone since run looked; room for one
-
 	mu   sync.Mutex
-	here map[*hub.Subscriber]string // guarded by mu: the names of those on this node
-	lost bool                       // guarded by mu: the engine is
+	here map[*hub.Subscriber]bool // guarded by mu: those on this node
+	lost bool                     // guarded by mu: the engine is
 }
 
 func newNode(name, engine string, b hub.Broker) *node {
-	n := &node{
-		name:    name,
-		engine:  engine,
-		every:   announceEvery,
-		here:    make(map[*hub.Subscriber]string),
-		changed: make(chan struct{}, 1),
-	}
+	n := &node{name: name, engine: engine, here: make(map[*hub.Subscriber]bool)}
 	n.hub = hub.New(&hub.Options{
-		Broker:   b,
-		OnBroker: n.onBroker,
-		Encode:   encode,
-		HistoryOf: func(topic string) hub.History {
-			if topic == talk {
-				return hub.History{Messages: kept}
-			}
-			return hub.History{}
-		},
+		Broker:     b,
+		OnBroker:   n.onBroker,
+		Encode:     encode,
+		History:    hub.History{Messages: kept},
+		PresenceOf: func(topic string) bool { return topic == talk },
+		OnPresence: onPresence,
 	})
 	return n
 }
 
+// onPresence tells the pages of this node who is here, on any node. The data of a member is the name of its node.
+func onPresence(e hub.PresenceEvent) (websocket.MessageType, []byte) {
+	told := event{Count: e.Count, Name: e.Member.ID, Node: string(e.Member.Data)}
+	switch e.Kind {
+	case hub.PresenceState:
+		told.Type = "people"
+		for _, m := range e.Members { // none if they are very many
+			told.People = append(told.People, person{Name: m.ID, Node: string(m.Data)})
+		}
+	case hub.PresenceJoin:
+		told.Type = "joined"
+	case hub.PresenceLeave:
+		told.Type = "left"
+	}
+	return websocket.MessageText, marshal(told)
+}
+
 // encode puts the position into a message, which is a JSON object, so that the page can go on after it. All nodes can
-// tell what is behind it, if the engine counts for them (Redis and memory do).
+// tell what is behind it, if the engine keeps it for them (all but core NATS do).
 func encode(dst []byte, m hub.Message) []byte {
 	fields, isObject := bytes.CutPrefix(m.Data, []byte("{"))
 	if m.Position.IsZero() || !isObject { // other programs may publish, too
@@ -113,50 +120,6 @@ func (n *node) onBroker(e hub.BrokerEvent) {
 	for s := range n.here {
 		s.Send(websocket.MessageText, data) // fails if the connection has ended: then there is nobody to tell
 	}
-	n.wake() // the others have not heard of us meanwhile
-}
-
-// wake makes run announce who is here.
-func (n *node) wake() {
-	select {
-	case n.changed <- struct{}{}:
-	default:
-	}
-}
-
-// run tells the pages of all nodes who is on this one: when somebody comes or goes, and every few seconds, for those
-// pages that are new, or have missed it. A node that is not heard of for longer is gone, as far as a page is
-// concerned: no node keeps a list of the others. It is one goroutine that does it, so that the last announcement is
-// the newest.
-func (n *node) run(ctx context.Context) {
-	ticker := time.NewTicker(n.every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			n.announce([]string{}) // good bye
-			return
-		case <-ticker.C:
-		case <-n.changed:
-		}
-		n.announce(n.names())
-	}
-}
-
-func (n *node) announce(names []string) {
-	n.publish(people, event{Type: "people", Node: n.name, People: names}) // if the engine is lost, there is a next time
-}
-
-// names returns who is on this node, sorted.
-func (n *node) names() []string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	var names []string
-	for _, name := range n.here {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // serve runs one connection from beginning to end: GET /ws?name=NAME&after=POSITION.
@@ -173,7 +136,7 @@ func (n *node) serve(c *websocket.Conn, r *http.Request) {
 		c.Close(websocket.StatusPolicyViolation, "the name is missing or too long")
 		return
 	}
-	s := n.hub.Join(c)
+	s := n.hub.JoinAs(c, hub.Member{ID: name, Data: []byte(n.name)})
 	defer n.leave(s)
 	if err := n.join(r.Context(), s, name, after); err != nil {
 		c.Close(websocket.StatusTryAgainLater, "the node cannot be reached by the others")
@@ -196,13 +159,13 @@ func (n *node) serve(c *websocket.Conn, r *http.Request) {
 	}
 }
 
-// join subscribes s to all that there is. The engine may have to be asked, so ctx should end with the connection.
+// join subscribes s. The engine may have to be asked, so ctx should end with the connection.
 func (n *node) join(ctx context.Context, s *hub.Subscriber, name string, after hub.Position) error {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	hello := event{Type: "hello", Node: n.name, Name: name, Engine: n.engine}
 	n.mu.Lock()
-	n.here[s] = name
+	n.here[s] = true
 	hello.Lost = n.lost // if that changes before s gets its greeting, it is told of the change first, and again below
 	n.mu.Unlock()
 	if _, err := s.SubscribeFrom(ctx, talk, hub.SubscribeOptions{
@@ -215,15 +178,11 @@ func (n *node) join(ctx context.Context, s *hub.Subscriber, name string, after h
 	}); err != nil {
 		return err
 	}
-	if err := s.Subscribe(ctx, people); err != nil {
-		return err
-	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.lost != hello.Lost {
 		s.Send(websocket.MessageText, marshal(event{Type: "engine", Lost: n.lost}))
 	}
-	n.wake()
 	return nil
 }
 
@@ -232,7 +191,6 @@ func (n *node) leave(s *hub.Subscriber) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.here, s)
-	n.wake()
 }
 
 // publish hands e to the engine. The error says that it has not taken it, or not in time.

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -22,11 +23,12 @@ class Engine {
   static programs = {
     redis: (port, dir) => ['redis-server', '--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', dir],
     nats: (port) => ['nats-server', '-a', '127.0.0.1', '-p', port],
+    jetstream: (port, dir) => ['nats-server', '-a', '127.0.0.1', '-p', port, '-js', '-sd', dir],
   };
 
   constructor(name, port) {
     Object.assign(this, { name, port, dir: mkdtempSync(join(tmpdir(), 'engine-')) });
-    this.url = name === 'nats' ? `nats://127.0.0.1:${port}` : `127.0.0.1:${port}`;
+    this.url = name === 'redis' ? `127.0.0.1:${port}` : `nats://127.0.0.1:${port}`;
   }
 
   // start returns false if the program is not there.
@@ -94,6 +96,36 @@ async function talk(stage, first, second) {
   return [ada, bob];
 }
 
+// moves kills the first node, and sees its page come to the second one, where bob is, without a loss.
+async function moves(stage, name, nodes, bob) {
+  stage.step(`${name}: a node is killed, and its page moves to the other`);
+  const front = await Server.start('cluster', '127.0.0.1:0', ['-front', nodes.map((node) => node.addr).join(',')]);
+  const eve = await stage.open({ url: front.url });
+  await enter(eve, 'Eve');
+  const [first] = nodes;
+  const on = (node) => eve.locator('#node').getByText(`Node ${new URL(node.url).port},`).waitFor({ timeout: 1000 }).then(() => true, () => false);
+  while (!await on(first)) { // the balancer chooses at random
+    await eve.reload();
+    await enter(eve, 'Eve');
+  }
+  await say(eve, 'I am on the first node');
+  await heard(bob, 'I am on the first node');
+  await first.kill();
+  first.killed = true;
+  await say(bob, 'You missed this');
+  await say(bob, 'And this');
+  await heard(eve, 'You missed this');
+  await heard(eve, 'And this');
+  await eve.getByText(/^You are back\. You missed/).waitFor();
+  const log = await eve.locator('#log .text').allTextContents();
+  assert.deepEqual(log.slice(-3), ['I am on the first node', 'You missed this', 'And this']);
+  // Those of the killed node go, within 15 s. Eve is on the second one.
+  await eve.waitForFunction(() => document.querySelectorAll('#nodes ul').length === 1, null, { timeout: 20_000 });
+  assert.deepEqual(await eve.locator('#nodes li').allTextContents(), ['Bob', 'Eve']);
+  await eve.close();
+  await front.stop();
+}
+
 export default async function cluster(stage) {
   stage.step('two nodes in one process');
   const [, second] = await stage.server.line(/open (http:\S+) too/);
@@ -103,19 +135,19 @@ export default async function cluster(stage) {
   await stage.shot(pages[1], 'narrow');
   for (const page of pages) await page.close();
 
-  for (const name of ['redis', 'nats']) {
+  for (const name of ['redis', 'jetstream', 'nats']) {
     const engine = new Engine(name, await freePort());
     try {
       if (!await engine.start()) {
-        stage.step(`SKIPPED: there is no ${name}-server here`);
+        stage.step(`SKIPPED: the server of ${name} is not here`);
         continue;
       }
-      stage.step(`two processes, and ${name}-server ${engine.port}`);
+      stage.step(`two processes, and ${name} at port ${engine.port}`);
       const nodes = [];
       for (let i = 0; i < 2; i++) nodes.push(await Server.start('cluster', '127.0.0.1:0', ['-engine', name, '-url', engine.url]));
       const [ada, bob] = await talk(stage, nodes[0].url, nodes[1].url);
 
-      stage.step(`${name}-server is killed, and starts again`);
+      stage.step(`${name} is killed, and starts again`);
       await engine.kill();
       for (const page of [ada, bob]) await page.getByText('This node has lost the engine').waitFor();
       await say(ada, 'Does this arrive?');
@@ -124,8 +156,10 @@ export default async function cluster(stage) {
       for (const page of [ada, bob]) await page.getByText('This node has lost the engine').waitFor({ state: 'hidden' });
       await say(ada, 'We are back');
       await heard(bob, 'We are back');
-      for (const page of [ada, bob]) await page.close();
-      for (const node of nodes) await node.stop();
+      await ada.close();
+      if (name !== 'nats') await moves(stage, name, nodes, bob); // core NATS keeps nothing
+      await bob.close();
+      for (const node of nodes) if (!node.killed) await node.stop();
     } finally {
       await engine.end();
     }

@@ -1,6 +1,5 @@
 import { $, connect, element, say as notice } from './site.mjs';
 
-const forgetAfter = 7_000;  // milliseconds without a word from a node: it is gone
 const longestLog = 300;     // messages
 
 let link = null;
@@ -8,7 +7,7 @@ let name = '';
 let node = '';            // that this page is connected to
 let position = '';        // of the last message that this page has
 let missed = 0;           // how many of the next messages are not new
-const nodes = new Map();  // what was heard of each node: {people, at}
+let people = [];          // who is here, on all nodes: {name, node}
 
 function join() {
   link = connect('ws', {
@@ -46,9 +45,19 @@ function receive(event) {
       message(event);
       break;
     case 'people':
-      nodes.set(event.node, { people: event.people ?? [], at: Date.now() });
-      showNodes();
+      people = event.people ?? [];
+      showNodes(event.count);
       break;
+    case 'joined':
+      people.push({ name: event.name, node: event.node });
+      showNodes(event.count);
+      break;
+    case 'left': {
+      const i = people.findIndex(({ name, node }) => name === event.name && node === event.node);
+      if (i >= 0) people.splice(i, 1);
+      showNodes(event.count);
+      break;
+    }
     case 'engine':
       engine(event.lost);
       break;
@@ -64,19 +73,20 @@ function engine(lost) {
   if (!lost) $('failed').textContent = '';
 }
 
-function showNodes() {
-  for (const [name, heard] of nodes) if (Date.now() - heard.at > forgetAfter) nodes.delete(name);
-  const busy = [...nodes].filter(([, { people }]) => people.length).sort(([a], [b]) => a.localeCompare(b));
-  const sections = busy.map(([name, { people }]) => {
+// showNodes shows who is on which node. If they are very many, only their number is known.
+function showNodes(count = 0) {
+  const nodes = new Map();
+  for (const { name, node } of people) nodes.set(node, [...nodes.get(node) ?? [], name]);
+  const sections = [...nodes].sort(([a], [b]) => a.localeCompare(b)).map(([name, names]) => {
     const section = element('div', name === node ? 'this' : '');
     const list = element('ul');
-    list.append(...people.map((person) => element('li', '', person)));
+    list.append(...names.sort().map((person) => element('li', '', person)));
     section.append(element('h2', '', name === node ? `Node ${name}, yours` : `Node ${name}`), list);
     return section;
   });
+  if (count > people.length) sections.push(element('p', '', `${count} people`));
   $('nodes').replaceChildren(...sections);
 }
-setInterval(showNodes, 1000);
 
 function message({ name, text, node, at }) {
   if (missed > 0) missed--;
