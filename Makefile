@@ -183,11 +183,11 @@ middleware: ## behind chi, gin, echo, gorilla/mux, otelhttp and their loggers, c
 	cd internal/middleware && go vet ./... && go test -race ./...
 
 .PHONY: http2
-http2: ## WebSocket over HTTP/2, with raw frames, on each supported version of Go (needs the module proxy)
-	cd internal/h2peer && go vet ./... && go test -race ./...
+http2: ## WebSocket over HTTP/2: raw frames, Autobahn's cases, Chromium, haproxy; raw frames on each Go (needs chromium, haproxy, the module proxy)
+	cd internal/h2peer && go vet ./... && REALPEERS=1 CHROMIUM=$(CHROMIUM) go test -race ./...
 	@for version in $(GO_VERSIONS); do \
 		printf '%s\n' "$$version"; \
-		(cd internal/h2peer && GOTOOLCHAIN=$$version go test ./...); \
+		(cd internal/h2peer && GOTOOLCHAIN=$$version go test -skip 'Chromium|HAProxy|Autobahn' ./...); \
 	done
 
 .PHONY: browser

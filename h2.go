@@ -37,15 +37,14 @@ func acceptHTTP2(w http.ResponseWriter, r *http.Request, up upgrade, opts *Accep
 	}
 	conn := newBodyConn(stream, local, peerAddr(r.RemoteAddr))
 	conn.settled = stream.idle
-	return opts.connConfig(conn, &up), nil
+	return opts.connConfig(&http2Conn{conn, stream}, &up), nil
 }
 
 // http2StreamOf returns the stream below a connection, or nil if it has a
 // connection of its own.
 func http2StreamOf(cfg *connConfig) *http2Stream {
-	if b, ok := cfg.transport.(*bodyConn); ok {
-		s, _ := b.body.(*http2Stream)
-		return s
+	if c, ok := cfg.transport.(*http2Conn); ok {
+		return c.stream
 	}
 	return nil
 }
@@ -54,7 +53,7 @@ func http2StreamOf(cfg *connConfig) *http2Stream {
 // the connection. The handler calls the function that it returns before it
 // returns itself.
 func (s *http2Stream) hold(cfg *connConfig) (wait func()) {
-	cfg.transport.(*bodyConn).settled = nil
+	cfg.transport.(*http2Conn).settled = nil
 	return func() { <-s.idle }
 }
 

@@ -43,7 +43,7 @@ func (t *transport) init(conn net.Conn) {
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		t.vectored = !t.pieces
-	case *tls.Conn, *bodyConn:
+	case *tls.Conn, *bodyConn, *http2Conn:
 		t.cutRuins = true
 	}
 }

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -30,6 +31,21 @@ type http2Stream struct {
 func newHTTP2Stream(in io.ReadCloser, out http.ResponseWriter) *http2Stream {
 	return &http2Stream{in: in, out: out, ctl: http.NewResponseController(out), idle: make(chan struct{})}
 }
+
+// An http2Conn is a bodyConn over an http2Stream.
+type http2Conn struct {
+	*bodyConn
+	stream *http2Stream // immutable
+}
+
+var errEndsWithHandler = errors.New("the stream ends when the handler returns")
+
+// CloseWrite fails: only the end of the handler ends this side's direction. An
+// endpoint that fails the connection then does not wait for the peer to end its
+// own. The peer reads the close frame all the same, because a stream that ends
+// with unread input is reset with NO_ERROR: the peer "MUST NOT discard responses"
+// for it (RFC 9113, section 8.1).
+func (c *http2Conn) CloseWrite() error { return errEndsWithHandler }
 
 // errStreamClosed is what calls of a stream get that was closed.
 var errStreamClosed = fmt.Errorf("the HTTP/2 stream is closed: %w", net.ErrClosed)

@@ -697,8 +697,11 @@ func TestFailure(t *testing.T) {
 			c := script(t, ws)
 			c.WriteFrames(tt.frame)
 			c.WantClose(tt.code)
-			ws.CloseWrite()
-			c.WantEnd()
+			start := time.Now()
+			c.WantEOF() // before this side ends its own direction
+			if d := time.Since(start); d > 700*time.Millisecond {
+				t.Errorf("the stream ended %v after the close frame", d)
+			}
 		}
 	})
 }
