@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed70bc5565/websocket/internal/bridge"
+	"github.com/seed70bc5565/websocket/internal/field"
 )
 
 // What the package gorilla needs beyond the public API.
@@ -165,8 +166,8 @@ func bridgeCheck(r *http.Request, compress bool) (bridge.Handshake, int, string)
 
 func (h *bridgeHandshake) Respond(conn net.Conn, buffers *bufio.ReadWriter, subprotocol string, header http.Header, timeout time.Duration) (any, error) {
 	h.up.subprotocol = subprotocol
-	if !validFieldValue(subprotocol) {
-		return nil, fmt.Errorf("websocket: the subprotocol %s cannot stand in a header", quote(subprotocol))
+	if !field.ValidValue(subprotocol) {
+		return nil, fmt.Errorf("websocket: the subprotocol %s cannot stand in a header", field.Quote(subprotocol))
 	}
 	if timeout <= 0 {
 		timeout = responseTimeout

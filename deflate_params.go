@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"github.com/seed70bc5565/websocket/internal/field"
 )
 
 // CompressionMode says whether messages may be compressed with permessage-deflate (RFC 7692), and what is remembered
@@ -90,16 +92,16 @@ func checkWindowBits(option string, bits int) error {
 // parseDeflateParams parses the parameters of an offer or, if response is set, of the answer to one. An unknown
 // parameter, one that stands twice, and one with a value that it cannot have make all of it invalid (RFC 7692,
 // section 7.1).
-func parseDeflateParams(params []extensionParam, response bool) (deflateParams, error) {
+func parseDeflateParams(params []field.Param, response bool) (deflateParams, error) {
 	var p deflateParams
 	for i, param := range params {
 		for _, earlier := range params[:i] {
-			if earlier.name == param.name {
-				return p, fmt.Errorf("the parameter %s stands twice", param.name)
+			if earlier.Name == param.Name {
+				return p, fmt.Errorf("the parameter %s stands twice", param.Name)
 			}
 		}
 		var err error
-		switch param.name {
+		switch param.Name {
 		case paramServerNoTakeover:
 			p.serverNoTakeover, err = true, noValue(param)
 		case paramClientNoTakeover:
@@ -107,13 +109,13 @@ func parseDeflateParams(params []extensionParam, response bool) (deflateParams, 
 		case paramServerBits:
 			p.serverBits, err = parseWindowBits(param)
 		case paramClientBits:
-			if param.value == "" && !response {
+			if param.Value == "" && !response {
 				p.clientBits = anyBits
 			} else {
 				p.clientBits, err = parseWindowBits(param)
 			}
 		default:
-			err = fmt.Errorf("unknown parameter %s", quote(param.name))
+			err = fmt.Errorf("unknown parameter %s", field.Quote(param.Name))
 		}
 		if err != nil {
 			return p, err
@@ -122,32 +124,32 @@ func parseDeflateParams(params []extensionParam, response bool) (deflateParams, 
 	return p, nil
 }
 
-func noValue(param extensionParam) error {
-	if param.value != "" {
-		return fmt.Errorf("the parameter %s has a value: %s", param.name, quote(param.value))
+func noValue(param field.Param) error {
+	if param.Value != "" {
+		return fmt.Errorf("the parameter %s has a value: %s", param.Name, field.Quote(param.Value))
 	}
 	return nil
 }
 
 // parseWindowBits parses the value of a parameter that is the size of a window: "a decimal integer value without
 // leading zeroes between 8 to 15, inclusive".
-func parseWindowBits(param extensionParam) (int, error) {
-	switch v := param.value; v {
+func parseWindowBits(param field.Param) (int, error) {
+	switch v := param.Value; v {
 	case "8", "9":
 		return int(v[0] - '0'), nil
 	case "10", "11", "12", "13", "14", "15":
 		return 10 + int(v[1]-'0'), nil
 	case "":
-		return 0, fmt.Errorf("the parameter %s has no value", param.name)
+		return 0, fmt.Errorf("the parameter %s has no value", param.Name)
 	default:
-		return 0, fmt.Errorf("the parameter %s is %s: it must be 8 to 15", param.name, quote(v))
+		return 0, fmt.Errorf("the parameter %s is %s: it must be 8 to 15", param.Name, field.Quote(v))
 	}
 }
 
 // extension returns p as an element of Sec-WebSocket-Extensions.
-func (p deflateParams) extension() extension {
-	ext := extension{name: deflateName}
-	add := func(name, value string) { ext.params = append(ext.params, extensionParam{name, value}) }
+func (p deflateParams) extension() field.Extension {
+	ext := field.Extension{Name: deflateName}
+	add := func(name, value string) { ext.Params = append(ext.Params, field.Param{Name: name, Value: value}) }
 	if p.serverNoTakeover {
 		add(paramServerNoTakeover, "")
 	}
@@ -170,22 +172,22 @@ func (p deflateParams) extension() extension {
 // acceptDeflate is the server's half of the negotiation: it takes the first offer that it can, and returns what was
 // agreed on and the answer that says so. Other extensions, and offers that are not valid, are declined by saying
 // nothing about them.
-func acceptDeflate(offers []extension, cfg deflateConfig) (agreed deflateParams, answer extension, ok bool) {
+func acceptDeflate(offers []field.Extension, cfg deflateConfig) (agreed deflateParams, answer field.Extension, ok bool) {
 	if cfg.mode == CompressionDisabled {
-		return deflateParams{}, extension{}, false
+		return deflateParams{}, field.Extension{}, false
 	}
 	for _, ext := range offers {
-		if !equalFold(ext.name, deflateName) {
+		if !field.EqualFold(ext.Name, deflateName) {
 			continue
 		}
-		offer, err := parseDeflateParams(ext.params, false)
+		offer, err := parseDeflateParams(ext.Params, false)
 		if err != nil {
 			continue
 		}
 		agreed, answer := cfg.answer(offer)
 		return agreed, answer.extension(), true
 	}
-	return deflateParams{}, extension{}, false
+	return deflateParams{}, field.Extension{}, false
 }
 
 // answer returns what a server agrees to when a client offers what offer says, and the parameters of the answer that
@@ -256,7 +258,7 @@ func (cfg deflateConfig) offers() []deflateParams {
 var errDeflateAnswer = errors.New("the server's parameters for permessage-deflate do not answer the offer")
 
 // agree is the client's view of a server's answer: it must fit one of the offers (RFC 7692, section 7.1).
-func (cfg deflateConfig) agree(params []extensionParam) (deflateParams, error) {
+func (cfg deflateConfig) agree(params []field.Param) (deflateParams, error) {
 	answer, err := parseDeflateParams(params, true)
 	if err != nil {
 		return deflateParams{}, err

@@ -8,23 +8,25 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/seed70bc5565/websocket/internal/field"
 )
 
 // parseOne parses a header with one extension.
-func parseOne(t *testing.T, s string) extension {
+func parseOne(t *testing.T, s string) field.Extension {
 	t.Helper()
-	list, err := parseExtensions([]string{s})
+	list, err := field.ParseExtensions([]string{s})
 	if err != nil || len(list) != 1 {
 		t.Fatalf("%q: %v, %v", s, list, err)
 	}
 	return list[0]
 }
 
-func headerOf(exts ...extension) string {
+func headerOf(exts ...field.Extension) string {
 	if len(exts) == 0 {
 		return ""
 	}
-	return string(appendExtensions(nil, exts))
+	return string(field.AppendExtensions(nil, exts))
 }
 
 // RFC 7692, section 7.1: each way in which the parameters of an offer or an answer can be wrong.
@@ -60,7 +62,7 @@ func TestDeflateParamsInvalid(t *testing.T) {
 	for _, s := range both {
 		ext := parseOne(t, "permessage-deflate; "+s)
 		for _, response := range []bool{false, true} {
-			if p, err := parseDeflateParams(ext.params, response); err == nil {
+			if p, err := parseDeflateParams(ext.Params, response); err == nil {
 				t.Errorf("%s (response %v) passes: %+v", s, response, p)
 			} else if name, _, _ := strings.Cut(strings.TrimSuffix(s, ";"), "="); !strings.Contains(err.Error(), strings.Split(name, ";")[0]) {
 				t.Errorf("%s: the error does not name the parameter: %v", s, err)
@@ -69,10 +71,10 @@ func TestDeflateParamsInvalid(t *testing.T) {
 	}
 	// Section 7.1.2.2: without a value in an offer only.
 	ext := parseOne(t, "permessage-deflate; client_max_window_bits")
-	if p, err := parseDeflateParams(ext.params, false); err != nil || p.clientBits != anyBits {
+	if p, err := parseDeflateParams(ext.Params, false); err != nil || p.clientBits != anyBits {
 		t.Errorf("offer: %+v, %v", p, err)
 	}
-	if _, err := parseDeflateParams(ext.params, true); err == nil {
+	if _, err := parseDeflateParams(ext.Params, true); err == nil {
 		t.Error("an answer with client_max_window_bits without a value passes")
 	}
 }
@@ -120,7 +122,7 @@ func TestAcceptDeflate(t *testing.T) {
 		{offer: "permessage-bzip2", mode: takeover},
 	}
 	for _, tt := range tests {
-		offers, err := parseExtensions([]string{tt.offer})
+		offers, err := field.ParseExtensions([]string{tt.offer})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +157,7 @@ func TestDeflateOffers(t *testing.T) {
 		{deflateConfig{CompressionContextTakeover, 15, 10}, "permessage-deflate; server_max_window_bits=10; client_max_window_bits, permessage-deflate; server_no_context_takeover; client_max_window_bits"},
 	}
 	for _, tt := range tests {
-		var exts []extension
+		var exts []field.Extension
 		for _, o := range tt.cfg.offers() {
 			exts = append(exts, o.extension())
 		}
@@ -191,7 +193,7 @@ func TestAgreeDeflate(t *testing.T) {
 		{cfg: full, answer: "permessage-deflate; unknown", fails: true},
 	}
 	for _, tt := range tests {
-		got, err := tt.cfg.agree(parseOne(t, tt.answer).params)
+		got, err := tt.cfg.agree(parseOne(t, tt.answer).Params)
 		if got != tt.agreed || (err != nil) != tt.fails {
 			t.Errorf("%+v answered with %s: %+v, %v", tt.cfg, tt.answer, got, err)
 		}
@@ -211,7 +213,7 @@ func TestDeflateBothSides(t *testing.T) {
 					if i == maxWindowBits && j%2 == 0 {
 						client.sendBits = 0 // left out: the offer says nothing of it
 					}
-					var offers []extension
+					var offers []field.Extension
 					for _, o := range client.offers() {
 						offers = append(offers, o.extension())
 					}
@@ -219,7 +221,7 @@ func TestDeflateBothSides(t *testing.T) {
 					if !ok {
 						t.Fatalf("%+v declined by %+v", client, server)
 					}
-					got, err := client.agree(answer.params)
+					got, err := client.agree(answer.Params)
 					if err != nil {
 						t.Fatalf("%+v: answer %s: %v", client, headerOf(answer), err)
 					}
@@ -242,20 +244,20 @@ func FuzzDeflateParams(f *testing.F) {
 		f.Add(s, true)
 	}
 	f.Fuzz(func(t *testing.T, s string, response bool) {
-		exts, err := parseExtensions([]string{s})
+		exts, err := field.ParseExtensions([]string{s})
 		if err != nil {
 			return
 		}
 		for _, ext := range exts {
-			p, err := parseDeflateParams(ext.params, response)
+			p, err := parseDeflateParams(ext.Params, response)
 			if err != nil {
 				continue
 			}
-			again, err := parseExtensions([]string{headerOf(p.extension())})
+			again, err := field.ParseExtensions([]string{headerOf(p.extension())})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if q, err := parseDeflateParams(again[0].params, response); q != p || err != nil {
+			if q, err := parseDeflateParams(again[0].Params, response); q != p || err != nil {
 				t.Fatalf("%q: %+v became %+v, %v", s, p, q, err)
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+
+	"github.com/seed70bc5565/websocket/internal/field"
 )
 
 // ErrMessageTooBig is wrapped by the error of a read that met a message longer than the
@@ -40,7 +42,7 @@ func (e *HandshakeError) Error() string {
 		text = e.err.Error()
 	}
 	if line := plainLine(e.Header, e.Body); line != "" {
-		text += ": " + quoteUpTo(line, refusalLineLimit)
+		text += ": " + field.QuoteUpTo(line, refusalLineLimit)
 	}
 	return text
 }
@@ -54,7 +56,7 @@ const refusalLineLimit = 200
 // plainLine returns the first line of body, if it is plain text.
 func plainLine(h http.Header, body []byte) string {
 	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
-	if !equalFold(trimSpace(media), "text/plain") {
+	if !field.EqualFold(field.TrimSpace(media), "text/plain") {
 		return ""
 	}
 	line, _, _ := strings.Cut(string(body), "\n")

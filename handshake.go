@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/seed70bc5565/websocket/internal/field"
 )
 
 // The opening handshake: what both sides know, the server's half, then the client's.
@@ -117,7 +119,7 @@ type upgrade struct {
 	http2       bool   // by an extended CONNECT (RFC 8441); else by Upgrade
 	key         string // "" over HTTP/2
 	subprotocol string
-	extensions  []extension
+	extensions  []field.Extension
 	deflate     *deflateParams // nil: no compression
 }
 
@@ -137,7 +139,7 @@ func checkRequest(r *http.Request, opts *AcceptOptions) (upgrade, *refusal) {
 	var subprotocols []string
 	if v, ok := r.Header[fieldProtocol]; ok {
 		var err error
-		if subprotocols, err = parseTokens(v); err != nil {
+		if subprotocols, err = field.ParseTokens(v); err != nil {
 			return up, refuse(http.StatusBadRequest, "invalid Sec-WebSocket-Protocol: %v", err)
 		}
 	}
@@ -146,7 +148,7 @@ func checkRequest(r *http.Request, opts *AcceptOptions) (upgrade, *refusal) {
 		return up, refuseSettings(err)
 	}
 	if v, ok := r.Header[fieldExtensions]; ok {
-		offers, err := parseExtensions(v)
+		offers, err := field.ParseExtensions(v)
 		if err != nil {
 			return up, refuse(http.StatusBadRequest, "invalid Sec-WebSocket-Extensions: %v", err)
 		}
@@ -162,22 +164,22 @@ func checkRequest(r *http.Request, opts *AcceptOptions) (upgrade, *refusal) {
 // checkUpgrade checks what only a handshake over HTTP/1.1 has, and returns its key.
 func checkUpgrade(r *http.Request) (key string, no *refusal) {
 	if r.Method != http.MethodGet {
-		return "", refuse(http.StatusMethodNotAllowed, "the method of a WebSocket handshake is GET, not %s", quote(r.Method))
+		return "", refuse(http.StatusMethodNotAllowed, "the method of a WebSocket handshake is GET, not %s", field.Quote(r.Method))
 	}
 	switch {
 	case len(r.Header["Upgrade"]) == 0:
 		return "", refuse(http.StatusUpgradeRequired, "this is not a WebSocket handshake: there is no Upgrade header")
-	case !hasToken(r.Header["Upgrade"], "websocket"):
-		return "", refuse(http.StatusUpgradeRequired, "the Upgrade header does not name websocket: %s", quote(strings.Join(r.Header["Upgrade"], ", ")))
-	case !hasToken(r.Header["Connection"], "upgrade"):
-		return "", refuse(http.StatusUpgradeRequired, "the Connection header does not name Upgrade: %s", quote(strings.Join(r.Header["Connection"], ", ")))
+	case !field.HasToken(r.Header["Upgrade"], "websocket"):
+		return "", refuse(http.StatusUpgradeRequired, "the Upgrade header does not name websocket: %s", field.Quote(strings.Join(r.Header["Upgrade"], ", ")))
+	case !field.HasToken(r.Header["Connection"], "upgrade"):
+		return "", refuse(http.StatusUpgradeRequired, "the Connection header does not name Upgrade: %s", field.Quote(strings.Join(r.Header["Connection"], ", ")))
 	}
 	if no := checkVersion(r); no != nil {
 		return "", no
 	}
 	switch {
 	case !r.ProtoAtLeast(1, 1):
-		return "", refuse(http.StatusBadRequest, "the handshake needs HTTP/1.1 or later, not %s", quote(r.Proto))
+		return "", refuse(http.StatusBadRequest, "the handshake needs HTTP/1.1 or later, not %s", field.Quote(r.Proto))
 	case r.Host == "":
 		return "", refuse(http.StatusBadRequest, "there is no Host header")
 	case r.ContentLength != 0: // -1 if it is chunked
@@ -190,8 +192,8 @@ func checkUpgrade(r *http.Request) (key string, no *refusal) {
 	case len(keys) > 1:
 		return "", refuse(http.StatusBadRequest, "Sec-WebSocket-Key stands more than once") // section 11.3.1
 	default:
-		if key = trimSpace(keys[0]); !validKey(key) {
-			return "", refuse(http.StatusBadRequest, "the Sec-WebSocket-Key %s is not the base64 of 16 bytes", quote(key))
+		if key = field.TrimSpace(keys[0]); !validKey(key) {
+			return "", refuse(http.StatusBadRequest, "the Sec-WebSocket-Key %s is not the base64 of 16 bytes", field.Quote(key))
 		}
 	}
 	return key, nil
@@ -203,9 +205,9 @@ func checkConnect(r *http.Request) *refusal {
 	switch v := r.Header[pseudoProtocol]; {
 	case len(v) == 0:
 		return refuse(http.StatusBadRequest, "this CONNECT is not a WebSocket handshake: it has no :protocol")
-	case len(v) != 1 || !equalFold(v[0], "websocket"):
+	case len(v) != 1 || !field.EqualFold(v[0], "websocket"):
 		// RFC 9220, section 3, names the status.
-		return refuse(http.StatusNotImplemented, "the :protocol is not websocket: %s", quote(strings.Join(v, ", ")))
+		return refuse(http.StatusNotImplemented, "the :protocol is not websocket: %s", field.Quote(strings.Join(v, ", ")))
 	}
 	if no := checkVersion(r); no != nil {
 		return no
@@ -222,8 +224,8 @@ func checkConnect(r *http.Request) *refusal {
 
 // checkVersion checks the version. A header that is missing or stands twice is no better than one with another version.
 func checkVersion(r *http.Request) *refusal {
-	if v := r.Header[fieldVersion]; len(v) != 1 || trimSpace(v[0]) != "13" {
-		return refuse(http.StatusUpgradeRequired, "the Sec-WebSocket-Version must be 13, not %s", quote(strings.Join(v, ", ")))
+	if v := r.Header[fieldVersion]; len(v) != 1 || field.TrimSpace(v[0]) != "13" {
+		return refuse(http.StatusUpgradeRequired, "the Sec-WebSocket-Version must be 13, not %s", field.Quote(strings.Join(v, ", ")))
 	}
 	return nil
 }
@@ -234,7 +236,7 @@ func checkAcceptOptions(opts *AcceptOptions) (deflateConfig, error) {
 	if err != nil {
 		return deflateConfig{}, fmt.Errorf("invalid AcceptOptions: %w", err)
 	}
-	if err := checkPatterns(opts.OriginPatterns); err != nil {
+	if err := field.CheckPatterns(opts.OriginPatterns); err != nil {
 		return deflateConfig{}, fmt.Errorf("invalid AcceptOptions.OriginPatterns: %w", err)
 	}
 	if err := checkSubprotocols(opts.Subprotocols); err != nil {
@@ -247,7 +249,7 @@ func checkAcceptOptions(opts *AcceptOptions) (deflateConfig, error) {
 func checkRequestOrigin(r *http.Request, opts *AcceptOptions) error {
 	var err error
 	if !opts.InsecureSkipVerify {
-		err = checkOrigin(r.Header["Origin"], r.Host, opts.OriginPatterns)
+		err = field.CheckOrigin(r.Header["Origin"], r.Host, opts.OriginPatterns)
 	}
 	if opts.CheckOrigin == nil {
 		return err
@@ -256,7 +258,7 @@ func checkRequestOrigin(r *http.Request, opts *AcceptOptions) error {
 		return nil
 	}
 	if err == nil {
-		err = fmt.Errorf("the origin %s is not allowed", quote(strings.Join(r.Header["Origin"], ", ")))
+		err = fmt.Errorf("the origin %s is not allowed", field.Quote(strings.Join(r.Header["Origin"], ", ")))
 	}
 	return err
 }
@@ -264,12 +266,12 @@ func checkRequestOrigin(r *http.Request, opts *AcceptOptions) error {
 // checkSubprotocols checks the names of an options struct (section 4.1): tokens, each once.
 func checkSubprotocols(names []string) error {
 	for _, name := range names {
-		if !isToken(name) {
-			return fmt.Errorf("%s is not a token", quote(name))
+		if !field.IsToken(name) {
+			return fmt.Errorf("%s is not a token", field.Quote(name))
 		}
 	}
-	if d, ok := duplicate(names); ok {
-		return fmt.Errorf("%w: %s", errDuplicate, quote(d))
+	if d, ok := field.Duplicate(names); ok {
+		return fmt.Errorf("%w: %s", field.ErrDuplicate, field.Quote(d))
 	}
 	return nil
 }
@@ -292,10 +294,10 @@ func chooseSubprotocol(preferred, offered []string) string {
 
 // acceptExtensions is the server's half of the negotiation (section 9.1). What is not known is declined by saying
 // nothing about it.
-func (up *upgrade) acceptExtensions(offers []extension, deflate deflateConfig) {
+func (up *upgrade) acceptExtensions(offers []field.Extension, deflate deflateConfig) {
 	if agreed, answer, ok := acceptDeflate(offers, deflate); ok {
 		up.deflate = &agreed
-		up.extensions = []extension{answer}
+		up.extensions = []field.Extension{answer}
 	}
 }
 
@@ -312,7 +314,7 @@ func appendResponse(dst []byte, up upgrade, extra http.Header) []byte {
 	}
 	if len(up.extensions) > 0 {
 		dst = append(dst, "Sec-WebSocket-Extensions: "...)
-		dst = appendExtensions(dst, up.extensions)
+		dst = field.AppendExtensions(dst, up.extensions)
 		dst = append(dst, "\r\n"...)
 	}
 	if len(extra) > 0 {
@@ -338,18 +340,18 @@ func (up *upgrade) setHeader(h http.Header) {
 		h[sentProtocol] = []string{up.subprotocol}
 	}
 	if len(up.extensions) > 0 {
-		h[sentExtensions] = []string{string(appendExtensions(nil, up.extensions))}
+		h[sentExtensions] = []string{string(field.AppendExtensions(nil, up.extensions))}
 	}
 }
 
 // appendFields appends the fields of the application to the handshake.
 func appendFields(dst []byte, extra http.Header) []byte {
 	for name, values := range extra {
-		if !isToken(name) || isHandshakeField(name) || isFramingField(name) {
+		if !field.IsToken(name) || isHandshakeField(name) || isFramingField(name) {
 			continue
 		}
 		for _, value := range values {
-			if !validFieldValue(value) {
+			if !field.ValidValue(value) {
 				continue
 			}
 			dst = append(dst, name...)
@@ -364,14 +366,14 @@ func appendFields(dst []byte, extra http.Header) []byte {
 // isHandshakeField reports whether the header field belongs to the handshake, and so to this package.
 func isHandshakeField(name string) bool {
 	const prefix = "Sec-WebSocket-"
-	return equalFold(name, "Upgrade") || equalFold(name, "Connection") ||
-		len(name) >= len(prefix) && equalFold(name[:len(prefix)], prefix)
+	return field.EqualFold(name, "Upgrade") || field.EqualFold(name, "Connection") ||
+		len(name) >= len(prefix) && field.EqualFold(name[:len(prefix)], prefix)
 }
 
 // isFramingField reports whether the header field says where an HTTP message ends. A 101 response has no content (RFC
 // 9112, section 6.3).
 func isFramingField(name string) bool {
-	return equalFold(name, "Content-Length") || equalFold(name, "Transfer-Encoding") || equalFold(name, "Trailer")
+	return field.EqualFold(name, "Content-Length") || field.EqualFold(name, "Transfer-Encoding") || field.EqualFold(name, "Trailer")
 }
 
 // The client's half of the opening handshake: what it sends, and what it makes of the answer.
@@ -388,7 +390,7 @@ func parseURL(raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("invalid URL: %w", err)
 	}
 	if !fromWebSocketScheme(u) {
-		return nil, fmt.Errorf("the scheme of the URL is %s: it must be ws, wss, http or https", quote(u.Scheme))
+		return nil, fmt.Errorf("the scheme of the URL is %s: it must be ws, wss, http or https", field.Quote(u.Scheme))
 	}
 	if u.Hostname() == "" {
 		return nil, errors.New("the URL has no host")
@@ -431,28 +433,28 @@ func fromWebSocketScheme(u *url.URL) bool {
 
 // requestHeader returns the header of the client's handshake (section 4.1): a copy of the user's, checked, and the
 // handshake's own fields.
-func requestHeader(opts *DialOptions, key string, offered []extension) (http.Header, error) {
+func requestHeader(opts *DialOptions, key string, offered []field.Extension) (http.Header, error) {
 	h := make(http.Header, len(opts.HTTPHeader)+6)
 	for name, values := range opts.HTTPHeader {
 		switch {
-		case !isToken(name):
-			return nil, fmt.Errorf("invalid name in HTTPHeader: %s", quote(name))
-		case equalFold(name, fieldProtocol):
+		case !field.IsToken(name):
+			return nil, fmt.Errorf("invalid name in HTTPHeader: %s", field.Quote(name))
+		case field.EqualFold(name, fieldProtocol):
 			return nil, errors.New("Sec-WebSocket-Protocol in HTTPHeader: it is set by DialOptions.Subprotocols")
-		case equalFold(name, "Host"):
+		case field.EqualFold(name, "Host"):
 			return nil, errors.New("field Host in HTTPHeader: it is set by DialOptions.Host")
 		case isHandshakeField(name):
 			return nil, fmt.Errorf("%s in HTTPHeader: it belongs to the handshake", name)
 		}
 		for _, value := range values {
-			if !validFieldValue(value) {
+			if !field.ValidValue(value) {
 				return nil, fmt.Errorf("invalid value of %s in HTTPHeader: it has a control character", name) // it may be a secret
 			}
 		}
 		h[name] = append([]string(nil), values...)
 	}
 	if !validHost(opts.Host) {
-		return nil, fmt.Errorf("invalid DialOptions.Host: %s", quote(opts.Host))
+		return nil, fmt.Errorf("invalid DialOptions.Host: %s", field.Quote(opts.Host))
 	}
 	if err := checkSubprotocols(opts.Subprotocols); err != nil {
 		return nil, fmt.Errorf("invalid DialOptions.Subprotocols: %w", err)
@@ -465,7 +467,7 @@ func requestHeader(opts *DialOptions, key string, offered []extension) (http.Hea
 		h[fieldProtocol] = []string{strings.Join(opts.Subprotocols, ", ")}
 	}
 	if len(offered) > 0 {
-		h[fieldExtensions] = []string{string(appendExtensions(nil, offered))}
+		h[fieldExtensions] = []string{string(field.AppendExtensions(nil, offered))}
 	}
 	return h, nil
 }
@@ -494,8 +496,8 @@ func validHost(s string) bool {
 }
 
 // offerExtensions is the client's half: what its request offers.
-func offerExtensions(deflate deflateConfig) []extension {
-	var list []extension
+func offerExtensions(deflate deflateConfig) []field.Extension {
+	var list []field.Extension
 	for _, offer := range deflate.offers() {
 		list = append(list, offer.extension())
 	}
@@ -508,24 +510,24 @@ func checkResponse(resp *http.Response, opts *DialOptions, key string, deflate d
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		return up, fmt.Errorf("the server answered with status %d %s, not 101", resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
-	if v := resp.Header["Upgrade"]; len(v) != 1 || !equalFold(trimSpace(v[0]), "websocket") {
-		return up, fmt.Errorf("the Upgrade header of the response is not websocket: %s", quote(strings.Join(v, ", ")))
+	if v := resp.Header["Upgrade"]; len(v) != 1 || !field.EqualFold(field.TrimSpace(v[0]), "websocket") {
+		return up, fmt.Errorf("the Upgrade header of the response is not websocket: %s", field.Quote(strings.Join(v, ", ")))
 	}
 	if v := resp.Header["Connection"]; len(v) == 0 && resp.Close {
 		// net/http takes the header out of the response, and ends the connection.
 		return up, errors.New("the Connection header of the response says close: net/http has closed the connection")
-	} else if !hasToken(v, "upgrade") {
-		return up, fmt.Errorf("the Connection header of the response does not name Upgrade: %s", quote(strings.Join(v, ", ")))
+	} else if !field.HasToken(v, "upgrade") {
+		return up, fmt.Errorf("the Connection header of the response does not name Upgrade: %s", field.Quote(strings.Join(v, ", ")))
 	}
 	switch v := resp.Header[fieldAccept]; {
 	case len(v) == 0:
 		return up, errors.New("the response has no Sec-WebSocket-Accept header")
-	case len(v) > 1 || trimSpace(v[0]) != string(appendAccept(nil, key)):
-		return up, fmt.Errorf("the Sec-WebSocket-Accept header of the response is wrong: %s", quote(strings.Join(v, ", ")))
+	case len(v) > 1 || field.TrimSpace(v[0]) != string(appendAccept(nil, key)):
+		return up, fmt.Errorf("the Sec-WebSocket-Accept header of the response is wrong: %s", field.Quote(strings.Join(v, ", ")))
 	}
 	if v, ok := resp.Header[fieldExtensions]; ok {
 		var err error
-		if up.extensions, err = parseExtensions(v); err != nil {
+		if up.extensions, err = field.ParseExtensions(v); err != nil {
 			return up, fmt.Errorf("invalid Sec-WebSocket-Extensions in the response: %w", err)
 		}
 		if err = checkExtensions(up.extensions, offerExtensions(deflate)); err != nil {
@@ -535,12 +537,12 @@ func checkResponse(resp *http.Response, opts *DialOptions, key string, deflate d
 			return up, err
 		}
 	}
-	if v := resp.Header[fieldProtocol]; !isBlank(v) {
+	if v := resp.Header[fieldProtocol]; !field.IsBlank(v) {
 		if len(v) != 1 { // section 11.3.4
 			return up, errors.New("Sec-WebSocket-Protocol stands more than once in the response")
 		}
-		if up.subprotocol = chooseSubprotocol([]string{trimSpace(v[0])}, opts.Subprotocols); up.subprotocol == "" {
-			return up, fmt.Errorf("the server uses the subprotocol %s, which was not offered", quote(v[0]))
+		if up.subprotocol = chooseSubprotocol([]string{field.TrimSpace(v[0])}, opts.Subprotocols); up.subprotocol == "" {
+			return up, fmt.Errorf("the server uses the subprotocol %s, which was not offered", field.Quote(v[0]))
 		}
 	}
 	return up, nil
@@ -548,14 +550,14 @@ func checkResponse(resp *http.Response, opts *DialOptions, key string, deflate d
 
 // checkExtensions decides on what the server agreed to: "If the response includes a |Sec-WebSocket-Extensions| header field and this header field
 // indicates the use of an extension that was not present in the client's handshake, the client MUST fail the connection" (section 4.1).
-func checkExtensions(agreed, offered []extension) error {
+func checkExtensions(agreed, offered []field.Extension) error {
 	for _, a := range agreed {
 		known := false
 		for _, o := range offered {
-			known = known || equalFold(a.name, o.name)
+			known = known || field.EqualFold(a.Name, o.Name)
 		}
 		if !known {
-			return fmt.Errorf("the server uses the extension %s, which was not offered", quote(a.name))
+			return fmt.Errorf("the server uses the extension %s, which was not offered", field.Quote(a.Name))
 		}
 	}
 	return nil
@@ -566,11 +568,11 @@ func (up *upgrade) agreeExtensions(deflate deflateConfig) error {
 	for _, ext := range up.extensions {
 		// RFC 7692, section 5: one extension of a kind.
 		if up.deflate != nil {
-			return fmt.Errorf("the server uses the extension %s twice", quote(ext.name))
+			return fmt.Errorf("the server uses the extension %s twice", field.Quote(ext.Name))
 		}
-		agreed, err := deflate.agree(ext.params)
+		agreed, err := deflate.agree(ext.Params)
 		if err != nil {
-			return fmt.Errorf("the server's answer for the extension %s: %w", quote(ext.name), err)
+			return fmt.Errorf("the server's answer for the extension %s: %w", field.Quote(ext.Name), err)
 		}
 		up.deflate = &agreed
 	}

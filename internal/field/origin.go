@@ -1,4 +1,4 @@
-package websocket
+package field
 
 import (
 	"errors"
@@ -139,7 +139,7 @@ func (o origin) matchesHost(host string) bool {
 		return false
 	}
 	h, p, ok := splitHostPort(host)
-	if !ok || !equalFold(o.host, h) {
+	if !ok || !EqualFold(o.host, h) {
 		return false
 	}
 	op := o.port
@@ -163,12 +163,12 @@ func (o origin) matchesPattern(pattern string) bool {
 		target = httpScheme(o.scheme) + "://" + target
 		pattern = httpScheme(strings.ToLower(scheme)) + "://" + rest
 	}
-	ok, _ := path.Match(strings.ToLower(pattern), strings.ToLower(target)) // see checkPatterns
+	ok, _ := path.Match(strings.ToLower(pattern), strings.ToLower(target)) // see CheckPatterns
 	return ok
 }
 
-// checkPatterns checks the patterns of an options struct: each can match.
-func checkPatterns(patterns []string) error {
+// CheckPatterns checks the patterns of an options struct: each can match.
+func CheckPatterns(patterns []string) error {
 	for _, pattern := range patterns {
 		if _, err := path.Match(pattern, ""); err != nil {
 			return fmt.Errorf("%q: %w", pattern, err)
@@ -184,9 +184,9 @@ func checkPatterns(patterns []string) error {
 	return nil
 }
 
-// checkOrigin decides whether a page may connect (RFC 6455, sections 4.2.2 and 10.2). values are the lines of Origin;
+// CheckOrigin decides whether a page may connect (RFC 6455, sections 4.2.2 and 10.2). values are the lines of Origin;
 // clients that are not browsers send none and pass.
-func checkOrigin(values []string, host string, patterns []string) error {
+func CheckOrigin(values []string, host string, patterns []string) error {
 	switch {
 	case len(values) == 0:
 		return nil
@@ -218,11 +218,11 @@ func isOriginOf(s, host string) bool {
 	return ok
 }
 
-// checkOtherOrigin is checkOrigin for an origin that must be taken apart.
+// checkOtherOrigin is CheckOrigin for an origin that must be taken apart.
 func checkOtherOrigin(s, host string, patterns []string) error {
 	o, err := parseOrigin(s)
 	if err != nil {
-		return fmt.Errorf("the origin %s is invalid: %w", quote(s), err)
+		return fmt.Errorf("the origin %s is invalid: %w", Quote(s), err)
 	}
 	if o.matchesHost(host) {
 		return nil
@@ -232,5 +232,5 @@ func checkOtherOrigin(s, host string, patterns []string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("the origin %s is not allowed for the host %s", quote(s), quote(host))
+	return fmt.Errorf("the origin %s is not allowed for the host %s", Quote(s), Quote(host))
 }
