@@ -130,7 +130,7 @@
 //	CloseTimeout      5 s     for Close
 //	PingInterval      30 s    without a sign of life, before a ping is sent
 //	PongTimeout       10 s    more, before the peer is given up
-//	MaxConnections    none    at a time, of a Server
+//	MaxConnections    none    at a time, of a Server: see ServerOptions
 //
 // A control frame has at most 125 bytes of payload, the reason of a close frame at most 123 (RFC 6455, section 5.5).
 //

@@ -909,9 +909,9 @@ func ExampleConn_LocalAddr() {
 	// tcp, true
 }
 
-// Whoever comes when there are enough connections is told when to come again.
-func ExampleAcceptOptions_maxConnections() {
-	s := httptest.NewServer(websocket.Handler(echo, &websocket.AcceptOptions{MaxConnections: 1}))
+// A client that comes when there are enough connections is told when to come again.
+func ExampleServerOptions_maxConnections() {
+	s := httptest.NewServer(websocket.NewServer(echo, &websocket.ServerOptions{MaxConnections: 1}))
 	defer s.Close()
 	ctx := context.Background()
 
@@ -1100,4 +1100,62 @@ func ExampleIsFinal() {
 	var ce websocket.CloseError
 	fmt.Println(errors.As(err, &ce), ce.Code, ce.Reason)
 	// Output: true StatusCode(4001) your account is closed
+}
+
+// CheckOrigin has the last word where patterns do not say enough: here each
+// customer has a page of its own.
+func ExampleAcceptOptions_checkOrigin() {
+	customers := map[string]bool{"https://shop.example": true}
+	server := httptest.NewServer(websocket.Handler(echo, &websocket.AcceptOptions{
+		CheckOrigin: func(r *http.Request, allowed bool) bool {
+			return allowed || customers[r.Header.Get("Origin")]
+		},
+	}))
+	defer server.Close()
+
+	for _, origin := range []string{"https://shop.example", "https://elsewhere.example"} {
+		c, _, err := websocket.Dial(context.Background(), server.URL, &websocket.DialOptions{
+			HTTPHeader: http.Header{"Origin": {origin}},
+		})
+		var refused *websocket.HandshakeError
+		if errors.As(err, &refused) {
+			fmt.Println(origin, refused.StatusCode)
+			continue
+		}
+		fmt.Println(origin, "connected")
+		c.CloseNow()
+	}
+	// Output:
+	// https://shop.example connected
+	// https://elsewhere.example 403
+}
+
+// A server with limits of its own, which ends in an orderly way.
+func ExampleNewServer() {
+	chat := websocket.NewServer(echo, &websocket.ServerOptions{
+		AcceptOptions:  websocket.AcceptOptions{ReadLimit: 16 << 10, Subprotocols: []string{"chat.v1"}},
+		MaxConnections: 10_000,
+	})
+	server := httptest.NewServer(chat)
+	defer server.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, _, err := websocket.Dial(ctx, server.URL, &websocket.DialOptions{Subprotocols: []string{"chat.v1"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	fmt.Println(c.Subprotocol(), chat.Connections())
+
+	ended := make(chan error)
+	go func() {
+		_, _, err := c.Read(ctx)
+		ended <- err
+	}()
+	fmt.Println(chat.Shutdown(ctx), websocket.CloseStatus(<-ended), chat.Connections())
+	// Output:
+	// chat.v1 1
+	// <nil> StatusGoingAway 0
 }

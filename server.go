@@ -90,11 +90,6 @@ type AcceptOptions struct {
 	PongTimeout time.Duration
 	// SkipUTF8Validation delivers text messages without a check that they are UTF-8, which RFC 6455, section 8.1, demands.
 	SkipUTF8Validation bool
-
-	// MaxConnections is the most connections that a [Server] has at a time, those in the handshake included. Past it
-	// requests are refused with status 503 and a Retry-After header. Default, and negative: no limit. [Accept] does
-	// not heed it.
-	MaxConnections int
 }
 
 // Accept upgrades an HTTP request to a WebSocket connection (RFC 6455, section 4.2). Headers set on w before are sent
@@ -269,6 +264,11 @@ type Server struct {
 // value hold the defaults. The struct is only read.
 type ServerOptions struct {
 	AcceptOptions // of each handshake
+
+	// MaxConnections is the most connections that the server has at a time,
+	// those in the handshake included. Past it requests are refused with
+	// status 503 and a Retry-After header. Default, and negative: no limit.
+	MaxConnections int
 
 	// Detach lets ServeHTTP return while the connection lives, behind routers
 	// and middleware too. It returns the context whose values serve finds in

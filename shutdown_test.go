@@ -435,7 +435,7 @@ func TestShutdownDuringHandshake(t *testing.T) {
 // MaxConnections counts those in the handshake, and those until serve has returned.
 func TestMaxConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := Handler(serveReads, &AcceptOptions{MaxConnections: 3})
+		s := NewServer(serveReads, &ServerOptions{MaxConnections: 3})
 		near, far := netfake.Pipe(netfake.Options{})
 		gate := make(chan struct{})
 		go s.ServeHTTP(slowHijacker{&hijacker{ResponseWriter: httptest.NewRecorder(), conn: near}, gate}, request(t, goodRequest+"\n"))

@@ -91,7 +91,7 @@ func TestRefusals(t *testing.T) {
 		"no upgrade":       {noUpgrade, "", "drops the Upgrade header"},
 		"bad gateway":      {answer(502, "", ""), "", "The proxy could not talk"},
 		"insufficient":     {answer(507, "", ""), "", "The program of the server failed"},
-		"full":             {websocket.Handler(echo, &websocket.AcceptOptions{MaxConnections: 1}), "FULL", "as many connections as it takes"},
+		"full":             {websocket.NewServer(echo, &websocket.ServerOptions{MaxConnections: 1}), "FULL", "as many connections as it takes"},
 		"no accept header": {answer(101, "", ""), "", "answers 101 to every request"},
 		"controls": {answer(400, "Content-Type: text/plain", "\x1b[2J"), "",
 			`400 Bad Request, not 101: "\\x1b\[2J"`},
