@@ -32,8 +32,6 @@ type bodyConn struct {
 	readErr error         // sticks
 	pending bool          // a read of the body runs, and owns buf
 	result  chan ioResult // of that read
-	// staleTimeout says that the read that is pending may meet a deadline of the body that stands no more.
-	staleTimeout bool
 
 	// writing is held by the Write that owns the fields of this group. A Write that gives up while the body
 	// still writes leaves it broken.
@@ -120,12 +118,10 @@ func (c *bodyConn) Read(p []byte) (int, error) {
 		case r := <-c.result:
 			c.pending = false
 			c.unread, c.readErr, c.full = c.buf[:r.n], r.err, r.n == len(c.buf)
-			stale := c.staleTimeout
-			c.staleTimeout = false
 			if errors.Is(r.err, os.ErrDeadlineExceeded) {
 				// It does not stick: those who get it take the connection for one that lives.
 				c.readErr = nil
-				if !stale && r.n == 0 {
+				if r.n == 0 {
 					return 0, r.err
 				}
 			}
@@ -170,7 +166,7 @@ func (c *bodyConn) readBody(buf []byte) {
 }
 
 // Write implements net.Conn. When it ends at its deadline, an unknown part of p is on its way: as with a tls.Conn,
-// every later Write fails.
+// every later Write fails. It goes on for writeGrace behind the deadline.
 func (c *bodyConn) Write(p []byte) (int, error) {
 	expired := c.writeDeadline.passed()
 	if err := c.acquire(c.writing, expired); err != nil {
@@ -189,20 +185,41 @@ func (c *bodyConn) Write(p []byte) (int, error) {
 	go c.writeBody(out)
 	select {
 	case r := <-c.written:
-		if r.err == nil && r.n < len(p) {
-			r.err = io.ErrShortWrite
-		}
-		if r.err == nil { // else the body may go on reading it
-			putBody(out)
-		}
-		c.broken = r.err
-		return r.n, r.err
+		return c.wrote(r, out)
 	case <-c.closed:
 		c.broken = net.ErrClosed
+		return 0, c.broken
 	case <-expired:
+	}
+	// The body may have taken p: the peer may even have answered, which may be why
+	// the caller gives up. To wait a little for the result costs less than the
+	// connection.
+	timer := time.NewTimer(writeGrace)
+	defer timer.Stop()
+	select {
+	case r := <-c.written:
+		return c.wrote(r, out)
+	case <-c.closed:
+		c.broken = net.ErrClosed
+	case <-timer.C:
 		c.broken = os.ErrDeadlineExceeded
 	}
 	return 0, c.broken
+}
+
+// writeGrace is how long a Write goes on behind its deadline.
+const writeGrace = interruptGrace
+
+// wrote returns what a write of out to the body returned.
+func (c *bodyConn) wrote(r ioResult, out []byte) (int, error) {
+	if r.err == nil && r.n < len(out) {
+		r.err = io.ErrShortWrite
+	}
+	if r.err == nil { // else the body may go on reading it
+		putBody(out)
+	}
+	c.broken = r.err
+	return r.n, r.err
 }
 
 func (c *bodyConn) writeBody(p []byte) {

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -11,6 +12,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
 // bodyPipe returns a bodyConn and the far end of its body. The body is an io.ReadWriteCloser and nothing else: it has
@@ -116,7 +120,7 @@ func TestBodyConnWriteDeadline(t *testing.T) {
 		p := []byte("hello")
 		c.SetWriteDeadline(time.Now().Add(time.Second))
 		start := time.Now()
-		if _, err := c.Write(p); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != time.Second {
+		if _, err := c.Write(p); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != time.Second+writeGrace {
 			t.Fatalf("Write: %v after %v", err, time.Since(start))
 		}
 		copy(p, "XXXXX") // p is ours again, whatever the body still writes
@@ -129,6 +133,49 @@ func TestBodyConnWriteDeadline(t *testing.T) {
 			t.Fatalf("the peer got %q, %v", got[:n], err)
 		}
 		c.Close()
+	})
+}
+
+// A slowBody has taken what is written to it some time before its Write returns.
+type slowBody struct{ io.ReadWriteCloser }
+
+func (b slowBody) Write(p []byte) (int, error) {
+	n, err := b.ReadWriteCloser.Write(p)
+	time.Sleep(writeGrace / 2)
+	return n, err
+}
+
+// A context that ends when the peer has answered, and the write of the body has not returned yet, cuts nothing.
+func TestBodyConnAnswered(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := &pair{client: client}
+		p.ours, p.theirs = netfake.Pipe(netfake.Options{})
+		role := wstest.Client
+		if client {
+			role = wstest.Server
+		}
+		p.Peer = wstest.NewPeer(t, p.theirs, role)
+		p.c = newConn(connConfig{transport: newBodyConn(slowBody{p.ours}, unknownAddr{}, unknownAddr{}), client: client})
+		defer p.c.CloseNow()
+		ctx, cancel := context.WithCancel(context.Background())
+		written := start(func() error { return p.c.Write(ctx, MessageText, []byte("hi")) })
+		p.WantFrame(wstest.Text, "hi")
+		p.WriteFrames(text("hi"))
+		p.wantRead(t, MessageText, "hi")
+		cancel()
+		if err := <-written; err != nil {
+			t.Errorf("Write = %v", err)
+		}
+		closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+		p.WantClose(1000)
+		p.WriteClose(1000, "")
+		if !client {
+			p.WantEnd()
+		}
+		p.theirs.Close()
+		if err := <-closed; err != nil {
+			t.Errorf("Close = %v", err)
+		}
 	})
 }
 

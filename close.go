@@ -116,10 +116,11 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 // CloseNow may be called from any goroutine, at any time, more than once; it also cuts short a Close in progress.
 // "defer c.CloseNow()" after a successful [Accept] or [Dial] makes sure that nothing is left behind.
 func (c *Conn) CloseNow() error {
-	if c.life.begin() {
-		c.w.tryFlush()
+	begun := c.life.begin()
+	if begun {
+		c.w.tryFlush() // it may end the connection, if there is no other way to interrupt it
 	}
-	if !c.end(nil) {
+	if !c.end(nil) && !begun {
 		<-c.life.closed()
 		return errClosed
 	}
@@ -241,6 +242,7 @@ func (c *Conn) linger(ctx context.Context) {
 	c.watchRead(ctx)
 	for c.r.drain(c.t.conn) == nil {
 	}
+	c.t.in.settle()
 }
 
 // boundRead returns ctx with the read deadline as another bound, unless the

@@ -118,7 +118,7 @@ func (cfg *connConfig) start() *Conn {
 	if cfg.subprotocol != "" || cfg.onPing != nil || cfg.onPong != nil {
 		c.connExtras = &connExtras{subprotocol: cfg.subprotocol, onPing: cfg.onPing, onPong: cfg.onPong}
 	}
-	c.t.init(asStream(cfg.transport))
+	c.t.init(asStream(cfg.transport), &c.life)
 	c.life.c = c
 	c.t.raw = newRawSocket(c)
 	c.r.init(&c.t, cfg)
@@ -153,14 +153,14 @@ func (c *Conn) SetDeadline(t time.Time) error {
 // Nothing is lost by it: with a later deadline the next read goes on. The zero time means never. A deadline costs
 // less than a context of its own for each call.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	return apiError("set read deadline", c.t.in.setDeadline(c.t.conn, t))
+	return apiError("set read deadline", c.t.in.setDeadline(&c.t, t))
 }
 
 // SetWriteDeadline sets when writes fail with an error that matches [os.ErrDeadlineExceeded], those in progress too.
 // One that is cut inside a frame ends the connection. Pongs, the closing handshake, and messages whose Write has
 // returned are not subject to it. The zero time means never.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
-	err := c.t.out.setDeadline(c.t.conn, t)
+	err := c.t.out.setDeadline(&c.t, t)
 	c.w.mu.Lock()
 	c.w.news = true // writers that wait look at the deadline again
 	c.w.unlock()

@@ -540,7 +540,7 @@ func TestUpgradeOfUsedConnection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, direct := cfg.transport.(*netfake.Conn); !direct || !reused {
+		if _, through := cfg.transport.(*bodyConn); through || !reused {
 			t.Errorf("the transport is a %T, reused %v", cfg.transport, reused)
 		}
 		c := newConn(cfg)

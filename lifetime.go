@@ -193,7 +193,9 @@ func (l *lifetime) end(cause error) bool { return l.c.end(cause) }
 // passed (err). Where the connection is over it is told why, because that may be
 // why ctx ended.
 func (l *lifetime) interrupted(op string, ctx context.Context, err error) error {
-	if cause := l.reason(); cause != nil {
+	// The call that could not be interrupted learns that it was, not what came of it.
+	ended := ctx.Err() != nil || err != nil
+	if cause := l.reason(); cause != nil && !(ended && cause == errNotInterrupted) {
 		if op == "read" {
 			return cause
 		}

@@ -320,6 +320,9 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 	c.w.cork(false)
 	c.w.flushForReader()
 
+	if c.t.in.foreign && c.t.in.tooLate(ctx, r.apart) {
+		return 0, c.fetchFailed(ctx, os.ErrDeadlineExceeded, true)
+	}
 	c.watchRead(ctx)
 	if c.t.raw != nil {
 		n, err = c.t.raw.read(p)
@@ -329,24 +332,36 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 		}
 		n, err = c.t.conn.Read(p)
 	}
+	return c.fetched(ctx, n, err, into == nil)
+}
+
+// fetched is told what a fetch got, into the buffer if buffered is set.
+//
+// It and watchRead are not inlined, to keep the frame of fetch small.
+//
+//go:noinline
+func (c *Conn) fetched(ctx context.Context, n int, err error, buffered bool) (int, error) {
+	interrupted := c.t.in.settle()
 	if n <= 0 {
-		return 0, c.fetchFailed(ctx, err)
+		return 0, c.fetchFailed(ctx, err, interrupted)
 	}
 	// It got some: an error does not matter, it comes again.
 	c.beat.hear()
-	if into == nil {
-		r.gained(n)
+	if buffered {
+		c.r.gained(n)
 	}
 	return n, nil
 }
 
 // watchRead makes ctx the context whose end interrupts the read that follows,
 // and the application's deadline another limit of it, unless the library reads.
+//
+//go:noinline
 func (c *Conn) watchRead(ctx context.Context) {
 	if c.r.apart {
-		c.t.in.beginOwn(c.t.conn, ctx)
+		c.t.in.beginOwn(&c.t, ctx)
 	} else {
-		c.t.in.begin(c.t.conn, ctx)
+		c.t.in.begin(&c.t, ctx)
 	}
 }
 
@@ -363,13 +378,18 @@ func (r *receiver) gained(n int) {
 	}
 }
 
-// fetchFailed makes err, with which fetch got nothing, fit for the API.
-func (c *Conn) fetchFailed(ctx context.Context, err error) error {
+// fetchFailed makes err, with which fetch got nothing, fit for the API. interrupted
+// says that the read was interrupted by this side.
+func (c *Conn) fetchFailed(ctx context.Context, err error, interrupted bool) error {
 	if err == nil {
 		err = io.EOF // a Read of nothing without an error
 	}
 	if err == errNotNow {
 		return err
+	}
+	if interrupted && !errors.Is(err, os.ErrDeadlineExceeded) {
+		// A transport may have a name of its own for it. If it is another error, it comes again.
+		err = os.ErrDeadlineExceeded
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// The connection lives on, unless somebody ended it meanwhile.

@@ -235,6 +235,8 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 		return nil, nil
 	case f.more, w.corked.Load():
 		return nil, nil
+	case f.own > 0 && w.leavesGatheredLocked(ctx):
+		return nil, nil // with what gathered before it
 	}
 	return w.takeLocked(), nil
 }
@@ -252,6 +254,10 @@ func (w *sender) awaitPlaceLocked(ctx context.Context, f *outgoing) error {
 			if err := w.waitLocked(ctx, w.t.out.applicationDeadline()); err != nil {
 				return err
 			}
+		case f.long && !w.owned && w.leavesGatheredLocked(ctx):
+			if err := w.waitLocked(ctx, w.t.out.applicationDeadline()); err != nil {
+				return err
+			}
 		case f.long && !w.owned:
 			return nil
 		case f.long:
@@ -264,7 +270,7 @@ func (w *sender) awaitPlaceLocked(ctx context.Context, f *outgoing) error {
 			}
 			yielded = true
 			w.yieldLocked()
-		case w.owned:
+		case w.owned || w.leavesGatheredLocked(ctx):
 			if err := w.waitLocked(ctx, w.t.out.applicationDeadline()); err != nil {
 				return err
 			}
@@ -275,6 +281,13 @@ func (w *sender) awaitPlaceLocked(ctx context.Context, f *outgoing) error {
 			}
 		}
 	}
+}
+
+// leavesGatheredLocked reports whether a writer with ctx leaves to the flusher what
+// has gathered: where a cut write ruins the transport, the end of ctx would end
+// the connection before the first byte of the writer's own.
+func (w *sender) leavesGatheredLocked(ctx context.Context) bool {
+	return w.t.cutRuins && len(w.buf) > 0 && (ctx.Done() != nil || !w.t.out.applicationDeadline().IsZero())
 }
 
 // writeGatheredLocked takes the wire and writes what has gathered, as far as ctx
@@ -445,24 +458,45 @@ func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 			w.panicked()
 		}
 	}()
-	if f.own < 0 || f.direct {
-		w.t.out.beginOwn(w.t.conn, ctx)
-	} else {
-		w.t.out.begin(w.t.conn, ctx)
-	}
+	w.watchWrite(ctx, f)
 	var n int
 	var err error
-	if f.long || w.t.cutRuins {
+	if f.long || w.t.cutRuins || w.t.out.foreign {
 		n, out, err = w.writeLong(ctx, out, f)
 	} else {
 		n, err = w.t.write(out)
 	}
-	if err != nil {
-		err = w.cut(ctx, out, n, f, err)
-		returned = true
-		return err
-	}
+	err = w.wrote(ctx, out, n, f, err)
 	returned = true
+	return err
+}
+
+// watchWrite makes ctx the context whose end interrupts the write that follows,
+// and the application's deadline another limit of it, unless the library writes.
+//
+//go:noinline
+func (w *sender) watchWrite(ctx context.Context, f *outgoing) {
+	if f.own < 0 || f.direct {
+		w.t.out.beginOwn(w.t, ctx)
+	} else {
+		w.t.out.begin(w.t, ctx)
+	}
+}
+
+// wrote leaves the wire after a write of n bytes that ended with err.
+//
+// It and watchWrite are not inlined, to keep the frame of write small: that is on
+// the stack while the system call is made.
+//
+//go:noinline
+func (w *sender) wrote(ctx context.Context, out []byte, n int, f *outgoing, err error) error {
+	interrupted := w.t.out.settle()
+	if err != nil {
+		if interrupted && !errors.Is(err, os.ErrDeadlineExceeded) {
+			err = os.ErrDeadlineExceeded // by whatever name; another error comes again
+		}
+		return w.cut(ctx, out, n, f, err)
+	}
 	putBuf(out)
 	w.mu.Lock()
 	defer w.unlock()
@@ -481,7 +515,7 @@ func (w *sender) panicked() {
 // transports that a cut write ruins. It returns the buffer in place of out.
 func (w *sender) writeLong(ctx context.Context, out []byte, f *outgoing) (n int, buf []byte, err error) {
 	switch {
-	case w.t.cutRuins && f.own >= 0 && (ctx.Err() != nil || !f.direct && w.tooLate()):
+	case (w.t.cutRuins || w.t.out.foreign) && f.own >= 0 && w.t.out.tooLate(ctx, f.direct):
 		f.untried = true
 		return 0, out, os.ErrDeadlineExceeded
 	case !f.long:
@@ -539,12 +573,6 @@ func (w *sender) writeChunks(out, rest []byte, key uint32) (n int, buf []byte, e
 			return n + m, out, err
 		}
 	}
-}
-
-// tooLate reports whether the application's deadline has passed.
-func (w *sender) tooLate() bool {
-	deadline := w.t.out.applicationDeadline()
-	return !deadline.IsZero() && !time.Now().Before(deadline)
 }
 
 // cut deals with a write that ended after n bytes with err, and leaves the wire.
@@ -810,12 +838,16 @@ func (w *sender) tryFlush() {
 	w.unlock()
 	n := len(out)
 	if w.t.triesWrites() {
-		w.t.out.beginOwn(w.t.conn, context.Background()) // the context of an earlier write may have ended
+		w.t.out.beginOwn(w.t, context.Background()) // the application's deadline may have passed
 		n = w.t.tryWrite(out)
+		w.t.out.settle()
 	} else {
 		// As near as this transport comes to an attempt that does not block.
-		w.t.conn.SetWriteDeadline(time.Now().Add(tryFor))
+		ctx, cancel := context.WithTimeout(context.Background(), tryFor)
+		w.t.out.beginOwn(w.t, ctx)
 		w.t.write(out)
+		w.t.out.settle()
+		cancel()
 	}
 	w.mu.Lock()
 	w.putBackLocked(out[n:])

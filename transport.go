@@ -22,6 +22,8 @@ type transport struct {
 	ruined   atomic.Bool  // a write was cut short, on a transport that cutRuins
 	accepted atomic.Int64 // bytes that conn has taken. Written by the owner of the wire
 
+	life *lifetime // immutable: what is told when conn cannot be interrupted
+
 	in  watch // interrupts reads. Its owner is the reading goroutine
 	out watch // interrupts writes. Its owner is the owner of the wire
 }
@@ -36,15 +38,22 @@ type rawSocket interface {
 	tryWrite(p []byte) int
 }
 
-func (t *transport) init(conn net.Conn) {
-	t.conn = conn
+func (t *transport) init(conn net.Conn, life *lifetime) {
+	t.conn, t.life = conn, life
 	t.out.write = true
+	foreign := !honoursDeadlines(conn)
+	t.in.foreign, t.out.foreign = foreign, foreign
+	t.in.timed, t.out.timed = foreign, foreign
 	t.pieces = !tellsQueue(conn)
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		t.vectored = !t.pieces
-	case *tls.Conn, *bodyConn, *http2Conn:
+	case *tls.Conn:
 		t.cutRuins = true
+		t.out.timed = true // crypto/tls may write inside Read: a deadline that is left behind would end the connection
+	case *bodyConn, *http2Conn:
+		t.cutRuins = true
+		t.out.foreign = true // a write takes its time to heed a deadline: see writeGrace
 	}
 }
 
@@ -137,7 +146,11 @@ func (t *transport) polled() *polledConn {
 // endWrites ends the sending direction, if conn can do that by itself. It reports
 // whether the peer may still be sending.
 func (t *transport) endWrites() bool {
-	half, ok := t.conn.(interface{ CloseWrite() error })
+	conn := t.conn
+	if s, ok := conn.(*switchedConn); ok {
+		conn = s.Conn
+	}
+	half, ok := conn.(interface{ CloseWrite() error })
 	if !ok {
 		return true // the peer ends the connection when it has read the close frame
 	}
@@ -157,4 +170,20 @@ func closeTLS(t *tls.Conn) {
 	timer := time.AfterFunc(goodbyeTimeout, func() { t.NetConn().Close() })
 	t.Close()
 	timer.Stop()
+}
+
+// honoursDeadlines reports whether conn is one of the standard library's, or of
+// our own. Any other type is not probed: a deadline that it does not heed as they
+// do may break it.
+func honoursDeadlines(conn net.Conn) bool {
+	if isPolled(conn) {
+		return true
+	}
+	switch c := conn.(type) {
+	case *net.TCPConn, *net.UnixConn, *packetConn, *bodyConn, *http2Conn:
+		return true
+	case *tls.Conn:
+		return honoursDeadlines(c.NetConn())
+	}
+	return false
 }

@@ -1,7 +1,9 @@
 package websocket
 
 import (
+	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 )
 
@@ -19,17 +21,51 @@ const maxPacket = 256 << 10
 
 var errPacketTooLong = errors.New("packet of 256 KiB or more on a unixpacket socket")
 
-// asStream returns conn, or a stream in its place if it is a socket of packets.
+// asStream returns conn, or what stands in its place: a stream if conn is a socket
+// of packets, and a bodyConn if conn is TLS over a transport of a foreign type.
+// crypto/tls keeps an error for good that is not a timeout by its own rules, so
+// its reads are not interrupted there, but left behind.
 func asStream(conn net.Conn) net.Conn {
-	u, ok := conn.(*net.UnixConn)
-	if !ok {
-		return conn
+	switch c := conn.(type) {
+	case *net.UnixConn:
+		if addr := c.LocalAddr(); addr != nil && addr.Network() != "unix" {
+			return &packetConn{UnixConn: c}
+		}
+	case *tls.Conn:
+		if !honoursDeadlines(c) {
+			return overForeign(c, c)
+		}
 	}
-	if addr := u.LocalAddr(); addr == nil || addr.Network() == "unix" {
-		return conn
-	}
-	return &packetConn{UnixConn: u}
+	return conn
 }
+
+// overForeign returns c, which stands on a transport of a foreign type, as a
+// stream. What c receives comes out of from.
+func overForeign(c *tls.Conn, from io.Reader) *bodyConn {
+	return newBodyConn(tlsBody{c, from}, c.LocalAddr(), c.RemoteAddr())
+}
+
+// A tlsBody is a TLS connection whose Close is bounded.
+type tlsBody struct {
+	*tls.Conn
+	from io.Reader
+}
+
+func (b tlsBody) Read(p []byte) (int, error) { return b.from.Read(p) }
+
+func (b tlsBody) Close() error {
+	closeTLS(b.Conn)
+	return nil
+}
+
+// A switchedConn is a connection of a foreign type after a 101 response. What the HTTP client has read beyond the
+// response is in body, which reads from conn when that has been taken out.
+type switchedConn struct {
+	net.Conn
+	body io.Reader
+}
+
+func (c *switchedConn) Read(p []byte) (int, error) { return c.body.Read(p) }
 
 func (p *packetConn) Read(b []byte) (int, error) {
 	if len(p.rest) == 0 {

@@ -152,6 +152,11 @@ func asPolled(c *Conn) rawSocket {
 	return x
 }
 
+func isPolled(conn net.Conn) bool {
+	_, ok := conn.(*polledConn)
+	return ok
+}
+
 func (x *polledConn) start() { _ = x.Socket.Start() } // else it is closed: calls fail
 
 func (x *polledConn) wake() { x.Socket.Wake() }

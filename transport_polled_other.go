@@ -2,7 +2,10 @@
 
 package websocket
 
-import "time"
+import (
+	"net"
+	"time"
+)
 
 // A polledConn is a socket that a poller of our own waits for. This system has
 // none.
@@ -26,3 +29,5 @@ func (*polledGroup) init(*AcceptOptions)                     {}
 func (*polledGroup) adopt(*connConfig, *polledConn, stepper) {}
 
 func asPolled(*Conn) rawSocket { return nil }
+
+func isPolled(net.Conn) bool { return false }

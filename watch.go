@@ -8,32 +8,47 @@ import (
 	"time"
 )
 
-// A watch ends the blocking I/O of one direction of a transport when the context of the call in progress ends, by moving
-// that direction's deadline into the past. It also keeps the deadline that the application set, to put it back afterwards.
+// A watch interrupts the I/O of one direction of a transport when the context of
+// the call in progress ends, by moving that direction's deadline into the past.
+// It also keeps the deadline that the application set.
 //
-// A context is watched once, and stays watched while calls come with the same one: what a call costs is then one
-// comparison. Two contexts are the same if they share their Done channel, for they end at the same moment.
+// A call stands between begin and settle. Invariant: when no call is in progress,
+// the transport's deadline is the application's, or none if timed is set.
+//
+// A context is watched once, and stays watched while calls come with the same one:
+// what a call costs is then one comparison. Two contexts are the same if they
+// share their Done channel, because they end at the same moment.
 type watch struct {
-	write bool            // immutable: which direction
-	own   atomic.Bool     // the I/O in progress is the library's, whom the application's deadline does not concern. Written by the direction's owner
-	done  <-chan struct{} // belongs to whoever owns the direction: the reader, or the owner of the wire
+	write   bool            // immutable: which direction
+	timed   bool            // immutable: the application's deadline is kept by a timer of the guard
+	foreign bool            // immutable: whether the transport heeds deadlines is not known
+	own     atomic.Bool     // the application's deadline does not concern the call in progress. Written by the direction's owner
+	busy    atomic.Bool     // a call is in progress that may have to be interrupted. Written by the direction's owner
+	stuck   atomic.Bool     // the call in progress could not be interrupted: the connection has ended for that
+	done    <-chan struct{} // owner: the reading goroutine, or the owner of the wire
 
-	// guard is made when there is something to guard: a context that can end, or a deadline. Most connections never
-	// have any.
+	// guard is made when there is something to guard: a context that can end, or
+	// a deadline. Most connections never have any.
 	guard atomic.Pointer[guard]
 }
 
 // A guard is what a watch needs when there is something that ends I/O.
 type guard struct {
-	w    *watch   // immutable
-	conn net.Conn // immutable
+	w *watch     // immutable
+	t *transport // immutable
+
+	ended atomic.Bool // the context that is watched has ended. Written with mu
+	late  atomic.Bool // the application's deadline has passed, if timed. Written with mu
+	fired atomic.Bool // the call in progress is interrupted, or about to be. Written with mu
 
 	mu       sync.Mutex // guards what follows
 	stop     func() bool
-	gen      uint32    // counts the registrations: an old one that fires late is told by it
-	fired    bool      // the deadline is in the past because the context ended
-	applied  bool      // whether own was set when the deadline was last decided on
-	deadline time.Time // the application's
+	gen      uint32      // counts the contexts: one that ends late is told by it
+	calls    uint32      // counts the calls that were interrupted: a closer that is late is told by it
+	applied  bool        // value of own when the deadline was last decided on
+	deadline time.Time   // the application's
+	timer    *time.Timer // of the deadline, if timed
+	closer   *time.Timer // ends the connection if the interruption does not help
 }
 
 // unguarded is the guard of all watches that have ended.
@@ -42,41 +57,108 @@ var unguarded guard
 // past is a deadline that has passed.
 var past = time.Unix(1, 0)
 
-// begin makes ctx the context whose end interrupts the I/O on conn that follows, and the application's deadline
-// another limit of it. Its caller owns the direction.
-func (w *watch) begin(conn net.Conn, ctx context.Context) {
-	if done := ctx.Done(); done != w.done || w.own.Load() {
-		w.change(conn, ctx, done, false)
+// How long a transport of a foreign type may take to heed a deadline in the past,
+// before the connection is ended. What the library does for itself ends with the
+// connection anyway.
+const (
+	interruptGrace    = 100 * time.Millisecond
+	interruptGraceOwn = 10 * time.Millisecond
+)
+
+// errNotInterrupted is why a connection is over whose transport could not be
+// interrupted in another way.
+var errNotInterrupted = &opError{"the connection is closed", notInterrupted{}}
+
+type notInterrupted struct{}
+
+func (notInterrupted) Error() string {
+	return "a call of the transport had to be interrupted, and the transport does not heed deadlines"
+}
+
+func (notInterrupted) Is(target error) bool { return target == net.ErrClosed }
+
+// begin makes ctx the context whose end interrupts the call that follows, and
+// the application's deadline another limit of it. Its caller owns the direction.
+func (w *watch) begin(t *transport, ctx context.Context) { w.beginCall(t, ctx, false) }
+
+// beginOwn is begin for a call of the library's own.
+func (w *watch) beginOwn(t *transport, ctx context.Context) { w.beginCall(t, ctx, true) }
+
+func (w *watch) beginCall(t *transport, ctx context.Context, own bool) {
+	done := ctx.Done()
+	if done != w.done || own != w.own.Load() {
+		w.change(t, ctx, done, own)
+		return
+	}
+	if done == nil && !w.timed {
+		return
+	}
+	w.busy.Store(true)
+	if g := w.guard.Load(); g != nil && (g.ended.Load() || g.late.Load() && !own) {
+		g.mu.Lock()
+		g.interruptLocked()
+		g.mu.Unlock()
 	}
 }
 
-// beginOwn is begin for I/O of the library's own.
-func (w *watch) beginOwn(conn net.Conn, ctx context.Context) {
-	if done := ctx.Done(); done != w.done || !w.own.Load() {
-		w.change(conn, ctx, done, true)
-	}
-}
-
-func (w *watch) change(conn net.Conn, ctx context.Context, done <-chan struct{}, own bool) {
+// change begins a call that has another context than the last one, or another
+// value of own. The call is in progress when nothing of the last one can reach it
+// any more: its context may end just now.
+func (w *watch) change(t *transport, ctx context.Context, done <-chan struct{}, own bool) {
 	w.done = done
-	// Whoever makes a guard looks at own afterwards: either it sees this, or its guard is seen here.
+	// A goroutine that makes a guard looks at own and busy afterwards: either it
+	// sees them, or its guard is seen here.
 	w.own.Store(own)
 	g := w.guard.Load()
 	if g == nil && done != nil {
-		g = w.makeGuard(conn)
+		g = w.makeGuard(t)
+	}
+	if g == nil && w.timed {
+		w.busy.Store(true)
+		g = w.guard.Load()
 	}
 	if g != nil && g != &unguarded {
 		g.change(ctx)
 	}
 }
 
+// settle ends the call that begin began. It reports whether the call was
+// interrupted: then its error, if it moved nothing, is that of the interruption.
+func (w *watch) settle() (interrupted bool) {
+	if !w.busy.Load() {
+		return false
+	}
+	w.busy.Store(false)
+	g := w.guard.Load()
+	if g == nil || g == &unguarded || !g.fired.Load() {
+		return w.stuck.Load()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.fired.Load() {
+		return false
+	}
+	g.relieveLocked()
+	return true
+}
+
+// relieveLocked takes the interruption of a call back.
+func (g *guard) relieveLocked() {
+	g.fired.Store(false)
+	g.calls++
+	if g.closer != nil {
+		g.closer.Stop()
+	}
+	g.apply(g.limitLocked())
+}
+
 // makeGuard returns the guard, which it makes if there is none.
-func (w *watch) makeGuard(conn net.Conn) *guard {
-	w.guard.CompareAndSwap(nil, &guard{w: w, conn: conn})
+func (w *watch) makeGuard(t *transport) *guard {
+	w.guard.CompareAndSwap(nil, &guard{w: w, t: t})
 	return w.guard.Load()
 }
 
-// change watches ctx, in place of what was watched before.
+// change watches ctx for a call that begins, in place of what was watched before.
 func (g *guard) change(ctx context.Context) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -86,48 +168,125 @@ func (g *guard) change(ctx context.Context) {
 	}
 	g.gen++
 	gen := g.gen
-	if g.fired || g.applied != g.w.own.Load() && !g.deadline.IsZero() {
-		g.fired = false
-		g.apply(g.limit())
+	g.ended.Store(false)
+	own := g.w.own.Load()
+	switch {
+	case g.fired.Load():
+		g.relieveLocked()
+	case g.applied != own && !g.deadline.IsZero():
+		g.apply(g.limitLocked())
+	}
+	g.w.busy.Store(ctx.Done() != nil || g.w.timed)
+	if g.late.Load() && !own {
+		g.interruptLocked()
 	}
 	if ctx.Done() != nil && g.w.guard.Load() == g {
-		g.stop = context.AfterFunc(ctx, func() { g.fire(gen) })
+		g.stop = context.AfterFunc(ctx, func() { g.contextEnded(gen) })
 	}
 }
 
-func (g *guard) fire(gen uint32) {
+// contextEnded is called when a context has ended.
+func (g *guard) contextEnded(gen uint32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if gen == g.gen {
-		g.fired = true
-		g.apply(past)
+		g.ended.Store(true)
+		g.interruptLocked()
 	}
 }
 
-// setDeadline sets the application's deadline for I/O on conn.
-func (w *watch) setDeadline(conn net.Conn, t time.Time) error {
+// deadlinePassed is called by the timer of the application's deadline.
+func (g *guard) deadlinePassed(deadline time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !deadline.Equal(g.deadline) || g.w.guard.Load() != g {
+		return
+	}
+	g.late.Store(true)
+	if !g.w.own.Load() {
+		g.interruptLocked()
+	}
+}
+
+// interruptLocked interrupts the call in progress, if there is one.
+func (g *guard) interruptLocked() {
+	if g.fired.Load() {
+		return
+	}
+	// Before the look at busy: either settle sees it, or the call is over here.
+	g.fired.Store(true)
+	if !g.w.busy.Load() || g.w.guard.Load() != g {
+		g.fired.Store(false)
+		return
+	}
+	err := g.apply(past)
+	if !g.w.foreign {
+		return
+	}
+	grace := interruptGrace
+	switch {
+	case err != nil:
+		grace = 0
+	case g.w.own.Load():
+		grace = interruptGraceOwn
+	}
+	calls := g.calls
+	g.closer = time.AfterFunc(grace, func() { g.abandon(calls) })
+}
+
+// abandon ends the connection, unless the call that was interrupted has returned.
+func (g *guard) abandon(calls uint32) {
+	g.mu.Lock()
+	stuck := g.fired.Load() && g.calls == calls
+	if stuck {
+		g.w.stuck.Store(true)
+	}
+	g.mu.Unlock()
+	if stuck {
+		g.t.life.end(errNotInterrupted)
+	}
+}
+
+// setDeadline sets the application's deadline.
+func (w *watch) setDeadline(t *transport, deadline time.Time) error {
 	g := w.guard.Load()
 	if g == nil {
-		if t.IsZero() {
+		if deadline.IsZero() {
 			return nil // as it is
 		}
-		g = w.makeGuard(conn)
+		g = w.makeGuard(t)
 	}
 	if g == &unguarded {
 		return net.ErrClosed
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.deadline = t
-	if g.fired {
+	g.deadline = deadline
+	if w.timed {
+		if g.timer != nil {
+			g.timer.Stop()
+			g.timer = nil
+		}
+		g.late.Store(!deadline.IsZero() && !time.Now().Before(deadline))
+		switch {
+		case w.guard.Load() != g:
+			return net.ErrClosed
+		case g.late.Load() && !w.own.Load():
+			g.interruptLocked()
+		case !g.late.Load() && !deadline.IsZero():
+			g.timer = time.AfterFunc(time.Until(deadline), func() { g.deadlinePassed(deadline) })
+		}
 		return nil
 	}
-	return g.apply(g.limit())
+	if g.fired.Load() {
+		return nil
+	}
+	return g.apply(g.limitLocked())
 }
 
-// limit returns the deadline that holds for the I/O in progress. The lock is held.
-func (g *guard) limit() time.Time {
-	if g.applied = g.w.own.Load(); g.applied {
+// limitLocked returns the deadline that the transport is to have.
+func (g *guard) limitLocked() time.Time {
+	if g.applied = g.w.own.Load(); g.applied || g.w.timed {
 		return time.Time{}
 	}
 	return g.deadline
@@ -144,6 +303,18 @@ func (w *watch) applicationDeadline() time.Time {
 	return g.deadline
 }
 
+// tooLate reports whether a call with ctx would be interrupted at once.
+func (w *watch) tooLate(ctx context.Context, own bool) bool {
+	if ctx.Err() != nil {
+		return true
+	}
+	if own {
+		return false
+	}
+	deadline := w.applicationDeadline()
+	return !deadline.IsZero() && !time.Now().Before(deadline)
+}
+
 // end drops the context that is watched: the connection has ended.
 func (w *watch) end() {
 	g := w.guard.Swap(&unguarded)
@@ -156,13 +327,19 @@ func (w *watch) end() {
 		g.stop()
 		g.stop = nil
 	}
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	if g.closer != nil {
+		g.closer.Stop()
+	}
 	g.gen++
 }
 
 // apply sets the transport's deadline. It does not wait for I/O.
 func (g *guard) apply(t time.Time) error {
 	if g.w.write {
-		return g.conn.SetWriteDeadline(t)
+		return g.t.conn.SetWriteDeadline(t)
 	}
-	return g.conn.SetReadDeadline(t)
+	return g.t.conn.SetReadDeadline(t)
 }
