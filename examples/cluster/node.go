@@ -44,7 +44,7 @@ type event struct {
 	Missed  int    `json:"missed,omitempty"`  // hello: how many of the messages that follow are not new
 }
 
-// A person is a page that somebody has open.
+// A person is one open page.
 type person struct {
 	Name string `json:"name"`
 	Node string `json:"node"`
