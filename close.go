@@ -64,7 +64,7 @@ func (c *Conn) postClose(code StatusCode) (unread bool) {
 	}
 	l.mu.Unlock()
 	c.w.postClose(payload)
-	return !c.r.turn.held() && c.t.polled() == nil
+	return !c.r.turn.Held() && c.t.polled() == nil
 }
 
 // closeContext returns a context that ends after the close timeout.
@@ -97,7 +97,7 @@ func (c *Conn) closeHandshake(ctx context.Context, payload []byte) error {
 // awaitClose returns when the peer's close frame has come, or cannot come any more. It reads, unless somebody else does.
 func (c *Conn) awaitClose(ctx context.Context) error {
 	// A reader in progress meets the close frame itself, and ends the connection: it then gives back its turn.
-	if err := c.r.turn.lock(ctx); err != nil {
+	if err := c.r.turn.Lock(ctx); err != nil {
 		return err
 	}
 	c.r.apart = true // ctx bounds this; the application's deadline may have passed already

@@ -101,7 +101,7 @@ func (c *Conn) look() (flush bool) {
 	}
 	h := &c.beat
 	heard := h.heard.Swap(false)
-	reading := (c.r.turn.held() || c.t.polled() != nil) && !c.away.Load()
+	reading := (c.r.turn.Held() || c.t.polled() != nil) && !c.away.Load()
 	waits, pongWaits := c.w.waits()
 	taken := h.taken
 	if accepted := c.t.accepted.Load(); waits || h.waited || accepted != h.taken {

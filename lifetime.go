@@ -126,9 +126,9 @@ func (c *Conn) end(cause error) bool {
 
 	c.t.end()
 	c.w.stop(cause)
-	if c.r.turn.tryLock() { // else the reader in progress does it
+	if c.r.turn.TryLock() { // else the reader in progress does it
 		c.r.finish()
-		c.r.turn.unlock()
+		c.r.turn.Unlock()
 	}
 	l.mu.Lock()
 	l.isClosed.Store(true)

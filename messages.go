@@ -91,10 +91,10 @@ func (c *Conn) borrow(ctx context.Context, l *lease) (Message, error) {
 func (c *Conn) borrowOwn(l *lease, now bool) (Message, error) {
 	r := &c.r
 	if now {
-		if !r.turn.tryLock() {
+		if !r.turn.TryLock() {
 			return Message{}, c.notNow() // Close reads
 		}
-	} else if err := r.turn.lock(context.Background()); err != nil {
+	} else if err := r.turn.Lock(context.Background()); err != nil {
 		return Message{}, err
 	}
 	r.takeBack(l)
@@ -204,7 +204,7 @@ func (r *receiver) takeBack(l *lease) {
 // whoever is done with it last.
 func (c *Conn) giveBack(l *lease) {
 	r := &c.r
-	if !r.turn.tryLock() {
+	if !r.turn.TryLock() {
 		if !l.shared || l.parted.Swap(true) {
 			putBuf(l.buf)
 			l.buf = nil

@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/seed70bc5565/websocket/internal/wait"
 )
 
 // NetConn returns c as a [net.Conn], for protocols that want a stream of bytes. Each Write sends one message of type
@@ -31,7 +33,7 @@ type netConn struct {
 	ctx context.Context
 	typ MessageType
 
-	turn turn      // held by the Read that owns cur
+	turn wait.Turn // held by the Read that owns cur
 	cur  io.Reader // of the message in progress, or nil
 }
 
@@ -42,10 +44,10 @@ func (n *netConn) Read(p []byte) (int, error) {
 		}
 		return 0, nil
 	}
-	if n.turn.lock(n.ctx) != nil {
+	if n.turn.Lock(n.ctx) != nil {
 		return 0, n.error("read", n.c.interrupted("read", n.ctx, nil))
 	}
-	defer n.turn.unlock()
+	defer n.turn.Unlock()
 	for {
 		if n.cur == nil {
 			if err := n.nextMessage(); err != nil {

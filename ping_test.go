@@ -226,10 +226,10 @@ func TestPingCallbackPanics(t *testing.T) {
 // wantTurn checks that nobody holds the reader's turn.
 func (p *pair) wantTurn(t *testing.T) {
 	t.Helper()
-	if !p.c.r.turn.tryLock() {
+	if !p.c.r.turn.TryLock() {
 		t.Fatal("the reader's turn is still taken")
 	}
-	p.c.r.turn.unlock()
+	p.c.r.turn.Unlock()
 }
 
 // Every ping is answered, in order, with its own payload, while the peer reads.

@@ -54,7 +54,7 @@ func (c *Conn) beginRead(ctx context.Context) error {
 
 // lockRead takes the reader's turn.
 func (c *Conn) lockRead(ctx context.Context) error {
-	if ctx.Err() != nil || c.r.turn.lock(ctx) != nil {
+	if ctx.Err() != nil || c.r.turn.Lock(ctx) != nil {
 		return c.interrupted("read", ctx, nil)
 	}
 	if err := c.life.reason(); err != nil {
@@ -67,10 +67,10 @@ func (c *Conn) lockRead(ctx context.Context) error {
 // endRead gives the reader's turn back. If the connection has ended meanwhile, whoever ended it could not release what
 // the reader holds.
 func (c *Conn) endRead() {
-	c.r.turn.unlock()
-	if c.life.isOver.Load() && c.life.ending() && c.r.turn.tryLock() {
+	c.r.turn.Unlock()
+	if c.life.isOver.Load() && c.life.ending() && c.r.turn.TryLock() {
 		c.r.finish()
-		c.r.turn.unlock()
+		c.r.turn.Unlock()
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed70bc5565/websocket/internal/flate"
 	"github.com/seed70bc5565/websocket/internal/utf8"
+	"github.com/seed70bc5565/websocket/internal/wait"
 )
 
 // A receiver is the reading half of a Conn: it fetches bytes from the transport, takes frames off them, answers
@@ -23,7 +24,7 @@ import (
 // Nothing is lost when a read is cut short by its context or deadline: everything below is consistent between any two
 // fetches, and the next read goes on from there.
 type receiver struct {
-	turn  turn         // whoever holds it owns all that is not marked otherwise
+	turn  wait.Turn    // whoever holds it owns all that is not marked otherwise
 	lazy  bool         // immutable: the transport waits without a buffer
 	limit atomic.Int64 // most bytes a message may have
 	taken atomic.Bool  // CloseRead was called: its goroutine alone reads
@@ -191,7 +192,7 @@ func (c *Conn) callBack(f func()) {
 		if !returned {
 			c.w.flushSoon() // pongs to earlier pings: the next read may never come
 			c.r.apart = false
-			c.r.turn.unlock()
+			c.r.turn.Unlock()
 		}
 	}()
 	f()

@@ -1,13 +1,15 @@
-package websocket
+// Package wait has the lock that the two halves of a connection wait for. Its
+// waiters can give up.
+package wait
 
 import (
 	"context"
 	"sync/atomic"
 )
 
-// A turn is a lock whose waiters can give up, and that may be held across I/O: waiting is on a channel. Its zero
+// A Turn is a lock whose waiters can give up, and that may be held across I/O: waiting is on a channel. Its zero
 // value is free. Without contention it costs two atomic operations and no memory.
-type turn struct {
+type Turn struct {
 	state atomic.Int32 // turnFree, turnHeld, turnContended
 	// wake passes one token to a waiter. The first waiter makes it.
 	wake atomic.Pointer[chan struct{}]
@@ -19,21 +21,21 @@ const (
 	turnContended // held, and a goroutine may wait
 )
 
-// held reports whether a goroutine holds the turn.
-func (t *turn) held() bool { return t.state.Load() != turnFree }
+// Held reports whether a goroutine holds the turn.
+func (t *Turn) Held() bool { return t.state.Load() != turnFree }
 
-// tryLock takes the turn if it is free.
-func (t *turn) tryLock() bool { return t.state.CompareAndSwap(turnFree, turnHeld) }
+// TryLock takes the turn if it is free.
+func (t *Turn) TryLock() bool { return t.state.CompareAndSwap(turnFree, turnHeld) }
 
-// lock takes the turn, or returns ctx's error when ctx ends first.
-func (t *turn) lock(ctx context.Context) error {
-	if t.tryLock() {
+// Lock takes the turn, or returns ctx's error when ctx ends first.
+func (t *Turn) Lock(ctx context.Context) error {
+	if t.TryLock() {
 		return nil
 	}
 	return t.lockSlow(ctx)
 }
 
-func (t *turn) lockSlow(ctx context.Context) error {
+func (t *Turn) lockSlow(ctx context.Context) error {
 	wake := t.wake.Load()
 	if wake == nil {
 		ch := make(chan struct{}, 1)
@@ -41,7 +43,7 @@ func (t *turn) lockSlow(ctx context.Context) error {
 		wake = t.wake.Load()
 	}
 	for {
-		// A waiter leaves the state contended, so that the holder's unlock
+		// A waiter leaves the state contended, so that the holder's Unlock
 		// posts a token. A waiter that gives up leaves it contended too. The
 		// token is then spare, and the next waiter looks once in vain.
 		if t.state.Swap(turnContended) == turnFree {
@@ -58,8 +60,8 @@ func (t *turn) lockSlow(ctx context.Context) error {
 	}
 }
 
-// unlock gives the turn back.
-func (t *turn) unlock() {
+// Unlock gives the turn back.
+func (t *Turn) Unlock() {
 	if t.state.Swap(turnFree) == turnContended {
 		select {
 		case *t.wake.Load() <- struct{}{}:
