@@ -1081,7 +1081,7 @@ func ExampleRedialer_times() {
 }
 
 // What is final is the application's to say. Here the server's own code 4001 is, besides what is by default.
-func ExampleIsFinal() {
+func ExampleIsPermanent() {
 	server := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
 		c.Close(4001, "your account is closed")
 	}, nil))
@@ -1089,8 +1089,8 @@ func ExampleIsFinal() {
 
 	client := websocket.Redialer{
 		URL: server.URL,
-		IsFinal: func(err error) bool {
-			return websocket.CloseStatus(err) == 4001 || websocket.IsFinal(err)
+		IsPermanent: func(err error) bool {
+			return websocket.CloseStatus(err) == 4001 || websocket.IsPermanent(err)
 		},
 	}
 	err := client.Run(context.Background(), func(ctx context.Context, c *websocket.Conn) error {

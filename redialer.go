@@ -31,9 +31,9 @@ type Redialer struct {
 	// at, another server. Its error is judged in place of Dial's. ctx is bounded by DialTimeout.
 	BeforeDial func(ctx context.Context, a *RedialAttempt) error
 
-	// IsFinal judges what ended an attempt or a connection: if it returns true, Run returns err and does not dial
-	// again. Default: [IsFinal]. err is never nil.
-	IsFinal func(err error) bool
+	// IsPermanent judges what ended an attempt or a connection: if it returns true, Run returns err and does not dial
+	// again. Default: [IsPermanent]. err is never nil.
+	IsPermanent func(err error) bool
 
 	// OnState is called with each change of state, by the goroutine of Run: it must not block.
 	OnState func(s RedialStatus)
@@ -125,7 +125,7 @@ type RedialStatus struct {
 //     returns nil, whatever serve returns. To be connected again, let serve return an error without a Close, or call
 //     [Conn.CloseNow]. The close of [Conn.CloseRead], when a message comes, does not count: return an error then, such
 //     as that of the context, to be connected again;
-//   - IsFinal finds an error final: Run returns it.
+//   - IsPermanent finds an error final: Run returns it.
 //
 // Anything else is followed by a wait and another attempt: Dial's error, that of BeforeDial, and what ended the
 // connection. That is the error of serve, or if serve returned nil, or the error of its context, because the
@@ -152,9 +152,9 @@ func (r *Redialer) run(ctx context.Context, serve func(ctx context.Context, c *C
 	case serve == nil:
 		return errors.New("websocket: redial: serve is nil")
 	}
-	isFinal := r.IsFinal
-	if isFinal == nil {
-		isFinal = IsFinal
+	isPermanent := r.IsPermanent
+	if isPermanent == nil {
+		isPermanent = IsPermanent
 	}
 	retry := backoff.Backoff{Base: orDefault(r.BaseDelay, defaultBaseDelay), Max: orDefault(r.MaxDelay, defaultMaxDelay)}
 	var last error
@@ -176,7 +176,7 @@ func (r *Redialer) run(ctx context.Context, serve func(ctx context.Context, c *C
 			return redialEnded(ctx, err, last)
 		case err == nil:
 			return nil
-		case isFinal(err):
+		case isPermanent(err):
 			return err
 		}
 		last = err
@@ -315,7 +315,7 @@ func redialEnded(ctx context.Context, err, last error) error {
 	return fmt.Errorf("websocket: redial: %w (before that: %v)", ended, err)
 }
 
-// IsFinal is what a [Redialer] asks by default whether to give up. It reports true if
+// IsPermanent is what a [Redialer] asks by default whether to give up. It reports true if
 //
 //   - the server refused the handshake with status 400, 401, 403 or 404 (see [HandshakeError]);
 //   - the peer closed the connection with code 1002, 1003, 1007, 1008 or 1010 (see [CloseError]);
@@ -325,7 +325,7 @@ func redialEnded(ctx context.Context, err, last error) error {
 //   - Dial found its URL or its options to be invalid.
 //
 // Coming back would end in the same way. Everything else is reported false, errors that it does not know too.
-func IsFinal(err error) bool {
+func IsPermanent(err error) bool {
 	var he *HandshakeError
 	if errors.As(err, &he) {
 		switch he.StatusCode {

@@ -384,31 +384,31 @@ func TestRedialerBeforeDial(t *testing.T) {
 		noToken := errors.New("no token")
 		n := 0
 		r.BeforeDial = func(context.Context, *RedialAttempt) error { n++; return noToken }
-		r.IsFinal = func(err error) bool { return n == 3 }
+		r.IsPermanent = func(err error) bool { return n == 3 }
 		if err := r.Run(t.Context(), readAll); !errors.Is(err, noToken) || h.dials != 0 || n != 3 {
 			t.Errorf("Run = %v after %d dials and %d calls", err, h.dials, n)
 		}
 	})
 }
 
-func TestIsFinal(t *testing.T) {
+func TestIsPermanent(t *testing.T) {
 	statuses := []int{400, 401, 403, 404}
 	for status := 100; status < 600; status++ {
 		err := fmt.Errorf("websocket: dial: %w", &HandshakeError{StatusCode: status})
-		if got, want := IsFinal(err), slices.Contains(statuses, status); got != want {
+		if got, want := IsPermanent(err), slices.Contains(statuses, status); got != want {
 			t.Errorf("status %d: %v", status, got)
 		}
 	}
 	codes := []StatusCode{1002, 1003, 1007, 1008, 1010}
 	for code := StatusCode(1000); code < 5000; code++ {
 		for _, err := range []error{CloseError{Code: code}, fmt.Errorf("x: %w", CloseError{Code: code}), closedInside{CloseError{Code: code}}} {
-			if got, want := IsFinal(err), slices.Contains(codes, code); got != want {
+			if got, want := IsPermanent(err), slices.Contains(codes, code); got != want {
 				t.Errorf("%v: %v", err, got)
 			}
 		}
 	}
 	for _, err := range []error{errAbruptEnd, errTextUTF8, context.DeadlineExceeded, errors.New("x"), nil} {
-		if IsFinal(err) {
+		if IsPermanent(err) {
 			t.Errorf("%v is final", err)
 		}
 	}
@@ -417,7 +417,7 @@ func TestIsFinal(t *testing.T) {
 		if opts == nil {
 			u = "ftp://example.com/"
 		}
-		if _, _, err := Dial(t.Context(), u, opts); err == nil || !IsFinal(err) {
+		if _, _, err := Dial(t.Context(), u, opts); err == nil || !IsPermanent(err) {
 			t.Errorf("%s, %+v: %v is not final", u, opts, err)
 		}
 	}
@@ -515,10 +515,10 @@ func certificate(t *testing.T, parent *x509.Certificate, parentKey *ecdsa.Privat
 // What is final ends Run, without another attempt, over the wire too.
 func TestRedialerFinal(t *testing.T) {
 	for _, tt := range []struct {
-		name    string
-		handler http.Handler
-		isFinal func(error) bool
-		want    string // "": it goes on
+		name        string
+		handler     http.Handler
+		isPermanent func(error) bool
+		want        string // "": it goes on
 	}{
 		{"403", refuseAll(403, "Retry-After", "1"), nil, "status 403 Forbidden"},
 		{"500", refuseAll(500), nil, ""},
@@ -528,7 +528,7 @@ func TestRedialerFinal(t *testing.T) {
 		{"1001", closesWith(1001, 0), nil, ""},
 		{"4001", closesWith(4001, 0), nil, ""},
 		{"403 by a hook that knows better", refuseAll(403), func(error) bool { return false }, ""},
-		{"4001 by a hook", closesWith(4001, 0), func(err error) bool { return CloseStatus(err) == 4001 || IsFinal(err) }, "4001"},
+		{"4001 by a hook", closesWith(4001, 0), func(err error) bool { return CloseStatus(err) == 4001 || IsPermanent(err) }, "4001"},
 		{"broken protocol", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			conn, _, _ := http.NewResponseController(w).Hijack()
 			io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
@@ -537,7 +537,7 @@ func TestRedialerFinal(t *testing.T) {
 	} {
 		redialTest(t, func(t *testing.T, h *fakeHost, r *Redialer) {
 			h.start(tt.handler)
-			r.IsFinal = tt.isFinal
+			r.IsPermanent = tt.isPermanent
 			states := record(r)
 			ctx, times := untilAttempt(t, r, 3)
 			err := r.Run(ctx, readAll)
