@@ -123,7 +123,7 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 		h[fieldKey] = []string{key}
 	})
 	switch client.Transport.(type) {
-	case nil, *http.Transport: // others, such as a fake, may look for the key of a map
+	case nil, *http.Transport, *connTripper: // others, such as a fake, may look for the key of a map
 		spellAsRFC(header)
 	}
 	bound := boundHandshake(ctx, client.Timeout)

@@ -278,3 +278,22 @@ func (cfg deflateConfig) agree(params []field.Param) (deflateParams, error) {
 	}
 	return deflateParams{}, errDeflateAnswer
 }
+
+// agreedDeflate returns what a server's Sec-WebSocket-Extensions field says was
+// agreed on: nil if it is empty.
+func agreedDeflate(field string) (*deflateParams, error) {
+	list, err := parseExtensions([]string{field})
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	if len(list) > 1 || !equalFold(list[0].name, deflateName) {
+		return nil, fmt.Errorf("%s: there may be permessage-deflate, and nothing else", quote(field))
+	}
+	agreed, err := parseDeflateParams(list[0].params, true)
+	if err != nil {
+		return nil, err
+	}
+	agreed.serverBits = orDefault(agreed.serverBits, maxWindowBits)
+	agreed.clientBits = orDefault(agreed.clientBits, maxWindowBits)
+	return &agreed, nil
+}

@@ -101,7 +101,7 @@ func TestTransport(t *testing.T) {
 	fset, files := parseFiles(t, 0)
 	for name, f := range files {
 		switch name {
-		case "client.go", "server.go", "switched.go":
+		case "client.go", "server.go", "stream.go", "switched.go":
 			continue
 		}
 		frames := name == "receiver.go" || name == "sender.go" || strings.HasPrefix(name, "transport")
@@ -143,7 +143,7 @@ func TestLayers(t *testing.T) {
 		{"errors.go", "frame.go", "statuscode.go", "mask.go", "options.go"},
 		{"protocol.go", "buffer.go", "buffer_poison.go", "deflate_params.go"},
 		{"conn.go"}, // and the files that no other layer names
-		{"client.go", "plainhttp.go", "server.go", "shutdown.go", "events.go", "h2.go", "switched.go", "bridge.go"},
+		{"client.go", "plainhttp.go", "server.go", "shutdown.go", "events.go", "h2.go", "stream.go", "switched.go", "bridge.go"},
 		{"redialer.go"},
 	}
 	level := map[string]int{}

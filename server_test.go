@@ -23,13 +23,16 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-func TestAcceptRefusals(t *testing.T) {
+// A refusalTest is a request that no server accepts, and the response to it.
+type refusalTest struct {
+	name, line string // the line of a good request that begins with name is replaced
+	status     int
+	body       string
+}
+
+func refusals() []refusalTest {
 	const lost = "Sec-WebSocket-"
-	tests := []struct {
-		name, line string // the line of a good request that begins with name is replaced
-		status     int
-		body       string
-	}{
+	return []refusalTest{
 		{"GET", "POST /chat HTTP/1.1", 405, "is GET, not \"POST\""},
 		{"GET", "HEAD /chat HTTP/1.1", 405, "is GET, not \"HEAD\""},
 		{"GET", "CONNECT example.com:80 HTTP/1.1", 405, "is GET, not \"CONNECT\""},
@@ -77,7 +80,10 @@ func TestAcceptRefusals(t *testing.T) {
 
 		{"", "", 501, "no http.Hijacker"}, // a good request, but a recorder cannot be hijacked
 	}
-	for _, tt := range tests {
+}
+
+func TestAcceptRefusals(t *testing.T) {
+	for _, tt := range refusals() {
 		t.Run(tt.name+" as "+tt.line, func(t *testing.T) {
 			text := goodRequest
 			if tt.name != "" {

@@ -1,0 +1,521 @@
+package websocket
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
+)
+
+// answerTo sends request to the other end of a connection that serve gets, and
+// returns what comes back up to the end.
+func answerTo(t *testing.T, request string, serve func(net.Conn)) string {
+	t.Helper()
+	near, far := netfake.Pipe(netfake.Options{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		serve(far)
+	}()
+	go io.WriteString(near, request)
+	got, err := io.ReadAll(near)
+	if err != nil {
+		t.Errorf("the answer %q ends with %v", got, err)
+	}
+	near.Close()
+	<-done
+	return string(got)
+}
+
+// A response is compared without the time in it.
+func comparable(t *testing.T, text string) string {
+	t.Helper()
+	var lines []string
+	for _, line := range strings.SplitAfter(text, "\r\n") {
+		if !strings.HasPrefix(line, "Date: ") {
+			lines = append(lines, line)
+		}
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(strings.Join(lines, ""))), nil)
+	if err != nil {
+		t.Fatalf("%q is no response: %v", text, err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	return fmt.Sprintf("%s %d, close %v, %v, %q", resp.Proto, resp.StatusCode, resp.Close, resp.Header, body)
+}
+
+// What Accept refuses through net/http AcceptConn refuses too, with the same
+// status, header, body and error.
+func TestRefusalsOfBothDoors(t *testing.T) {
+	requests := []string{
+		wstest.Request("/", "example.com", "Sec-WebSocket-Protocol: a b") + "smuggled",
+		wstest.Request("/", "example.com", "Expect: 100-continue"),
+		"PUT / HTTP/1.1\nHost: example.com\nContent-Length: 2\n\nhi",
+		"GET http://other.example/ HTTP/1.1\nHost: example.com\n\n",
+	}
+	for _, tt := range refusals() {
+		if tt.name != "" && tt.name != "Host" { // without a Host net/http refuses by itself, in other words
+			requests = append(requests, edit(goodRequest, tt.name, tt.line)+"\n")
+		}
+	}
+	for _, request := range requests {
+		if request != requests[0] && request != requests[1] {
+			request = strings.ReplaceAll(request, "\n", "\r\n")
+		}
+		if strings.HasPrefix(request, "HEAD") {
+			continue // ReadResponse would want the body
+		}
+		t.Run(fmt.Sprintf("%q", request), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var acceptErr, connErr error
+				dial, stop := serveOn(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					_, acceptErr = Accept(w, r, nil)
+				})})
+				conn := dial()
+				go io.WriteString(conn, request)
+				want, err := io.ReadAll(conn)
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn.Close()
+				stop()
+				got := answerTo(t, request, func(far net.Conn) {
+					var c *Conn
+					if c, _, connErr = AcceptConn(t.Context(), far, nil); c != nil {
+						t.Error("there is a connection")
+						c.CloseNow()
+					}
+				})
+				if strings.HasPrefix(request, "GET / HTTP/1.1\r\nUp") && acceptErr == nil {
+					t.Skip("net/http refuses by itself")
+				}
+				if comparable(t, got) != comparable(t, string(want)) {
+					t.Errorf("got  %s\nwant %s", comparable(t, got), comparable(t, string(want)))
+				}
+				if acceptErr == nil || connErr == nil || acceptErr.Error() != connErr.Error() {
+					t.Errorf("got the error %v, want %v", connErr, acceptErr)
+				}
+			})
+		})
+	}
+}
+
+// What is no HTTP gets a response with a status, and no connection.
+func TestAcceptConnMalformed(t *testing.T) {
+	good := wstest.Request("/", "example.com")
+	for _, tt := range []struct {
+		name, request string
+		status        int
+	}{
+		{"words", "hello, world\r\n\r\n", 400},
+		{"empty line first", "\r\n" + good, 400},
+		{"no target", "GET HTTP/1.1\r\n\r\n", 400},
+		{"no colon", strings.Replace(good, "Host: ", "Host ", 1), 400},
+		{"space in a name", strings.Replace(good, "Host:", "Host :", 1), 400},
+		{"no host", strings.Replace(good, "Host: example.com\r\n", "", 1), 400},
+		{"two hosts", strings.Replace(good, "Host: example.com\r\n", "Host: example.com\r\nHost: example.org\r\n", 1), 400},
+		{"NUL in a value", strings.Replace(good, "Upgrade: websocket", "Upgrade: websocket\r\nX: a\x00b", 1), 400},
+		{"future HTTP", strings.Replace(good, "HTTP/1.1", "HTTP/9.9.9", 1), 400},
+		{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 405},
+		{"TLS", "\x16\x03\x01\x02\x00\x01\r\n\r\n", 400},
+		{"long field", strings.Replace(good, "\r\n\r\n", "\r\nX: "+strings.Repeat("x", maxRequestHead)+"\r\n\r\n", 1), 431},
+		{"many fields", strings.Replace(good, "\r\n\r\n", strings.Repeat("\r\nX: y", maxRequestHead/6)+"\r\n\r\n", 1), 431},
+		{"no end", strings.Repeat("x", 2*maxRequestHead), 431},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var err error
+				got := answerTo(t, tt.request, func(far net.Conn) {
+					_, _, err = AcceptConn(t.Context(), far, nil)
+				})
+				resp, parseErr := http.ReadResponse(bufio.NewReader(strings.NewReader(got)), nil)
+				if parseErr != nil || resp.StatusCode != tt.status || err == nil || !strings.HasPrefix(err.Error(), "websocket: ") || len(err.Error()) > 300 {
+					t.Errorf("got %q and the error %v, want status %d", got, err, tt.status)
+				}
+			})
+		})
+	}
+}
+
+// A header of the size that is allowed, in pieces of every size.
+func TestAcceptConnPieces(t *testing.T) {
+	good := wstest.Request("/chat?x=1", "example.com", "Origin: http://example.com", "Sec-WebSocket-Protocol: b, a", "X: "+strings.Repeat("x", 5000))
+	frame := wstest.Encode(wstest.Client, wstest.Final(wstest.Text, "behind"))
+	for _, size := range []int{1, 2, 3, 1000, 4096, len(good) - 1, len(good), len(good) + 3, len(good) + len(frame)} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := netfake.Pipe(netfake.Options{})
+			go func() {
+				for all := []byte(good + string(frame)); len(all) > 0; {
+					n := min(size, len(all))
+					near.Write(all[:n])
+					all = all[n:]
+					synctest.Wait()
+				}
+			}()
+			c, r, err := AcceptConn(t.Context(), far, &AcceptOptions{Subprotocols: []string{"a", "b"}})
+			if err != nil {
+				t.Fatalf("pieces of %d: %v", size, err)
+			}
+			if r.URL.String() != "/chat?x=1" || r.Host != "example.com" || r.RemoteAddr != far.RemoteAddr().String() || c.Subprotocol() != "a" || r.Context() != t.Context() {
+				t.Errorf("pieces of %d: got the request %+v", size, r)
+			}
+			if _, data, err := c.Read(t.Context()); string(data) != "behind" || err != nil {
+				t.Errorf("pieces of %d: got %q, %v", size, data, err)
+			}
+			c.CloseNow()
+			near.Close()
+		})
+	}
+}
+
+// What the client leaves undone ends at the bound, and leaves nothing behind.
+func TestAcceptConnBounds(t *testing.T) {
+	good := wstest.Request("/", "example.com")
+	for _, tt := range []struct {
+		name  string
+		act   func(near *netfake.Conn)
+		ctx   func() (context.Context, context.CancelFunc)
+		after time.Duration
+		want  error
+	}{
+		{"silence", nil, nil, 10 * time.Second, context.DeadlineExceeded},
+		{"half a request", func(near *netfake.Conn) { io.WriteString(near, good[:len(good)-2]) }, nil, 10 * time.Second, context.DeadlineExceeded},
+		{"a byte a second", func(near *netfake.Conn) {
+			for i := range good {
+				if _, err := io.WriteString(near, good[i:i+1]); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}, nil, 10 * time.Second, context.DeadlineExceeded},
+		{"a deadline", nil, func() (context.Context, context.CancelFunc) {
+			return context.WithTimeout(context.Background(), time.Minute)
+		}, time.Minute, context.DeadlineExceeded},
+		{"cancelled", nil, func() (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(context.Background())
+			time.AfterFunc(time.Second, cancel)
+			return ctx, cancel
+		}, time.Second, context.Canceled},
+		{"cancelled before", nil, func() (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			return ctx, cancel
+		}, 0, context.Canceled},
+		{"the end", func(near *netfake.Conn) { near.Close() }, nil, 0, io.EOF},
+		{"the end within", func(near *netfake.Conn) { io.WriteString(near, "GET"); near.Close() }, nil, 0, io.ErrUnexpectedEOF},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := netfake.Pipe(netfake.Options{})
+				if tt.act != nil {
+					go tt.act(near)
+				}
+				ctx, cancel := context.Background(), context.CancelFunc(func() {})
+				if tt.ctx != nil {
+					ctx, cancel = tt.ctx()
+				}
+				defer cancel()
+				began := time.Now()
+				c, r, err := AcceptConn(ctx, far, nil)
+				if c != nil || r != nil || !errors.Is(err, tt.want) || time.Since(began) != tt.after {
+					t.Errorf("got %v, %v, %v after %v, want %v after %v", c, r, err, time.Since(began), tt.want, tt.after)
+				}
+				if far.Stats().Closes == 0 {
+					t.Error("the net.Conn is open")
+				}
+				near.Close()
+			})
+		})
+	}
+}
+
+// A client that takes nothing of its refusal, and one that goes on sending.
+func TestAcceptConnStubbornClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		go io.WriteString(near, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		began := time.Now()
+		if _, _, err := AcceptConn(context.Background(), far, nil); err == nil || time.Since(began) > connHandshakeTimeout {
+			t.Errorf("got %v after %v", err, time.Since(began))
+		}
+		near.Close()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		near, far := netfake.Pipe(netfake.Options{})
+		go func() {
+			for {
+				if _, err := near.Write(make([]byte, 100)); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		began := time.Now()
+		if _, _, err := AcceptConn(context.Background(), far, nil); err == nil || time.Since(began) > 10*time.Second {
+			t.Errorf("got %v after %v", err, time.Since(began))
+		}
+		near.Close()
+	})
+}
+
+// Both ends through the doors, over each kind of stream.
+func TestConnDoors(t *testing.T) {
+	secure := httptest.NewUnstartedServer(nil)
+	secure.StartTLS()
+	defer secure.Close()
+	listen := func(network, address string) func(t *testing.T) (near, far net.Conn) {
+		return func(t *testing.T) (near, far net.Conn) {
+			if network != "tcp" {
+				address = filepath.Join(t.TempDir(), "s")
+			}
+			l, err := net.Listen(network, address)
+			if err != nil {
+				t.Skip(err)
+			}
+			defer l.Close()
+			near, err = net.Dial(network, l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if far, err = l.Accept(); err != nil {
+				t.Fatal(err)
+			}
+			return near, far
+		}
+	}
+	tcp := listen("tcp", "127.0.0.1:0")
+	for _, stream := range []struct {
+		name string
+		pair func(t *testing.T) (near, far net.Conn)
+	}{
+		{"net.Pipe", func(*testing.T) (near, far net.Conn) { return net.Pipe() }},
+		{"memory", func(*testing.T) (near, far net.Conn) { return netfake.Pipe(netfake.Options{}) }},
+		{"TCP", tcp},
+		{"unix", listen("unix", "")},
+		{"unixpacket", listen("unixpacket", "")},
+		{"TLS", func(t *testing.T) (near, far net.Conn) {
+			near, far = tcp(t)
+			return tls.Client(near, &tls.Config{InsecureSkipVerify: true}), tls.Server(far, secure.TLS)
+		}},
+	} {
+		for _, mode := range []CompressionMode{CompressionDisabled, CompressionContextTakeover} {
+			t.Run(fmt.Sprintf("%s/%v", stream.name, mode), func(t *testing.T) {
+				near, far := stream.pair(t)
+				served := make(chan error, 1)
+				go func() {
+					c, r, err := AcceptConn(context.Background(), far, &AcceptOptions{CompressionMode: mode, Subprotocols: []string{"echo"}})
+					if err == nil {
+						if r.URL.Path != "/chat" || (r.TLS != nil) != (stream.name == "TLS") {
+							err = fmt.Errorf("got the request %+v", r)
+						}
+						echo(c)
+						c.CloseNow()
+					}
+					served <- err
+				}()
+				c, resp, err := DialConn(t.Context(), near, "ws://example.com/chat", &DialOptions{CompressionMode: mode, Subprotocols: []string{"echo"}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if resp.StatusCode != 101 || c.Subprotocol() != "echo" || (c.deflate != nil) != (mode != CompressionDisabled) {
+					t.Errorf("got %v, %q, %v", resp, c.Subprotocol(), c.deflate)
+				}
+				checkEcho(t, c)
+				if err := <-served; err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// DialConn and a server that is scripted.
+func TestDialConn(t *testing.T) {
+	jar, _ := cookiejar.New(nil)
+	u := &url.URL{Scheme: "http", Host: "example.com:81", Path: "/"}
+	jar.SetCookies(u, []*http.Cookie{{Name: "who", Value: "me"}})
+	synctest.Test(t, func(t *testing.T) {
+		near, far := netfake.Pipe(netfake.Options{})
+		go func() {
+			p := wstest.NewPeer(t, far, wstest.Server)
+			head := p.ReadHead()
+			for _, line := range []string{"GET /a?b HTTP/1.1\r\n", "\r\nHost: example.com:81\r\n", "\r\nCookie: who=me\r\n", "\r\nX-A: b\r\n", "\r\nSec-WebSocket-Version: 13\r\n"} {
+				if !strings.Contains(head, line) {
+					t.Errorf("the request %q lacks %q", head, line)
+				}
+			}
+			_, key, _ := strings.Cut(head, "Sec-WebSocket-Key: ")
+			key, _, _ = strings.Cut(key, "\r\n")
+			p.WriteRaw([]byte("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + wstest.Response(key) +
+				string(wstest.Encode(wstest.Server, wstest.Final(wstest.Text, "first")))))
+			p.WantMessage(wstest.Text, "second")
+			p.WriteClose(1000, "")
+			p.WantClose(1000)
+			p.Close()
+		}()
+		c, _, err := DialConn(t.Context(), near, "ws://example.com:81/a?b", &DialOptions{HTTPHeader: http.Header{"X-A": {"b"}}, HTTPClient: &http.Client{Jar: jar}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, data, err := c.Read(t.Context()); string(data) != "first" || err != nil {
+			t.Errorf("got %q, %v", data, err)
+		}
+		if err := c.Write(t.Context(), MessageText, []byte("second")); err != nil {
+			t.Error(err)
+		}
+		if _, _, err := c.Read(t.Context()); !errors.Is(err, io.EOF) {
+			t.Error(err)
+		}
+	})
+	for _, tt := range []struct{ name, response, want string }{
+		{"redirect", "HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n", "status 302 Found, not 101"},
+		{"refusal", "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nnever", "status 403 Forbidden, not 101: never"},
+		{"refusal without end", "HTTP/1.1 500 Oops\r\n\r\nnever", "status 500"},
+		{"no HTTP", "SSH-2.0-OpenSSH\r\n", "malformed HTTP"},
+		{"no end", "HTTP/1.1 101 Switching Protocols\r\nX: " + strings.Repeat("x", maxResponseHead), "more than 1048576 bytes"},
+		{"hints without end", strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 7), "status 103"},
+		{"wrong key", wstest.Response("x"), "Sec-WebSocket-Accept header of the response is wrong"},
+		{"silence", "", "context deadline exceeded"},
+		{"silence within", "HTTP/1.1 101 Switching", "context deadline exceeded"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := netfake.Pipe(netfake.Options{})
+				go io.Copy(io.Discard, far)
+				go io.WriteString(far, tt.response)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+				defer cancel()
+				c, resp, err := DialConn(ctx, near, "ws://example.com/", nil)
+				if c != nil || !matches(err, tt.want) || !matches(err, "websocket: dial: ") {
+					t.Errorf("got %v, %v, want %q", c, err, tt.want)
+				}
+				if resp != nil {
+					io.ReadAll(resp.Body)
+				}
+				if near.Stats().Closes == 0 {
+					t.Error("the net.Conn is open")
+				}
+				far.Close()
+			})
+		})
+	}
+	near, _ := netfake.Pipe(netfake.Options{})
+	if _, _, err := DialConn(t.Context(), near, "ftp://example.com/", nil); err == nil || near.Stats().Closes == 0 {
+		t.Errorf("an invalid URL: got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	near, _ = netfake.Pipe(netfake.Options{})
+	if _, _, err := DialConn(ctx, near, "ws://example.com/", nil); !errors.Is(err, context.Canceled) || near.Stats().Closes == 0 {
+		t.Errorf("an ended context: got %v", err)
+	}
+}
+
+func TestNewConn(t *testing.T) {
+	for _, extensions := range []string{"", "permessage-deflate", "permessage-deflate; server_no_context_takeover; client_max_window_bits=9"} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			hello := wstest.Encode(wstest.Client, wstest.Final(wstest.Text, "hello"))
+			s, err := NewConn(far, &ConnOptions{Subprotocol: "x", Extensions: extensions, Received: hello, CompressionThreshold: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			hello[6] ^= 0xff // ours again
+			if s.Subprotocol() != "x" || (s.deflate != nil) != (extensions != "") {
+				t.Errorf("got %q, %v", s.Subprotocol(), s.deflate)
+			}
+			if _, data, err := s.Read(t.Context()); string(data) != "hello" || err != nil {
+				t.Errorf("got %q, %v", data, err)
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				echo(s)
+			}()
+			c, err := NewConn(near, &ConnOptions{Client: true, Extensions: extensions})
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkEcho(t, c)
+			<-done
+		})
+	}
+	near, _ := netfake.Pipe(netfake.Options{})
+	for _, tt := range []struct {
+		conn net.Conn
+		opts ConnOptions
+		want string
+	}{
+		{nil, ConnOptions{}, "the net.Conn is nil"},
+		{near, ConnOptions{Subprotocol: "a b"}, `invalid ConnOptions.Subprotocol: "a b" is not a token`},
+		{near, ConnOptions{Extensions: "permessage-deflate;"}, "invalid ConnOptions.Extensions: a token is expected"},
+		{near, ConnOptions{Extensions: "permessage-deflate; server_max_window_bits=7"}, "must be 8 to 15"},
+		{near, ConnOptions{Extensions: "permessage-bzip2"}, "there may be permessage-deflate, and nothing else"},
+		{near, ConnOptions{Extensions: "permessage-deflate, permessage-deflate"}, "there may be permessage-deflate, and nothing else"},
+	} {
+		if c, err := NewConn(tt.conn, &tt.opts); c != nil || !matches(err, tt.want) {
+			t.Errorf("%+v: got %v, %v, want %q", tt.opts, c, err, tt.want)
+		}
+	}
+	if near.Stats().Closes != 0 {
+		t.Error("the net.Conn of a failed NewConn is closed")
+	}
+	// nil options are those of a server.
+	s, err := NewConn(near, nil)
+	if err != nil || s.client {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	s.CloseNow()
+}
+
+// The empty line is found as net/http finds it.
+func FuzzParseRequest(f *testing.F) {
+	f.Add([]byte(wstest.Request("/", "example.com")))
+	f.Add([]byte("GET / HTTP/1.1\nHost: a\n\nrest"))
+	f.Add([]byte("\r\n\r\n"))
+	f.Add([]byte("GET / HTTP/1.1\r\nA: b\r\n \r\n\r\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		br := bufio.NewReaderSize(bytes.NewReader(data), 1<<20)
+		want, wantErr := http.ReadRequest(br)
+		end := headEnd(data)
+		if end == 0 {
+			if wantErr == nil {
+				t.Fatalf("%q: the end is not found", data)
+			}
+			return
+		}
+		r, err := parseRequest(data[:end])
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("%q: got %v, want %v", data, err, wantErr)
+		}
+		if err != nil {
+			return
+		}
+		rest, _ := io.ReadAll(br)
+		if want.ContentLength == 0 && string(rest) != string(data[end:]) {
+			t.Errorf("%q: the rest is %q, want %q", data, data[end:], rest)
+		}
+		want.Body = http.NoBody
+		if r.Method != want.Method || r.RequestURI != want.RequestURI || r.Host != want.Host || r.Proto != want.Proto ||
+			r.ContentLength != want.ContentLength || !reflect.DeepEqual(r.Header, want.Header) || !reflect.DeepEqual(r.URL, want.URL) {
+			t.Errorf("%q: got %+v, want %+v", data, r, want)
+		}
+	})
+}
