@@ -60,6 +60,9 @@ func acceptConn(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*connC
 	if opts == nil {
 		opts = &AcceptOptions{}
 	}
+	if conn == nil || ctx == nil {
+		return nil, nil, errors.New("websocket: AcceptConn: the net.Conn or the context is nil")
+	}
 	conn = asStream(conn)
 	bound := boundConn(ctx, conn)
 	cfg, r, err := acceptStream(ctx, conn, opts)
@@ -93,6 +96,10 @@ func acceptStream(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*con
 	if c, ok := conn.(*tls.Conn); ok {
 		state := c.ConnectionState()
 		r.TLS = &state
+	}
+	if r.ProtoMajor != 1 {
+		no := refuse(http.StatusHTTPVersionNotSupported, "the handshake needs HTTP/1.1, not %s", quote(r.Proto))
+		return nil, r, answerRefusal(conn, r, true, no)
 	}
 	received := buf[head:]
 	up, no := checkRequest(r, opts)
@@ -266,6 +273,9 @@ func closeConn(conn net.Conn) {
 func DialConn(ctx context.Context, conn net.Conn, url string, opts *DialOptions) (*Conn, *http.Response, error) {
 	if opts == nil {
 		opts = &DialOptions{}
+	}
+	if conn == nil {
+		return nil, nil, errors.New("websocket: DialConn: the net.Conn is nil")
 	}
 	conn = asStream(conn)
 	once := *opts
