@@ -281,15 +281,15 @@ func (cfg deflateConfig) agree(params []field.Param) (deflateParams, error) {
 
 // agreedDeflate returns what a server's Sec-WebSocket-Extensions field says was
 // agreed on: nil if it is empty.
-func agreedDeflate(field string) (*deflateParams, error) {
-	list, err := parseExtensions([]string{field})
+func agreedDeflate(value string) (*deflateParams, error) {
+	list, err := field.ParseExtensions([]string{value})
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
-	if len(list) > 1 || !equalFold(list[0].name, deflateName) {
-		return nil, fmt.Errorf("%s: there may be permessage-deflate, and nothing else", quote(field))
+	if len(list) > 1 || !field.EqualFold(list[0].Name, deflateName) {
+		return nil, fmt.Errorf("%s: there may be permessage-deflate, and nothing else", field.Quote(value))
 	}
-	agreed, err := parseDeflateParams(list[0].params, true)
+	agreed, err := parseDeflateParams(list[0].Params, true)
 	if err != nil {
 		return nil, err
 	}

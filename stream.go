@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed70bc5565/websocket/internal/bridge"
+	"github.com/seed70bc5565/websocket/internal/field"
 )
 
 // Connections on a stream of bytes that the caller has: a socket, TLS, an SSH
@@ -87,7 +88,7 @@ func acceptStream(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*con
 	}
 	r, err := parseRequest(buf[:head])
 	if err != nil {
-		return nil, nil, answerRefusal(conn, nil, true, refuse(http.StatusBadRequest, "the request is not valid HTTP: %s", quote(err.Error())))
+		return nil, nil, answerRefusal(conn, nil, true, refuse(http.StatusBadRequest, "the request is not valid HTTP: %s", field.Quote(err.Error())))
 	}
 	if ctx != context.Background() {
 		r = r.WithContext(ctx)
@@ -98,7 +99,7 @@ func acceptStream(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*con
 		r.TLS = &state
 	}
 	if r.ProtoMajor != 1 {
-		no := refuse(http.StatusHTTPVersionNotSupported, "the handshake needs HTTP/1.1, not %s", quote(r.Proto))
+		no := refuse(http.StatusHTTPVersionNotSupported, "the handshake needs HTTP/1.1, not %s", field.Quote(r.Proto))
 		return nil, r, answerRefusal(conn, r, true, no)
 	}
 	received := buf[head:]
@@ -406,8 +407,8 @@ func NewConn(conn net.Conn, opts *ConnOptions) (*Conn, error) {
 	if conn == nil {
 		return nil, errors.New("websocket: NewConn: the net.Conn is nil")
 	}
-	if opts.Subprotocol != "" && !isToken(opts.Subprotocol) {
-		return nil, fmt.Errorf("websocket: invalid ConnOptions.Subprotocol: %s is not a token", quote(opts.Subprotocol))
+	if opts.Subprotocol != "" && !field.IsToken(opts.Subprotocol) {
+		return nil, fmt.Errorf("websocket: invalid ConnOptions.Subprotocol: %s is not a token", field.Quote(opts.Subprotocol))
 	}
 	deflate, err := agreedDeflate(opts.Extensions)
 	if err != nil {

@@ -13,6 +13,7 @@ type library struct {
 	name  string
 	label string
 	ours  bool
+	bare  bool // takes part in nothing but handshakes without net/http
 	floor bool // not a WebSocket library: what the machine allows
 	quick bool // part of a quick run
 	// blind and raw are for the load generator, see load.Job.
@@ -25,6 +26,7 @@ type library struct {
 var libraries = []library{
 	{name: "ours", label: "this library", ours: true, quick: true, validates: true},
 	{name: "ours-events", label: "this library, Events", ours: true, validates: true},
+	{name: "ours-bare", label: "this library, AcceptConn", ours: true, bare: true},
 	{name: "gorilla", label: "gorilla/websocket", quick: true},
 	{name: "ours-gorilla", label: "this library, package gorilla", ours: true},
 	{name: "coder", label: "coder/websocket", quick: true},
@@ -51,6 +53,7 @@ type scenario struct {
 	unit   string
 	wire   bool // the figure is bytes of a compressed message, and less is better
 	http   bool // through net/http for everyone; the floors are left out
+	bare   bool // without net/http for those that can; the floors are left out
 	slow   bool // not a part of a quick run
 	utf8   bool // the best peer is the best of those that validate
 	// without names the servers that cannot take part.
@@ -91,6 +94,8 @@ var scenarios = []scenario{
 		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-stay"}, without: left},
 	{id: "f", title: "opening handshakes through net/http", short: "opening handshakes", unit: "handshakes per second of server CPU", http: true,
 		job: load.Job{Kind: load.Handshake, Conns: 16}},
+	{id: "f-bare", title: "opening handshakes, without net/http where a library can", short: "handshakes without net/http", unit: "handshakes per second of server CPU", bare: true, slow: true,
+		job: load.Job{Kind: load.Handshake, Conns: 16}},
 	{id: "g", title: "broadcast of 512 B to 1000 connections", short: "broadcast to 1000", unit: "deliveries per second of server CPU",
 		job:  load.Job{Kind: load.Receive, Conns: 1000, Size: 512, PerTrigger: 1000},
 		args: []string{"-task", "broadcast", "-size", "512"}, without: []string{"copyloop"}},
@@ -121,7 +126,7 @@ func (s scenario) less() bool { return s.memory || s.wire }
 
 // leaves reports whether l has no part in s.
 func (s scenario) leaves(l library) bool {
-	return slices.Contains(s.without, l.name) || s.http && l.floor
+	return slices.Contains(s.without, l.name) || (s.http || s.bare) && l.floor || l.bare && !s.bare
 }
 
 func (s scenario) format(figure float64) string {
