@@ -158,6 +158,11 @@ brokers: ## hubs of two processes through real servers of Redis and NATS (needs 
 		cd "$(CURDIR)/$$module"; go vet ./...; go run $(STATICCHECK) ./...; go test -race ./...; \
 	done
 
+.PHONY: brokers-full
+brokers-full: ## 100,000 messages through each fault of the engines, which takes half an hour
+	cd hub/redisbroker && go test -run 'TestFaults|Failover' -v -timeout 1h . -full
+	cd hub/natsbroker && go test -run 'TestFaults|LeaderKilled' -v -timeout 1h . -full
+
 .PHONY: modules
 modules: ## mend go.mod and go.work of the nested modules
 	go run ./internal/release modules

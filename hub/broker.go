@@ -93,6 +93,8 @@ type Backlog struct {
 	Messages []BrokerEvent // each with its Position; the last one is that of Top, if there is any
 	// Complete says that no message lies between the position that was asked for and the first of Messages.
 	Complete bool
+	// Now is what the engine's clock says, to which the times of Messages belong; zero if the engine does not say.
+	Now time.Time
 }
 
 // A BrokerEvent is what a Broker receives.

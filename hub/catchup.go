@@ -165,6 +165,9 @@ func (t *topic) merge(b Backlog, now time.Time) bool {
 		if ev.Position.Offset > first {
 			continue
 		}
+		if !ev.Time.IsZero() && !b.Now.IsZero() {
+			ev.Time = now.Add(ev.Time.Sub(b.Now)) // by this process's clock
+		}
 		if m := t.stored(ev, now); m != nil {
 			older = append(older, m)
 		} else {

@@ -404,3 +404,55 @@ func TestReadDoesNotReach(t *testing.T) {
 		}
 	})
 }
+
+// The engine's clock differs from this process's: messages are as old as the engine says.
+func TestClocksDiffer(t *testing.T) {
+	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
+		t.Run(skew.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &clockBroker{storeBroker: newStoreBroker(), skew: skew}
+				b.store(2)
+				time.Sleep(4 * time.Minute)
+				b.store(2)
+				b.mu.Lock()
+				for i := range b.kept {
+					b.kept[i].Time = time.Now().Add(skew)
+					if i < 2 {
+						b.kept[i].Time = b.kept[i].Time.Add(-4 * time.Minute)
+					}
+				}
+				b.mu.Unlock()
+				h := storeHub(b, nil)
+				defer h.Close()
+				for _, tt := range []struct {
+					after    uint64
+					complete bool
+				}{{1, true}, {2, true}} {
+					c := connect(t, h, netfake.Options{}, nil)
+					st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, tt.after}})
+					if err != nil || st.Complete != tt.complete {
+						t.Errorf("after %d: %+v, %v", tt.after, st, err)
+					}
+				}
+				time.Sleep(2 * time.Minute) // the first two are too old now
+				c := connect(t, h, netfake.Options{}, nil)
+				st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{Recent: 10})
+				if err != nil || st.Messages != 2 {
+					t.Errorf("%+v, %v", st, err)
+				}
+			})
+		})
+	}
+}
+
+// A clockBroker has an engine with a clock of its own.
+type clockBroker struct {
+	*storeBroker
+	skew time.Duration
+}
+
+func (b *clockBroker) Missed(ctx context.Context, topic string, after Position, limits History) (Backlog, error) {
+	backlog, err := b.storeBroker.Missed(ctx, topic, after, limits)
+	backlog.Now = time.Now().Add(b.skew)
+	return backlog, err
+}

@@ -10,3 +10,5 @@ import (
 var full = flag.Bool("full", false, "publish 100,000 messages for each fault of TestFaults")
 
 func TestFaults(t *testing.T) { brokertest.Faults(t, jetKind, *full) }
+
+func BenchmarkPublish(b *testing.B) { brokertest.BenchmarkPublish(b, jetKind) }

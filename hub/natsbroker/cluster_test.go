@@ -99,7 +99,8 @@ func eventually(t *testing.T, what string, f func() error) {
 	t.Fatalf("%s: %v", what, err)
 }
 
-// The leader of the stream is killed, again and again: no client misses a message, or is told so.
+// The leader of the stream is killed, again and again: no client misses a message, or it is told so. It is if a hub
+// cannot read the stream within 5 s, because an election takes longer.
 func TestLeaderKilled(t *testing.T) {
 	engines, addr := startCluster(t)
 	js := clusterAdmin(t, addr)
@@ -114,7 +115,7 @@ func TestLeaderKilled(t *testing.T) {
 		return nil, jetstream.ErrStreamNotFound
 	}
 	killed := 0
-	brokertest.ClusterFault(t, clusterKind, addr, "LeaderKilled", *full, true, func() {
+	brokertest.ClusterFault(t, clusterKind, addr, "LeaderKilled", *full, false, func() {
 		s, err := info()
 		if err != nil || s.Cluster == nil || engines[s.Cluster.Leader] == nil {
 			return // an election is under way

@@ -403,10 +403,11 @@ func (s *session) missed(ctx context.Context, o *opening, c class, subject strin
 		return b, err
 	}
 	if len(b.Messages) > 0 && b.Messages[0].Previous == 0 {
-		known, err := s.isNext(ctx, o, c, subject, after, n)
+		known, now, err := s.isNext(ctx, o, subject, after, n)
 		if err != nil {
 			return b, err
 		}
+		b.Now = now
 		b.Messages[0].Previous = b.Messages[0].Position.Offset - 1
 		if known {
 			b.Messages[0].Previous = after.Offset
@@ -416,24 +417,24 @@ func (s *session) missed(ctx context.Context, o *opening, c class, subject strin
 	return b, nil
 }
 
-// isNext reports whether the first of the messages behind after, of which there are n, is the next one.
-func (s *session) isNext(ctx context.Context, o *opening, c class, subject string, after hub.Position, n int) (bool, error) {
+// isNext reports whether the first of the messages behind after, of which there are n, is the next one. It returns the
+// server's time, if that is known: servers tell it from 2.10 on.
+func (s *session) isNext(ctx context.Context, o *opening, subject string, after hub.Position, n int,
+) (is bool, now time.Time, err error) {
+	info, err := o.stream.Info(ctx)
+	if err != nil {
+		return false, now, err
+	}
+	now = info.TimeStamp
 	if after.Offset > o.base.Offset {
 		m, ok, err := s.get(ctx, o, query{Sequence: after.Offset - 1})
 		if err != nil || ok && m.subject == subject {
-			return err == nil, err
+			return err == nil, now, err
 		}
 	}
 	// Was one between dropped for another, or for its age?
-	if n >= c.messages {
-		return false, nil
-	}
-	info, err := o.stream.Info(ctx)
-	if err != nil {
-		return false, err
-	}
 	limit := info.Config.MaxMsgsPerSubject
-	return (limit <= 0 || int64(n) < limit) && info.State.FirstSeq <= after.Offset, nil
+	return (limit <= 0 || int64(n) < limit) && info.State.FirstSeq <= after.Offset, now, nil
 }
 
 // maxGets is how many messages are asked for one by one. A consumer costs more to make than each of them, and brings

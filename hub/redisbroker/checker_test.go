@@ -18,3 +18,5 @@ func TestFaults(t *testing.T) {
 	}
 	brokertest.Faults(t, k, *full)
 }
+
+func BenchmarkPublish(b *testing.B) { brokertest.BenchmarkPublish(b, kind) }

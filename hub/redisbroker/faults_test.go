@@ -367,6 +367,9 @@ func TestMissed(t *testing.T) {
 				t.Errorf("%+v", ev)
 			}
 		}
+		if d := time.Since(got.Now); d < -time.Second || d > time.Second { // the server is on this machine
+			t.Errorf("the server's clock is %v behind", d)
+		}
 		if err != nil || text != tt.want || got.Complete != tt.complete || got.Top != at[7] {
 			t.Errorf("after %v: %q, complete %t, top %v, %v; want %q, %t", tt.after, text, got.Complete, got.Top, err,
 				tt.want, tt.complete)

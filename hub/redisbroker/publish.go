@@ -82,7 +82,8 @@ return done()
 `)
 
 // reading returns the epoch and the offset of the latest message, and if ARGV[1] is not zero as many messages: the
-// latest behind the offset ARGV[3] of the epoch ARGV[2], or of all if that is another. KEYS: hash, stream.
+// latest behind the offset ARGV[3] of the epoch ARGV[2], or of all if that is another; and the server's time, in
+// milliseconds. KEYS: hash, stream.
 const reading = identity + `
 local h = redis.call('HMGET', KEYS[1], 'e', 'o', 'r')
 if not h[1] or h[3] ~= run then
@@ -91,11 +92,13 @@ end
 if ARGV[1] == '0' then
 	return {h[1], h[2]}
 end
+local now = redis.call('TIME')
 local from = '-'
 if ARGV[2] == h[1] then
 	from = '(' .. ARGV[3] .. '-0'
 end
-return {h[1], h[2], redis.call('XREVRANGE', KEYS[2], '+', from, 'COUNT', ARGV[1])}
+return {h[1], h[2], redis.call('XREVRANGE', KEYS[2], '+', from, 'COUNT', ARGV[1]),
+	now[1] .. string.sub('000000' .. now[2], -6, -4)}
 `
 
 // keys returns the keys of a topic. What is in braces decides on the slot, and must not be empty.
@@ -182,7 +185,7 @@ func (b *Broker) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.P
 			return nil, fmt.Errorf("redisbroker: %w", err)
 		}
 		for _, reply := range replies {
-			top, _, err := parseReading(reply)
+			top, _, _, err := parseReading(reply)
 			if err != nil {
 				return nil, fmt.Errorf("redisbroker: %w", err)
 			}
@@ -200,11 +203,11 @@ var missing = redis.NewScript(reading)
 func (b *Broker) Missed(ctx context.Context, topic string, after hub.Position, limits hub.History) (hub.Backlog, error) {
 	epoch := strconv.FormatUint(after.Epoch, 16)
 	reply := missing.Run(ctx, b.client, b.keys(topic, "")[:2], limits.Messages, epoch, strconv.FormatUint(after.Offset, 10))
-	top, entries, err := parseReading(reply)
+	top, entries, now, err := parseReading(reply)
 	if err != nil {
 		return hub.Backlog{}, fmt.Errorf("redisbroker: %w", err)
 	}
-	backlog := hub.Backlog{Top: top}
+	backlog := hub.Backlog{Top: top, Now: now}
 	for _, entry := range slices.Backward(entries) {
 		ev, err := parseEntry(entry)
 		if err != nil {
@@ -222,22 +225,26 @@ func (b *Broker) Missed(ctx context.Context, topic string, after hub.Position, l
 var errReply = errors.New("the server's answer is not one of the script")
 
 // parseReading reads the answer of the script.
-func parseReading(reply *redis.Cmd) (top hub.Position, entries []any, err error) {
+func parseReading(reply *redis.Cmd) (top hub.Position, entries []any, now time.Time, err error) {
 	parts, err := reply.Slice()
 	if err != nil || len(parts) == 0 {
-		return hub.Position{}, nil, err
+		return hub.Position{}, nil, time.Time{}, err
 	}
 	if len(parts) >= 2 {
 		epoch, _ := parts[0].(string)
 		offset, _ := parts[1].(string)
 		if top, err = hub.ParsePosition(epoch + "-" + offset); err == nil {
-			if len(parts) > 2 {
+			if len(parts) > 3 {
 				entries, _ = parts[2].([]any)
+				text, _ := parts[3].(string)
+				if ms, err := strconv.ParseInt(text, 10, 64); err == nil {
+					now = time.UnixMilli(ms)
+				}
 			}
-			return top, entries, nil
+			return top, entries, now, nil
 		}
 	}
-	return hub.Position{}, nil, errReply
+	return hub.Position{}, nil, time.Time{}, errReply
 }
 
 // parseEntry reads an entry of a stream: its id, offset and a zero, and its fields, t and p.

@@ -44,7 +44,7 @@ type Engine struct {
 }
 
 // Start starts an engine for the time of the test.
-func Start(t *testing.T, kind Kind) *Engine {
+func Start(t testing.TB, kind Kind) *Engine {
 	t.Helper()
 	if _, err := exec.LookPath(kind.Program); err != nil {
 		if os.Getenv(SkipVariable) != "" {
@@ -65,7 +65,7 @@ func Start(t *testing.T, kind Kind) *Engine {
 }
 
 // Run starts the engine again.
-func (e *Engine) Run(t *testing.T) {
+func (e *Engine) Run(t testing.TB) {
 	t.Helper()
 	log, err := os.OpenFile(filepath.Join(e.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -37,10 +37,10 @@ func Faults(t *testing.T, kind Kind, full bool) {
 		{"ProcessKilled", (*field).killProcess, true},
 		{"ProcessStopped", (*field).stopProcess, true},
 		{"ConnectionsReset", (*field).resetConnections, true},
-		{"NetworkCut", (*field).cutNetwork, true},
-		{"NetworkCutLong", (*field).cutNetworkLong, true},
+		{"NetworkCut", (*field).cutNetwork, !full},
+		{"NetworkCutLong", (*field).cutNetworkLong, !full},
 		{"PublishersCut", (*field).cutPublishers, true},
-		{"EngineStopped", (*field).stopEngine, true},
+		{"EngineStopped", (*field).stopEngine, !full},
 		{"EngineKilled", (*field).killEngine, false},
 		{"EngineWithoutData", (*field).loseData, false},
 	} {
@@ -79,7 +79,8 @@ type scale struct {
 type fault struct {
 	name string
 	do   func(*field)
-	// keeps: the engine loses nothing, so that no client need be told that it missed something.
+	// keeps: the engine loses nothing, and is there as long as a hub waits for it, so that no client need be told that it
+	// missed something.
 	keeps bool
 }
 
