@@ -1,5 +1,5 @@
 # Every check that CI runs is a target here; `make` alone lists them.
-# Needed: Go and a POSIX system with bash. `browser` and `realpeers` need more: node, npm, a Chromium, and see .ci/run.
+# Needed: Go and a POSIX system with bash. `browser`, `wasm` and `realpeers` need more: node, npm, a Chromium, and see .ci/run.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -201,6 +201,14 @@ browser: ## two windows of each example in a headless Chromium; screenshots in a
 	node --test examples/browsertest/*.test.mjs
 	CHROMIUM=$(CHROMIUM) node examples/browsertest/run.mjs $(EXAMPLES)
 
+.PHONY: wasm
+wasm: ## programs of js/wasm: Dial by the WebSocket objects of Chromium and of Node (needs node, chromium)
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	go build -o "$$dir/exec" ./internal/jstest/exec; \
+	export CHROMIUM=$(CHROMIUM) GOOS=js GOARCH=wasm; \
+	JSTEST_IN=chromium go test -count=1 -timeout 2m -exec "$$dir/exec" ./internal/jstest; \
+	JSTEST_IN=node go test -count=1 -timeout 2m -exec "$$dir/exec" -skip '^Example$$' ./internal/jstest ./wstest ./wsjson
+
 # Set to -race to run our ends under the race detector.
 REALPEERS_RACE ?=
 
@@ -210,7 +218,7 @@ realpeers: ## browsers, other clients and servers, and proxies, with our ends (n
 	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check goversions poison soak cross browser realpeers strangers interop many middleware http2 brokers autobahn autobahn-official suites fuzz
+CI_STAGES := check goversions poison soak cross wasm browser realpeers strangers interop many middleware http2 brokers autobahn autobahn-official suites fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...

@@ -73,6 +73,12 @@ type DialOptions struct {
 // The response is that of the server, and may be there with an error too: when the server refused, up to 1024 bytes of its
 // body can be read from resp.Body, and the error wraps a [HandshakeError] with the status. It is never necessary to close
 // resp.Body.
+//
+// In a program of js/wasm, Dial uses the WebSocket object of the browser, or of
+// Node from version 22 on, unless the Transport of HTTPClient has a dialer or is
+// no [http.Transport]. An option that the object has nothing for is an error that
+// names it. [Conn.Close] sends the codes 1000 and 3000 to 4999, and no code in
+// place of others. [Conn.Ping] is an error, and there is no heartbeat.
 func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Response, error) {
 	cfg, resp, err := dial(ctx, url, opts)
 	if err != nil {
@@ -111,6 +117,9 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 	}
 	if err := ctx.Err(); err != nil {
 		return connConfig{}, nil, err
+	}
+	if platformDials(opts.HTTPClient) {
+		return dialPlatform(ctx, u, opts)
 	}
 
 	client := handshakeClient(opts.HTTPClient, func(h http.Header) {

@@ -28,6 +28,8 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 	payload, badArgument := appendClosePayload(nil, code, reason)
 	if badArgument != nil {
 		payload, _ = appendClosePayload(nil, StatusInternalError, "")
+	} else {
+		badArgument = platformSends(c.t.conn, code)
 	}
 	if !c.life.begin() {
 		if c.life.isPosted() {

@@ -13,6 +13,9 @@ func (c *Conn) Ping(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return c.interrupted("ping", ctx, nil)
 	}
+	if err := platformPings(c.t.conn); err != nil {
+		return apiError("ping", err)
+	}
 	l := c.pings.Load()
 	if l == nil {
 		c.pings.CompareAndSwap(nil, new(pingList))

@@ -3,6 +3,7 @@ package wstest_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"testing"
@@ -13,8 +14,14 @@ import (
 	"github.com/seed70bc5565/websocket/wstest"
 )
 
-// run does what go test does with the test of an Example.
+// run does what go test does with a test, once and in silence, whatever the flags of go test are.
 func run(test func(t *testing.T)) {
+	for name, value := range map[string]string{"test.run": "", "test.skip": "", "test.count": "1", "test.v": "false"} {
+		f := flag.Lookup(name).Value
+		before := f.String()
+		f.Set(value)
+		defer f.Set(before)
+	}
 	match := func(string, string) (bool, error) { return true, nil }
 	testing.RunTests(match, []testing.InternalTest{{Name: "Test", F: test}})
 }

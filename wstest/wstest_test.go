@@ -396,7 +396,7 @@ func (f *failing) Fatalf(format string, args ...any) {
 
 // What is not as a test wants it fails the test, and the text says what came and what was wanted.
 func TestFailures(t *testing.T) {
-	refuse := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 403) })
+	refuse := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusForbidden) })
 	for name, tt := range map[string]struct {
 		f    func(t testing.TB)
 		want []string
