@@ -628,6 +628,12 @@ var faultLinks = []faultLink{
 		fault = faultconn.New(a, plan)
 		return newBodyConn(fault, a.LocalAddr(), a.RemoteAddr()), b, fault
 	}},
+	{"http2", func(t *testing.T, plan faultconn.Plan) (ours, theirs net.Conn, fault *faultconn.Conn) {
+		a, b := netfake.Pipe(netfake.Options{Buffer: 1 << 20})
+		fault = faultconn.New(a, plan)
+		stream := newHTTP2Stream(fault, &streamWriter{conn: fault})
+		return &http2Conn{newBodyConn(stream, a.LocalAddr(), a.RemoteAddr()), stream}, b, fault
+	}},
 }
 
 // runFault runs s with a fault, and reports whether the exchange met it.

@@ -1,0 +1,292 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
+)
+
+// These tests give a handler what net/http gives it for an extended CONNECT. Those
+// with net/http itself, and frames of HTTP/2, are in the module internal/h2peer.
+
+// A streamWriter is a ResponseWriter over one end of a transport.
+type streamWriter struct {
+	conn    net.Conn
+	header  http.Header
+	status  int
+	flushes atomic.Int32
+	resets  atomic.Int32
+	stuck   chan struct{} // not nil: writes wait for it, and a reset does not end them
+	gone    atomic.Bool   // the handler has returned
+}
+
+func (w *streamWriter) Header() http.Header    { return w.header }
+func (w *streamWriter) WriteHeader(status int) { w.status = status }
+func (w *streamWriter) FlushError() error      { w.flushes.Add(1); return nil }
+
+func (w *streamWriter) Write(p []byte) (int, error) {
+	if w.gone.Load() {
+		panic("Write called after Handler finished")
+	}
+	if w.stuck != nil {
+		<-w.stuck
+	}
+	return w.conn.Write(p)
+}
+
+// SetWriteDeadline is final, as that of net/http.
+func (w *streamWriter) SetWriteDeadline(t time.Time) error {
+	if !t.IsZero() && time.Until(t) <= 0 {
+		w.resets.Add(1)
+		return w.conn.SetWriteDeadline(t)
+	}
+	return nil
+}
+
+// connectRequest is the request of an extended CONNECT, and its response, over
+// one end of a transport; far is the other.
+func connectRequest(opts netfake.Options) (r *http.Request, w *streamWriter, far net.Conn) {
+	near, far := netfake.Pipe(opts)
+	r = httptest.NewRequest("CONNECT", "/room", near)
+	r.Proto, r.ProtoMajor, r.ProtoMinor, r.ContentLength, r.Host = "HTTP/2.0", 2, 0, -1, "example.com"
+	r.Body = near
+	r.Header = http.Header{":protocol": {"websocket"}, "Sec-Websocket-Version": {"13"}}
+	return r, &streamWriter{conn: near, header: http.Header{}}, far
+}
+
+// A deafWrapper passes on nothing but the status. It has a method Unwrap.
+type deafWrapper struct {
+	http.ResponseWriter
+	t      *testing.T
+	status int
+}
+
+func (w *deafWrapper) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *deafWrapper) WriteHeader(status int)      { w.status = status }
+func (w *deafWrapper) Flush()                      { w.t.Error("the wrapper is flushed") }
+func (w *deafWrapper) Write([]byte) (int, error) {
+	w.t.Error("a frame goes through the wrapper")
+	return 0, io.ErrClosedPipe
+}
+
+func TestHTTP2Stream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w, far := connectRequest(netfake.Options{Buffer: 1 << 20})
+		w.header["X-Own"] = []string{"yes"}
+		w.header["Upgrade"] = []string{"x"}
+		w.header["Content-Length"] = []string{"1"}
+		r.Header["Sec-Websocket-Protocol"] = []string{"a, b"}
+		wrapped := &deafWrapper{ResponseWriter: w, t: t}
+		c, err := Accept(wrapped, r, &AcceptOptions{Subprotocols: []string{"b"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := http.Header{"X-Own": {"yes"}, "Sec-WebSocket-Protocol": {"b"}}
+		if wrapped.status != 200 || !reflect.DeepEqual(w.header, want) || w.flushes.Load() != 1 {
+			t.Errorf("status %d, header %v, %d flushes", wrapped.status, w.header, w.flushes.Load())
+		}
+		if c.Subprotocol() != "b" || c.RemoteAddr().String() != r.RemoteAddr || c.LocalAddr() == nil {
+			t.Errorf("%q, %v, %v", c.Subprotocol(), c.RemoteAddr(), c.LocalAddr())
+		}
+		p := wstest.NewPeer(t, far, wstest.Client)
+		if err := c.Write(context.Background(), MessageText, []byte("hello")); err != nil {
+			t.Error(err)
+		}
+		p.WantFrame(wstest.Text, "hello")
+		if w.flushes.Load() != 2 {
+			t.Errorf("%d flushes", w.flushes.Load())
+		}
+		done := start(func() error { return c.Close(StatusNormalClosure, "") })
+		p.WantClose(1000)
+		p.WriteClose(1000, "")
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if n := w.resets.Load(); n != 0 {
+			t.Errorf("an orderly end resets the stream")
+		}
+	})
+}
+
+func TestHTTP2Refusals(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		edit   func(r *http.Request)
+		status int
+		text   string
+	}{
+		{"no :protocol", func(r *http.Request) { delete(r.Header, ":protocol") }, 400, "has no :protocol"},
+		{"another :protocol", func(r *http.Request) { r.Header[":protocol"] = []string{"connect-ip"} }, 501, `the :protocol is not websocket: "connect-ip"`},
+		{"HTTP/1.1", func(r *http.Request) { r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1 }, 405, "the method of a WebSocket handshake is GET"},
+		{"version", func(r *http.Request) { r.Header["Sec-Websocket-Version"] = []string{"8"} }, 426, "must be 13"},
+		{"no :authority", func(r *http.Request) { r.Host = "" }, 400, "there is no :authority"},
+		{"a length", func(r *http.Request) { r.ContentLength = 5 }, 400, "an extended CONNECT has no Content-Length"},
+		{"subprotocols", func(r *http.Request) { r.Header["Sec-Websocket-Protocol"] = []string{"a b"} }, 400, "invalid Sec-WebSocket-Protocol"},
+		{"extensions", func(r *http.Request) { r.Header["Sec-Websocket-Extensions"] = []string{"="} }, 400, "invalid Sec-WebSocket-Extensions"},
+		{"origin", func(r *http.Request) { r.Header["Origin"] = []string{"https://evil.example"} }, 403, "evil.example"},
+		// httptest.ResponseRecorder flushes; a wrapper that hides it does not.
+		{"no Flusher", func(*http.Request) {}, 501, "the HTTP server cannot send frames at once"},
+	} {
+		r, _, far := connectRequest(netfake.Options{})
+		far.Close()
+		tt.edit(r)
+		rec := httptest.NewRecorder()
+		_, err := Accept(struct{ http.ResponseWriter }{rec}, r, nil)
+		if rec.Code != tt.status || !matches(err, tt.text) || !strings.Contains(rec.Body.String(), strings.SplitN(tt.text, ":", 2)[0]) {
+			t.Errorf("%s: status %d, body %q, %v", tt.name, rec.Code, rec.Body, err)
+		}
+		if tt.name != "HTTP/1.1" && (rec.Header()["Connection"] != nil || rec.Header()["Upgrade"] != nil) {
+			t.Errorf("%s: header %v", tt.name, rec.Header())
+		}
+	}
+}
+
+// A write that the peer's window holds back ends at its bound, by a reset of the
+// stream, and the handler returns.
+func TestHTTP2WriteCut(t *testing.T) {
+	for _, accept := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r, w, far := connectRequest(netfake.Options{Buffer: 1000})
+			defer far.Close()
+			serve := func(c *Conn, _ *http.Request) {
+				start := time.Now()
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				if err := c.Write(ctx, MessageBinary, make([]byte, 5000)); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Write: %v", err)
+				}
+				if d := time.Since(start); d < time.Second || d > time.Second+writeGrace {
+					t.Errorf("Write took %v", d)
+				}
+				if err := c.Write(context.Background(), MessageBinary, []byte("x")); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("the next Write: %v", err)
+				}
+			}
+			if accept {
+				c, err := Accept(w, r, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				serve(c, r)
+				c.CloseNow()
+			} else {
+				Handler(serve, nil).ServeHTTP(w, r)
+			}
+			if n := w.resets.Load(); n != 1 {
+				t.Errorf("%d resets", n)
+			}
+		})
+	}
+}
+
+// A write is stuck inside the HTTP server: the calls of the Conn return, serve
+// returns, and ServeHTTP waits. The reads of a Conn of Accept wait in its place.
+func TestHTTP2WriteStuck(t *testing.T) {
+	for _, accept := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r, w, far := connectRequest(netfake.Options{Buffer: 1000})
+			defer far.Close()
+			w.stuck = make(chan struct{})
+			var served, returned atomic.Bool
+			write := func(c *Conn) {
+				begin := time.Now()
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				if err := c.Write(ctx, MessageBinary, make([]byte, 5000)); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Write: %v", err)
+				}
+				if err := c.CloseNow(); err != nil && !errors.Is(err, net.ErrClosed) {
+					t.Errorf("CloseNow: %v", err)
+				}
+				if d := time.Since(begin); d > time.Second+writeGrace+goodbyeTimeout {
+					t.Errorf("it took %v", d)
+				}
+			}
+			done := start(func() error {
+				defer returned.Store(true)
+				if !accept {
+					Handler(func(c *Conn, _ *http.Request) { write(c); served.Store(true) }, nil).ServeHTTP(w, r)
+					return nil
+				}
+				c, err := Accept(w, r, nil)
+				if err != nil {
+					return err
+				}
+				go func() { write(c); served.Store(true) }()
+				_, _, err = c.Read(context.Background())
+				return err
+			})
+			time.Sleep(time.Minute)
+			if !served.Load() || returned.Load() {
+				t.Errorf("accept %v: the Conn's calls have returned: %v, the handler: %v", accept, served.Load(), returned.Load())
+			}
+			close(w.stuck)
+			if err := <-done; accept != errors.Is(err, net.ErrClosed) && accept != errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// A handler that returns too early breaks its connection, and nothing else.
+func TestHTTP2HandlerGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w, far := connectRequest(netfake.Options{Buffer: 1000})
+		defer far.Close()
+		c, err := Accept(w, r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.CloseNow()
+		w.gone.Store(true)
+		if err := c.Write(context.Background(), MessageBinary, []byte("x")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Write: %v", err)
+		}
+	})
+}
+
+// ServeHTTP stays with each way to serve.
+func TestHTTP2Stays(t *testing.T) {
+	for name, s := range map[string]*Server{
+		"Handler": Handler(func(c *Conn, r *http.Request) { c.Read(context.Background()) }, nil),
+		"Detach": NewServer(func(c *Conn, r *http.Request) { c.Read(context.Background()) },
+			&ServerOptions{Detach: func(*http.Request) context.Context { return context.Background() }}),
+		"returns early": Handler(func(c *Conn, r *http.Request) {
+			go c.Close(StatusNormalClosure, "") // serve returns while that is at work
+			time.Sleep(time.Millisecond)
+		}, nil),
+		"Events": Events(func(c *Conn, r *http.Request) EventHandler { return ignoreEvents{} }, nil),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r, w, far := connectRequest(netfake.Options{Buffer: 1000})
+			var returned atomic.Bool
+			done := start(func() error { s.ServeHTTP(w, r); returned.Store(true); return nil })
+			time.Sleep(time.Second)
+			if returned.Load() {
+				t.Errorf("%s: ServeHTTP has returned", name)
+			}
+			far.Close()
+			<-done
+			if n := s.Connections(); n != 0 {
+				t.Errorf("%s: %d connections", name, n)
+			}
+		})
+	}
+}
+
+type ignoreEvents struct{}
+
+func (ignoreEvents) Message(Message) {}
+func (ignoreEvents) Close(error)     {}
