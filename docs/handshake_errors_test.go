@@ -26,7 +26,7 @@ type handshakeTexts struct {
 var clientFuncs = []string{"checkResponse", "checkExtensions", "agreeExtensions", "handshakeClient"}
 
 // originFuncs make the texts that stand behind a 403.
-var originFuncs = []string{"checkOrigin", "checkOtherOrigin", "checkRequestOrigin"}
+var originFuncs = []string{"CheckOrigin", "checkOtherOrigin", "checkRequestOrigin"}
 
 var verb = regexp.MustCompile(`%[a-z]`)
 
@@ -36,6 +36,7 @@ func sourceTexts(t *testing.T) handshakeTexts {
 	if err != nil {
 		t.Fatal(err)
 	}
+	names = append(names, filepath.FromSlash("../internal/field/origin.go"))
 	statuses := httpStatuses(t)
 	fset := token.NewFileSet()
 	for _, name := range names {
