@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
 // A bodyConn is a net.Conn over a stream that cannot be interrupted: a stream of HTTP/2, or the body of a 101 response
@@ -106,7 +108,7 @@ func (c *bodyConn) Read(p []byte) (int, error) {
 	for len(c.unread) == 0 && c.readErr == nil {
 		if !c.pending {
 			if c.buf = c.small[:]; c.full && c.large == nil {
-				c.large = getBody() // more is there, it seems
+				c.large = bufpool.GetBody() // more is there, it seems
 			}
 			if c.large != nil {
 				c.buf = c.large
@@ -137,7 +139,7 @@ func (c *bodyConn) Read(p []byte) (int, error) {
 	}
 	n := copy(p, c.unread)
 	if c.unread = c.unread[n:]; len(c.unread) == 0 && c.large != nil && !c.full {
-		putBody(c.large)
+		bufpool.PutBody(c.large)
 		c.large = nil
 	}
 	return n, nil
@@ -177,8 +179,8 @@ func (c *bodyConn) Write(p []byte) (int, error) {
 		return 0, c.broken
 	}
 	var out []byte // p is the caller's again when Write returns
-	if len(p) <= bodyLarge {
-		out = append(getBody()[:0], p...)
+	if len(p) <= bufpool.Body {
+		out = append(bufpool.GetBody()[:0], p...)
 	} else {
 		out = append(out, p...)
 	}
@@ -216,7 +218,7 @@ func (c *bodyConn) wrote(r ioResult, out []byte) (int, error) {
 		r.err = io.ErrShortWrite
 	}
 	if r.err == nil { // else the body may go on reading it
-		putBody(out)
+		bufpool.PutBody(out)
 	}
 	c.broken = r.err
 	return r.n, r.err

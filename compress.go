@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 
+	"github.com/seed70bc5565/websocket/internal/bufpool"
 	"github.com/seed70bc5565/websocket/internal/flate"
 )
 
@@ -86,8 +87,8 @@ func (c *Conn) writeDeflated(ctx context.Context, z *deflater, op opcode, p []by
 		return err
 	}
 	defer c.unlockDeflate()
-	buf := getBuf(len(p))
-	defer putBuf(buf)
+	buf := bufpool.Get(len(p))
+	defer bufpool.Put(buf)
 	out, ok := z.enc.AppendMessage(buf[:0], p)
 	if !ok {
 		return c.w.send(ctx, &outgoing{op: op, fin: true, payload: p})

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 
+	"github.com/seed70bc5565/websocket/internal/bufpool"
 	"github.com/seed70bc5565/websocket/internal/flate"
 )
 
@@ -76,14 +77,14 @@ func (c *Conn) inflateChunk(ctx context.Context, dst, chunk []byte, last, pooled
 	r := &c.r
 	if pooled {
 		// Room for as much as the last message had, so that no new memory is taken but for a longer one.
-		if want := max(r.lastSize, 4*len(chunk)); cap(dst) < want && want <= bufHuge {
-			dst = growBuf(dst, want)
+		if want := max(r.lastSize, 4*len(chunk)); cap(dst) < want && want <= bufpool.Huge {
+			dst = bufpool.Grow(dst, want)
 		}
 	}
 	before := len(dst)
 	out, err := r.inflate.AppendChunk(dst, chunk, last, r.inflateLimit())
 	if pooled && cap(dst) > 0 && &out[:1][0] != &dst[:1][0] {
-		putBuf(dst)
+		bufpool.Put(dst)
 	}
 	if err != nil {
 		return out, c.inflateFailed(ctx, err)
@@ -161,8 +162,8 @@ func (c *Conn) inflateInto(ctx context.Context, p []byte) (int, error) {
 // discardInflated discards what is left of a compressed message that was begun with Reader. It is inflated all the
 // same: later messages may refer to it.
 func (c *Conn) discardInflated(ctx context.Context) error {
-	scratch := getBuf(bufSmall)
-	defer putBuf(scratch)
+	scratch := bufpool.Get(bufpool.Small)
+	defer bufpool.Put(scratch)
 	for {
 		if _, err := c.inflateInto(ctx, scratch); err == io.EOF {
 			return nil

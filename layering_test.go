@@ -141,7 +141,7 @@ func TestLayers(t *testing.T) {
 	_, files := parseFiles(t, 0)
 	layers := [][]string{ // bottom first
 		{"errors.go", "frame.go", "statuscode.go", "mask.go", "options.go"},
-		{"protocol.go", "buffer.go", "buffer_poison.go", "deflate_params.go"},
+		{"protocol.go", "deflate_params.go"},
 		{"conn.go"}, // and the files that no other layer names
 		{"client.go", "plainhttp.go", "server.go", "shutdown.go", "events.go", "h2.go", "stream.go", "switched.go", "bridge.go"},
 		{"redialer.go"},
@@ -190,13 +190,13 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// Pools stand in one file, where their caps can be seen; goroutines are started where their end can be seen.
+// Pools stand in internal/bufpool, where their caps can be seen; goroutines are started where their end can be seen.
 func TestPools(t *testing.T) {
 	fset, files := parseFiles(t, 0)
 	for name, f := range files {
 		ast.Inspect(f, func(n ast.Node) bool {
-			if s, ok := n.(*ast.SelectorExpr); ok && lastName(s.X) == "sync" && s.Sel.Name == "Pool" && name != "buffer.go" && name != "mask.go" {
-				t.Errorf("%v: a sync.Pool outside of buffer.go", fset.Position(n.Pos()))
+			if s, ok := n.(*ast.SelectorExpr); ok && lastName(s.X) == "sync" && s.Sel.Name == "Pool" && name != "mask.go" {
+				t.Errorf("%v: a sync.Pool outside of internal/bufpool", fset.Position(n.Pos()))
 			}
 			return true
 		})

@@ -6,6 +6,8 @@ import (
 	"io"
 	"iter"
 	"sync/atomic"
+
+	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
 // Message is a message that [Conn.Messages] lends.
@@ -64,7 +66,7 @@ type lease struct {
 // part is called by the receiver when it has left its buffer to l.
 func (l *lease) part() {
 	if l.parted.Swap(true) {
-		putBuf(l.buf)
+		bufpool.Put(l.buf)
 		l.buf = nil
 	}
 }
@@ -142,7 +144,7 @@ func (c *Conn) borrowMessage(ctx context.Context, l *lease) (Message, error) {
 		if r.pooled {
 			l.buf = r.partial
 		} else {
-			l.buf = append(getBuf(len(r.partial))[:0], r.partial...)
+			l.buf = append(bufpool.Get(len(r.partial))[:0], r.partial...)
 		}
 		r.partial, r.pooled = nil, false
 		l.buf, err = c.collect(ctx, l.buf, true)
@@ -180,7 +182,7 @@ func (c *Conn) lend(ctx context.Context, l *lease) ([]byte, error) {
 	case n == 0:
 	case r.lent != nil, len(r.buf) == len(r.small):
 		// An outer range over the same connection is still at its step with this buffer, or it is not one to lend.
-		l.buf = append(getBuf(n)[:0], data...)
+		l.buf = append(bufpool.Get(n)[:0], data...)
 		return l.buf, nil
 	default:
 		r.lent, l.shared = l, true
@@ -196,7 +198,7 @@ func (r *receiver) takeBack(l *lease) {
 	if r.lent == l {
 		r.lent = nil
 	}
-	putBuf(l.buf)
+	bufpool.Put(l.buf)
 	l.buf, l.shared = nil, false
 }
 
@@ -206,7 +208,7 @@ func (c *Conn) giveBack(l *lease) {
 	r := &c.r
 	if !r.turn.TryLock() {
 		if !l.shared || l.parted.Swap(true) {
-			putBuf(l.buf)
+			bufpool.Put(l.buf)
 			l.buf = nil
 		}
 		return

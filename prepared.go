@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/seed70bc5565/websocket/internal/bufpool"
 	"github.com/seed70bc5565/websocket/internal/flate"
 )
 
@@ -46,11 +47,11 @@ func (m *PreparedMessage) forWindow(bits int) []byte {
 	}
 	m.mu.Unlock()
 	p.once.Do(func() {
-		buf := getBuf(len(m.data))
+		buf := bufpool.Get(len(m.data))
 		if out, ok := flate.NewEncoder(bits, false).AppendMessage(buf[:0], m.data); ok {
 			p.data = append([]byte(nil), out...)
 		}
-		putBuf(buf)
+		bufpool.Put(buf)
 	})
 	return p.data
 }

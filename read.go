@@ -5,6 +5,8 @@ import (
 	"context"
 	"io"
 	"math"
+
+	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
 // Read reads one message. The slice is the caller's, and not nil even if the message is empty.
@@ -135,7 +137,7 @@ func (c *Conn) discardMessage(ctx context.Context) error {
 		}
 	}
 	if r.pooled {
-		putBuf(r.partial)
+		bufpool.Put(r.partial)
 	}
 	r.partial, r.pooled, r.clear = nil, false, 0
 	for {
@@ -230,7 +232,7 @@ func (r *receiver) grow(dst []byte, pooled bool) []byte {
 		room = int(r.remain) // nothing comes after it
 	}
 	if pooled {
-		return growBuf(dst, len(dst)+room)
+		return bufpool.Grow(dst, len(dst)+room)
 	}
 	if dst == nil {
 		return make([]byte, 0, room)

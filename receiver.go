@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync/atomic"
 
+	"github.com/seed70bc5565/websocket/internal/bufpool"
 	"github.com/seed70bc5565/websocket/internal/flate"
 	"github.com/seed70bc5565/websocket/internal/utf8"
 	"github.com/seed70bc5565/websocket/internal/wait"
@@ -63,7 +64,7 @@ func (r *receiver) init(t *transport, cfg *connConfig) {
 	r.half.client = cfg.client
 	r.buf = r.small[:]
 	if len(cfg.received) > 0 {
-		r.buf = getBuf(len(cfg.received))
+		r.buf = bufpool.Get(len(cfg.received))
 		r.w = copy(r.buf, cfg.received)
 	}
 }
@@ -207,7 +208,7 @@ func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
 		p = p[:r.remain]
 	}
 	var n int
-	if r.r == r.w && len(p) >= bufSmall {
+	if r.r == r.w && len(p) >= bufpool.Small {
 		// Much to come and nothing here: straight to where it is wanted.
 		r.release()
 		var err error
@@ -373,7 +374,7 @@ func (r *receiver) gained(n int) {
 	case len(r.buf) == len(r.small):
 	case r.w == len(r.buf):
 		r.busy = true
-	case len(r.buf) > bufSmall && n < bufSmall/2:
+	case len(r.buf) > bufpool.Small && n < bufpool.Small/2:
 		// A short fetch into a small buffer says nothing: it may be the rest of the burst that filled it just before.
 		r.busy = false
 	}
@@ -402,8 +403,8 @@ func (c *Conn) fetchFailed(ctx context.Context, err error, interrupted bool) err
 // drain reads and discards once. The buffer must hold nothing that is still wanted.
 func (r *receiver) drain(conn net.Conn) error {
 	r.release()
-	buf := getBuf(bufSmall)
-	defer putBuf(buf)
+	buf := bufpool.Get(bufpool.Small)
+	defer bufpool.Put(buf)
 	n, err := conn.Read(buf)
 	if n == 0 && err == nil {
 		err = io.ErrNoProgress
@@ -414,16 +415,16 @@ func (r *receiver) drain(conn net.Conn) error {
 // unshrink makes sure that buf is a pooled buffer.
 func (r *receiver) unshrink() {
 	if len(r.buf) == len(r.small) {
-		r.adopt(getBuf(r.size()))
+		r.adopt(bufpool.Get(r.size()))
 	}
 }
 
 // size returns the size of the next pooled buffer.
 func (r *receiver) size() int {
 	if r.busy {
-		return bufMedium
+		return bufpool.Medium
 	}
-	return bufSmall
+	return bufpool.Small
 }
 
 // adopt makes b, from the pool, the buffer in place of small.
@@ -455,7 +456,7 @@ func (r *receiver) shrink() []byte {
 func (r *receiver) release() {
 	r.detach()
 	if len(r.buf) > len(r.small) {
-		putBuf(r.buf)
+		bufpool.Put(r.buf)
 	}
 	r.buf = r.small[:]
 	r.r, r.w = 0, 0
@@ -466,7 +467,7 @@ func (r *receiver) release() {
 func (r *receiver) finish() {
 	r.release()
 	if r.pooled {
-		putBuf(r.partial)
+		bufpool.Put(r.partial)
 		r.partial, r.pooled = nil, false
 	}
 	if r.inflate != nil {
@@ -484,7 +485,7 @@ func (r *receiver) detach() {
 	left := r.buf[r.r:r.w]
 	next := r.small[:]
 	if len(left) > len(next) {
-		next = getBuf(len(left))
+		next = bufpool.Get(len(left))
 	}
 	r.buf, r.r, r.w = next, 0, copy(next, left)
 	l.part()

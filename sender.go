@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
 // gatherMax is the longest payload that is copied into the gather buffer. The
@@ -131,9 +133,9 @@ func (w *sender) leaveLocked() {
 // it took: that goes before what has gathered since.
 func (w *sender) putBackLocked(left []byte) {
 	if len(left) > 0 {
-		b := append(getBuf(len(left) + len(w.buf))[:0], left...)
+		b := append(bufpool.Get(len(left) + len(w.buf))[:0], left...)
 		b = append(b, w.buf...)
-		putBuf(w.buf)
+		bufpool.Put(w.buf)
 		w.buf = b
 	}
 	w.leaveLocked()
@@ -145,7 +147,7 @@ func (w *sender) stopLocked(cause error) {
 	if w.err == nil {
 		w.err = toWriters(cause)
 	}
-	putBuf(w.buf)
+	bufpool.Put(w.buf)
 	w.buf, w.late, w.news = nil, nil, true
 }
 
@@ -346,11 +348,11 @@ func (w *sender) reserveLocked(n int) {
 	switch need := len(w.buf) + n; {
 	case w.buf == nil:
 		if w.corked.Load() {
-			need = bufMedium // much will follow
+			need = bufpool.Medium // much will follow
 		}
-		w.buf = getBuf(need)[:0]
+		w.buf = bufpool.Get(need)[:0]
 	case need > cap(w.buf):
-		w.buf = growBuf(w.buf, max(need, 2*cap(w.buf)))
+		w.buf = bufpool.Grow(w.buf, max(need, 2*cap(w.buf)))
 	}
 }
 
@@ -497,7 +499,7 @@ func (w *sender) wrote(ctx context.Context, out []byte, n int, f *outgoing, err 
 		}
 		return w.cut(ctx, out, n, f, err)
 	}
-	putBuf(out)
+	bufpool.Put(out)
 	w.mu.Lock()
 	defer w.unlock()
 	w.leaveLocked()
@@ -544,13 +546,13 @@ const copyMax = 16 << 10
 // only, so that the header does not go by itself. It returns the buffer in place
 // of out.
 func (w *sender) writeChunks(out, rest []byte, key uint32) (n int, buf []byte, err error) {
-	chunk := bufLarge
+	chunk := bufpool.Large
 	if !w.half.client {
 		chunk = copyMax
 	}
 	chunk = max(chunk, len(out)) // without a limit any amount may have gathered
 	if size := min(len(out)+len(rest), chunk); size > cap(out) {
-		out = growBuf(out, size)
+		out = bufpool.Grow(out, size)
 	}
 	for {
 		at := len(out)
@@ -578,7 +580,7 @@ func (w *sender) writeChunks(out, rest []byte, key uint32) (n int, buf []byte, e
 // cut deals with a write that ended after n bytes with err, and leaves the wire.
 func (w *sender) cut(ctx context.Context, out []byte, n int, f *outgoing, err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		putBuf(out)
+		bufpool.Put(out)
 		cause := apiError("write", err)
 		w.halt(cause)
 		return w.life.writeBroke(cause)
@@ -588,10 +590,10 @@ func (w *sender) cut(ctx context.Context, out []byte, n int, f *outgoing, err er
 	}
 	if (!w.t.cutRuins || f.untried) && n <= f.own && !(f.stream && f.unfinished) {
 		w.giveUp(out[n:f.own], f)
-		putBuf(out)
+		bufpool.Put(out)
 		return w.life.interrupted("write", ctx, err)
 	}
-	putBuf(out)
+	bufpool.Put(out)
 	over := cutShort(err)
 	w.halt(over)
 	w.life.end(over)
@@ -807,7 +809,7 @@ func (w *sender) tryWriteLocked() {
 	n := w.t.tryWrite(out)
 	w.mu.Lock()
 	w.putBackLocked(out[n:])
-	putBuf(out)
+	bufpool.Put(out)
 }
 
 // tryFor is how long an attempt may take on a transport that cannot try without
@@ -851,7 +853,7 @@ func (w *sender) tryFlush() {
 	}
 	w.mu.Lock()
 	w.putBackLocked(out[n:])
-	putBuf(out)
+	bufpool.Put(out)
 }
 
 // closeWaits reports whether the close frame has gathered and is not out.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed70bc5565/websocket/internal/bridge"
+	"github.com/seed70bc5565/websocket/internal/bufpool"
 	"github.com/seed70bc5565/websocket/internal/field"
 )
 
@@ -79,7 +80,7 @@ func acceptConn(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*connC
 
 func acceptStream(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*connConfig, *http.Request, error) {
 	buf, head, err := readHead(conn)
-	defer func() { putBuf(buf) }()
+	defer func() { bufpool.Put(buf) }()
 	if errors.Is(err, errHeadTooLong) {
 		return nil, nil, answerRefusal(conn, nil, true, refuse(http.StatusRequestHeaderFieldsTooLarge, "%v", err))
 	}
@@ -128,7 +129,7 @@ var errHeadTooLong = fmt.Errorf("the header of the request has more than %d byte
 // pooled buffer with what was read, and where in it the request ends. The buffer
 // grows with what arrives.
 func readHead(conn net.Conn) (buf []byte, head int, err error) {
-	buf = getBuf(bufSmall)[:0]
+	buf = bufpool.Get(bufpool.Small)[:0]
 	for {
 		n, err := conn.Read(buf[len(buf):cap(buf)])
 		searched := max(0, len(buf)-2)
@@ -144,7 +145,7 @@ func readHead(conn net.Conn) (buf []byte, head int, err error) {
 		case err != nil:
 			return buf, 0, err
 		case len(buf) == cap(buf):
-			buf = growBuf(buf, 2*len(buf))
+			buf = bufpool.Grow(buf, 2*len(buf))
 		}
 	}
 }

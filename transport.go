@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
 // A transport is what a Conn stands on. It alone knows sockets, TLS and streams:
@@ -104,7 +106,7 @@ func (t *transport) writePieces(p []byte) (n int, err error) {
 
 // writeBoth writes a and b with one system call, if the transport is vectored.
 func (t *transport) writeBoth(a, b []byte) (int, error) {
-	n, err := writeVec(t.conn, a, b)
+	n, err := bufpool.WriteVec(t.conn, a, b)
 	t.accepted.Add(n)
 	return int(n), err
 }

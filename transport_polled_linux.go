@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/seed70bc5565/websocket/internal/bufpool"
 	"github.com/seed70bc5565/websocket/internal/poller"
 )
 
@@ -195,7 +196,7 @@ func (x *polledConn) read(p []byte) (int, error) {
 				return n, err
 			}
 			if p == nil {
-				putBuf(r.shrink())
+				bufpool.Put(r.shrink())
 			}
 		}
 		if r.now {

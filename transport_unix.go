@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"syscall"
+
+	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
 // A rawConn reads from a socket with a buffer that is taken from the pool only when there is something to read: an idle
@@ -70,7 +72,7 @@ func newRawSocket(c *Conn) rawSocket {
 			case err == syscall.EAGAIN && x.n == 0:
 				x.waited = true
 				if x.dst == nil {
-					putBuf(r.shrink())
+					bufpool.Put(r.shrink())
 				}
 				return false
 			case n == 0 && err == nil:

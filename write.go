@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+
+	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
 // Write sends one message, as one frame. p is the caller's again when Write returns. Text must be UTF-8; that is not
@@ -55,7 +57,7 @@ func (c *Conn) Writer(ctx context.Context, typ MessageType) (io.WriteCloser, err
 }
 
 // fragmentSize is the payload that a messageWriter gathers before it sends a fragment.
-const fragmentSize = bufSmall
+const fragmentSize = bufpool.Small
 
 // A messageWriter sends one message as it is written.
 type messageWriter struct {
@@ -109,7 +111,7 @@ func (m *messageWriter) Write(p []byte) (int, error) {
 	}
 	total := len(p)
 	if m.buf == nil {
-		m.buf = getBuf(fragmentSize)[:0]
+		m.buf = bufpool.Get(fragmentSize)[:0]
 	}
 	for len(p) > cap(m.buf)-len(m.buf) {
 		fragment := p
@@ -120,7 +122,7 @@ func (m *messageWriter) Write(p []byte) (int, error) {
 			fragment = m.buf
 		} else if m.z != nil {
 			// Piece by piece: what is compressed is kept until it is sent.
-			fragment = p[:min(len(p), bufMedium)]
+			fragment = p[:min(len(p), bufpool.Medium)]
 			p = p[len(fragment):]
 		} else {
 			p = nil
@@ -149,8 +151,8 @@ func (m *messageWriter) Close() error {
 	}
 	m.leave()
 	m.err = errWriterClosed
-	putBuf(m.buf)
-	putBuf(m.out)
+	bufpool.Put(m.buf)
+	bufpool.Put(m.out)
 	m.buf, m.out = nil, nil
 	m.c.w.closeStream()
 	return err
@@ -160,7 +162,7 @@ func (m *messageWriter) Close() error {
 func (m *messageWriter) send(p []byte, fin bool) error {
 	f := &outgoing{op: m.op, fin: fin, stream: true, payload: p}
 	if m.z != nil && m.out == nil {
-		m.out = getBuf(2 * fragmentSize)[:0]
+		m.out = bufpool.Get(2 * fragmentSize)[:0]
 	}
 	switch {
 	case m.z == nil:
@@ -172,7 +174,7 @@ func (m *messageWriter) send(p []byte, fin bool) error {
 		m.deflate = true
 		out := m.z.enc.AppendChunk(m.out, p, fin)
 		if cap(out) != cap(m.out) { // it has moved
-			putBuf(m.out)
+			bufpool.Put(m.out)
 		}
 		m.out = out
 		if !fin && len(m.out) < fragmentSize {
