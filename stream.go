@@ -229,28 +229,34 @@ func linger(conn net.Conn) {
 // that interrupts each net.Conn.
 type connBound struct {
 	ctx    context.Context
-	cancel context.CancelFunc
-	unhook func() bool
+	unhook func() bool // nil if ctx has no end
+	timer  *time.Timer // nil if ctx has a deadline
 }
 
+// boundConn costs a timer where ctx has no end: a context of its own would cost
+// more than the parsing of the request.
 func boundConn(ctx context.Context, conn net.Conn) connBound {
-	b := connBound{ctx: ctx, cancel: func() {}}
+	b := connBound{ctx: ctx}
+	end := func() { closeConn(conn) }
 	if _, ok := ctx.Deadline(); !ok {
-		b.ctx, b.cancel = context.WithTimeout(ctx, connHandshakeTimeout)
+		b.timer = time.AfterFunc(connHandshakeTimeout, end)
 	}
-	b.unhook = context.AfterFunc(b.ctx, func() { closeConn(conn) })
+	if ctx.Done() != nil {
+		b.unhook = context.AfterFunc(ctx, end)
+	}
 	return b
 }
 
 // release frees the connection from its bound. If that has ended before, it
 // returns the error.
-func (b *connBound) release() error {
-	var err error
-	if !b.unhook() {
-		err = b.ctx.Err()
+func (b *connBound) release() (ended error) {
+	if b.timer != nil && !b.timer.Stop() {
+		ended = context.DeadlineExceeded
 	}
-	b.cancel()
-	return err
+	if b.unhook != nil && !b.unhook() {
+		ended = b.ctx.Err()
+	}
+	return ended
 }
 
 // closeConn closes conn within a short time.
