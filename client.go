@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -186,6 +187,7 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 		client:           true,
 		received:         received,
 		subprotocol:      up.subprotocol,
+		tls:              tlsBelow(conn, resp.TLS),
 		deflate:          up.deflate,
 		deflateThreshold: opts.CompressionThreshold,
 		readLimit:        opts.ReadLimit,
@@ -197,6 +199,14 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 		onPing:           opts.OnPingReceived,
 		onPong:           opts.OnPongReceived,
 	}, resp, nil
+}
+
+// tlsBelow returns state, unless conn tells it by itself.
+func tlsBelow(conn net.Conn, state *tls.ConnectionState) *tls.ConnectionState {
+	if _, ok := conn.(*tls.Conn); ok {
+		return nil
+	}
+	return state
 }
 
 // requestHost returns the Host of a request to u, as http.NewRequest sets it: an

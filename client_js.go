@@ -62,6 +62,7 @@ func dialPlatform(ctx context.Context, u *url.URL, opts *DialOptions) (connConfi
 		resp.Header.Set("Sec-WebSocket-Protocol", subprotocol)
 	}
 	return connConfig{
+		proto:            protoNone,
 		transport:        conn,
 		client:           true,
 		subprotocol:      subprotocol,

@@ -53,12 +53,12 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 // postClose begins a closing handshake and waits for nothing: neither for the peer to take the close frame, nor for its
 // answer. Whoever reads meets that; a timer ends the connection after the close timeout. It reports whether nobody is
 // reading: then somebody should call awaitClose.
-func (c *Conn) postClose(code StatusCode) (unread bool) {
+func (c *Conn) postClose(code StatusCode, reason string) (unread bool) {
 	l := &c.life
 	if !l.begin() {
 		return false
 	}
-	payload, _ := appendClosePayload(nil, code, "")
+	payload, _ := appendClosePayload(nil, code, reason)
 	l.mu.Lock()
 	l.posted = true
 	if l.state != stateEnded && l.state != stateBroken && l.grace == nil && c.closeTimeout >= 0 {

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -53,6 +54,8 @@ type connConfig struct {
 	// received holds the bytes that came in behind the handshake; newConn copies them.
 	received    []byte
 	subprotocol string
+	proto       string               // of HTTP; "": HTTP/1.1
+	tls         *tls.ConnectionState // below transport, where that does not tell; or nil
 
 	deflate          *deflateParams // nil: no compression was agreed on
 	deflateThreshold int
@@ -97,13 +100,33 @@ type Conn struct {
 // connExtras is what most connections do without.
 type connExtras struct {
 	subprotocol string
+	proto       string
+	tls         *tls.ConnectionState // where the transport does not tell; or nil
+	agreed      *deflateParams       // nil: no compression
 	onPing      func(ctx context.Context, payload []byte) bool
 	onPong      func(ctx context.Context, payload []byte)
 	door        bridge.Handler // of package gorilla, or nil
 }
 
 // noExtras is the connExtras of connections without any.
-var noExtras connExtras
+var noExtras = connExtras{proto: protoHTTP1}
+
+const (
+	protoHTTP1 = "HTTP/1.1"
+	// protoNone is the proto of a connConfig without an HTTP request.
+	protoNone = "none"
+)
+
+// httpProto returns cfg.proto as ConnectionState has it.
+func (cfg *connConfig) httpProto() string {
+	switch cfg.proto {
+	case "":
+		return protoHTTP1
+	case protoNone:
+		return ""
+	}
+	return cfg.proto
+}
 
 // newConn starts a connection after its opening handshake.
 func newConn(cfg connConfig) *Conn { return cfg.start() }
@@ -115,8 +138,15 @@ func (cfg *connConfig) start() *Conn {
 		closeTimeout: orDefault(cfg.closeTimeout, defaultCloseTimeout),
 		connExtras:   &noExtras,
 	}
-	if cfg.subprotocol != "" || cfg.onPing != nil || cfg.onPong != nil {
-		c.connExtras = &connExtras{subprotocol: cfg.subprotocol, onPing: cfg.onPing, onPong: cfg.onPong}
+	if cfg.subprotocol != "" || cfg.proto != "" || cfg.tls != nil || cfg.deflate != nil || cfg.onPing != nil || cfg.onPong != nil {
+		c.connExtras = &connExtras{
+			subprotocol: cfg.subprotocol,
+			proto:       cfg.httpProto(),
+			tls:         cfg.tls,
+			agreed:      cfg.deflate,
+			onPing:      cfg.onPing,
+			onPong:      cfg.onPong,
+		}
 	}
 	c.t.init(asStream(cfg.transport), &c.life)
 	c.life.c = c
@@ -132,6 +162,40 @@ func (cfg *connConfig) start() *Conn {
 
 // Subprotocol returns the subprotocol that the opening handshake agreed on, or "" (RFC 6455, section 1.9).
 func (c *Conn) Subprotocol() string { return c.subprotocol }
+
+// A ConnectionState is what the opening handshake has agreed on, and what the
+// connection stands on.
+type ConnectionState struct {
+	// Proto is the version of HTTP that the connection was made with, such as
+	// "HTTP/1.1" or "HTTP/2.0", or "" if that is not known: [NewConn] made it,
+	// or a browser.
+	Proto string
+
+	// Subprotocol is that of [Conn.Subprotocol].
+	Subprotocol string
+
+	// Extensions is the Sec-WebSocket-Extensions field that says how messages
+	// are compressed, such as "permessage-deflate; server_no_context_takeover",
+	// or "" if they are not. [ConnOptions] take it.
+	Extensions string
+
+	// TLS is the state of TLS below, or nil if there is none. It must not be
+	// changed.
+	TLS *tls.ConnectionState
+}
+
+// ConnectionState returns what the opening handshake has agreed on.
+func (c *Conn) ConnectionState() ConnectionState {
+	state := ConnectionState{Proto: c.proto, Subprotocol: c.subprotocol, TLS: c.tls}
+	if c.agreed != nil {
+		state.Extensions = c.agreed.field()
+	}
+	if t, ok := c.t.conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
+		below := t.ConnectionState()
+		state.TLS = &below
+	}
+	return state
+}
 
 // LocalAddr returns the transport's local address.
 func (c *Conn) LocalAddr() net.Addr { return c.t.conn.LocalAddr() }

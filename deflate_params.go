@@ -297,3 +297,15 @@ func agreedDeflate(value string) (*deflateParams, error) {
 	agreed.clientBits = orDefault(agreed.clientBits, maxWindowBits)
 	return &agreed, nil
 }
+
+// field returns what was agreed on as the value of a server's
+// Sec-WebSocket-Extensions field.
+func (p deflateParams) field() string {
+	if p.serverBits == maxWindowBits {
+		p.serverBits = 0
+	}
+	if p.clientBits == maxWindowBits {
+		p.clientBits = 0
+	}
+	return string(field.AppendExtensions(nil, []field.Extension{p.extension()}))
+}

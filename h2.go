@@ -37,7 +37,9 @@ func acceptHTTP2(w http.ResponseWriter, r *http.Request, up upgrade, opts *Accep
 	}
 	conn := newBodyConn(stream, local, peerAddr(r.RemoteAddr))
 	conn.settled = stream.idle
-	return opts.connConfig(&http2Conn{conn, stream}, &up), nil
+	cfg := opts.connConfig(&http2Conn{conn, stream}, &up)
+	cfg.proto, cfg.tls = r.Proto, r.TLS
+	return cfg, nil
 }
 
 // http2StreamOf returns the stream below a connection, or nil if it has a

@@ -68,7 +68,8 @@ const retryAfter = "5"
 type refusal struct {
 	status int
 	reason string
-	detail error // what the error of Accept says instead, because it is not for a stranger; or nil
+	header http.Header // of the response, in addition; or nil
+	detail error       // what the error of Accept says instead, because it is not for a stranger; or nil
 }
 
 func refuse(status int, format string, args ...any) *refusal {
@@ -95,6 +96,11 @@ func refuseSettings(err error) *refusal {
 // setHeader sets what the response needs beside its status and body. http1 is false where the connection has no
 // header of its own (RFC 9113, section 8.2.2).
 func (e *refusal) setHeader(h http.Header, http1 bool) {
+	for name, values := range e.header {
+		if field.IsToken(name) && !isHandshakeField(name) && !isFramingField(name) {
+			h[http.CanonicalHeaderKey(name)] = values
+		}
+	}
 	if http1 {
 		h["Connection"] = []string{"close"}
 	}

@@ -27,13 +27,15 @@ type lifetime struct {
 	closeRead context.Context // what CloseRead returned
 }
 
-// onEnd arranges that f runs, once, when the connection has ended (the transport is closed), or at once if it has. It
-// is called once at most.
+// onEnd arranges that f runs, once, when the connection has ended (the transport is closed), or at once if it has. Functions run
+// in the order of these calls.
 func (c *Conn) onEnd(f func()) {
 	l := &c.life
 	l.mu.Lock()
 	closed := l.isClosed.Load()
-	if !closed {
+	if earlier := l.onEnd; !closed && earlier != nil {
+		l.onEnd = func() { earlier(); f() }
+	} else if !closed {
 		l.onEnd = f
 	}
 	l.mu.Unlock()

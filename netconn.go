@@ -28,10 +28,24 @@ func NetConn(ctx context.Context, c *Conn, typ MessageType) net.Conn {
 	return &netConn{c: c, ctx: ctx, typ: typ}
 }
 
+// NetConnSize is [NetConn] with a bound on the size of its messages, in bytes. A
+// longer Write sends several messages. A message that arrives and is longer ends
+// the connection, as [Conn.SetReadLimit] says. Peers that have a read limit need
+// such a bound. size zero, or a negative one, is no bound.
+func NetConnSize(ctx context.Context, c *Conn, typ MessageType, size int) net.Conn {
+	if size <= 0 {
+		return NetConn(ctx, c, typ)
+	}
+	c.SetReadLimit(int64(size))
+	return &netConn{c: c, ctx: ctx, typ: typ, size: size}
+}
+
 type netConn struct {
 	c   *Conn
 	ctx context.Context
 	typ MessageType
+
+	size int // the most bytes of a message that is written; 0: any
 
 	turn wait.Turn // held by the Read that owns cur
 	cur  io.Reader // of the message in progress, or nil
@@ -92,9 +106,15 @@ func (n *netConn) error(op string, err error) error {
 	return err
 }
 
-func (n *netConn) Write(p []byte) (int, error) {
-	if err := n.c.Write(n.ctx, n.typ, p); err != nil {
-		return 0, n.error("write", err)
+func (n *netConn) Write(p []byte) (written int, err error) {
+	for n.size > 0 && len(p)-written > n.size {
+		if err := n.c.Write(n.ctx, n.typ, p[written:written+n.size]); err != nil {
+			return written, n.error("write", err)
+		}
+		written += n.size
+	}
+	if err := n.c.Write(n.ctx, n.typ, p[written:]); err != nil {
+		return written, n.error("write", err)
 	}
 	return len(p), nil
 }

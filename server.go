@@ -9,8 +9,11 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/seed70bc5565/websocket/internal/field"
 )
 
 // AcceptOptions are the options of [Accept] and [Handler]. A nil pointer and the zero value hold the defaults; a
@@ -42,6 +45,17 @@ type AcceptOptions struct {
 	// say, or true with InsecureSkipVerify. The goroutine of the request calls
 	// it. Default: allowed.
 	CheckOrigin func(r *http.Request, allowed bool) bool
+
+	// Configure changes the options for one request. It is called before the
+	// request is checked, by the goroutine of the request. opts is a copy of
+	// these options whose fields it may set; the slices in it are shared.
+	// [Subprotocols] returns the subprotocols that r offers.
+	//
+	// If Configure returns an error, the request is refused: with the status,
+	// the Header and the Body of a [HandshakeError], if it is one with a status
+	// from 300 to 599, else with status 403. Default: the options hold for all
+	// requests.
+	Configure func(r *http.Request, opts *AcceptOptions) error
 
 	// CompressionMode says whether messages may be compressed (RFC 7692). Default: CompressionDisabled.
 	CompressionMode CompressionMode
@@ -119,6 +133,10 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 	if opts == nil {
 		opts = &AcceptOptions{}
 	}
+	opts, no := opts.forRequest(r)
+	if no != nil {
+		return nil, sendRefusal(w, r, no)
+	}
 	up, no := checkRequest(r, opts)
 	if no != nil {
 		return nil, sendRefusal(w, r, no)
@@ -145,6 +163,7 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 	}
 	cfg := opts.connConfig(conn, &up)
 	cfg.received = takeBuffered(buffers)
+	cfg.tls = tlsBelow(conn, r.TLS)
 	var response []byte
 	if !sent {
 		response = appendResponse(availableBuffer(buffers), up, w.Header())
@@ -154,6 +173,44 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 		return nil, fmt.Errorf("websocket: sending the handshake: %w", err)
 	}
 	return cfg, nil
+}
+
+// forRequest returns the options for r, or why it is refused.
+func (opts *AcceptOptions) forRequest(r *http.Request) (*AcceptOptions, *refusal) {
+	if opts.Configure == nil {
+		return opts, nil
+	}
+	own := *opts
+	own.Configure = nil
+	if err := opts.Configure(r, &own); err != nil {
+		return nil, refuseConfigured(err)
+	}
+	return &own, nil
+}
+
+// refuseConfigured refuses a request for the reason that Configure returned.
+func refuseConfigured(err error) *refusal {
+	no := refuse(http.StatusForbidden, "the server refuses the request")
+	var told *HandshakeError
+	if errors.As(err, &told) && told.StatusCode >= 300 && told.StatusCode <= 599 {
+		no.status, no.header = told.StatusCode, told.Header
+		if no.reason = strings.TrimRight(string(told.Body), "\r\n"); no.reason == "" {
+			no.reason = http.StatusText(told.StatusCode)
+		}
+	}
+	no.detail = fmt.Errorf("Configure refuses the request: %w", err)
+	return no
+}
+
+// Subprotocols returns the subprotocols that a request offers, in the order of the
+// client's preference. It returns nil if there are none, or if the field is
+// malformed: then Accept refuses the request.
+func Subprotocols(r *http.Request) []string {
+	names, err := field.ParseTokens(r.Header[fieldProtocol])
+	if err != nil {
+		return nil
+	}
+	return names
 }
 
 // connConfig returns what the options say of a connection over conn that was

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -771,3 +772,131 @@ func (discardConn) SetReadDeadline(time.Time) error  { return nil }
 func (discardConn) SetWriteDeadline(time.Time) error { return nil }
 
 var discardLog = log.New(io.Discard, "", 0)
+
+// byRequest is a Configure that decides by the path and the offer.
+func byRequest(r *http.Request, opts *AcceptOptions) error {
+	switch r.URL.Path {
+	case "/private":
+		return &HandshakeError{StatusCode: 401, Body: []byte("who are you?\n"), Header: http.Header{"Www-Authenticate": {"Basic"}, "Upgrade": {"x"}, "Content-Length": {"1"}}}
+	case "/moved":
+		return &HandshakeError{StatusCode: 307, Header: http.Header{"Location": {"/elsewhere"}}}
+	case "/odd":
+		return &HandshakeError{StatusCode: 101}
+	case "/secret":
+		return errors.New("the database says no")
+	case "/invalid":
+		opts.ReadLimit, opts.OriginPatterns = 1, []string{"["}
+	case "/small":
+		opts.ReadLimit, opts.CompressionMode = 3, CompressionNoContextTakeover
+	}
+	if i := slices.IndexFunc(Subprotocols(r), func(s string) bool { return strings.HasPrefix(s, "chat.") }); i >= 0 {
+		opts.Subprotocols = Subprotocols(r)[i : i+1]
+	}
+	return nil
+}
+
+// What Configure decides holds through all doors of a server, for its request only.
+func TestConfigure(t *testing.T) {
+	opts := &AcceptOptions{Configure: byRequest}
+	doors := map[string]func(far net.Conn) (stop func()){
+		"Accept": func(far net.Conn) func() {
+			l := &pipeListener{make(chan net.Conn, 1), make(chan struct{})}
+			l.conns <- far
+			s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if c, err := Accept(w, r, opts); err == nil {
+					serveEcho(c, r)
+				} else if r.URL.Path == "/secret" && !strings.Contains(err.Error(), "database") {
+					t.Errorf("got the error %v", err)
+				}
+			})}
+			go s.Serve(l)
+			return func() { s.Close() }
+		},
+		"Handler": func(far net.Conn) func() {
+			l := &pipeListener{make(chan net.Conn, 1), make(chan struct{})}
+			l.conns <- far
+			s := &http.Server{Handler: Handler(serveEcho, opts)}
+			go s.Serve(l)
+			return func() { s.Close() }
+		},
+		"AcceptConn": func(far net.Conn) func() {
+			go func() {
+				c, r, err := AcceptConn(context.Background(), far, opts)
+				if err == nil {
+					serveEcho(c, r)
+				} else if r.URL.Path == "/secret" && !strings.Contains(err.Error(), "database") {
+					t.Errorf("got the error %v", err)
+				}
+			}()
+			return func() {}
+		},
+	}
+	for name, door := range doors {
+		for _, tt := range []struct {
+			path   string
+			status int
+			body   string
+			header string
+		}{
+			{"/private", 401, "who are you?\n", "Www-Authenticate"},
+			{"/moved", 307, "Temporary Redirect\n", "Location"},
+			{"/odd", 403, "the server refuses the request\n", ""},
+			{"/secret", 403, "the server refuses the request\n", ""},
+			{"/invalid", 500, "the server's options for WebSocket are invalid\n", ""},
+			{"/small", 101, "", ""},
+			{"/", 101, "", ""},
+		} {
+			t.Run(name+tt.path, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					near, far := netfake.Pipe(netfake.Options{})
+					stop := door(far)
+					defer func() { stop(); near.Close(); time.Sleep(time.Minute) }()
+					c, resp, err := DialConn(t.Context(), near, "ws://example.com"+tt.path, &DialOptions{Subprotocols: []string{"x", "chat.2", "chat.1"}, CompressionMode: CompressionContextTakeover})
+					if resp == nil || resp.StatusCode != tt.status {
+						t.Fatalf("got %v, %v", resp, err)
+					}
+					if tt.status != 101 {
+						body, _ := io.ReadAll(resp.Body)
+						if string(body) != tt.body || tt.header != "" && resp.Header.Get(tt.header) == "" {
+							t.Errorf("got %q, %v", body, resp.Header)
+						}
+						return
+					}
+					state := c.ConnectionState()
+					want := ""
+					if tt.path == "/small" {
+						want = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+					}
+					if state.Subprotocol != "chat.2" || state.Extensions != want || state.Proto != "HTTP/1.1" || state.TLS != nil {
+						t.Errorf("got %+v", state)
+					}
+					c.Write(t.Context(), MessageText, []byte("long"))
+					_, data, err := c.Read(t.Context())
+					if tt.path == "/small" && CloseStatus(err) != StatusMessageTooBig || tt.path == "/" && string(data) != "long" {
+						t.Errorf("got %q, %v", data, err)
+					}
+					c.CloseNow()
+				})
+			})
+		}
+	}
+	if opts.ReadLimit != 0 || opts.Subprotocols != nil {
+		t.Errorf("the caller's options are changed: %+v", opts)
+	}
+}
+
+func TestSubprotocols(t *testing.T) {
+	for _, tt := range []struct{ lines, want []string }{
+		{nil, nil},
+		{[]string{""}, nil},
+		{[]string{"a, b"}, []string{"a", "b"}},
+		{[]string{"a", "b,,c"}, []string{"a", "b", "c"}},
+		{[]string{"a b"}, nil},
+		{[]string{"a, a"}, nil},
+	} {
+		r := &http.Request{Header: http.Header{"Sec-Websocket-Protocol": tt.lines}}
+		if got := Subprotocols(r); !slices.Equal(got, tt.want) {
+			t.Errorf("%q: got %q, want %q", tt.lines, got, tt.want)
+		}
+	}
+}

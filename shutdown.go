@@ -2,6 +2,9 @@ package websocket
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"iter"
 	"math"
 	"net/http"
 	"sync"
@@ -26,9 +29,22 @@ import (
 // Shutdown may be called at any time, more than once, and from several goroutines, but not by serve, which it waits
 // for. The server cannot be used again.
 func (s *Server) Shutdown(ctx context.Context) error {
-	conns := s.live.stop(false)
+	return s.ShutdownWith(ctx, StatusGoingAway, "")
+}
+
+// ShutdownWith is Shutdown with a code and a reason of the caller's, such as
+// StatusServiceRestart. What [Conn.Close] says of both holds here. If they are
+// invalid, that is the error, and the server goes on.
+//
+// Of several calls the first decides for the connections that are in their
+// handshake.
+func (s *Server) ShutdownWith(ctx context.Context, code StatusCode, reason string) error {
+	if _, err := appendClosePayload(nil, code, reason); err != nil {
+		return apiError("shutdown", err)
+	}
+	conns := s.live.stopWith(code, reason)
 	gone := s.live.gone()
-	if closeSlowly(ctx, conns, gone) {
+	if closeSlowly(ctx, conns, gone, code, reason) {
 		select {
 		case <-gone:
 			return nil
@@ -49,7 +65,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 //
 // Close may be called at any time, more than once, also while Shutdown is at work.
 func (s *Server) Close() error {
-	conns := s.live.stop(true)
+	conns := s.live.stop()
 	work := make(chan *Conn)
 	var workers sync.WaitGroup
 	for range min(len(conns), closers) {
@@ -76,6 +92,39 @@ func (s *Server) Connections() int {
 	return l.n
 }
 
+// Adopt makes c, which was made by [Accept], [AcceptConn] or [NewConn], a
+// connection of the server, until c has ended: Connections, All, Shutdown and
+// Close know it. The goroutine of the caller goes on serving c.
+//
+// The error matches [http.ErrServerClosed] if the server was shut down. It is
+// another one if the server has MaxConnections, or has c already. After an error
+// c is as it was: the caller closes it.
+//
+// The zero Server has no serve and no options, and can adopt.
+func (s *Server) Adopt(c *Conn) error {
+	if err := s.live.adopt(c, s.opts.MaxConnections); err != nil {
+		return fmt.Errorf("websocket: adopt: %w", err)
+	}
+	c.onEnd(func() { s.live.release(c) })
+	return nil
+}
+
+// All returns an iterator over the connections that the server has when the range
+// begins, in no order. Those in the handshake are not among them. The body of the
+// loop may end connections, and call all methods of the server except Shutdown.
+func (s *Server) All() iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		s.live.mu.Lock()
+		conns := s.live.listLocked()
+		s.live.mu.Unlock()
+		for _, c := range conns {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
 const (
 	// shutdownRate is how many connections are closed in a second when nothing demands more.
 	shutdownRate = 1000
@@ -97,7 +146,7 @@ func spread(n int, left time.Duration) time.Duration {
 
 // closeSlowly closes conns over time, until there are none left: gone is closed then. It does not wait for the peers,
 // and reports whether it got through before ctx ended.
-func closeSlowly(ctx context.Context, conns []*Conn, gone <-chan struct{}) bool {
+func closeSlowly(ctx context.Context, conns []*Conn, gone <-chan struct{}, code StatusCode, reason string) bool {
 	left := time.Duration(math.MaxInt64)
 	if deadline, ok := ctx.Deadline(); ok {
 		left = time.Until(deadline)
@@ -120,7 +169,7 @@ func closeSlowly(ctx context.Context, conns []*Conn, gone <-chan struct{}) bool 
 			}
 		}
 		for _, c := range conns[len(conns)*step/steps : len(conns)*(step+1)/steps] {
-			if !c.postClose(StatusGoingAway) || attending.Load() >= attendants {
+			if !c.postClose(code, reason) || attending.Load() >= attendants {
 				continue // serve reads, or will when it returns, or the close timeout ends the connection
 			}
 			attending.Add(1)
@@ -138,7 +187,7 @@ func (s *Server) turnAway(c *Conn, ended bool) {
 	if ended {
 		c.CloseNow()
 	} else {
-		_ = c.Close(StatusGoingAway, "")
+		_ = c.Close(s.live.farewell())
 	}
 	s.live.release(c)
 }
@@ -149,6 +198,8 @@ type connSet struct {
 	n     int        // with those in the handshake
 	all   map[*Conn]struct{}
 	down  bool          // no more connections
+	code  StatusCode    // of the close frames that end those in their handshake; set with down
+	why   string        // their reason
 	ended bool          // Close was called
 	empty chan struct{} // made by the first Shutdown; closed when n is 0, which then stays so
 }
@@ -167,6 +218,27 @@ func (l *connSet) reserve(limit int) *refusal {
 	return nil
 }
 
+// adopt is reserve and add for a connection that is made already.
+func (l *connSet) adopt(c *Conn, limit int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, twice := l.all[c]
+	switch {
+	case l.down:
+		return http.ErrServerClosed
+	case twice:
+		return errors.New("the server has the connection already")
+	case limit > 0 && l.n >= limit:
+		return errors.New("the server has as many connections as it takes")
+	}
+	l.n++
+	if l.all == nil {
+		l.all = make(map[*Conn]struct{})
+	}
+	l.all[c] = struct{}{}
+	return nil
+}
+
 // add makes c the connection of a place. It reports whether the server was shut down meanwhile, and whether it was
 // closed: nobody else closes c then, though Close still ends it.
 func (l *connSet) add(c *Conn) (down, ended bool) {
@@ -179,12 +251,34 @@ func (l *connSet) add(c *Conn) (down, ended bool) {
 	return l.down, l.ended
 }
 
-// stop lets no more connections in, and returns those that there are.
-func (l *connSet) stop(ended bool) []*Conn {
+// stopWith lets no more connections in, and returns those that there are.
+func (l *connSet) stopWith(code StatusCode, reason string) []*Conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.down = true
-	l.ended = l.ended || ended
+	if !l.down {
+		l.down, l.code, l.why = true, code, reason
+	}
+	return l.listLocked()
+}
+
+// stop is stopWith for Close.
+func (l *connSet) stop() []*Conn {
+	conns := l.stopWith(StatusGoingAway, "")
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
+	return conns
+}
+
+// farewell returns the code and the reason of the close frame for a connection
+// that was in its handshake.
+func (l *connSet) farewell() (code StatusCode, reason string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.code, l.why
+}
+
+func (l *connSet) listLocked() []*Conn {
 	conns := make([]*Conn, 0, len(l.all))
 	for c := range l.all {
 		conns = append(conns, c)

@@ -272,7 +272,7 @@ func TestPostCloseBehindStuckWrite(t *testing.T) {
 		c.w.mu.Unlock()
 	}
 	posted := make(chan bool, 1)
-	go func() { posted <- c.postClose(StatusGoingAway) }()
+	go func() { posted <- c.postClose(StatusGoingAway, "") }()
 	select {
 	case unread := <-posted:
 		if !unread {
@@ -572,5 +572,93 @@ func TestShutdownAllGone(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Shutdown with a code of the caller's reaches those that serve has, and those
+// that were adopted.
+func TestAdoptAndShutdownWith(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s Server
+		var peers []*wstest.Peer
+		var conns []*Conn
+		for range 3 {
+			near, far := netfake.Pipe(netfake.Options{})
+			c, err := NewConn(far, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Adopt(c); err != nil {
+				t.Fatal(err)
+			}
+			peers, conns = append(peers, wstest.NewPeer(t, near, wstest.Client)), append(conns, c)
+		}
+		if err := s.Adopt(conns[0]); err == nil {
+			t.Error("a connection was adopted twice")
+		}
+		conns[1].CloseNow()
+		if n := s.Connections(); n != 2 {
+			t.Errorf("there are %d connections", n)
+		}
+		seen := map[*Conn]bool{}
+		for c := range s.All() {
+			seen[c] = true
+		}
+		if len(seen) != 2 || !seen[conns[0]] || !seen[conns[2]] {
+			t.Errorf("All yields %v", seen)
+		}
+		for range s.All() {
+			break
+		}
+		if err := s.ShutdownWith(t.Context(), 1005, "reason"); err == nil || s.Connections() != 2 {
+			t.Errorf("an invalid code: got %v", err)
+		}
+		if err := s.ShutdownWith(t.Context(), 999, ""); err == nil {
+			t.Error("code 999 is sent")
+		}
+		for _, i := range []int{0, 2} {
+			go func() {
+				if reason := peers[i].WantClose(1012); reason != "new version" {
+					t.Errorf("got the reason %q", reason)
+				}
+				peers[i].WriteClose(1012, "")
+			}()
+		}
+		if err := s.ShutdownWith(t.Context(), StatusServiceRestart, "new version"); err != nil || s.Connections() != 0 {
+			t.Errorf("got %v, with %d connections left", err, s.Connections())
+		}
+		_, far := netfake.Pipe(netfake.Options{})
+		c, _ := NewConn(far, nil)
+		if err := s.Adopt(c); !errors.Is(err, http.ErrServerClosed) || far.Stats().Closes != 0 {
+			t.Errorf("after the end: got %v", err)
+		}
+		c.CloseNow()
+		for _, p := range peers {
+			p.Close()
+		}
+	})
+}
+
+func TestAdoptLimit(t *testing.T) {
+	s := NewServer(serveReads, &ServerOptions{MaxConnections: 1})
+	var conns [2]*Conn
+	for i := range conns {
+		_, far := netfake.Pipe(netfake.Options{})
+		conns[i], _ = NewConn(far, nil)
+		defer conns[i].CloseNow()
+	}
+	if err := s.Adopt(conns[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Adopt(conns[1]); err == nil {
+		t.Error("there are two")
+	}
+	conns[0].CloseNow()
+	if err := s.Adopt(conns[1]); err != nil {
+		t.Error(err)
+	}
+	conns[1].CloseNow()
+	if err := s.Adopt(conns[1]); err != nil || s.Connections() != 0 {
+		t.Errorf("a connection that has ended: got %v, %d left", err, s.Connections())
 	}
 }

@@ -104,6 +104,10 @@ func acceptStream(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*con
 		return nil, r, answerRefusal(conn, r, true, no)
 	}
 	received := buf[head:]
+	opts, no := opts.forRequest(r)
+	if no != nil {
+		return nil, r, answerRefusal(conn, r, len(received) > 0 || r.ContentLength != 0, no)
+	}
 	up, no := checkRequest(r, opts)
 	if no != nil {
 		return nil, r, answerRefusal(conn, r, len(received) > 0 || r.ContentLength != 0, no)
@@ -426,6 +430,7 @@ func NewConn(conn net.Conn, opts *ConnOptions) (*Conn, error) {
 		client:           opts.Client,
 		received:         opts.Received,
 		subprotocol:      opts.Subprotocol,
+		proto:            protoNone,
 		deflate:          deflate,
 		deflateThreshold: opts.CompressionThreshold,
 		readLimit:        opts.ReadLimit,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 
 	"github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/internal/bridge"
@@ -17,11 +18,34 @@ func Read(ctx context.Context, c *websocket.Conn, v any) error {
 	if err != nil {
 		return fmt.Errorf("wsjson: %w", err)
 	}
+	return unmarshal(ctx, c, data, v)
+}
+
+func unmarshal(ctx context.Context, c *websocket.Conn, data []byte, v any) error {
 	if err := json.Unmarshal(data, v); err != nil {
 		bridge.Of(c).Refuse(ctx, int(websocket.StatusInvalidFramePayloadData), "message is not the expected JSON")
 		return fmt.Errorf("wsjson: unmarshal: %w", err)
 	}
 	return nil
+}
+
+// Messages returns an iterator over the messages that come in, each unmarshalled
+// into a T of its own. An error is the last step; it is that of Read. The range
+// ends without an error where that of [websocket.Conn.Messages] does.
+func Messages[T any](ctx context.Context, c *websocket.Conn) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for m, err := range c.Messages(ctx) {
+			var v T
+			if err != nil {
+				err = fmt.Errorf("wsjson: %w", err)
+			} else {
+				err = unmarshal(ctx, c, m.Data, &v)
+			}
+			if !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // Write marshals v and writes it to c as one text message. What cannot be marshaled is an error and sends nothing.

@@ -177,3 +177,71 @@ func Example() {
 	fmt.Println(answer, err)
 	// Output: {2 1} <nil>
 }
+
+func TestMessages(t *testing.T) {
+	var got []point
+	result := make(chan error, 1)
+	c := dial(t, func(c *websocket.Conn, r *http.Request) {
+		for p, err := range wsjson.Messages[point](r.Context(), c) {
+			if err != nil {
+				result <- err
+				return
+			}
+			got = append(got, p)
+		}
+		result <- nil
+	})
+	for _, text := range []string{`{"X":1,"Y":2}`, `{"Y":3}`} {
+		if err := c.Write(t.Context(), websocket.MessageText, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Close(websocket.StatusNormalClosure, "")
+	if err := <-result; err != nil || fmt.Sprint(got) != "[{1 2} {0 3}]" {
+		t.Errorf("got %v, %v", got, err)
+	}
+
+	// What is no JSON is the last step, and the peer is told.
+	c = dial(t, func(c *websocket.Conn, r *http.Request) {
+		steps := 0
+		for _, err := range wsjson.Messages[point](r.Context(), c) {
+			if steps++; err != nil {
+				result <- fmt.Errorf("step %d: %w", steps, err)
+			}
+		}
+	})
+	c.Write(t.Context(), websocket.MessageText, []byte(`{"X":1}`))
+	c.Write(t.Context(), websocket.MessageText, []byte(`{"X":`))
+	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusInvalidFramePayloadData {
+		t.Errorf("got %v", err)
+	}
+	if err := <-result; err == nil || !strings.Contains(err.Error(), "step 2: wsjson: unmarshal") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func ExampleMessages() {
+	c, end := connect(func(c *websocket.Conn, r *http.Request) {
+		sum := point{}
+		for p, err := range wsjson.Messages[point](r.Context(), c) {
+			if err != nil {
+				return
+			}
+			sum = point{sum.X + p.X, sum.Y + p.Y}
+			if err := wsjson.Write(r.Context(), c, sum); err != nil {
+				return
+			}
+		}
+	})
+	defer end()
+	ctx := context.Background()
+	for _, p := range []point{{1, 2}, {3, 4}} {
+		wsjson.Write(ctx, c, p)
+		var sum point
+		wsjson.Read(ctx, c, &sum)
+		fmt.Println(sum)
+	}
+	// Output:
+	// {1 2}
+	// {4 6}
+}
