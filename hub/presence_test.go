@@ -947,3 +947,30 @@ func BenchmarkPresenceMemory(b *testing.B) {
 		other.Close()
 	}
 }
+
+// BenchmarkPresenceJoin measures Subscribe of members, with and without
+// presence: 100 topics of 100, and one topic of 10,000.
+func BenchmarkPresenceJoin(b *testing.B) {
+	const n = 10_000
+	for _, topics := range []int{100, 1} {
+		for _, present := range []bool{false, true} {
+			b.Run(fmt.Sprintf("topics=%d/presence=%t", topics, present), func(b *testing.B) {
+				conns := sinkConns(b, n, nil)
+				for b.Loop() {
+					opts := withPresence()
+					opts.PresenceOf = func(string) bool { return present }
+					h := New(opts)
+					start := time.Now()
+					for i, c := range conns {
+						s := h.JoinAs(c, Member{ID: fmt.Sprint("user-", i)})
+						if err := s.Subscribe(b.Context(), fmt.Sprint(i%topics)); err != nil {
+							b.Fatal(err)
+						}
+					}
+					b.ReportMetric(float64(time.Since(start).Nanoseconds())/n, "ns/join")
+					h.Close()
+				}
+			})
+		}
+	}
+}
