@@ -49,7 +49,7 @@ const (
 	// maxGossip is where a message is full. It may be longer by one record.
 	maxGossip = 32 << 10
 	// maxCount bounds the number of members that a process may claim.
-	maxCount = 1 << 31
+	maxCount = 1 << 26
 )
 
 var errBadGossip = errors.New("hub: not a message about members")
