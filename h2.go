@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"reflect"
+	"strings"
 	"time"
 )
 
@@ -15,10 +17,10 @@ import (
 func acceptHTTP2(w http.ResponseWriter, r *http.Request, up upgrade, opts *AcceptOptions) (*connConfig, error) {
 	// Frames bypass what is wrapped around net/http's ResponseWriter, as they do
 	// when a connection of HTTP/1.1 is taken over: middleware might compress them.
-	out := innermost(w)
-	if !flushes(out) {
+	out, ok := innermost(w)
+	if !ok {
 		no := refuse(http.StatusNotImplemented, "the HTTP server cannot send frames at once (no http.Flusher)")
-		no.detail = fmt.Errorf("%s: %T has neither a method Flush nor Unwrap", no.reason, out)
+		no.detail = fmt.Errorf("%s: %T hides it and has no method Unwrap", no.reason, out)
 		return nil, sendRefusal(w, r, no)
 	}
 	stream := newHTTP2Stream(r.Body, out)
@@ -27,6 +29,7 @@ func acceptHTTP2(w http.ResponseWriter, r *http.Request, up upgrade, opts *Accep
 	_ = stream.ctl.SetReadDeadline(time.Time{})
 	_ = stream.ctl.SetWriteDeadline(time.Time{})
 	up.setHeader(w.Header())
+	up.setHeader(out.Header()) // the same map, except behind middleware that has its own
 	w.WriteHeader(http.StatusOK)
 	if err := stream.ctl.Flush(); err != nil {
 		return nil, fmt.Errorf("websocket: sending the handshake: %w", err)
@@ -59,25 +62,45 @@ func (s *http2Stream) hold(cfg *connConfig) (wait func()) {
 	return func() { <-s.idle }
 }
 
-// innermost returns the ResponseWriter that w wraps, as [http.ResponseController]
-// finds it.
-func innermost(w http.ResponseWriter) http.ResponseWriter {
+// innermost returns the ResponseWriter at the bottom of w: that of the HTTP
+// server. A wrapper has a method Unwrap, or what it wraps in an exported field. ok
+// is false where the server's own cannot be reached, or cannot flush.
+func innermost(w http.ResponseWriter) (out http.ResponseWriter, ok bool) {
 	for range wrapperDepth {
-		u, ok := w.(unwrapper)
-		if !ok {
+		if u, ok := w.(unwrapper); ok {
+			w = u.Unwrap()
+			continue
+		}
+		if isHTTPServers(w) {
 			break
 		}
-		w = u.Unwrap()
+		v := wrapped(reflect.ValueOf(w))
+		if !v.IsValid() {
+			break // of another HTTP server
+		}
+		if !v.CanInterface() {
+			return w, false
+		}
+		inner, ok := v.Interface().(http.ResponseWriter)
+		if !ok {
+			return w, false
+		}
+		w = inner
 	}
-	return w
-}
-
-func flushes(w http.ResponseWriter) bool {
 	switch w.(type) {
 	case http.Flusher, interface{ FlushError() error }:
-		return true
+		return w, true
 	}
-	return false
+	return w, false
+}
+
+// isHTTPServers reports whether net/http's server for HTTP/2 made w.
+func isHTTPServers(w http.ResponseWriter) bool {
+	t := reflect.TypeOf(w)
+	if t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t != nil && t.PkgPath() == "net/http" && strings.HasPrefix(t.Name(), "http2")
 }
 
 // peerAddr returns the address that an HTTP server tells of a client.

@@ -111,9 +111,12 @@ type AcceptOptions struct {
 //
 // If the request is no valid handshake, or its origin is not allowed (see [AcceptOptions]), Accept responds with a
 // status of 4xx or 5xx and one line of text, and returns an error with the same text: the handler has only to return.
-// The connection must be HTTP/1.1 and w must be an [http.Hijacker], or wrap one as [http.ResponseController] expects.
 //
-// The connection does not end with the request's context, and the handler may return while it is in use. But as long
+// Over HTTP/1.1 w must be an [http.Hijacker], or wrap one as [http.ResponseController] expects. Over HTTP/2 the request
+// is an extended CONNECT (RFC 8441), which net/http takes if it is told to: docs/http2.md says how. The handler must
+// then not return before the connection is over, because the stream ends with the handler. Read until an error.
+//
+// Over HTTP/1.1 the connection does not end with the request's context, and the handler may return while it is in use. But as long
 // as it has not returned, or if it stores w or r, the memory of the HTTP connection stays in use: [Handler] avoids
 // that.
 func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
@@ -397,6 +400,10 @@ func Handler(serve func(c *Conn, r *http.Request), opts *AcceptOptions) *Server 
 // returned. A router, a logger or a framework may reuse what it put into the
 // context as soon as ServeHTTP returns: serve would see the values of another
 // request. ServerOptions.Detach has the low cost there too.
+//
+// Over HTTP/2 (see [Accept]) ServeHTTP always calls serve itself. It returns when
+// serve has returned, the connection has ended, and net/http has let go of what
+// was written.
 //
 // ServeHTTP panics if s was not made by [NewServer].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {

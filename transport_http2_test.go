@@ -120,6 +120,13 @@ func TestHTTP2Stream(t *testing.T) {
 	})
 }
 
+// A hidingWrapper is one as of http.TimeoutHandler.
+type hidingWrapper struct{ inner http.ResponseWriter }
+
+func (w *hidingWrapper) Header() http.Header         { return w.inner.Header() }
+func (w *hidingWrapper) Write(p []byte) (int, error) { return w.inner.Write(p) }
+func (w *hidingWrapper) WriteHeader(status int)      { w.inner.WriteHeader(status) }
+
 func TestHTTP2Refusals(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -136,14 +143,14 @@ func TestHTTP2Refusals(t *testing.T) {
 		{"subprotocols", func(r *http.Request) { r.Header["Sec-Websocket-Protocol"] = []string{"a b"} }, 400, "invalid Sec-WebSocket-Protocol"},
 		{"extensions", func(r *http.Request) { r.Header["Sec-Websocket-Extensions"] = []string{"="} }, 400, "invalid Sec-WebSocket-Extensions"},
 		{"origin", func(r *http.Request) { r.Header["Origin"] = []string{"https://evil.example"} }, 403, "evil.example"},
-		// httptest.ResponseRecorder flushes; a wrapper that hides it does not.
+		// A wrapper hides what it wraps, and has no method Unwrap.
 		{"no Flusher", func(*http.Request) {}, 501, "the HTTP server cannot send frames at once"},
 	} {
 		r, _, far := connectRequest(netfake.Options{})
 		far.Close()
 		tt.edit(r)
 		rec := httptest.NewRecorder()
-		_, err := Accept(struct{ http.ResponseWriter }{rec}, r, nil)
+		_, err := Accept(&hidingWrapper{rec}, r, nil)
 		if rec.Code != tt.status || !matches(err, tt.text) || !strings.Contains(rec.Body.String(), strings.SplitN(tt.text, ":", 2)[0]) {
 			t.Errorf("%s: status %d, body %q, %v", tt.name, rec.Code, rec.Body, err)
 		}

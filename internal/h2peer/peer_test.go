@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"reflect"
 	"runtime"
 	"strings"
@@ -26,26 +25,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// net/http reads the setting when the process starts: the tests run in a second
-// process that has it.
 func TestMain(m *testing.M) {
-	const setting = "http2xconnect=1"
-	if !strings.Contains(os.Getenv("GODEBUG"), setting) {
-		self, err := os.Executable()
-		if err != nil {
-			log.Fatal(err)
-		}
-		cmd := exec.Command(self, os.Args[1:]...)
-		cmd.Env = append(os.Environ(), "GODEBUG="+strings.Trim(os.Getenv("GODEBUG")+","+setting, ","))
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-		if err := cmd.Run(); err != nil {
-			if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() > 0 {
-				os.Exit(cmd.ProcessState.ExitCode())
-			}
-			log.Fatal(err)
-		}
-		os.Exit(0)
-	}
+	WithConnect()
 	code := m.Run()
 	if code == 0 {
 		if left := wstest.LeakedGoroutines(); left != "" {
@@ -844,6 +825,23 @@ func TestEndedRequest(t *testing.T) {
 	ws, err := p.Open(Handshake("example.com", "/"), false, true)
 	accepted(t, ws, err)
 	if _, _, err := (<-s.c).Read(ctx); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("Read: %v", err)
+	}
+	s.wait(t)
+}
+
+// What bounds the body of a request bounds the connection.
+func TestMaxBytesHandler(t *testing.T) {
+	h, s := hand(t, nil, false)
+	ws := serve(t, true, http.MaxBytesHandler(h, 1000)).peer(t, Window).open(t)
+	c := <-s.c
+	peer := script(t, ws)
+	peer.WriteFrame(wstest.Binary, strings.Repeat("x", 900))
+	if _, b, err := c.Read(ctx); len(b) != 900 || err != nil {
+		t.Fatalf("Read: %d bytes, %v", len(b), err)
+	}
+	peer.WriteFrame(wstest.Binary, strings.Repeat("x", 900))
+	if _, _, err := c.Read(ctx); !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), "too large") {
 		t.Errorf("Read: %v", err)
 	}
 	s.wait(t)

@@ -98,14 +98,14 @@ var setups = []setup{
 		r := gin.New()
 		r.Use(gin.LoggerWithWriter(out), gin.RecoveryWithWriter(out))
 		h := websocket.Handler(serve(fromPath), nil)
-		r.GET("/room/:room", gin.WrapH(h))
+		r.Any("/room/:room", gin.WrapH(h))
 		return r
 	}, logs: "| 101 |"},
 	{name: "gin: gzip, sessions", handler: func(out io.Writer) http.Handler {
 		r := gin.New()
 		r.Use(gin.LoggerWithWriter(out), gingzip.Gzip(gingzip.DefaultCompression), ginsessions.Sessions("session", cookie.NewStore([]byte("secret"))))
 		h := websocket.Handler(serve(fromPath), nil)
-		r.GET("/room/:room", func(c *gin.Context) {
+		r.Any("/room/:room", func(c *gin.Context) {
 			s := ginsessions.Default(c)
 			s.Set("room", c.Param("room"))
 			s.Save()
@@ -118,14 +118,14 @@ var setups = []setup{
 		e.Logger.SetOutput(out)
 		e.Use(echomiddleware.LoggerWithConfig(echomiddleware.LoggerConfig{Output: out, Format: "status=${status} error=${error}\n"}),
 			echomiddleware.Recover(), echomiddleware.RequestID(), echomiddleware.Gzip())
-		e.GET("/room/:room", echo.WrapHandler(websocket.Handler(serve(fromPath), nil)))
+		e.Any("/room/:room", echo.WrapHandler(websocket.Handler(serve(fromPath), nil)))
 		return e
 	}, header: "X-Request-Id", logs: "status=101 error=\n", serverLogs: "WriteHeader on hijacked connection"},
 	{name: "echo: ContextTimeout, Secure, CORS", handler: func(out io.Writer) http.Handler {
 		e := echo.New()
 		e.Logger.SetOutput(out)
 		e.Use(echomiddleware.ContextTimeout(time.Minute), echomiddleware.Secure(), echomiddleware.CORS())
-		e.GET("/room/:room", echo.WrapHandler(websocket.Handler(serve(fromPath), nil)))
+		e.Any("/room/:room", echo.WrapHandler(websocket.Handler(serve(fromPath), nil)))
 		return e
 	}, header: "X-Xss-Protection"},
 	{name: "gorilla/mux: handlers.LoggingHandler, RecoveryHandler, CompressHandler", handler: func(out io.Writer) http.Handler {
@@ -184,9 +184,11 @@ var setups = []setup{
 	}, serverLogs: "WriteHeader on hijacked connection"},
 	{name: "httprouter", handler: func(io.Writer) http.Handler {
 		r := httprouter.New()
-		r.Handler("GET", "/room/:room", websocket.Handler(serve(func(r *http.Request) string {
+		h := websocket.Handler(serve(func(r *http.Request) string {
 			return httprouter.ParamsFromContext(r.Context()).ByName("room")
-		}), nil))
+		}), nil)
+		r.Handler("GET", "/room/:room", h)
+		r.Handler("CONNECT", "/room/:room", h) // over HTTP/2
 		return r
 	}},
 	{name: "net/http: ServeMux, StripPrefix, MaxBytesHandler", handler: func(io.Writer) http.Handler {
@@ -202,7 +204,7 @@ var setups = []setup{
 	{name: "echo: Timeout", handler: func(io.Writer) http.Handler {
 		e := echo.New()
 		e.Use(echomiddleware.TimeoutWithConfig(echomiddleware.TimeoutConfig{Timeout: time.Minute}))
-		e.GET("/room/:room", echo.WrapHandler(websocket.Handler(serve(fromPath), nil)))
+		e.Any("/room/:room", echo.WrapHandler(websocket.Handler(serve(fromPath), nil)))
 		return e
 	}, fails: "http.Hijacker"},
 }
