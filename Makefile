@@ -207,7 +207,8 @@ wasm: ## programs of js/wasm: Dial by the WebSocket objects of Chromium and of N
 	go build -o "$$dir/exec" ./internal/jstest/exec; \
 	export CHROMIUM=$(CHROMIUM) GOOS=js GOARCH=wasm; \
 	JSTEST_IN=chromium go test -count=1 -timeout 2m -exec "$$dir/exec" ./internal/jstest; \
-	JSTEST_IN=node go test -count=1 -timeout 2m -exec "$$dir/exec" -skip '^Example$$' ./internal/jstest ./wstest ./wsjson
+	JSTEST_IN=node go test -count=1 -timeout 2m -exec "$$dir/exec" ./internal/jstest ./wstest; \
+	JSTEST_IN=node go test -count=1 -timeout 2m -exec "$$dir/exec" -run '^Test' ./wsjson
 
 # Set to -race to run our ends under the race detector.
 REALPEERS_RACE ?=
