@@ -104,6 +104,10 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 	}
 	c.r.apart = true // ctx bounds this; the application's deadline may have passed already
 	var err error
+	if c.r.unanswered {
+		c.r.unanswered = false
+		err = c.answerClose(ctx, nil, true, c.life.reason())
+	}
 	for err == nil && !c.life.isClosed.Load() {
 		err = c.discardMessage(ctx)
 	}
@@ -191,15 +195,31 @@ func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
 		err = closedInside{ce}
 	}
 	cause, _ := c.life.over(fmt.Errorf("websocket: %w", err))
+	// "It SHOULD send the Close frame with the status code it received." If a Close of this side has sent its own,
+	// this waits until that is out.
+	payload, _ := appendClosePayload(nil, ce.Code, "")
+	return c.answerClose(ctx, payload, begun, cause)
+}
+
+// answerClose is peerClosed from the answer on. begun says that this side has
+// begun the closing too.
+//
+// What bounds the read must not cut a Close of this side's that waits behind a
+// message: then answerClose leaves the rest to that.
+func (c *Conn) answerClose(ctx context.Context, payload []byte, begun bool, cause error) error {
 	ctx, cancel := c.closeContext(ctx)
 	defer cancel()
 	ctx, cancel2 := c.boundRead(ctx)
 	defer cancel2()
-	// "It SHOULD send the Close frame with the status code it received." If a Close of this side has sent its own,
-	// this waits until that is out.
-	payload, _ := appendClosePayload(nil, ce.Code, "")
 	c.sendLast(ctx, payload)
 	if begun && c.w.closeWaits() {
+		if !c.r.apart && !c.life.ending() {
+			c.r.unanswered = true
+			if c.life.isPosted() {
+				go c.awaitClose(context.Background())
+			}
+			return cause
+		}
 		c.life.breaks(errCloseStuck)
 	}
 	if c.client {
@@ -251,11 +271,10 @@ func (c *Conn) linger(ctx context.Context) {
 // library reads. What a read does to answer a close frame, or to fail the
 // connection, is a part of the read.
 func (c *Conn) boundRead(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline := c.t.in.applicationDeadline()
-	if c.r.apart || deadline.IsZero() {
+	if c.r.apart {
 		return ctx, func() {}
 	}
-	return context.WithDeadline(ctx, deadline)
+	return c.t.in.bound(&c.t, ctx)
 }
 
 // sendLast is sendClose. When ctx has ended already, the close frame gets one

@@ -682,6 +682,19 @@ func TestReadBoundsHoldWhileClosing(t *testing.T) {
 			_, _, err := c.Reader(context.Background())
 			return err
 		},
+		"deadline, set later": func(c *Conn) error {
+			timer := time.AfterFunc(50*time.Millisecond, func() { c.SetReadDeadline(time.Now().Add(150 * time.Millisecond)) })
+			defer timer.Stop()
+			_, _, err := c.Read(context.Background())
+			return err
+		},
+		"deadline, brought forward": func(c *Conn) error {
+			c.SetReadDeadline(time.Now().Add(time.Hour))
+			timer := time.AfterFunc(50*time.Millisecond, func() { c.SetReadDeadline(time.Now().Add(150 * time.Millisecond)) })
+			defer timer.Stop()
+			_, _, err := c.Read(context.Background())
+			return err
+		},
 		"context": func(c *Conn) error {
 			ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 			defer cancel()
@@ -810,6 +823,79 @@ func TestCloseStuckBehindPeers(t *testing.T) {
 			t.Errorf("Close = %v", err)
 		}
 	})
+}
+
+// The bound of a read ends that read, not a Close that waits behind a message: the
+// message and the close frame arrive, whoever meets the peer's close frame.
+func TestReadBoundDuringStuckClose(t *testing.T) {
+	message := strings.Repeat("m", 50_000)
+	for name, read := range map[string]func(c *Conn) error{
+		"context": func(c *Conn) error {
+			ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+			defer cancel()
+			_, _, err := c.Read(ctx)
+			return err
+		},
+		"deadline": func(c *Conn) error {
+			c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+			_, _, err := c.Read(context.Background())
+			return err
+		},
+		"none": func(c *Conn) error {
+			_, _, err := c.Read(context.Background())
+			return err
+		},
+	} {
+		for _, shutdown := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/shutdown %v", name, shutdown), func(t *testing.T) {
+				bothRoles(t, func(t *testing.T, client bool) {
+					p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 1000}})
+					written := start(func() error { return p.c.Write(context.Background(), MessageText, []byte(message)) })
+					synctest.Wait()
+					begin := time.Now()
+					reading := start(func() error { return read(p.c) })
+					synctest.Wait()
+					var closed <-chan error
+					if shutdown {
+						p.c.postClose(StatusGoingAway)
+					} else {
+						closed = start(func() error { return p.c.Close(StatusGoingAway, "") })
+					}
+					synctest.Wait()
+					p.WriteFrames(closing(4001, ""))
+					if name != "none" {
+						if err := <-reading; err == nil {
+							t.Error("Read = nil")
+						}
+						if d := time.Since(begin); d > 100*time.Millisecond {
+							t.Errorf("Read took %v", d)
+						}
+					}
+					time.Sleep(time.Second)
+					if f := p.ReadFrame(); string(f.Payload) != message {
+						t.Errorf("%d bytes of the message", len(f.Payload))
+					}
+					p.WantClose(1001)
+					p.theirs.CloseWrite()
+					if err := <-written; err != nil {
+						t.Errorf("Write = %v", err)
+					}
+					if !shutdown {
+						if err := <-closed; err != nil {
+							t.Errorf("Close = %v", err)
+						}
+					}
+					<-p.c.life.closed()
+					if d := time.Since(begin); d > 1200*time.Millisecond {
+						t.Errorf("the connection ended after %v", d)
+					}
+					if name == "none" {
+						<-reading
+					}
+				})
+			})
+		}
+	}
 }
 
 // To writes and pings a connection that is over is a closed one, whatever ended it. Why stands in the error too.

@@ -302,6 +302,31 @@ func TestPingFlood(t *testing.T) {
 	})
 }
 
+// A callback that blocks keeps no pong back to a ping before it.
+func TestCallbackBlocksAfterPong(t *testing.T) {
+	for _, second := range []wstest.Frame{ping("b"), {Op: wstest.Pong, Fin: true, Payload: []byte("b")}} {
+		bothRoles(t, func(t *testing.T, client bool) {
+			release := make(chan struct{})
+			block := func() { <-release }
+			p := newPair(t, client, connConfig{pingInterval: -1,
+				onPing: func(_ context.Context, payload []byte) bool {
+					if string(payload) == "b" {
+						block()
+					}
+					return true
+				},
+				onPong: func(context.Context, []byte) { block() },
+			}, netfake.Options{})
+			read := start(p.readError)
+			p.WriteRaw(p.Encode(ping("a"), second))
+			p.WantFrame(wstest.Pong, "a")
+			close(release)
+			p.c.CloseNow()
+			<-read
+		})
+	}
+}
+
 // A panic of OnPing does not keep the pongs to earlier pings back.
 func TestOnPingPanicsAfterPong(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {

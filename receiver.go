@@ -52,10 +52,11 @@ type receiver struct {
 	inflated int64  // bytes that messageReader has inflated of it
 	message  uint32 // counts the messages: tells a messageReader whether its own is still the one in progress
 
-	busy     bool // much came at once lately: the next buffer is a larger one
-	pooled   bool // partial is from the pool
-	ponged   bool // a pong was gathered since the last flush
-	lastSize int  // of the last message: what a buffer for the next may trust its header with
+	busy       bool // much came at once lately: the next buffer is a larger one
+	pooled     bool // partial is from the pool
+	ponged     bool // a pong was gathered since the last flush
+	unanswered bool // the peer's close frame has come, and a Close of this side's deals with it
+	lastSize   int  // of the last message: what a buffer for the next may trust its header with
 }
 
 func (r *receiver) init(t *transport, cfg *connConfig) {
@@ -186,6 +187,10 @@ func (c *Conn) doorControl(ctx context.Context, op opcode, payload []byte) (err 
 // callBack calls the application, which may panic. Then the reader's turn is given back here: those who took it do
 // not defer that, because they are the frames of the stack that an idle connection keeps.
 func (c *Conn) callBack(f func()) {
+	if c.r.ponged {
+		c.r.ponged = false
+		c.w.flushSoon() // pongs to earlier pings do not wait for f
+	}
 	returned := false
 	c.away.Store(true)
 	defer func() {

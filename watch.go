@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +50,13 @@ type guard struct {
 	deadline time.Time   // the application's
 	timer    *time.Timer // of the deadline, if timed
 	closer   *time.Timer // ends the connection if the interruption does not help
+	bounds   []*bound    // what ends with the deadline, in addition to calls of the transport
+}
+
+// A bound ends a context when the application's deadline passes.
+type bound struct {
+	cancel context.CancelFunc
+	timer  *time.Timer // nil without a deadline
 }
 
 // unguarded is the guard of all watches that have ended.
@@ -262,6 +270,9 @@ func (w *watch) setDeadline(t *transport, deadline time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.deadline = deadline
+	for _, b := range g.bounds {
+		b.set(deadline)
+	}
 	if w.timed {
 		if g.timer != nil {
 			g.timer.Stop()
@@ -282,6 +293,42 @@ func (w *watch) setDeadline(t *transport, deadline time.Time) error {
 		return nil
 	}
 	return g.apply(g.limitLocked())
+}
+
+// bound returns a child of ctx that also ends when the application's deadline
+// passes, be it set before or meanwhile.
+func (w *watch) bound(t *transport, ctx context.Context) (context.Context, context.CancelFunc) {
+	g := w.guard.Load()
+	if g == nil {
+		g = w.makeGuard(t)
+	}
+	if g == &unguarded {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	b := &bound{cancel: cancel}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.bounds = append(g.bounds, b)
+	b.set(g.deadline)
+	return ctx, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.bounds = slices.DeleteFunc(g.bounds, func(x *bound) bool { return x == b })
+		b.set(time.Time{})
+		cancel()
+	}
+}
+
+// set has b end at deadline. The zero time means never.
+func (b *bound) set(deadline time.Time) {
+	if b.timer != nil {
+		b.timer.Stop()
+		b.timer = nil
+	}
+	if !deadline.IsZero() {
+		b.timer = time.AfterFunc(time.Until(deadline), b.cancel)
+	}
 }
 
 // limitLocked returns the deadline that the transport is to have.
