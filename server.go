@@ -201,7 +201,7 @@ func refuseConfigured(err error) *refusal {
 			no.reason = http.StatusText(told.StatusCode)
 		}
 	}
-	no.detail = fmt.Errorf("Configure refuses the request: %w", err)
+	no.detail = fmt.Errorf("the Configure of the options refuses the request: %w", err)
 	return no
 }
 

@@ -4,7 +4,6 @@ package brokertest
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -64,6 +63,6 @@ func BenchmarkPublish(b *testing.B, kind Kind) {
 		slices.Sort(m.values)
 		n := len(m.values)
 		b.ReportMetric(m.values[n/2], m.name)
-		b.Log(fmt.Sprintf("%s: %.1f to %.1f, median %.1f", m.name, m.values[n/10], m.values[n-1-n/10], m.values[n/2]))
+		b.Logf("%s: %.1f to %.1f, median %.1f", m.name, m.values[n/10], m.values[n-1-n/10], m.values[n/2])
 	}
 }
