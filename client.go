@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed70bc5565/websocket/internal/field"
 )
 
 // DialOptions are the options of [Dial]. A nil pointer and the zero value hold the defaults; a negative number
@@ -134,7 +136,7 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 	})
 	switch client.Transport.(type) {
 	case nil, *http.Transport, *connTripper: // others, such as a fake, may look for the key of a map
-		spellAsRFC(header)
+		field.SpellAsRFC(header)
 	}
 	bound := boundHandshake(ctx, client.Timeout)
 	client.Timeout = 0 // it would wrap the body of the response

@@ -478,18 +478,6 @@ func requestHeader(opts *DialOptions, key string, offered []field.Extension) (ht
 	return h, nil
 }
 
-// spellAsRFC gives the fields of the handshake in h the spelling of the RFC.
-// net/http sends a key of a map as it is written there. Names of fields have no
-// case, but some servers compare the bytes.
-func spellAsRFC(h http.Header) {
-	for _, name := range [...][2]string{{fieldKey, sentKey}, {fieldVersion, sentVersion}, {fieldProtocol, sentProtocol}, {fieldExtensions, sentExtensions}} {
-		if v, ok := h[name[0]]; ok {
-			delete(h, name[0])
-			h[name[1]] = v
-		}
-	}
-}
-
 // validHost reports whether s may be the value of a Host field: no spaces, control characters, or characters that end
 // a host within a URL. "" means the URL's.
 func validHost(s string) bool {

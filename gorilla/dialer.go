@@ -17,6 +17,7 @@ import (
 
 	native "github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/internal/bridge"
+	"github.com/seed70bc5565/websocket/internal/field"
 )
 
 // A Dialer opens connections to servers. The zero value is ready to use; a nil
@@ -349,29 +350,10 @@ func (t *roundTripper) tlsConfig(host string) *tls.Config {
 	return cfg
 }
 
-// spelling has the fields whose names the RFC spells in another way than package
-// net/http. Some servers look for them byte by byte.
-var spelling = map[string]string{
-	"Sec-Websocket-Key":        "Sec-WebSocket-Key",
-	"Sec-Websocket-Version":    "Sec-WebSocket-Version",
-	"Sec-Websocket-Protocol":   "Sec-WebSocket-Protocol",
-	"Sec-Websocket-Extensions": "Sec-WebSocket-Extensions",
-}
-
-// spellAsRFC gives the fields of h the names that the RFC has.
-func spellAsRFC(h http.Header) {
-	for name, sent := range spelling {
-		if v, ok := h[name]; ok {
-			delete(h, name)
-			h[sent] = v
-		}
-	}
-}
-
 // exchange sends req on conn and reads the response. received is what has been
 // read behind a 101.
 func exchange(conn net.Conn, req *http.Request, trace *httptrace.ClientTrace) (resp *http.Response, received []byte, err error) {
-	spellAsRFC(req.Header)
+	field.SpellAsRFC(req.Header)
 	if err := req.Write(conn); err != nil {
 		return nil, nil, err
 	}

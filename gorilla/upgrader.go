@@ -10,6 +10,7 @@ import (
 
 	native "github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/internal/bridge"
+	"github.com/seed70bc5565/websocket/internal/field"
 )
 
 // An Upgrader turns HTTP requests into connections. The zero value is ready to
@@ -76,13 +77,13 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeade
 func (u *Upgrader) check(r *http.Request, responseHeader http.Header) (h bridge.Handshake, status int, reason string) {
 	const not = "websocket: the client is not using the websocket protocol: "
 	switch {
-	case !hasToken(r.Header, "Connection", "upgrade"):
+	case !field.HasToken(r.Header["Connection"], "upgrade"):
 		return nil, http.StatusBadRequest, not + "'upgrade' token not found in 'Connection' header"
-	case !hasToken(r.Header, "Upgrade", "websocket"):
+	case !field.HasToken(r.Header["Upgrade"], "websocket"):
 		return nil, http.StatusBadRequest, not + "'websocket' token not found in 'Upgrade' header"
 	case r.Method != http.MethodGet:
 		return nil, http.StatusMethodNotAllowed, not + "request method is not GET"
-	case !hasToken(r.Header, "Sec-Websocket-Version", "13"):
+	case !field.HasToken(r.Header["Sec-Websocket-Version"], "13"):
 		return nil, http.StatusBadRequest, "websocket: unsupported version: 13 not found in 'Sec-Websocket-Version' header"
 	case len(responseHeader["Sec-Websocket-Extensions"]) > 0:
 		return nil, http.StatusInternalServerError, "websocket: application specific 'Sec-WebSocket-Extensions' headers are unsupported"
@@ -166,40 +167,7 @@ func appendList(names []string, line string) []string {
 
 // IsWebSocketUpgrade reports whether r asks for a WebSocket connection.
 func IsWebSocketUpgrade(r *http.Request) bool {
-	return hasToken(r.Header, "Connection", "upgrade") && hasToken(r.Header, "Upgrade", "websocket")
-}
-
-// hasToken reports whether the lists of a field hold token, without regard to
-// case.
-func hasToken(h http.Header, field, token string) bool {
-	for _, line := range h[field] {
-		for _, element := range strings.Split(line, ",") {
-			if equalFold(strings.TrimSpace(element), token) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// equalFold compares without regard to the case of ASCII letters.
-func equalFold(s, t string) bool {
-	if len(s) != len(t) {
-		return false
-	}
-	for i := range len(s) {
-		if lower(s[i]) != lower(t[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func lower(b byte) byte {
-	if 'A' <= b && b <= 'Z' {
-		b += 'a' - 'A'
-	}
-	return b
+	return field.HasToken(r.Header["Connection"], "upgrade") && field.HasToken(r.Header["Upgrade"], "websocket")
 }
 
 // validKey reports whether key is the base64 of 16 bytes (RFC 6455, section
@@ -217,5 +185,5 @@ func sameOrigin(r *http.Request) bool {
 		return true
 	}
 	u, err := url.Parse(origin[0])
-	return err == nil && equalFold(u.Host, r.Host)
+	return err == nil && field.EqualFold(u.Host, r.Host)
 }

@@ -48,6 +48,27 @@ func ValidValue(s string) bool {
 // TrimSpace returns s without the spaces and tabs around it.
 func TrimSpace(s string) string { return strings.Trim(s, " \t") }
 
+// spellings has the fields of the handshake whose names the RFC spells in another
+// way than package net/http.
+var spellings = [...][2]string{
+	{"Sec-Websocket-Key", "Sec-WebSocket-Key"},
+	{"Sec-Websocket-Version", "Sec-WebSocket-Version"},
+	{"Sec-Websocket-Protocol", "Sec-WebSocket-Protocol"},
+	{"Sec-Websocket-Extensions", "Sec-WebSocket-Extensions"},
+}
+
+// SpellAsRFC gives the fields of the handshake in h the spelling of the RFC.
+// net/http sends a key of a map as it is written there. Names of fields have no
+// case, but some servers compare the bytes.
+func SpellAsRFC(h map[string][]string) {
+	for _, name := range spellings {
+		if v, ok := h[name[0]]; ok {
+			delete(h, name[0])
+			h[name[1]] = v
+		}
+	}
+}
+
 // EqualFold is strings.EqualFold for ASCII. Unicode knows letters beyond ASCII that fold to ASCII ones: they must not match
 // in the name of a host.
 func EqualFold(s, t string) bool {
