@@ -826,7 +826,7 @@ func TestCloseStuckBehindPeers(t *testing.T) {
 }
 
 // The bound of a read ends that read, not a Close that waits behind a message: the
-// message and the close frame arrive, whoever meets the peer's close frame.
+// message and the close frame arrive, whichever goroutine reads the peer's close frame.
 func TestReadBoundDuringStuckClose(t *testing.T) {
 	message := strings.Repeat("m", 50_000)
 	for name, read := range map[string]func(c *Conn) error{

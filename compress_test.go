@@ -364,8 +364,8 @@ func TestInflateNothing(t *testing.T) {
 	}
 }
 
-// Close in the middle of a compressed message, whoever has begun to read it, discards the rest and waits for the
-// peer's answer.
+// Close in the middle of a compressed message discards the rest and waits for the peer's answer, whichever method has
+// begun to read the message.
 func TestCloseInsideDeflated(t *testing.T) {
 	payload := deflated(t, bytes.Repeat([]byte("compressible, "), 1000))
 	for _, how := range []string{"nobody reads", "Read", "Reader", "corrupt"} {
@@ -470,7 +470,7 @@ func checkKnown(msg []byte) error {
 
 // Many goroutines write in every way, to a peer that reads slowly, and give up at any moment: before their turn,
 // while they wait for the wire, with a message that is compressed and not sent, between the fragments of a stream.
-// Whatever arrives is what somebody wrote: no message refers to one that was not sent.
+// Each message that arrives was written: no message refers to one that was not sent.
 func TestDeflateAbortedAnywhere(t *testing.T) {
 	sessions := 25
 	if testing.Short() || raceEnabled {

@@ -735,7 +735,7 @@ func ExampleHandshakeError() {
 	_, _, err := websocket.Dial(context.Background(), server.URL, nil)
 	fmt.Println(err)
 	var refused *websocket.HandshakeError
-	if errors.As(err, &refused) { // it is another error if nobody answered
+	if errors.As(err, &refused) { // it is another error if no server answered
 		fmt.Println(refused.StatusCode, refused.Header.Get("Retry-After"))
 		fmt.Printf("%s", refused.Body) // the first 1024 bytes, at most
 	}
@@ -960,8 +960,8 @@ func ExampleAcceptOptions_skipUTF8Validation() {
 	// Output: "caf\xe9" <nil>
 }
 
-// The server greets whoever comes, and closes the connection. The client comes back, until it has been greeted three
-// times.
+// The server greets each client, and closes the connection. The client comes back, until the server has greeted it
+// three times.
 func ExampleRedialer() {
 	server := httptest.NewServer(websocket.Handler(greet, nil))
 	defer server.Close()
