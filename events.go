@@ -50,9 +50,9 @@ func Events(open func(c *Conn, r *http.Request) EventHandler, opts *ServerOption
 	if open == nil {
 		panic("websocket: Events: open is nil")
 	}
-	s := NewServer(func(*Conn, *http.Request) {}, opts)
-	s.serve = nil
-	s.events = newEventGroup(open, s.opts)
+	s := checkedServer(opts)
+	s.events = &eventGroup{open: open}
+	s.events.polled.init(&s.opts.AcceptOptions)
 	return s
 }
 
@@ -60,12 +60,6 @@ func Events(open func(c *Conn, r *http.Request) EventHandler, opts *ServerOption
 type eventGroup struct {
 	open   func(c *Conn, r *http.Request) EventHandler // immutable
 	polled polledGroup                                 // immutable
-}
-
-func newEventGroup(open func(c *Conn, r *http.Request) EventHandler, opts ServerOptions) *eventGroup {
-	g := &eventGroup{open: open}
-	g.polled.init(&opts.AcceptOptions)
-	return g
 }
 
 // An eventConn is a connection whose messages go to an EventHandler.

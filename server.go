@@ -366,12 +366,19 @@ type ServerOptions struct {
 // NewServer panics if serve is nil or a field of opts is invalid: the text
 // names the field.
 func NewServer(serve func(c *Conn, r *http.Request), opts *ServerOptions) *Server {
-	s := &Server{serve: serve}
-	if opts != nil {
-		s.opts = *opts
-	}
 	if serve == nil {
 		panic("websocket: NewServer: serve is nil")
+	}
+	s := checkedServer(opts)
+	s.serve = serve
+	return s
+}
+
+// checkedServer returns a Server with a copy of opts, which it checks.
+func checkedServer(opts *ServerOptions) *Server {
+	s := &Server{}
+	if opts != nil {
+		s.opts = *opts
 	}
 	if _, err := checkAcceptOptions(&s.opts.AcceptOptions); err != nil {
 		panic("websocket: NewServer: " + err.Error())

@@ -88,20 +88,21 @@ func (t *transport) opError(op string, err error) error {
 
 // writePieces is write through the net.Conn.
 func (t *transport) writePieces(p []byte) (n int, err error) {
-	for t.pieces && len(p)-n > pieceSize {
-		k, err := t.conn.Write(p[n : n+pieceSize])
+	for {
+		piece := p[n:]
+		last := !t.pieces || len(piece) <= pieceSize
+		if !last {
+			piece = piece[:pieceSize]
+		}
+		k, err := t.conn.Write(piece)
 		t.accepted.Add(int64(k))
-		if n += k; err != nil {
-			t.ruined.Store(t.cutRuins)
+		if err != nil && t.cutRuins {
+			t.ruined.Store(true)
+		}
+		if n += k; err != nil || last {
 			return n, err
 		}
 	}
-	k, err := t.conn.Write(p[n:])
-	t.accepted.Add(int64(k))
-	if err != nil && t.cutRuins {
-		t.ruined.Store(true)
-	}
-	return n + k, err
 }
 
 // writeBoth writes a and b with one system call, if the transport is vectored.

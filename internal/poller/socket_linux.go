@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unsafe"
 )
 
 // ErrNotNow is what [Socket.TryRead] returns when nothing is there to read. A
@@ -314,21 +313,6 @@ func (s *Socket) Write(p []byte) (n int, err error) {
 			return n, err
 		}
 	}
-}
-
-// Queued returns how many bytes the socket has taken and the peer's side has not.
-func (s *Socket) Queued() int {
-	if s.begin() != nil {
-		return 0
-	}
-	defer s.end()
-	var n int32
-	// SIOCOUTQ, which has the number of TIOCOUTQ.
-	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(s.fd), syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n)))
-	if errno != 0 {
-		return 0
-	}
-	return int(n)
 }
 
 // Control calls f with the descriptor.
