@@ -75,6 +75,19 @@ func join(t *testing.T, h *Hub, topics ...string) *client {
 	return c
 }
 
+// resume subscribes to x behind after, on a goroutine of its own.
+func (c *client) resume(t *testing.T, after Position) <-chan SubscribeResult {
+	started := make(chan SubscribeResult, 1)
+	go func() {
+		st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: after})
+		if err != nil {
+			t.Error(err)
+		}
+		started <- st
+	}()
+	return started
+}
+
 // want reads text messages.
 func (c *client) want(texts ...string) {
 	for _, text := range texts {

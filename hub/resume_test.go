@@ -63,14 +63,7 @@ func TestLateMessageOfEarlierSubscription(t *testing.T) {
 				h := storeHub(b, nil)
 				defer h.Close()
 				c := connect(t, h, netfake.Options{}, nil)
-				started := make(chan SubscribeResult, 1)
-				go func() {
-					st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{epoch, 5}})
-					if err != nil {
-						t.Error(err)
-					}
-					started <- st
-				}()
+				started := c.resume(t, Position{epoch, 5})
 				synctest.Wait()
 				b.events <- late
 				synctest.Wait()
@@ -356,14 +349,7 @@ func TestReadIsSlow(t *testing.T) {
 					join(t, h, "x")
 				}
 				c := connect(t, h, netfake.Options{}, nil)
-				started := make(chan SubscribeResult, 1)
-				go func() {
-					st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, 1}})
-					if err != nil {
-						t.Error(err)
-					}
-					started <- st
-				}()
+				started := c.resume(t, Position{7, 1})
 				synctest.Wait()
 				b.bring(2, nil)
 				synctest.Wait()
@@ -385,14 +371,7 @@ func TestReadDoesNotReach(t *testing.T) {
 		defer h.Close()
 		b.store(3)
 		c := connect(t, h, netfake.Options{}, nil)
-		started := make(chan SubscribeResult, 1)
-		go func() {
-			st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, 1}})
-			if err != nil {
-				t.Error(err)
-			}
-			started <- st
-		}()
+		started := c.resume(t, Position{7, 1})
 		synctest.Wait()
 		b.store(2)
 		tp := h.find("x")

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -196,30 +195,8 @@ func TestJetStreamPublishOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.mustPublish(t, "x", "first")
-	if err := e.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
 	message := hub.Publication{Topic: "x", ID: "id", Payload: []byte("once"), History: history}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	err := b.Publish(ctx, message)
-	cancel()
-	if !errors.Is(err, hub.ErrUnconfirmed) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a server that stands still: %v", err)
-	}
-	ctx, cancel = context.WithCancel(t.Context())
-	time.AfterFunc(50*time.Millisecond, cancel)
-	begin := time.Now()
-	if err := b.Publish(ctx, message); !errors.Is(err, context.Canceled) || time.Since(begin) > 2*time.Second {
-		t.Errorf("cancelled: %v after %v", err, time.Since(begin))
-	}
-	if err := e.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if err := b.Publish(t.Context(), message); err != nil {
-			t.Fatal(err)
-		}
-	}
+	brokertest.PublishInDoubt(t, e, b, message)
 	other := message
 	other.Topic = "y"
 	if err := b.Publish(t.Context(), other); err != nil {

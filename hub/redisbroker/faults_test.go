@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -296,31 +295,8 @@ func TestPublishOnce(t *testing.T) {
 	for _, history := range []hub.History{{}, kept} {
 		id := fmt.Sprint("id ", history.Messages)
 		publish(t, b, "x", "first", history)
-		if err := e.Signal(syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
 		message := hub.Publication{Topic: "x", ID: id, Payload: []byte(id), History: history}
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		err := b.Publish(ctx, message)
-		cancel()
-		if !errors.Is(err, hub.ErrUnconfirmed) || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a server that stands still: %v", err)
-		}
-		// A context that is cancelled is heeded as a deadline is.
-		ctx, cancel = context.WithCancel(t.Context())
-		time.AfterFunc(50*time.Millisecond, cancel)
-		begin := time.Now()
-		if err := b.Publish(ctx, message); !errors.Is(err, context.Canceled) || time.Since(begin) > 2*time.Second {
-			t.Errorf("cancelled: %v after %v", err, time.Since(begin))
-		}
-		if err := e.Signal(syscall.SIGCONT); err != nil {
-			t.Fatal(err)
-		}
-		for range 3 {
-			if err := b.Publish(t.Context(), message); err != nil {
-				t.Fatal(err)
-			}
-		}
+		brokertest.PublishInDoubt(t, e, b, message)
 		publish(t, b, "x", "end", history)
 		var got []string
 		for len(got) == 0 || got[len(got)-1] != "end" {
