@@ -505,7 +505,16 @@ func stressClose(t *testing.T, link link, seed uint64) {
 			}
 		}
 	})
-	<-enough
+	select {
+	case <-enough:
+	case errRead := <-read:
+		// A write's context ended in the middle of a frame, before Close.
+		writers.Wait()
+		if reason := c.life.reason(); !strings.Contains(reason.Error(), "cut short") {
+			t.Errorf("seed %d: the peer reads %v, the connection ended with %v", seed, errRead, reason)
+		}
+		return
+	}
 	mu.Lock()
 	closing = true
 	mu.Unlock()
