@@ -412,11 +412,11 @@ type link struct {
 	make   func(t *testing.T) (ours, theirs net.Conn)
 }
 
-var links = []link{
+var links = append([]link{
 	{"fake", true, func(t *testing.T) (ours, theirs net.Conn) { return fakeLink() }},
 	{"tcp", false, tcpLink},
 	{"tls", false, tlsLink},
-}
+}, polledLinks...)
 
 func fakeLink() (ours, theirs net.Conn) { return netfake.Pipe(netfake.Options{}) }
 
