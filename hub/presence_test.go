@@ -303,8 +303,10 @@ func TestPresenceCounts(t *testing.T) {
 				time.Sleep(gatherMany)
 				synctest.Wait()
 				got := lurker.texts()
-				if last := got[len(got)-1]; !strings.HasPrefix(last, "1000: m0000 m0001 ") || len(got) > maxPresenceEvents+2 {
-					t.Errorf("told %.100q", got)
+				// Whether the last news is a list or a few joins depends on how they gathered.
+				last := got[len(got)-1]
+				if !strings.HasPrefix(last, "1000: m0000 m0001 ") && !strings.HasSuffix(last, "/1000") || len(got) > maxPresenceEvents+2 {
+					t.Errorf("%d texts, the last %.100q", len(got), last)
 				}
 				if v, _ := b.Presence(t.Context(), "x"); len(v.Members) != MaxPresenceMembers || v.Count != MaxPresenceMembers || !v.Complete {
 					t.Errorf("%d of %d, %t", len(v.Members), v.Count, v.Complete)
