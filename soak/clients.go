@@ -88,10 +88,14 @@ func sleep(ctx context.Context, d time.Duration) {
 // session makes one connection, uses it and ends it. The end of ctx makes it short; nothing else depends on ctx.
 func (cs *clients) session(ctx context.Context, rng *mrand.Rand, i int) {
 	p := profiles[rng.IntN(len(profiles))]
+	path := p.path
+	if rng.IntN(2) == 0 {
+		path = "/events" + path
+	}
 	var conn net.Conn
 	dialCtx, cancel := context.WithTimeout(context.WithValue(context.Background(), connKey{}, &conn), patience)
 	cs.dials <- struct{}{}
-	c, _, err := websocket.Dial(dialCtx, cs.server.url(i)+p.path, &websocket.DialOptions{
+	c, _, err := websocket.Dial(dialCtx, cs.server.url(i)+path, &websocket.DialOptions{
 		HTTPClient:                   cs.http,
 		CompressionMode:              p.mode,
 		CompressionSendWindowBits:    p.send,
