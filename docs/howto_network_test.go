@@ -37,7 +37,9 @@ func throughProxy(proxy string) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(u)}}, nil
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = http.ProxyURL(u)
+	return &http.Client{Transport: transport}, nil
 }
 
 func throughTunnel(proxy *url.URL) *http.Client {
@@ -101,14 +103,15 @@ func trusting(ca []byte) (*http.Client, error) {
 	if !roots.AppendCertsFromPEM(ca) {
 		return nil, errors.New("there is no certificate in the file of the CA")
 	}
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}, nil
+	transport := http.DefaultTransport.(*http.Transport).Clone() // it heeds HTTPS_PROXY
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	return &http.Client{Transport: transport}, nil
 }
 
 func withCertificate(roots *x509.CertPool, own tls.Certificate) *http.Client {
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
-		RootCAs:      roots,
-		Certificates: []tls.Certificate{own},
-	}}}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{own}}
+	return &http.Client{Transport: transport}
 }
 
 func newMutualServer(clients *x509.CertPool, own tls.Certificate) *http.Server {

@@ -60,14 +60,17 @@ var snippetNames = map[string]string{
 	"echo":    "func echo(*websocket.Conn, *http.Request) {}",
 	"serve":   "func serve(*websocket.Conn, *http.Request) {}",
 	"client":  "var client *http.Client",
-	"user":    "func user(*http.Request) (string, bool) { return \"\", false }",
-	"token":   "func token(context.Context) (string, error) { return \"\", nil }",
-	"apply":   "func apply([]byte) (int64, error) { return 0, nil }",
-	"state":   "func state() []byte { return nil }",
-	"wsURL":   "var wsURL string",
-	"use":     "func use(...any) {}",
-	"buf":     "var buf []byte",
-	"l":       "var l net.Listener",
+
+	"transport": "var transport *http.Transport",
+
+	"user":  "func user(*http.Request) (string, bool) { return \"\", false }",
+	"token": "func token(context.Context) (string, error) { return \"\", nil }",
+	"apply": "func apply([]byte) (int64, error) { return 0, nil }",
+	"state": "func state() []byte { return nil }",
+	"wsURL": "var wsURL string",
+	"use":   "func use(...any) {}",
+	"buf":   "var buf []byte",
+	"l":     "var l net.Listener",
 }
 
 // exports has the files with the compiled packages that snippets import.
