@@ -104,7 +104,7 @@ func TestDefaultCloseHandler(t *testing.T) {
 		if _, _, err := peer.ReadMessage(); !websocket.IsCloseError(err, 4000) {
 			t.Fatal(err)
 		}
-		if took := time.Since(begin); took > 500*time.Millisecond {
+		if took := time.Since(begin); took > 4*time.Second { // the close timeout is 5 s
 			t.Errorf("the answer took %v: nobody is to wait for the end of TCP", took)
 		}
 	})
