@@ -1,16 +1,122 @@
 //go:build unix
 
-package websocket
+package websocket_test
 
 import (
 	"context"
+	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strings"
 	"testing"
 
+	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/hub"
 	"github.com/seed70bc5565/websocket/internal/wstest"
+	"github.com/seed70bc5565/websocket/wsjson"
+)
+
+// idleHandlers are handlers as people write them.
+var idleHandlers = []struct {
+	name  string
+	serve func(c *websocket.Conn, r *http.Request)
+}{
+	{"Messages", func(c *websocket.Conn, r *http.Request) {
+		for m, err := range c.Messages(context.Background()) {
+			if err != nil || c.Write(context.Background(), m.Type, m.Data) != nil {
+				return
+			}
+		}
+	}},
+	{"Switch", func(c *websocket.Conn, r *http.Request) {
+		defer c.CloseNow()
+		for m, err := range c.Messages(r.Context()) {
+			switch {
+			case errors.Is(err, websocket.ErrMessageTooBig):
+				c.Close(websocket.StatusMessageTooBig, "at most 1 MiB")
+				return
+			case err != nil:
+				return
+			}
+			switch m.Type {
+			case websocket.MessageText, websocket.MessageBinary:
+				if err := c.Write(r.Context(), m.Type, m.Data); err != nil {
+					return
+				}
+			}
+		}
+	}},
+	{"Read", func(c *websocket.Conn, r *http.Request) {
+		defer c.CloseNow()
+		ctx := r.Context()
+		for {
+			typ, p, err := c.Read(ctx)
+			if websocket.CloseStatus(err) == websocket.StatusNormalClosure {
+				return
+			}
+			if err != nil {
+				logger.Printf("%s: %v", r.RemoteAddr, err)
+				return
+			}
+			if err := c.Write(ctx, typ, p); err != nil {
+				return
+			}
+		}
+	}},
+	{"JSON", func(c *websocket.Conn, r *http.Request) {
+		defer c.CloseNow()
+		for {
+			var v struct{ Text string }
+			if err := wsjson.Read(r.Context(), c, &v); err != nil {
+				return
+			}
+			if err := wsjson.Write(r.Context(), c, v); err != nil {
+				return
+			}
+		}
+	}},
+	{"Streams", func(c *websocket.Conn, r *http.Request) {
+		defer c.CloseNow()
+		for {
+			typ, from, err := c.Reader(r.Context())
+			if err != nil {
+				return
+			}
+			to, err := c.Writer(r.Context(), typ)
+			if err != nil {
+				return
+			}
+			if _, err := io.Copy(to, from); err != nil {
+				return
+			}
+			if err := to.Close(); err != nil {
+				return
+			}
+		}
+	}},
+	{"Hub", func(c *websocket.Conn, r *http.Request) {
+		s := idleHub.Join(c)
+		defer s.Leave()
+		topic := r.RemoteAddr // each its own: all would get all messages
+		if err := s.Subscribe(r.Context(), topic); err != nil {
+			return
+		}
+		for m, err := range c.Messages(r.Context()) {
+			if err != nil {
+				return
+			}
+			idleHub.Publish(r.Context(), topic, m.Type, m.Data)
+		}
+	}},
+}
+
+var (
+	idleHub = hub.New(nil)
+	logger  = log.New(io.Discard, "", log.LstdFlags)
 )
 
 // BenchmarkIdleMemory reports what an idle connection of an echo server keeps after GC: a stack of 2 KiB, the smallest
@@ -18,14 +124,20 @@ import (
 // grows on the way down to the system call, or a buffer that is kept, shows here. To find out which function grows the
 // stack, stop in runtime.copystack with a debugger.
 func BenchmarkIdleMemory(b *testing.B) {
+	for _, h := range idleHandlers {
+		b.Run(h.name, func(b *testing.B) { idleMemory(b, websocket.Handler(h.serve, nil)) })
+	}
+	b.Run("Events", func(b *testing.B) {
+		idleMemory(b, websocket.Events(func(c *websocket.Conn, r *http.Request) websocket.EventHandler {
+			return events{message: func(m websocket.Message) { c.Write(context.Background(), m.Type, m.Data) }}
+		}, nil))
+	})
+}
+
+func idleMemory(b *testing.B, handler *websocket.Server) {
 	const conns = 400
-	server := httptest.NewServer(Handler(func(c *Conn, _ *http.Request) {
-		for m, err := range c.Messages(context.Background()) {
-			if err != nil || c.Write(context.Background(), m.Type, m.Data) != nil {
-				return
-			}
-		}
-	}, nil))
+	const text = `{"Text":"hello"}`
+	server := httptest.NewServer(handler)
 	defer server.Close()
 
 	exchange := func() net.Conn {
@@ -36,8 +148,10 @@ func BenchmarkIdleMemory(b *testing.B) {
 		b.Cleanup(func() { conn.Close() })
 		p := wstest.NewPeer(b, conn, wstest.Client)
 		p.ClientHandshake("/", "example.com")
-		p.WriteFrame(wstest.Text, "hello")
-		p.WantFrame(wstest.Text, "hello")
+		p.WriteFrame(wstest.Text, text)
+		if f := p.ReadFrame(); !strings.HasPrefix(string(f.Payload), text) {
+			b.Fatalf("%+v", f)
+		}
 		return conn
 	}
 	for range 20 {
@@ -63,4 +177,5 @@ func BenchmarkIdleMemory(b *testing.B) {
 	for _, conn := range all {
 		conn.Close()
 	}
+	handler.Shutdown(context.Background())
 }
