@@ -19,13 +19,19 @@ const (
 	maxHeld        = 1024             // live messages of a topic that wait for a read; beyond it they are read, too
 	maxHeldBytes   = 1 << 20
 	maxCatchUps    = 5 // reads in a row
-	maxFills       = 3
+	maxFills       = 3 // reads of a fill
+	maxParts       = 3 // reads of a part of what the engine keeps: then all is read
 )
 
 var errPositions = errors.New("hub: the broker returned another number of positions")
 
-// A fill is a read of all that the engine keeps of a topic, for all who wait for it.
-type fill struct{ done chan struct{} }
+// A fill is a read of what the engine keeps of a topic, for all who wait for it.
+// A topic's lock guards it.
+type fill struct {
+	done  chan struct{} // closed when the topic has what the engine has of it
+	after Position      // what is behind it is needed
+	all   bool          // all that the engine keeps is
+}
 
 // keeps reports whether the engine keeps histories.
 func (l *link) keeps() bool { return l != nil && l.historian != nil }
@@ -43,8 +49,10 @@ func (l *link) read(topic string, limits History, after Position, timeout time.D
 	return l.historian.Missed(ctx, topic, after, limits)
 }
 
-// fill sees to it that the topic, which is pinned, has what a subscriber asks for, if the engine keeps it. Those who
-// come at the same time wait for one read. A read that fails leaves the topic as it is.
+// fill sees to it that the topic, which is pinned, has what a subscriber asks for,
+// if the engine keeps it. Those who come at the same time wait for one read. Those
+// who need more than the read under way brings wait for the next one. A read that
+// fails leaves the topic as it is.
 func (l *link) fill(ctx context.Context, name string, from SubscribeOptions) {
 	if l.historian == nil {
 		return
@@ -57,11 +65,18 @@ func (l *link) fill(ctx context.Context, name string, from SubscribeOptions) {
 		t.unlock()
 		return
 	}
-	f := t.filling
-	if f == nil {
-		f = &fill{done: make(chan struct{})}
+	f := t.need(from)
+	switch {
+	case t.filling == nil:
 		t.filling = f
-		go l.fillTopic(t, f)
+		go l.fillTopic(t)
+	case t.filling.covers(f):
+		f = t.filling
+	case t.refill == nil:
+		t.refill = f
+	default:
+		t.refill.add(f)
+		f = t.refill
 	}
 	t.unlock()
 	select {
@@ -71,37 +86,89 @@ func (l *link) fill(ctx context.Context, name string, from SubscribeOptions) {
 	}
 }
 
-// fillTopic is the goroutine of a fill.
-func (l *link) fillTopic(t *topic, f *fill) {
+// need returns what must be read for a subscriber.
+func (t *topic) need(from SubscribeOptions) *fill {
+	f := &fill{done: make(chan struct{}), after: t.last}
+	switch {
+	case !from.After.IsZero() && (t.last.IsZero() || from.After.Epoch == t.last.Epoch):
+		f.after = from.After
+	case from.Recent > 0 && !t.filled:
+		f.all = true
+	}
+	return f
+}
+
+// covers reports whether f brings what other needs.
+func (f *fill) covers(other *fill) bool {
+	return f.all || !other.all && f.after.Epoch == other.after.Epoch && f.after.Offset <= other.after.Offset
+}
+
+// add makes f bring what other needs, too.
+func (f *fill) add(other *fill) {
+	switch {
+	case other.all || f.after.Epoch != other.after.Epoch:
+		f.all = true
+	case other.after.Offset < f.after.Offset:
+		f.after = other.after
+	}
+}
+
+// fillTopic is the goroutine of the fills of a topic: one after the other.
+func (l *link) fillTopic(t *topic) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	defer func() {
-		t.filling = nil
-		close(f.done)
-	}()
-	for range maxFills {
-		limits, over := t.limits()
-		if over {
-			return
+	for t.filling != nil {
+		for range maxFills {
+			if l.fillOnce(t, t.filling) {
+				break
+			}
 		}
-		var after Position // all
-		if t.filled && !t.stale {
-			after = t.last
-		}
-		t.mu.Unlock()
-		b, err := l.read(t.name, limits, after, fillTimeout)
-		t.mu.Lock()
-		if t.gone || t.hist == nil {
-			return
-		}
-		if err != nil {
-			t.report(err, Position{})
-			return
-		}
-		if t.merge(b, time.Now()) {
-			return
-		}
+		close(t.filling.done)
+		t.filling, t.refill = t.refill, nil
 	}
+}
+
+// fillOnce reads once. The topic is locked, except during the read. It reports
+// false if another read would bring more.
+func (l *link) fillOnce(t *topic, f *fill) bool {
+	limits, over := t.limits()
+	if over || !t.lacks(f) {
+		return true
+	}
+	after, whole := f.after, false
+	switch {
+	case t.filled, after.Epoch == t.last.Epoch && after.Offset > t.last.Offset:
+		after = t.last
+	case f.all || t.parts == maxParts:
+		after, whole = Position{}, true
+	default:
+		t.parts++
+	}
+	t.mu.Unlock()
+	b, err := l.read(t.name, limits, after, fillTimeout)
+	t.mu.Lock()
+	if t.gone || t.hist == nil {
+		return true
+	}
+	if err != nil {
+		t.report(err, Position{})
+		return true
+	}
+	return t.merge(b, whole, time.Now())
+}
+
+// lacks reports whether f may bring what the topic does not have.
+func (t *topic) lacks(f *fill) bool {
+	switch {
+	case t.stale || t.last.IsZero() || f.after.Epoch == t.last.Epoch && f.after.Offset > t.last.Offset:
+		return true
+	case t.filled:
+		return false
+	case f.all:
+		return true
+	}
+	_, ok := t.hist.after(f.after.Offset, t.last.Offset)
+	return !ok || f.after.Epoch != t.last.Epoch
 }
 
 // limits returns the bounds of the history, unless the topic is over.
@@ -128,9 +195,13 @@ func (t *topic) wants(from SubscribeOptions) bool {
 	return from.Recent > t.hist.len()
 }
 
-// merge takes in what the engine keeps: what lies before the history, and what lies behind the latest message, which
-// is delivered. What is known is dropped. It reports false if another read would bring more: live messages were ahead.
-func (t *topic) merge(b Backlog, now time.Time) bool {
+// merge takes in what the engine keeps: what lies before the history, and what
+// lies behind the latest message, which is delivered. What is known is dropped.
+// whole says that b is all that the engine keeps; if b is not Complete, it is that,
+// too. merge reports false if another read would bring more: live messages were
+// ahead.
+func (t *topic) merge(b Backlog, whole bool, now time.Time) bool {
+	whole = whole || !b.Complete
 	if b.Top.IsZero() {
 		if t.stale && t.numbered {
 			t.forget()
@@ -146,8 +217,7 @@ func (t *topic) merge(b Backlog, now time.Time) bool {
 			return true // live messages are ahead, in another epoch
 		}
 		// The engine has begun another count.
-		t.hist.clear()
-		t.last, t.numbered, t.stale, t.filled = Position{Epoch: b.Top.Epoch}, true, false, false
+		t.reset(Position{Epoch: b.Top.Epoch}, true)
 		if len(b.Messages) == 0 {
 			t.last = b.Top
 		} else if p := b.Messages[0].previous(); p > 0 {
@@ -180,14 +250,15 @@ func (t *topic) merge(b Backlog, now time.Time) bool {
 		t.hist.prepend(older, now)
 	}
 	if isBehind {
-		t.filled = t.filled || reaches
+		t.filled = t.filled || reaches && whole
 		return reaches
 	}
-	t.filled, t.stale = true, false
+	t.stale = false
 	for ; i < len(b.Messages); i++ {
 		ev := b.Messages[i]
 		t.report(t.take(ev, now), ev.Position)
 	}
+	t.filled = t.filled || whole
 	return true
 }
 
@@ -263,7 +334,7 @@ func (t *topic) caughtUp(b Backlog, err error, isLast bool) bool {
 	}
 	now := time.Now()
 	if err == nil {
-		t.merge(b, now)
+		t.merge(b, false, now)
 	} else {
 		t.report(err, Position{})
 	}
@@ -374,11 +445,10 @@ func (l *link) agrees(name string, at Position, mend bool) bool {
 	case !mend && !t.stale:
 		return false
 	case l.historian != nil:
-		t.stale, t.filled = true, false
+		t.stale = true
 		t.catchUp()
 	case t.stale: // what was lost cannot be had
-		t.hist.clear()
-		t.last, t.stale = at, false
+		t.reset(at, true)
 	}
 	return true
 }

@@ -25,7 +25,8 @@ type storeBroker struct {
 	top   uint64
 	fail  error
 	reads atomic.Int32
-	gate  chan bool // if not nil, a read waits for it
+	asked []Position // behind which reads were
+	gate  chan bool  // if not nil, a read waits for it
 }
 
 func newStoreBroker() *storeBroker {
@@ -76,6 +77,7 @@ func (b *storeBroker) Missed(ctx context.Context, topic string, after Position, 
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.asked = append(b.asked, after)
 	if b.fail != nil || topic != "x" || b.top == 0 {
 		return Backlog{}, b.fail
 	}
@@ -87,7 +89,8 @@ func (b *storeBroker) Missed(ctx context.Context, topic string, after Position, 
 		missed = missed[1:]
 	}
 	missed = missed[max(0, len(missed)-limits.Messages):]
-	return Backlog{Top: Position{b.epoch, b.top}, Messages: slices.Clone(missed), Complete: true}, nil
+	complete := after.Epoch != 0 && after.Offset+uint64(len(missed)) == b.top
+	return Backlog{Top: Position{b.epoch, b.top}, Messages: slices.Clone(missed), Complete: complete}, nil
 }
 
 // forget makes the engine lose all but the latest n messages.
@@ -187,6 +190,66 @@ func TestHistoryInEngineOnce(t *testing.T) {
 		wg.Wait()
 		if n := b.reads.Load(); n != 1 {
 			t.Errorf("%d reads of the engine", n)
+		}
+	})
+}
+
+// A client costs a read of what it missed, and not of all that the engine keeps.
+// Those that missed more, while that is read, cost one more. After a few such
+// reads all is read, and then the engine is left alone.
+func TestHistoryInEngineInParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newStoreBroker()
+		b.gate = make(chan bool)
+		b.store(90)
+		h := storeHub(b, nil)
+		defer h.Close()
+		var results []<-chan SubscribeResult
+		resume := func(after uint64, missed int) {
+			c := connect(t, h, netfake.Options{}, nil)
+			started := c.resume(t, Position{7, after})
+			results = append(results, started)
+			t.Cleanup(func() {
+				if st := <-started; !st.Complete || st.Messages != missed {
+					t.Errorf("behind %d: %+v", after, st)
+				}
+			})
+			synctest.Wait()
+		}
+		resume(85, 5) // is read
+		resume(88, 2) // with it
+		resume(60, 30)
+		resume(50, 40) // with the one before
+		close(b.gate)
+		synctest.Wait()
+		resume(70, 20)
+		resume(90, 0)
+		for _, after := range []uint64{49, 48, 47, 46, 1, 3} {
+			resume(after, 90-int(after))
+		}
+		want := []Position{{7, 85}, {7, 50}, {7, 49}, {}}
+		if !slices.Equal(b.asked, want) {
+			t.Errorf("reads behind %v, want %v", b.asked, want)
+		}
+	})
+}
+
+// A read that brings the live messages which were lost does not stand for what
+// lies before them: a client that missed more than that gets it.
+func TestHistoryInEngineAfterCatchUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newStoreBroker()
+		b.store(20)
+		h := storeHub(b, nil)
+		defer h.Close()
+		c := join(t, h, "x")
+		b.bring(5, func(i int) bool { return i > 2 })
+		c.wantOffsets(t, 7, 21, 22, 23, 24, 25)
+		synctest.Wait()
+		again := connect(t, h, netfake.Options{}, nil)
+		st, err := again.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, 18}})
+		if err != nil || !st.Complete || st.Messages != 7 {
+			t.Errorf("%+v, %v", st, err)
 		}
 	})
 }

@@ -27,6 +27,7 @@ type stormBroker struct {
 
 	mu    sync.Mutex
 	reads map[string]int // by topic
+	live  uint64         // messages behind top
 	now   int            // reads under way
 	most  int            // the most of them
 }
@@ -68,8 +69,12 @@ func (b *stormBroker) Missed(ctx context.Context, topic string, after Position, 
 		return Backlog{}, ctx.Err()
 	}
 	time.Sleep(b.takes)
-	l := Backlog{Top: Position{7, b.top}, Complete: true}
-	for offset := b.top - uint64(limits.Messages) + 1; offset <= b.top; offset++ {
+	b.mu.Lock()
+	top := b.top + b.live
+	b.mu.Unlock()
+	oldest := top - uint64(limits.Messages) + 1
+	l := Backlog{Top: Position{7, top}, Complete: after.Offset+1 >= oldest}
+	for offset := max(oldest, after.Offset+1); offset <= top; offset++ {
 		l.Messages = append(l.Messages, b.event(topic, offset))
 	}
 	return l, nil
@@ -118,8 +123,9 @@ func countedConn(tb testing.TB, gate chan struct{}) (*websocket.Conn, *counter) 
 }
 
 // 10,000 clients come back at once to a process that knows nothing, each with up
-// to 100 messages missed: the engine is read once for each topic. Messages that
-// are published meanwhile are neither lost nor doubled.
+// to 100 messages missed. A topic is read twice at most: for the first client, and
+// then for all others. Messages that are published meanwhile are neither lost nor
+// doubled.
 func TestStorm(t *testing.T) {
 	for _, topics := range []int{1, 100} {
 		t.Run(fmt.Sprint(topics, " topics"), func(t *testing.T) {
@@ -149,6 +155,9 @@ func TestStorm(t *testing.T) {
 					})
 				}
 				for offset := b.top + 1; offset <= b.top+live; offset++ {
+					b.mu.Lock()
+					b.live++
+					b.mu.Unlock()
 					for topic := range topics {
 						b.events <- b.event(fmt.Sprint(topic), offset)
 					}
@@ -163,7 +172,7 @@ func TestStorm(t *testing.T) {
 					}
 				}
 				for topic, n := range b.reads {
-					if n > 1 {
+					if n > 2 {
 						t.Errorf("topic %s: %d reads", topic, n)
 					}
 				}

@@ -25,7 +25,9 @@ type topic struct {
 	numbered bool     // last is from the engine
 	stale    bool     // messages behind last, which is from the engine, may have been lost
 	filled   bool     // hist reaches back as far as what the engine keeps
+	parts    int      // how often a part of that was read, while filled is not set
 	filling  *fill    // a read of what the engine keeps is under way
+	refill   *fill    // the next one; nil: none is needed
 	catching bool     // what was missed is being read: live messages wait in held
 	held     []BrokerEvent
 	heldSize int         // bytes of held
@@ -105,18 +107,27 @@ func (t *topic) begin(at Position) {
 	case t.numbered && at.Epoch == t.last.Epoch && at.Offset <= t.last.Offset:
 	case len(t.subs) == 0:
 		// A late message of an earlier subscription was here first. What lies between was not seen.
-		t.hist.clear()
-		t.last, t.numbered, t.filled, t.stale = at, true, false, false
+		t.reset(at, true)
 	default:
-		t.stale, t.filled = true, false
+		t.stale = true
 		t.catchUp()
 	}
 }
 
-// forget forgets a position that the engine knows no more: it has lost it, or it was too old.
-func (t *topic) forget() {
+// forget forgets a position that the engine does not know any more: the engine has
+// lost it, or it was too old.
+func (t *topic) forget() { t.reset(Position{}, false) }
+
+// reset puts the topic where at is, with nothing behind it.
+func (t *topic) reset(at Position, numbered bool) {
+	t.clear()
+	t.last, t.numbered, t.stale = at, numbered, false
+}
+
+// clear empties the history.
+func (t *topic) clear() {
 	t.hist.clear()
-	t.last, t.numbered, t.filled, t.stale = Position{}, false, false, false
+	t.filled, t.parts = false, 0
 }
 
 // arrive takes a message from the engine.
@@ -177,8 +188,7 @@ func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, pre
 	}
 	if err != nil {
 		if keep && numbered {
-			t.hist.clear() // it is missing there
-			t.filled = false
+			t.clear() // it is missing there
 		}
 		return err
 	}
@@ -224,8 +234,7 @@ func (t *topic) next() Position {
 // advance makes at the position of the latest message; numbered says whether it is the engine's.
 func (t *topic) advance(at Position, previous uint64, numbered bool) {
 	if at.Epoch != t.last.Epoch || at.Offset <= t.last.Offset || previous > t.last.Offset {
-		t.hist.clear() // what lies between was not seen here
-		t.filled = false
+		t.clear() // what lies between was not seen here
 	}
 	t.last, t.numbered, t.stale = at, numbered, false
 }
@@ -235,9 +244,9 @@ func (t *topic) gap() {
 	switch {
 	case t.hist == nil || t.last.Epoch == 0:
 	case t.numbered:
-		t.stale, t.filled = true, false // the next position tells
+		t.stale = true // the next position tells
 	default:
-		t.hist.clear()
+		t.clear()
 		t.last = Position{Epoch: t.hub.newEpoch()}
 	}
 }
