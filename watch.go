@@ -66,8 +66,8 @@ var unguarded guard
 var past = time.Unix(1, 0)
 
 // How long a transport of a foreign type may take to heed a deadline in the past,
-// before the connection is ended. What the library does for itself ends with the
-// connection anyway.
+// before the connection is ended, and how long a write over TLS goes on that is
+// interrupted. What the library does for itself ends with the connection anyway.
 const (
 	interruptGrace    = 100 * time.Millisecond
 	interruptGraceOwn = 10 * time.Millisecond
@@ -227,16 +227,22 @@ func (g *guard) interruptLocked() {
 		g.fired.Store(false)
 		return
 	}
+	grace := interruptGrace
+	if g.w.own.Load() {
+		grace = interruptGraceOwn
+	}
+	if g.w.write && g.t.cutRuins && !g.w.foreign {
+		// A write that does not wait for the peer goes through: cut before its
+		// first byte, or behind its last, it would end the connection for nothing.
+		g.apply(time.Now().Add(grace))
+		return
+	}
 	err := g.apply(past)
 	if !g.w.foreign {
 		return
 	}
-	grace := interruptGrace
-	switch {
-	case err != nil:
+	if err != nil {
 		grace = 0
-	case g.w.own.Load():
-		grace = interruptGraceOwn
 	}
 	calls := g.calls
 	g.closer = time.AfterFunc(grace, func() { g.abandon(calls) })

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -340,6 +341,51 @@ func TestWaiterGivesUpTLS(t *testing.T) {
 					t.Errorf("the connection has ended: %v", err)
 				}
 			})
+		})
+	}
+}
+
+// endsBehindErr is a context that ends right behind the last look at its Err before
+// a write: its end interrupts a write of which nothing is out.
+type endsBehindErr struct {
+	context.Context // it ends with that
+	cancel          func()
+	c               *Conn
+}
+
+func (x endsBehindErr) Err() error {
+	g := x.c.t.out.guard.Load()
+	if g == nil || x.Context.Err() != nil {
+		return x.Context.Err()
+	}
+	x.cancel() // the write has begun
+	for !g.fired.Load() {
+		runtime.Gosched()
+	}
+	return nil
+}
+
+// A write over TLS that does not wait for the peer goes through, at whatever moment its context ends. Cut before its
+// first byte it would end the connection, though nothing of it is out.
+func TestWriteInterruptedTLS(t *testing.T) {
+	for _, size := range []int{10, 5000} {
+		onSockets(t, connConfig{pingInterval: -1}, func(t *testing.T, p *pair) {
+			if _, ok := p.c.t.conn.(*tls.Conn); !ok {
+				t.Skip("not TLS")
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			written := start(func() error { return p.c.Write(endsBehindErr{ctx, cancel, p.c}, MessageBinary, someBytes(size)) })
+			if err := <-written; err != nil {
+				t.Fatalf("Write = %v", err)
+			}
+			if f := p.ReadFrame(); len(f.Payload) != size {
+				t.Errorf("the peer reads %v", f)
+			}
+			written = start(func() error { return p.c.Write(context.Background(), MessageText, []byte("next")) })
+			p.WantFrame(wstest.Text, "next")
+			if err := <-written; err != nil {
+				t.Errorf("the next Write = %v", err)
+			}
 		})
 	}
 }
