@@ -125,14 +125,15 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 		return dialPlatform(ctx, u, opts)
 	}
 
-	client := handshakeClient(opts.HTTPClient, func(h http.Header) {
-		key = newKey()
+	var last *http.Request
+	client := handshakeClient(opts.HTTPClient, func(next *http.Request) {
+		last, key = next, newKey()
 		//lint:ignore SA1008 on the wire the field is spelled as the RFC spells it
-		if _, ok := h[sentKey]; ok {
-			h[sentKey] = []string{key}
-			return
+		if _, ok := next.Header[sentKey]; ok {
+			next.Header[sentKey] = []string{key}
+		} else {
+			next.Header[fieldKey] = []string{key}
 		}
-		h[fieldKey] = []string{key}
 	})
 	switch client.Transport.(type) {
 	case nil, *http.Transport, *connTripper: // others, such as a fake, may look for the key of a map
@@ -155,9 +156,14 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 		Host:       host,
 	}).WithContext(httptrace.WithClientTrace(bound.ctx, &httptrace.ClientTrace{GotConn: traced.gotConn}))
 
+	last = req
 	resp, err := client.Do(req)
 	if err != nil {
 		if resp != nil { // a redirect that was not followed: its body is closed
+			last = resp.Request
+		}
+		err = namePlainProxy(err, client.Transport, last)
+		if resp != nil {
 			resp.Body = http.NoBody
 			err = &HandshakeError{StatusCode: resp.StatusCode, Header: resp.Header, err: err}
 		}
@@ -165,9 +171,7 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 	}
 	up, err := checkResponse(resp, opts, key, deflate)
 	if err != nil {
-		if proxy := plainProxy(client.Transport, resp.Request); proxy != "" {
-			err = fmt.Errorf("%w (through the HTTP proxy %s, which must upgrade a plain request: use wss, or a DialContext that tunnels by CONNECT)", err, proxy)
-		}
+		err = namePlainProxy(err, client.Transport, resp.Request)
 		body := keepBody(resp, bound.cancel)
 		return connConfig{}, resp, bound.fail(&HandshakeError{resp.StatusCode, resp.Header, body, err})
 	}
@@ -215,6 +219,19 @@ func tlsBelow(conn net.Conn, state *tls.ConnectionState) *tls.ConnectionState {
 // http.RoundTripper may sign it, or route by it.
 func requestHost(u *url.URL) string { return strings.TrimSuffix(u.Host, ":") }
 
+// namePlainProxy adds to err, why a handshake failed, the HTTP proxy that got req
+// as a plain request.
+func namePlainProxy(err error, transport http.RoundTripper, req *http.Request) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "proxyconnect" { // it cannot be reached, and net/http says so
+		return err
+	}
+	if proxy := plainProxy(transport, req); proxy != "" {
+		return fmt.Errorf("%w (through the HTTP proxy %s, which must upgrade a plain request: use wss, or a DialContext that tunnels by CONNECT)", err, proxy)
+	}
+	return err
+}
+
 // plainProxy returns the host of the HTTP proxy that gets req as a plain
 // request, because its URL is ws, or "".
 func plainProxy(transport http.RoundTripper, req *http.Request) string {
@@ -240,9 +257,8 @@ func newKey() string {
 }
 
 // handshakeClient returns a copy of the user's client that also follows redirects to ws and wss. renewKey is called
-// with the header of each request that follows a redirect: "The nonce MUST be selected randomly for each connection"
-// (section 4.1).
-func handshakeClient(user *http.Client, renewKey func(http.Header)) http.Client {
+// with each request that follows a redirect: "The nonce MUST be selected randomly for each connection" (section 4.1).
+func handshakeClient(user *http.Client, renewKey func(*http.Request)) http.Client {
 	if user == nil {
 		user = http.DefaultClient
 	}
@@ -252,7 +268,7 @@ func handshakeClient(user *http.Client, renewKey func(http.Header)) http.Client 
 		if err := checkQuery(req.URL); err != nil {
 			return err
 		}
-		renewKey(req.Header)
+		renewKey(req)
 		if req.Host == "" {
 			req.Host = requestHost(req.URL)
 		}

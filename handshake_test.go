@@ -913,6 +913,46 @@ func TestDialThroughProxyThatDoesNotUpgrade(t *testing.T) {
 	}
 }
 
+// So is one that ends the connection in place of an answer, answers something
+// else than HTTP, or sends its client in circles.
+func TestDialThroughProxyThatDoesNotAnswer(t *testing.T) {
+	for _, answer := range []string{"", "SSH-2.0-x\r\n\r\n", "HTTP/1.1 302 Found\r\nLocation: http://a.example/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+					io.WriteString(conn, answer)
+				}
+				conn.Close()
+			}
+		}()
+		dial := func(addr string) error {
+			u := &url.URL{Scheme: "http", Host: addr, User: url.UserPassword("user", "secret")}
+			transport := &http.Transport{Proxy: http.ProxyURL(u)}
+			_, _, err := Dial(t.Context(), "ws://server.example/", &DialOptions{HTTPClient: &http.Client{Transport: transport}})
+			return err
+		}
+		addr := l.Addr().String()
+		err = dial(addr)
+		if !matches(err, "through the HTTP proxy "+addr+", which must upgrade a plain request: use wss, or") || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: got the error %v", answer, err)
+		}
+		l.Close()
+		// net/http names a proxy that cannot be reached: it is not the upgrade that fails.
+		if err := dial(addr); !matches(err, "proxyconnect") || strings.Contains(err.Error(), "upgrade") {
+			t.Errorf("no proxy there: got the error %v", err)
+		}
+	}
+}
+
 // A HandshakeError is in the chain of Dial's error if, and only if, there was a response.
 func TestHandshakeError(t *testing.T) {
 	respond := func(status int, contentType, body string) http.Handler {
