@@ -24,10 +24,14 @@ type Options struct {
 // ErrClosed is returned by the methods of a Broker that is closed.
 var ErrClosed = errors.New("redisbroker: closed")
 
+// errRing is returned by the methods of a Broker whose client is a redis.Ring.
+var errRing = errors.New("a redis.Ring spreads topics over servers that do not know each other: use a cluster")
+
 // A Broker is a [hub.Broker] for one hub. It is made by [New].
 type Broker struct {
 	client  redis.UniversalClient // immutable
 	owned   bool                  // immutable: the client ends with the broker
+	unfit   error                 // immutable: why the client cannot be used; nil: it can
 	resends bool                  // immutable: the client sends again what may have arrived
 	opts    Options               // immutable, with the defaults filled in
 
@@ -61,8 +65,10 @@ func New(options *redis.Options, opts *Options) *Broker {
 	return b
 }
 
-// NewClient is New for a client of the caller's, such as one for Redis Sentinel. It should have MaxRetries -1,
-// Protocol 2 and ContextTimeoutEnabled, for the reasons that [New] gives.
+// NewClient is New for a client that the caller has made and closes, such as one
+// for Redis Sentinel or a cluster. It should have MaxRetries -1, Protocol 2 and
+// ContextTimeoutEnabled: [New] tells why. A redis.Ring cannot be used: its servers
+// do not know each other. All methods of the Broker return an error then.
 func NewClient(client redis.UniversalClient, opts *Options) *Broker {
 	return newBroker(client, opts, defaultSilence)
 }
@@ -88,6 +94,12 @@ func newBroker(client redis.UniversalClient, opts *Options, silence time.Duratio
 		b.opts.PositionAge = 24 * time.Hour
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
+	if _, ok := client.(*redis.Ring); ok {
+		b.unfit, b.lost = fmt.Errorf("redisbroker: %w", errRing), true
+		b.events <- hub.BrokerEvent{Kind: hub.BrokerLost, Err: b.unfit}
+		close(b.done)
+		return b
+	}
 	go b.run()
 	return b
 }
@@ -112,6 +124,9 @@ func (b *Broker) Close() error {
 
 // Subscribe implements [hub.Broker]. The error is a [hub.TopicErrors] if the server refuses topics to its user.
 func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
+	if b.unfit != nil {
+		return b.unfit
+	}
 	b.mu.Lock()
 	for _, topic := range topics {
 		b.topics[topic] = false

@@ -2,6 +2,7 @@ package redisbroker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -215,5 +216,29 @@ func TestServerSide(t *testing.T) {
 	}
 	if _, err := b.Receive(t.Context()); err == nil {
 		t.Error("Receive after Close")
+	}
+}
+
+// The servers of a Ring do not know each other: each method says that it cannot be
+// used, and so does the event.
+func TestRing(t *testing.T) {
+	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}})
+	defer ring.Close()
+	b := NewClient(ring, nil)
+	for name, err := range map[string]error{
+		"Publish":   b.Publish(t.Context(), hub.Publication{Topic: "x", History: kept}),
+		"Subscribe": b.Subscribe(t.Context(), []string{"x"}),
+		"Positions": func() error { _, err := b.Positions(t.Context(), []hub.KeptTopic{{Topic: "x"}}); return err }(),
+		"Missed":    func() error { _, err := b.Missed(t.Context(), "x", hub.Position{}, kept); return err }(),
+	} {
+		if !errors.Is(err, errRing) || errors.Is(err, hub.ErrUnconfirmed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if ev := next(t, b); ev.Kind != hub.BrokerLost || !errors.Is(ev.Err, errRing) {
+		t.Errorf("%+v", ev)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
 	}
 }

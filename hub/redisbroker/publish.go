@@ -110,6 +110,9 @@ func (b *Broker) keys(topic, id string) []string {
 // Publish implements [hub.Broker]. It returns when the server has the message. If ctx ends before, or the connection
 // breaks, the server may have it all the same: then the error matches [hub.ErrUnconfirmed].
 func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
+	if b.unfit != nil {
+		return b.unfit
+	}
 	bytes, age := p.History.Bytes, p.History.Age
 	if bytes == 0 {
 		bytes = defaultBytes
@@ -171,6 +174,9 @@ func unconfirmed(err error) error {
 
 // Positions implements [hub.Positioner].
 func (b *Broker) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.Position, error) {
+	if b.unfit != nil {
+		return nil, b.unfit
+	}
 	positions := make([]hub.Position, 0, len(topics))
 	for len(topics) > 0 {
 		n := min(len(topics), batch)
@@ -201,6 +207,9 @@ var missing = redis.NewScript(reading)
 
 // Missed implements [hub.Historian].
 func (b *Broker) Missed(ctx context.Context, topic string, after hub.Position, limits hub.History) (hub.Backlog, error) {
+	if b.unfit != nil {
+		return hub.Backlog{}, b.unfit
+	}
 	epoch := strconv.FormatUint(after.Epoch, 16)
 	reply := missing.Run(ctx, b.client, b.keys(topic, "")[:2], limits.Messages, epoch, strconv.FormatUint(after.Offset, 10))
 	top, entries, now, err := parseReading(reply)
