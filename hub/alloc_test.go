@@ -116,7 +116,7 @@ func TestEncodeOnce(t *testing.T) {
 	}})
 	sinks(t, h, subscribers, nil)
 	publishAndWait(t, h, []byte("text"), subscribers)
-	h.Publish(t.Context(), "y", websocket.MessageText, nil) // for nobody
+	h.Publish(t.Context(), "y", websocket.MessageText, nil) // for no one
 	if calls != 1 {
 		t.Errorf("encoded %d times", calls)
 	}

@@ -8,32 +8,40 @@ import (
 	"time"
 )
 
-// A Broker is a process's connection to an engine that carries messages between the hubs of several processes. There
-// is one for a hub, whatever the number of its subscribers. Packages redisbroker and natsbroker, which are modules of
-// their own below this one, have two; package memorybroker has one within a process.
+// A Broker is a process's connection to an engine that carries messages between
+// the hubs of several processes. A hub has one Broker, however many subscribers
+// it has. The modules redisbroker and natsbroker below this package have two
+// kinds of it. Package memorybroker has one within a process.
 //
-// All methods may be called at the same time, Receive by one goroutine only.
+// All methods may be called at the same time. One goroutine at a time calls
+// Receive.
 //
-// What a hub promises then is what the engine does. A message is delivered at most once: those that are published
-// while a process has lost the engine do not reach its subscribers, and none is sent again. Every process has the
-// messages of a topic in the order of the engine.
+// What a hub promises then is what the engine does. A message is delivered at
+// most once. What is published while a process has lost the engine does not
+// reach its subscribers, unless the Broker is a [Historian]. Every process has
+// the messages of a topic in the order of the engine.
 type Broker interface {
-	// Publish hands a message over to the engine, which brings it to every process that has subscribed to the topic,
-	// this one included. ctx bounds that. An error that matches ErrUnconfirmed says that the engine may have the message
-	// all the same; after another it has not.
+	// Publish hands a message over to the engine. The engine brings it to every
+	// process that has subscribed to the topic, this one included. ctx bounds
+	// that. After an error that matches ErrUnconfirmed the engine may have the
+	// message all the same. After another error it does not.
 	Publish(ctx context.Context, p Publication) error
 
-	// Subscribe asks the engine for topics, and returns when it has confirmed them. It remembers them: when the engine
-	// is lost, or has been lost meanwhile, Subscribe returns nil, and the broker asks again when the engine is back.
-	// The hub never asks for a topic that it has. If the engine refuses some of the topics, the error is a
-	// TopicErrors, and the broker has the others. After another error it has none of them.
+	// Subscribe asks the engine for topics, and returns when the engine has
+	// confirmed them. The broker remembers them. If the engine is lost,
+	// Subscribe returns nil, and the broker asks again when the engine is back.
+	// The hub never asks for a topic that it has. If the engine refuses some of
+	// the topics, the error is a TopicErrors, and the broker has the others.
+	// After another error it has none of them.
 	Subscribe(ctx context.Context, topics []string) error
 
-	// Unsubscribe is the opposite of Subscribe. It need not wait for the engine.
+	// Unsubscribe is the opposite of Subscribe. It need not wait for the
+	// engine.
 	Unsubscribe(ctx context.Context, topics []string) error
 
-	// Receive returns the next event, in the order in which the engine brings them. It fails when ctx has ended, or
-	// when the broker is closed. The payload is the hub's.
+	// Receive returns the next event, in the order in which the engine brings
+	// them. It fails when ctx has ended, or when the broker is closed. The
+	// payload is the hub's.
 	Receive(ctx context.Context) (BrokerEvent, error)
 }
 
@@ -41,18 +49,21 @@ type Broker interface {
 type Publication struct {
 	Topic   string
 	Payload []byte // neither the hub nor the broker changes it
-	// ID, if it is not empty, is the same for a message that is published again because the first attempt was in
-	// doubt: an engine that can counts it once.
+	// ID may be empty. A message that is published again, because the first
+	// attempt was in doubt, has the same ID. An engine that can counts it once.
 	ID string
-	// History is what the publishing hub keeps of the topic. If it keeps messages, the engine should give the message
-	// a Position that is the same everywhere. An engine that cannot, does not.
+	// History is what the publishing hub keeps of the topic. If it keeps
+	// messages, the engine should give the message a Position that is the same
+	// in every process. An engine that cannot gives none.
 	History History
 }
 
-// A Positioner is a Broker whose engine can tell where a topic is. A process in which nobody had the topic then knows
-// whether a client that comes back has missed anything.
+// A Positioner is a Broker whose engine can tell where a topic is. A process
+// that had no subscriber of the topic then knows whether a client that comes
+// back has missed anything.
 type Positioner interface {
-	// Positions returns the position of the latest message of each of topics; zero if the engine knows of none.
+	// Positions returns the position of the latest message of each of topics;
+	// zero if the engine knows of none.
 	Positions(ctx context.Context, topics []KeptTopic) ([]Position, error)
 }
 
@@ -76,14 +87,18 @@ func (e TopicErrors) Error() string {
 // Unwrap returns the errors of all topics.
 func (e TopicErrors) Unwrap() []error { return slices.Collect(maps.Values(e)) }
 
-// A Historian is a Positioner whose engine keeps the messages of topics that have a History. What a client missed is
-// there in every process then, and after the restart of a process. Within an epoch its offsets never go back: an engine
-// that may have lost messages which it had confirmed begins another epoch.
+// A Historian is a Positioner whose engine keeps the messages of topics that
+// have a History. Every process then has what a client missed, and so has a
+// process that was restarted. Within an epoch the offsets never go back. An
+// engine that may have lost messages which it had confirmed begins another
+// epoch.
 type Historian interface {
 	Positioner
 
-	// Missed returns the messages behind after that the engine has, oldest first, and no more than limits say: the
-	// latest of them. Of the zero Position, and of an epoch that is not the engine's, it returns all within limits.
+	// Missed returns the messages behind after that the engine has, oldest
+	// first. If there are more than limits allow, it returns the latest of
+	// them. If after is zero, or of an epoch that is not the engine's, it
+	// returns all within limits.
 	Missed(ctx context.Context, topic string, after Position, limits History) (Backlog, error)
 }
 
@@ -91,9 +106,12 @@ type Historian interface {
 type Backlog struct {
 	Top      Position      // of the latest message of the topic; zero if the engine knows of none
 	Messages []BrokerEvent // each with its Position; the last one is that of Top, if there is any
-	// Complete says that no message lies between the position that was asked for and the first of Messages.
+	// Complete says that no message lies between the position that was asked
+	// for and the first of Messages. If it is not set, Messages are all that
+	// the engine has within the limits.
 	Complete bool
-	// Now is what the engine's clock says, to which the times of Messages belong; zero if the engine does not say.
+	// Now is what the engine's clock says, to which the times of Messages
+	// belong; zero if the engine does not say.
 	Now time.Time
 }
 
@@ -103,7 +121,8 @@ type BrokerEvent struct {
 
 	Topic    string   // of a message
 	Position Position // of a message; zero if the engine has given it none
-	// Previous is the offset of the message before, where offsets of a topic skip. Zero: Position.Offset - 1.
+	// Previous is the offset of the message before, where offsets of a topic
+	// skip. Zero: Position.Offset - 1.
 	Previous uint64
 	Time     time.Time // when the engine got the message; zero if it does not say
 	Payload  []byte    // of a message
@@ -125,16 +144,19 @@ type BrokerEventKind int
 const (
 	// BrokerMessage is a message.
 	BrokerMessage BrokerEventKind = iota
-	// BrokerLost says that messages are being lost: the connection to the engine has ended, or cannot keep up.
+	// BrokerLost says that messages are being lost: the connection to the
+	// engine has ended, or cannot keep up.
 	BrokerLost
-	// BrokerRecovered says that the engine is back and knows all subscriptions again. What was published since
-	// BrokerLost may be lost.
+	// BrokerRecovered says that the engine is back and knows all subscriptions
+	// again. What was published since BrokerLost may be lost.
 	BrokerRecovered
-	// BrokerMissed says that messages of Topic alone may be lost: its subscribers, or the connection, were too slow.
+	// BrokerMissed says that messages of Topic alone may be lost: its
+	// subscribers, or the connection, were too slow.
 	BrokerMissed
-	// BrokerFailed says that the hub could not deal with something of Topic: Encode panicked, or what the engine keeps
-	// could not be read; or the broker could not, such as when the engine refused a message that Publish had handed over.
-	// Err says what. Topic is empty if it is not known.
+	// BrokerFailed says that the hub or the broker could not do something for
+	// Topic. Encode panicked, or the engine could not be read, or it refused a
+	// message that Publish had handed over. Err says what. Topic is empty if it
+	// is not known.
 	BrokerFailed
 )
 

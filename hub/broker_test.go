@@ -82,7 +82,8 @@ func TestBroker(t *testing.T) {
 	})
 }
 
-// A client that comes back to another process goes on there; when the engine has forgotten all, it is told.
+// A client that comes back to another process goes on there; when the engine
+// has forgotten all, it is told.
 func TestBrokerResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemoryEngine()
@@ -157,7 +158,8 @@ func TestBrokerResume(t *testing.T) {
 	})
 }
 
-// A client of an engine that is gone has missed something of the next one, however many messages that has had.
+// A client of an engine that is gone has missed something of the next one,
+// however many messages that has had.
 func TestBrokerAnotherEngine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := Options{History: History{Messages: 100}, Encode: withPositions}
@@ -243,7 +245,8 @@ func (b *scriptBroker) wantLog(t *testing.T, want ...string) {
 	b.log = nil
 }
 
-// The broker hears once of a topic, however many subscribe, and of many topics at once.
+// The broker hears once of a topic, however many subscribe, and of many topics
+// at once.
 func TestBrokerBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &scriptBroker{events: make(chan BrokerEvent), gate: make(chan error)}
@@ -310,7 +313,8 @@ func TestBrokerChangesMind(t *testing.T) {
 		b.gate <- nil
 		b.wantLog(t, "off a")
 
-		// While the broker is busy with c, a and b gather, so that they go to it as one batch.
+		// While the broker is busy with c, a and b gather, so that they go to
+		// it as one batch.
 		broken := errors.New("broken")
 		var busy, both error
 		go func() { busy = c.s.Subscribe(t.Context(), "c") }()
@@ -334,7 +338,8 @@ func TestBrokerChangesMind(t *testing.T) {
 	})
 }
 
-// A process that had no subscriber of a topic knows from the engine whether a client has missed anything.
+// A process that had no subscriber of a topic knows from the engine whether a
+// client has missed anything.
 func TestBrokerPositions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemoryEngine()
@@ -373,7 +378,8 @@ func (b positionBroker) Positions(ctx context.Context, topics []KeptTopic) ([]Po
 	return b.positions(topics)
 }
 
-// Messages that were on their way when the engine said where the topic is come to nobody twice.
+// Messages that were on their way when the engine said where the topic is come
+// once.
 func TestBrokerPositionsMeetMessages(t *testing.T) {
 	type events []uint64 // offsets of messages
 	for _, tt := range []struct {
@@ -445,7 +451,8 @@ func TestBrokerPositionsMeetMessages(t *testing.T) {
 	}
 }
 
-// Without positions from the engine the hub has its own, and begins an epoch whenever messages may be lost.
+// Without positions from the engine the hub has its own, and begins an epoch
+// whenever messages may be lost.
 func TestBrokerGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &scriptBroker{events: make(chan BrokerEvent)}
@@ -529,8 +536,8 @@ func (b *refuser) Subscribe(ctx context.Context, topics []string) error {
 	return nil
 }
 
-// The broker may have refused a topic before Subscribe waits for its answer: Subscribe asks for one topic after the
-// other.
+// The broker may have refused a topic before Subscribe waits for its answer:
+// Subscribe asks for one topic after the other.
 func TestBrokerRefuses(t *testing.T) {
 	h := New(&Options{Broker: &refuser{scriptBroker{events: make(chan BrokerEvent)}}})
 	defer h.Close()

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// What an engine keeps, and how it comes into the topics of this process: at SubscribeFrom (fill), when a message is
-// not the next one, and when positions differ (catchUp). All of them end in [topic.merge].
+// What an engine keeps, and how it comes into the topics of this process. A
+// fill reads at SubscribeFrom. A catchUp reads when a message is not the next
+// one, and when positions differ. Both end in [topic.merge].
 
 const (
 	maxReads       = 8                // reads of the engine at the same time
@@ -25,8 +26,8 @@ const (
 
 var errPositions = errors.New("hub: the broker returned another number of positions")
 
-// A fill is a read of what the engine keeps of a topic, for all who wait for it.
-// A topic's lock guards it.
+// A fill is a read of what the engine keeps of a topic. All who come meanwhile
+// wait for it. A topic's lock guards it.
 type fill struct {
 	done  chan struct{} // closed when the topic has what the engine has of it
 	after Position      // what is behind it is needed
@@ -49,10 +50,10 @@ func (l *link) read(topic string, limits History, after Position, timeout time.D
 	return l.historian.Missed(ctx, topic, after, limits)
 }
 
-// fill sees to it that the topic, which is pinned, has what a subscriber asks for,
-// if the engine keeps it. Those who come at the same time wait for one read. Those
-// who need more than the read under way brings wait for the next one. A read that
-// fails leaves the topic as it is.
+// fill reads what a subscriber asks for, if the engine keeps it. The topic is
+// pinned. Those who come at the same time wait for one read. Those who need
+// more than the read under way brings wait for the next one. A read that fails
+// leaves the topic as it is.
 func (l *link) fill(ctx context.Context, name string, from SubscribeOptions) {
 	if l.historian == nil {
 		return
@@ -197,9 +198,9 @@ func (t *topic) wants(from SubscribeOptions) bool {
 
 // merge takes in what the engine keeps: what lies before the history, and what
 // lies behind the latest message, which is delivered. What is known is dropped.
-// whole says that b is all that the engine keeps; if b is not Complete, it is that,
-// too. merge reports false if another read would bring more: live messages were
-// ahead.
+// whole says that b is all that the engine keeps, and so does a b that is not
+// Complete. merge reports false if another read would bring more: live messages
+// were ahead.
 func (t *topic) merge(b Backlog, whole bool, now time.Time) bool {
 	whole = whole || !b.Complete
 	if b.Top.IsZero() {
@@ -262,7 +263,8 @@ func (t *topic) merge(b Backlog, whole bool, now time.Time) bool {
 	return true
 }
 
-// stored makes a message of one that the engine has kept, or returns nil if it cannot.
+// stored makes a message of one that the engine has kept, or returns nil if it
+// cannot.
 func (t *topic) stored(ev *BrokerEvent, now time.Time) *message {
 	typ, data, err := parseEnvelope(ev.Payload)
 	if err != nil {
@@ -297,7 +299,8 @@ func (t *topic) hold(ev BrokerEvent) {
 	}
 }
 
-// catchUp begins to read what was missed, unless that is under way, or the engine keeps nothing.
+// catchUp begins to read what was missed, unless that is under way, or the
+// engine keeps nothing.
 func (t *topic) catchUp() {
 	if t.catching || t.hist == nil || !t.numbered || t.hub.link.historian == nil {
 		return
@@ -323,9 +326,10 @@ func (l *link) catchUpTopic(t *topic) {
 	}
 }
 
-// caughtUp takes in what was read, and then the live messages that waited. It reports whether that was all: it is not
-// if some are still missing. If the read failed, or it was the last one, the live messages are delivered all the same:
-// their positions tell the clients that some are missing.
+// caughtUp takes in what was read, and then the live messages that waited. It
+// reports whether that was all: it is not if some are still missing. If the
+// read failed, or was the last one, it delivers the live messages all the same.
+// Their positions tell the clients that some are missing.
 func (t *topic) caughtUp(b Backlog, err error, isLast bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -359,8 +363,9 @@ func (t *topic) caughtUp(b Backlog, err error, isLast bool) bool {
 	return true
 }
 
-// compareAll is the goroutine that compares, every 30 s and when the engine is back, where the topics are with where
-// the engine has them. A message that was lost is found by it though none follows.
+// compareAll is the goroutine that compares, every 30 s and when the engine is
+// back, where the topics are with where the engine has them. A message that was
+// lost is found by it though none follows.
 func (l *link) compareAll() {
 	ticker := time.NewTicker(compareEvery)
 	defer ticker.Stop()
@@ -424,8 +429,8 @@ func (l *link) compare() error {
 	return nil
 }
 
-// agrees reports whether the topic is where the engine has it. If not, and mend is set or messages may have been lost,
-// it sees to it.
+// agrees reports whether the topic is where the engine has it. If not, it mends
+// that, if mend is set or messages may have been lost.
 func (l *link) agrees(name string, at Position, mend bool) bool {
 	t := l.hub.find(name)
 	if t == nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/netfake"
 )
 
-// A storeBroker is a scriptBroker with an engine that keeps what the test stores.
+// A storeBroker is a scriptBroker with an engine that keeps what the test
+// stores.
 type storeBroker struct {
 	*scriptBroker
 
@@ -33,7 +34,8 @@ func newStoreBroker() *storeBroker {
 	return &storeBroker{scriptBroker: &scriptBroker{events: make(chan BrokerEvent, 10000)}, epoch: 7}
 }
 
-// store makes the engine keep n more messages, and returns them. The text of each is its offset.
+// store makes the engine keep n more messages, and returns them. The text of
+// each is its offset.
 func (b *storeBroker) store(n int) []BrokerEvent {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -122,7 +124,8 @@ func storeHub(b Broker, onBroker func(BrokerEvent)) *Hub {
 		QueueMessages: -1, QueueBytes: -1})
 }
 
-// A process that had no subscriber of the topic, or was just started, replays from what the engine keeps.
+// A process that had no subscriber of the topic, or was just started, replays
+// from what the engine keeps.
 func TestHistoryInEngine(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -194,9 +197,9 @@ func TestHistoryInEngineOnce(t *testing.T) {
 	})
 }
 
-// A client costs a read of what it missed, and not of all that the engine keeps.
-// Those that missed more, while that is read, cost one more. After a few such
-// reads all is read, and then the engine is left alone.
+// A client costs a read of what it missed, and not of all that the engine
+// keeps. Those that missed more, while that is read, cost one more. After a few
+// such reads all is read, and then the engine is left alone.
 func TestHistoryInEngineInParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newStoreBroker()
@@ -234,7 +237,7 @@ func TestHistoryInEngineInParts(t *testing.T) {
 	})
 }
 
-// A read that brings the live messages which were lost does not stand for what
+// A read brings the live messages which were lost. It does not stand for what
 // lies before them: a client that missed more than that gets it.
 func TestHistoryInEngineAfterCatchUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -254,7 +257,8 @@ func TestHistoryInEngineAfterCatchUp(t *testing.T) {
 	})
 }
 
-// What gets lost on the way from the engine is read, before or without the next message. None comes twice.
+// What gets lost on the way from the engine is read, before or without the next
+// message. None comes twice.
 func TestCatchUp(t *testing.T) {
 	all := func(from, to uint64) (offsets []uint64) {
 		for ; from <= to; from++ {
@@ -326,7 +330,8 @@ func TestCatchUp(t *testing.T) {
 	}
 }
 
-// An engine that cannot be read does not stop what comes live, and the clients see that messages are missing.
+// An engine that cannot be read does not stop what comes live, and the clients
+// see that messages are missing.
 func TestCatchUpFails(t *testing.T) {
 	for _, slow := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -361,7 +366,8 @@ func TestCatchUpFails(t *testing.T) {
 	}
 }
 
-// An engine that has lost its data begins another epoch: all are told, whether or not a message follows.
+// An engine that has lost its data begins another epoch: all are told, whether
+// or not a message follows.
 func TestEngineLosesData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newStoreBroker()
@@ -459,7 +465,8 @@ func TestTopicErrors(t *testing.T) {
 	})
 }
 
-// Two messages never have one position, though a hub without History publishes into a topic that has one.
+// Two messages never have one position, though a hub without History publishes
+// into a topic that has one.
 func TestUnnumberedAmongNumbered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &scriptBroker{events: make(chan BrokerEvent)}

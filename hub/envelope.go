@@ -6,8 +6,9 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// An envelope is what a hub gives to the engine: one byte, its upper half the version of the format, its lower half
-// the type of the message, and the message.
+// An envelope is what a hub gives to the engine: one byte, and the message. The
+// upper half of the byte is the version of the format, the lower half the type
+// of the message.
 const envelopeVersion = 1 << 4
 
 var errBadEnvelope = errors.New("hub: not a message of a hub's")

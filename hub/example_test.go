@@ -72,7 +72,8 @@ func Example() {
 	// bob: hello
 }
 
-// A client comes back with the last position that it saw, and gets what it has missed.
+// A client comes back with the last position that it saw, and gets what it has
+// missed.
 func ExampleSubscriber_SubscribeFrom() {
 	h := hub.New(&hub.Options{
 		History: hub.History{Messages: 100},
@@ -132,7 +133,8 @@ func ExampleSubscriber_SubscribeFrom() {
 	// 2:1
 }
 
-// A user signs in a second time: the first connection is told so, and closed behind that.
+// A user signs in a second time: the first connection is told so, and closed
+// behind that.
 func ExampleSubscriber_Close() {
 	h := hub.New(nil)
 	subscribers := make(chan *hub.Subscriber, 1)
@@ -160,7 +162,8 @@ func ExampleSubscriber_Close() {
 	// 4001
 }
 
-// Topics differ: of positions in a game only the latest counts, what was said in the chat is kept.
+// Topics differ: of positions in a game only the latest counts, what was said
+// in the chat is kept.
 func ExampleOptions() {
 	h := hub.New(&hub.Options{
 		QueueMessages: 64,
@@ -180,7 +183,7 @@ func ExampleOptions() {
 		},
 	})
 	ctx := context.Background()
-	h.Publish(ctx, "game/1", websocket.MessageBinary, []byte{1, 2, 3}) // nobody is there, nothing is kept
+	h.Publish(ctx, "game/1", websocket.MessageBinary, []byte{1, 2, 3}) // no one is there, nothing is kept
 	h.Publish(ctx, "chat/1", websocket.MessageText, []byte("hello"))   // kept
 	st := h.Stats()
 	fmt.Println(st.Topics, st.Published, st.Dropped)
@@ -201,7 +204,8 @@ func ExamplePosition() {
 	// hub: "42": not a position (epoch-offset)
 }
 
-// A client chooses what it hears. Between topics it keeps its connection, and its place in the queue.
+// A client chooses what it hears. Between topics it keeps its connection, and
+// its place in the queue.
 func ExampleSubscriber_Unsubscribe() {
 	h := hub.New(nil)
 	url, stop := serve(func(c *websocket.Conn, r *http.Request) {

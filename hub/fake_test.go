@@ -36,8 +36,8 @@ func upgrade(tb testing.TB, headers ...string) *http.Request {
 	return r
 }
 
-// connect makes a connection over a fake transport. A goroutine reads from it and leaves when it ends, as the
-// function that serves it would.
+// connect makes a connection over a fake transport. A goroutine reads from it
+// and leaves when it ends, as the function that serves it would.
 func connect(t *testing.T, h *Hub, pipe netfake.Options, opts *websocket.AcceptOptions) *client {
 	t.Helper()
 	ours, theirs := netfake.Pipe(pipe)

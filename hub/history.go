@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// A history holds the latest messages of a topic. Invariant: nothing is missing between them, that is, each follows on
-// the one before it. It belongs to its topic, under the topic's lock. It does not read the clock.
+// A history holds the latest messages of a topic. Invariant: nothing is missing
+// between them, that is, each follows on the one before it. It belongs to its
+// topic, under the topic's lock. It does not read the clock.
 type history struct {
 	limits History   // immutable, with the defaults filled in
 	start  time.Time // immutable: what the times of messages count from
@@ -16,7 +17,8 @@ type history struct {
 	bytes  int
 }
 
-// newHistory returns a history within limits, or nil if these say that nothing is kept.
+// newHistory returns a history within limits, or nil if these say that nothing
+// is kept.
 func newHistory(limits History, start time.Time) *history {
 	if limits.Messages <= 0 {
 		return nil
@@ -40,7 +42,8 @@ func (y *history) add(m *message, now time.Time) {
 	y.trim(now)
 }
 
-// prepend keeps messages that lie before all that are kept, with nothing between. Bounds are kept to.
+// prepend keeps messages that lie before all that are kept, with nothing
+// between. Bounds are kept to.
 func (y *history) prepend(ms []*message, now time.Time) {
 	y.kept, y.first = slices.Concat(ms, y.kept[y.first:]), 0
 	for _, m := range ms {
@@ -80,7 +83,8 @@ func (y *history) clear() {
 	y.kept, y.first, y.bytes = nil, 0, 0
 }
 
-// after returns the messages behind offset, if all of them are there. last is the offset of the topic's latest.
+// after returns the messages behind offset, if all of them are there. last is
+// the offset of the topic's latest.
 func (y *history) after(offset, last uint64) (missed []*message, ok bool) {
 	if offset >= last {
 		return nil, offset == last

@@ -127,7 +127,8 @@ func TestSubscribeFrom(t *testing.T) {
 		c.s.Subscribe(t.Context(), "other")
 		publish(t, h, "other", "no position")
 		c.want(" no position")
-		// The history begins with the first message, whoever is there.
+		// The history begins with the first message, though no subscriber is
+		// there.
 		publish(t, h, "kept", "1", "2", "3", "4")
 		st, err := c.s.SubscribeFrom(t.Context(), "kept", SubscribeOptions{Recent: 2, Greet: greet})
 		if err != nil {
@@ -212,7 +213,8 @@ func TestPanics(t *testing.T) {
 	})
 }
 
-// While others publish, a client comes back again and again: it sees every message once, in order.
+// While others publish, a client comes back again and again: it sees every
+// message once, in order.
 func TestResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const publishers, each, returns = 4, 300, 40
@@ -260,7 +262,8 @@ func TestResume(t *testing.T) {
 	})
 }
 
-// A replay is as long as the history, whatever the bounds of the queue; those hold for what comes behind it.
+// A replay is as long as the history. The bounds of the queue hold for what
+// comes behind it.
 func TestReplayPastTheBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(&Options{History: History{Messages: 50}, QueueMessages: 5, QueueBytes: 10, WhenFull: DropNewest})
@@ -290,7 +293,8 @@ func TestReplayPastTheBounds(t *testing.T) {
 	})
 }
 
-// A client that lets itself be sent the history again and again, and does not read, is stopped.
+// A client that lets itself be sent the history again and again, and does not
+// read, is stopped.
 func TestReplayFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(&Options{History: History{Messages: 1000}})
@@ -314,7 +318,8 @@ func TestReplayFlood(t *testing.T) {
 	})
 }
 
-// A message in the history is old at the same moment for all, and the topic goes when nothing keeps it.
+// A message in the history is old at the same moment for all, and the topic
+// goes when nothing keeps it.
 func TestTopicGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(&Options{History: History{Messages: 3, Age: time.Minute}})

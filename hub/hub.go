@@ -22,18 +22,21 @@ var (
 	ErrClosed = errors.New("hub: closed")
 	// ErrLeft says that the subscriber has left.
 	ErrLeft = errors.New("hub: the subscriber has left")
-	// ErrFull says that the queue of a subscriber is full: it was disconnected for that, or the message was dropped.
+	// ErrFull says that the queue of a subscriber is full: it was disconnected
+	// for that, or the message was dropped.
 	ErrFull = errors.New("hub: the subscriber's queue is full")
 	// ErrSubscribed says that the subscriber has the topic already.
 	ErrSubscribed = errors.New("hub: already subscribed")
-	// ErrUnconfirmed says that the engine did not confirm a message, which it may have all the same.
+	// ErrUnconfirmed says that the engine did not confirm a message, which it
+	// may have all the same.
 	ErrUnconfirmed = errors.New("hub: the engine may have the message, and did not confirm it")
 	// ErrEncode says that Options.Encode panicked: the message was dropped.
 	ErrEncode = errors.New("hub: Encode panicked")
 )
 
-// A Hub connects those who publish with those who subscribe. It is made by [New]. All methods may be called by any
-// number of goroutines at the same time.
+// A Hub connects those who publish with those who subscribe. It is made by
+// [New]. All methods may be called by any number of goroutines at the same
+// time.
 type Hub struct {
 	opts   Options   // immutable, with the defaults filled in
 	start  time.Time // immutable: what the times of messages count from
@@ -62,8 +65,8 @@ type shard struct {
 	topics map[string]*topic
 }
 
-// New returns a hub. With a Broker in its options it has a goroutine, which ends with [Hub.Close]; without one it has
-// none, and need not be closed.
+// New returns a hub. With a Broker in its options it has a goroutine, which
+// ends with [Hub.Close]; without one it has none, and need not be closed.
 func New(opts *Options) *Hub {
 	h := &Hub{seed: maphash.MakeSeed(), start: time.Now()}
 	if opts != nil {
@@ -84,9 +87,11 @@ func New(opts *Options) *Hub {
 	return h
 }
 
-// Join makes c a subscriber, of no topic yet. The connection stays the caller's, who reads from it, and must see to
-// it that [Subscriber.Leave] is called when it has ended. What the caller writes to the connection itself may
-// overtake what waits in the queue. One connection should not join a hub twice: its messages would have two queues.
+// Join makes c a subscriber, of no topic yet. The connection stays the
+// caller's: the caller reads from it, and calls [Subscriber.Leave] when it has
+// ended. What the caller writes to the connection itself may overtake what
+// waits in the queue. One connection should not join a hub twice: its messages
+// would have two queues.
 func (h *Hub) Join(c *websocket.Conn) *Subscriber {
 	s := &Subscriber{hub: h, conn: c}
 	if h.closed.Load() {
@@ -97,23 +102,26 @@ func (h *Hub) Join(c *websocket.Conn) *Subscriber {
 	return s
 }
 
-// Publish sends a message to all subscribers of topic. It does not wait for any of them. data is the caller's again
-// when Publish returns.
+// Publish sends a message to all subscribers of topic. It does not wait for any
+// of them. data is the caller's again when Publish returns.
 //
-// Without a Broker the message is in the queues when Publish returns, and ctx is not used. With one, Publish returns
-// when the engine has it, as far as the engine tells; ctx bounds that, and the error is the engine's.
+// Without a Broker the message is in the queues when Publish returns, and ctx
+// is not used. With one, Publish returns when the engine has it, as far as the
+// engine tells; ctx bounds that, and the error is the engine's.
 //
 // Without a Broker the error matches [ErrEncode] if Options.Encode panicked.
 //
-// With a Broker the error matches [ErrUnconfirmed] if the engine may have the message all the same: then
-// [Hub.PublishOnce] can repeat it.
+// With a Broker the error matches [ErrUnconfirmed] if the engine may have the
+// message all the same: then [Hub.PublishOnce] can repeat it.
 func (h *Hub) Publish(ctx context.Context, topic string, typ websocket.MessageType, data []byte) error {
 	return h.PublishOnce(ctx, topic, "", typ, data)
 }
 
-// PublishOnce is Publish for a message that has an id, unique in its topic. A caller that was told [ErrUnconfirmed]
-// calls it again with the same id: an engine that keeps history then has the message once. How long it knows an id is
-// the engine's choice, two minutes or more. Without a Broker the id has no meaning.
+// PublishOnce is Publish for a message that has an id, unique in its topic. A
+// caller that was told [ErrUnconfirmed] calls it again with the same id: an
+// engine that keeps history then has the message once. How long it knows an id
+// is the engine's choice, two minutes or more. Without a Broker the id has no
+// meaning.
 func (h *Hub) PublishOnce(ctx context.Context, topic, id string, typ websocket.MessageType, data []byte) error {
 	if typ != websocket.MessageText && typ != websocket.MessageBinary {
 		return fmt.Errorf("hub: no such message type: %d", int(typ))
@@ -181,8 +189,9 @@ func (h *Hub) Stats() Stats {
 	return st
 }
 
-// Close ends the hub: its subscribers leave, and it forgets all topics. Connections stay open, and what waits for
-// them is still written. The Broker is not closed: whoever made it does that.
+// Close ends the hub: its subscribers leave, and it forgets all topics.
+// Connections stay open, and what waits for them is still written. The Broker
+// is not closed: the caller who made it does that.
 func (h *Hub) Close() error {
 	if h.closed.Swap(true) {
 		return ErrClosed
@@ -219,14 +228,16 @@ func (h *Hub) historyOf(topic string) History {
 	return h.opts.History
 }
 
-// randomEpoch returns where to begin to count epochs: those of another process are not to be taken for ours.
+// randomEpoch returns where to begin to count epochs: those of another process
+// are not to be taken for ours.
 func randomEpoch() uint64 {
 	var b [8]byte
 	rand.Read(b[:]) // never fails
 	return binary.NativeEndian.Uint64(b[:]) | 1
 }
 
-// newEpoch returns an epoch that no topic of this hub has had, and of another hub hardly any.
+// newEpoch returns an epoch that no topic of this hub has had, and of another
+// hub hardly any.
 func (h *Hub) newEpoch() uint64 {
 	for {
 		if e := h.epochs.Add(1); e != 0 {
@@ -274,8 +285,8 @@ func (h *Hub) findOrMake(name string) *topic {
 	}
 }
 
-// pin keeps a topic in place while the engine is told that a subscriber is interested in it. It returns what to wait
-// for, or nil.
+// pin keeps a topic in place while the engine is told that a subscriber is
+// interested in it. It returns what to wait for, or nil.
 func (h *Hub) pin(name string) *attempt {
 	t := h.findOrMake(name)
 	defer t.unlock()

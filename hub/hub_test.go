@@ -78,8 +78,8 @@ func TestBadType(t *testing.T) {
 	}
 }
 
-// What one goroutine sends and publishes arrives in that order, and what waits leaves in one write. An idle
-// subscriber has no goroutine.
+// What one goroutine sends and publishes arrives in that order, and what waits
+// leaves in one write. An idle subscriber has no goroutine.
 func TestOrderAndWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(nil)
@@ -117,7 +117,8 @@ func goroutines() int {
 	return strings.Count(string(buf), "created by github.com/seed70bc5565/websocket/hub.(*Subscriber).")
 }
 
-// All subscribers of a topic get its messages in one order, whoever publishes.
+// All subscribers of a topic get its messages in one order, with several
+// publishers.
 func TestOneOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const publishers, each = 8, 50
@@ -158,7 +159,8 @@ func TestOneOrder(t *testing.T) {
 	})
 }
 
-// stall makes a subscriber whose connection takes nothing, with a flusher that stands in a write.
+// stall makes a subscriber whose connection takes nothing, with a flusher that
+// stands in a write.
 func stall(t *testing.T, h *Hub) *client {
 	t.Helper()
 	c := connect(t, h, netfake.Options{A: netfake.End{Buffer: 1 << 10}}, nil)
@@ -194,7 +196,7 @@ func TestPolicies(t *testing.T) {
 				slow, quick := stall(t, h), join(t, h, "x")
 				for i := range 10 {
 					publish(t, h, "x", fmt.Sprint(i))
-					quick.want(fmt.Sprint(i)) // nobody waits for the slow one
+					quick.want(fmt.Sprint(i)) // no one waits for the slow one
 				}
 				st := slow.s.Stats()
 				if !tt.disconnected {
@@ -229,7 +231,8 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
-// A peer that never reads again is cut off when the close timeout has passed, and nothing is left of it.
+// A peer that never reads again is cut off when the close timeout has passed,
+// and nothing is left of it.
 func TestDisconnectStalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(&Options{QueueMessages: 1})
@@ -275,7 +278,8 @@ func TestSubscriberClose(t *testing.T) {
 	})
 }
 
-// A peer that takes nothing cannot stay by that, though nothing else ends its connection.
+// A peer that takes nothing cannot stay by that, though nothing else ends its
+// connection.
 func TestSubscriberCloseStalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(nil)
@@ -295,12 +299,13 @@ func TestSubscriberCloseStalled(t *testing.T) {
 	})
 }
 
-// A connection that broke leaves at the first message that cannot be written, and Close still ends it.
+// A connection that broke leaves at the first message that cannot be written,
+// and Close still ends it.
 func TestBrokenConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(nil)
 		c := connect(t, h, netfake.Options{}, nil)
-		s := h.Join(c.conn) // of which nobody takes care
+		s := h.Join(c.conn) // of which no one takes care
 		if err := s.Subscribe(t.Context(), "x"); err != nil {
 			t.Fatal(err)
 		}

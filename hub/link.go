@@ -10,7 +10,8 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// A link is the hub's side of its Broker. Its methods work on nil too, for a hub without one.
+// A link is the hub's side of its Broker. Its methods work on nil, too: a hub
+// without a Broker has no link.
 type link struct {
 	hub       *Hub               // immutable
 	broker    Broker             // immutable
@@ -34,8 +35,9 @@ type interest struct {
 	asked      *attempt // under way, or waiting for its turn; nil if the engine knows what it should
 }
 
-// An attempt is one change of an interest, from the wish to the broker's answer. Those who wait hold on to it: an
-// answer that comes before they look is still there.
+// An attempt is one change of an interest, from the wish to the broker's
+// answer. Those who wait hold on to it: an answer that comes before they look
+// is still there.
 type attempt struct {
 	done chan struct{} // closed when the broker has been told
 	err  error         // the broker's; set before done is closed, immutable then
@@ -105,7 +107,8 @@ func (l *link) receive() {
 	}
 }
 
-// deliver puts a message into the queues of the topic's subscribers in this process.
+// deliver puts a message into the queues of the topic's subscribers in this
+// process.
 func (l *link) deliver(ev BrokerEvent) {
 	if reserved(ev.Topic) != nil {
 		if p := l.hub.presence; p != nil {
@@ -132,10 +135,12 @@ func (l *link) lose(ev BrokerEvent) {
 	l.tell(ev)
 }
 
-// maxUntold bounds the failures that wait for OnBroker. They are counted all the same.
+// maxUntold bounds the failures that wait for OnBroker. They are counted all
+// the same.
 const maxUntold = 64
 
-// tell tells the application of an event. It does not wait for it: OnBroker may do what waits for the engine.
+// tell tells the application of an event. It does not wait for it: OnBroker may
+// do what waits for the engine.
 func (l *link) tell(ev BrokerEvent) {
 	if l.hub.opts.OnBroker == nil {
 		return
@@ -152,7 +157,8 @@ func (l *link) tell(ev BrokerEvent) {
 	}
 }
 
-// tellAll is the goroutine that calls OnBroker. It ends when there is nothing to tell.
+// tellAll is the goroutine that calls OnBroker. It ends when there is nothing
+// to tell.
 func (l *link) tellAll() {
 	for {
 		l.mu.Lock()
@@ -168,8 +174,8 @@ func (l *link) tellAll() {
 	}
 }
 
-// interested says that the topic, which is locked, wants to hear from the engine. It returns what to wait for; nil if
-// the engine knows already.
+// interested says that the topic, which is locked, wants to hear from the
+// engine. It returns what to wait for; nil if the engine knows already.
 func (l *link) interested(t *topic) *attempt { return l.change(t.name, true) }
 
 // uninterested says the opposite.
@@ -204,7 +210,8 @@ func (l *link) change(name string, want bool) *attempt {
 	return i.asked
 }
 
-// settle waits until the broker has answered all attempts, and returns its first error.
+// settle waits until the broker has answered all attempts, and returns its
+// first error.
 func (l *link) settle(ctx context.Context, attempts []*attempt) error {
 	for _, a := range attempts {
 		select {
@@ -221,8 +228,8 @@ func (l *link) settle(ctx context.Context, attempts []*attempt) error {
 	return nil
 }
 
-// work tells the broker what has changed, in batches: what comes while one is under way goes with the next. It ends
-// when there is nothing to tell.
+// work tells the broker what has changed, in batches: what comes while one is
+// under way goes with the next. It ends when there is nothing to tell.
 func (l *link) work() {
 	for {
 		l.mu.Lock()
@@ -274,7 +281,8 @@ func (l *link) work() {
 	}
 }
 
-// subscribe asks the broker for topics, and where they are. It returns the topics that were refused.
+// subscribe asks the broker for topics, and where they are. It returns the
+// topics that were refused.
 func (l *link) subscribe(names []string) TopicErrors {
 	if len(names) == 0 {
 		return nil
@@ -292,7 +300,8 @@ func (l *link) subscribe(names []string) TopicErrors {
 	return refused
 }
 
-// position asks where topics are that were just subscribed to. It may fail: then the next message tells.
+// position asks where topics are that were just subscribed to. It may fail:
+// then the next message tells.
 func (l *link) position(names []string) {
 	b, ok := l.broker.(Positioner)
 	if !ok {

@@ -8,7 +8,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// TestMain fails the run if a test has left a goroutine behind that runs code of this module.
+// TestMain fails the run if a test has left a goroutine behind that runs code
+// of this module.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 {

@@ -7,8 +7,9 @@ import (
 	"sync"
 )
 
-// A MemoryEngine connects hubs within one process: for the tests of this package. It
-// gives positions, and can be stopped and started to see what the loss of an engine does.
+// A MemoryEngine connects hubs within one process: for the tests of this
+// package. It gives positions, and can be stopped and started to see what the
+// loss of an engine does.
 type MemoryEngine struct {
 	mu        sync.Mutex
 	stopped   bool
@@ -33,7 +34,8 @@ func (m *MemoryEngine) Connect() Broker {
 	return b
 }
 
-// Stop makes the engine fail: all brokers lose it, and it forgets the positions of all topics.
+// Stop makes the engine fail: all brokers lose it, and it forgets the positions
+// of all topics.
 func (m *MemoryEngine) Stop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -61,7 +63,8 @@ func (m *MemoryEngine) Start() {
 	}
 }
 
-// A memoryBroker is one hub's connection to a MemoryEngine. The engine's lock guards it.
+// A memoryBroker is one hub's connection to a MemoryEngine. The engine's lock
+// guards it.
 type memoryBroker struct {
 	engine  *MemoryEngine
 	topics  map[string]bool

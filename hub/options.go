@@ -6,43 +6,53 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// Options are the options of [New]. A nil pointer and the zero value hold the defaults; a negative number switches a
-// limit off. The struct is only read.
+// Options are the options of [New]. A nil pointer and the zero value hold the
+// defaults; a negative number switches a limit off. The struct is only read.
 type Options struct {
-	// QueueMessages and QueueBytes bound what waits for one subscriber, beside what is being written at the moment
-	// (64 messages or 31 KiB at most, or one message that is longer). Bytes are those of the messages before
-	// compression. A message is always taken if nothing waits. Defaults: 256 messages, 1 MiB.
+	// QueueMessages and QueueBytes bound what waits for one subscriber. What is
+	// being written does not count: 64 messages and 31 KiB at most, or one
+	// message that is longer. Bytes are those of the messages before
+	// compression. A message is always taken if nothing waits. Defaults: 256
+	// messages, 1 MiB.
 	QueueMessages int
 	QueueBytes    int
-	// WhenFull says what happens when a message finds the queue of a subscriber full. Default: Disconnect.
+	// WhenFull says what happens when a message finds the queue of a subscriber
+	// full. Default: Disconnect.
 	WhenFull Policy
 
 	// History is what is kept of the messages of each topic. Default: nothing.
 	History History
-	// HistoryOf returns the History of a topic, where topics differ: it takes the place of the field History. It is
-	// called when a topic comes into being, must not call the hub, and must return the same for the same topic.
+	// HistoryOf returns the History of a topic, where topics differ: it takes
+	// the place of the field History. It is called when a topic comes into
+	// being, must not call the hub, and must return the same for the same
+	// topic.
 	HistoryOf func(topic string) History
 
-	// Encode makes what is sent to the subscribers out of what was published: it appends it to dst. It is called once
-	// for a message, in every process that has subscribers of the topic, in the order of the topic, and must not call
-	// the hub. It is where a message gets its Position. A message that a process reads from the engine's history is
-	// encoded there. A panic costs that message, and is counted in Stats. Default: the data as it was published.
+	// Encode makes what is sent to the subscribers out of what was published:
+	// it appends it to dst. Here a message gets its Position. Encode is called
+	// once for a message in every process that has subscribers of the topic, in
+	// the order of the topic. A message that a process reads from the engine's
+	// history is encoded there. Encode must not call the hub. A panic costs
+	// that message, and is counted in Stats. Default: the data as it was
+	// published.
 	Encode func(dst []byte, m Message) []byte
 
-	// PresenceOf says which topics have presence: their members are known in all
-	// processes, see [Hub.Presence]. It must return the same for the same topic, in
-	// every process, and must not call the hub. Default: none.
+	// PresenceOf says which topics have presence: their members are known in
+	// all processes, see [Hub.Presence]. It must return the same for the same
+	// topic, in every process, and must not call the hub. Default: none.
 	PresenceOf func(topic string) bool
 	// OnPresence makes what is sent to the subscribers of a topic about its
-	// members; nothing is if the data is nil. It is called in each process that has
-	// subscribers of the topic, for them. The calls come one after the other, from
-	// a goroutine of their own, so it may call the hub. Without it nothing is sent.
+	// members; nothing is if the data is nil. It is called in each process that
+	// has subscribers of the topic. The calls come one after the other, from a
+	// goroutine of their own, so it may call the hub. Without it nothing is
+	// sent.
 	OnPresence func(PresenceEvent) (websocket.MessageType, []byte)
 
 	// Broker connects this hub with those of other processes. Default: none.
 	Broker Broker
-	// OnBroker is told when the engine behind Broker is lost, when it is back, and what fails: see BrokerEventKind. The
-	// calls come one after the other, from a goroutine of their own.
+	// OnBroker is told when the engine behind Broker is lost, when it is back,
+	// and what fails: see BrokerEventKind. The calls come one after the other,
+	// from a goroutine of their own.
 	OnBroker func(BrokerEvent)
 }
 
@@ -50,10 +60,11 @@ type Options struct {
 type Policy int
 
 const (
-	// Disconnect ends the connection with StatusTryAgainLater (1013). The client comes back when it can, and gets from
-	// the history what it missed.
+	// Disconnect ends the connection with StatusTryAgainLater (1013). The
+	// client comes back when it can, and gets from the history what it missed.
 	Disconnect Policy = iota
-	// DropOldest drops what waits longest. It suits states of which only the latest counts.
+	// DropOldest drops what waits longest. It suits states of which only the
+	// latest counts.
 	DropOldest
 	// DropNewest drops the message that found no room.
 	DropNewest
@@ -76,22 +87,29 @@ func (p Policy) String() string {
 type Message struct {
 	Topic    string
 	Position Position // zero if the topic has no history, or the engine has not numbered this message
-	// Previous is the offset of the message before, in the epoch of Position. Where the engine counts the messages of many
-	// topics together, it is not the one below. A client whose last message has a lower offset has missed some.
+	// Previous is the offset of the message before, in the epoch of Position.
+	// Where the engine counts the messages of many topics together, it is not
+	// the one below. A client whose last message has a lower offset has missed
+	// some.
 	Previous uint64
 	Type     websocket.MessageType
 	Data     []byte // as it was published; valid until Encode returns
 }
 
-// History bounds what is kept of the messages of a topic, for subscribers that come back.
+// History bounds what is kept of the messages of a topic. Subscribers that come
+// back get what they missed from it.
 type History struct {
 	// Messages is how many messages are kept. Default: none.
 	Messages int
-	// Bytes bounds their size, as it is sent. Default: 1 MiB; negative: no limit.
+	// Bytes bounds their size, as it is sent. Default: 1 MiB; negative: no
+	// limit. JetStream does not bound the bytes that it keeps of a topic: see
+	// package natsbroker.
 	Bytes int
-	// Age is how long a message is kept. Default: 5 minutes; negative: no limit. A topic that has had no subscriber
-	// and no message for so long vanishes, and its positions with it. With a Broker messages do not keep a topic, and
-	// one whose engine keeps histories vanishes after 5 minutes at most, because the engine has it all.
+	// Age is how long a message is kept. Default: 5 minutes; negative: no
+	// limit. A topic that has had no subscriber and no message for so long
+	// vanishes, and its positions with it. With a Broker, messages do not keep
+	// a topic. If the engine keeps histories, the topic vanishes here after 5
+	// minutes at most, because the engine has it.
 	Age time.Duration
 }
 

@@ -6,15 +6,19 @@ import (
 	"strconv"
 )
 
-// A Position is a place in the messages of a topic that has a history: behind the message that carries it. Within an
-// epoch the offsets of a topic grow: they are 1, 2, 3, and so on, unless the engine counts the messages of many topics
-// together. Another epoch is another count: what one held says nothing about the other.
+// A Position is a place in the messages of a topic that has a history: behind
+// the message that carries it. Within an epoch the offsets of a topic grow: 1,
+// 2, 3, and so on. They skip where the engine counts the messages of many
+// topics together. Another epoch is another count: what one held says nothing
+// about the other.
 //
-// A client that finds the epoch of a message changed, or the offset of its last message not that of [Message].Previous,
-// knows that it has missed something.
+// A client knows that it has missed something when the epoch of a message is
+// another one. It knows it, too, when [Message].Previous is higher than the
+// offset of its last message.
 //
-// As text, and so in JSON, a Position is "epoch-offset", such as "9f3c01d2a4b5e677-42": JavaScript's numbers do not
-// hold 64 bits. The zero Position stands for none; its text is empty.
+// As text, and so in JSON, a Position is "epoch-offset", such as
+// "9f3c01d2a4b5e677-42": JavaScript's numbers do not hold 64 bits. The zero
+// Position stands for none; its text is empty.
 type Position struct {
 	Epoch  uint64
 	Offset uint64
@@ -41,7 +45,8 @@ func (p *Position) UnmarshalText(text []byte) error {
 	return err
 }
 
-// ParsePosition reads a position as [Position.String] writes it. The empty text is the zero Position.
+// ParsePosition reads a position as [Position.String] writes it. The empty text
+// is the zero Position.
 func ParsePosition(s string) (Position, error) {
 	if s == "" {
 		return Position{}, nil
@@ -58,7 +63,8 @@ func ParsePosition(s string) (Position, error) {
 
 var errBadPosition = errors.New("not a position (epoch-offset)")
 
-// maxPosition is the length of the longest text of a position: 16 hexadecimal digits, a dash, 20 decimal ones.
+// maxPosition is the length of the longest text of a position: 16 hexadecimal
+// digits, a dash, 20 decimal ones.
 const maxPosition = 16 + 1 + 20
 
 // appendPosition appends the text of p.
@@ -71,8 +77,9 @@ func appendPosition(dst []byte, p Position) []byte {
 	return strconv.AppendUint(dst, p.Offset, 10)
 }
 
-// parsePosition reads the text of a position from the begin of s, and returns its length. Every position has one
-// text: digits in lower case, no zero in front.
+// parsePosition reads the text of a position from the begin of s, and returns
+// its length. Every position has one text: digits in lower case, no zero in
+// front.
 func parsePosition(s string) (p Position, n int, err error) {
 	for n < len(s) && s[n] != '-' {
 		d := hexDigit(s[n])

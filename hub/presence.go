@@ -26,8 +26,8 @@ var (
 	ErrNoPresence = errors.New("hub: the topic has no presence")
 	// ErrMemberSize says that a Member has more than MaxMemberBytes.
 	ErrMemberSize = errors.New("hub: ID and Data of the member are longer than 4,096 bytes")
-	// ErrReserved says that the name of a topic begins with "$presence". The hub
-	// itself uses such topics of the engine.
+	// ErrReserved says that the name of a topic begins with "$presence". The
+	// hub itself uses such topics of the engine.
 	ErrReserved = errors.New(`hub: topics whose names begin with "$presence" are reserved`)
 )
 
@@ -43,8 +43,8 @@ const (
 	gatherMany = 5 * time.Second
 	// manyMembers is where a topic is a larger one.
 	manyMembers = 100
-	// maxPresenceEvents bounds the joins and leaves of a topic that wait. Beyond
-	// it the subscribers get one PresenceState.
+	// maxPresenceEvents bounds the joins and leaves of a topic that wait.
+	// Beyond it the subscribers get one PresenceState.
 	maxPresenceEvents = 100
 	// listAgain is how few own members make a topic listed again that was only
 	// counted, in what this process tells the others.
@@ -65,12 +65,13 @@ type Member struct {
 type Presence struct {
 	// Count is how many members there are.
 	Count int
-	// Members are all of them, sorted by ID. It is nil if there are none, or more
-	// than MaxPresenceMembers, or if one process had more and has 900 still. The
-	// caller may keep the slice.
+	// Members are all of them, sorted by ID. It is nil if there are none, or
+	// more than MaxPresenceMembers, or if one process had more and has 900
+	// still. The caller may keep the slice.
 	Members []Member
-	// Complete says that nothing is known to be missing. It is not set while the
-	// engine is lost, or while another process has not told its members yet.
+	// Complete says that nothing is known to be missing. It is not set while
+	// the engine is lost, or while another process has not told its members
+	// yet.
 	Complete bool
 }
 
@@ -80,8 +81,9 @@ type PresenceEvent struct {
 	Topic string
 	// Member has joined or left. It is zero with PresenceState.
 	Member Member
-	// Same is how many members have the ID of Member, after the event. A user has
-	// come with the join that makes it 1, and gone with the leave that makes it 0.
+	// Same is how many members have the ID of Member, after the event. A user
+	// has come with the join that makes it 1, and gone with the leave that
+	// makes it 0.
 	Same int
 	// Count is how many members there are, after the event.
 	Count int
@@ -93,11 +95,12 @@ type PresenceEvent struct {
 type PresenceEventKind int
 
 const (
-	// PresenceState tells all members. A new subscriber gets it first. All get it
-	// when much has changed at once, and as long as only their number is known.
+	// PresenceState tells all members. A new subscriber gets it first. All get
+	// it when much has changed at once, and as long as only their number is
+	// known.
 	PresenceState PresenceEventKind = iota
-	// PresenceJoin tells that Member has joined. A user who comes back before the
-	// end of the old connection was noticed has two members for a while.
+	// PresenceJoin tells that Member has joined. A user who comes back before
+	// the end of the old connection was noticed has two members for a while.
 	PresenceJoin
 	// PresenceLeave tells that Member has left, and not come back for 5 s.
 	PresenceLeave
@@ -116,11 +119,11 @@ func (k PresenceEventKind) String() string {
 	return "PresenceEventKind(?)"
 }
 
-// JoinAs is [Hub.Join] for a connection whose user is known: it is a member of
-// each topic that it subscribes to, if Options.PresenceOf chooses the topic. A
-// subscriber of Join is none, but is told of the members all the same. JoinAs
-// copies m.Data. If m is too large, [Subscriber.Err] and Subscribe return an
-// error that matches [ErrMemberSize].
+// JoinAs is [Hub.Join] for a connection whose user is known. The subscriber is
+// a member of each topic that it subscribes to, if Options.PresenceOf chooses
+// the topic. A subscriber of Join is none, but is told of the members all the
+// same. JoinAs copies m.Data. If m is too large, [Subscriber.Err] and Subscribe
+// return an error that matches [ErrMemberSize].
 func (h *Hub) JoinAs(c *websocket.Conn, m Member) *Subscriber {
 	s := h.Join(c)
 	if len(m.ID)+len(m.Data) > MaxMemberBytes {
@@ -133,12 +136,12 @@ func (h *Hub) JoinAs(c *websocket.Conn, m Member) *Subscriber {
 	return s
 }
 
-// Presence returns who has a topic, in all processes of the hub. The topic needs
-// no subscriber in this one.
+// Presence returns who has a topic, in all processes of the hub. The topic
+// needs no subscriber in this one.
 //
 // With a Broker a new hub does not know the other processes yet. Presence then
-// waits for them, for a second in general, 3 s at most, or until ctx ends: what
-// it returns then is not Complete. Otherwise it reads from memory.
+// waits for them: a second in general, and 3 s at most. If ctx ends before,
+// what it returns is not Complete. Otherwise it reads from memory.
 //
 // The error matches [ErrNoPresence] or [ErrClosed].
 func (h *Hub) Presence(ctx context.Context, topic string) (Presence, error) {
@@ -458,7 +461,7 @@ func (r *room) same(id string) (n int) {
 	return n
 }
 
-// note sees to it that the subscribers are told of a change. before is how many
+// note makes run tell the subscribers of a change. before is how many
 // members there were.
 func (p *presence) note(r *room, kind PresenceEventKind, m *Member, before int) {
 	if p.hub.opts.OnPresence == nil || r.local == 0 || r.all {
@@ -473,7 +476,7 @@ func (p *presence) note(r *room, kind PresenceEventKind, m *Member, before int) 
 	p.touch(r)
 }
 
-// noteAll sees to it that the subscribers are told all members.
+// noteAll makes run tell the subscribers all members.
 func (p *presence) noteAll(r *room) {
 	if p.hub.opts.OnPresence == nil || r.local == 0 {
 		return
@@ -496,7 +499,7 @@ func (r *room) due() time.Time {
 	return r.told.Add(gatherPresence)
 }
 
-// arm sees to it that run is called at the time, or before.
+// arm makes the timer call run at the time, or before.
 func (p *presence) arm(at time.Time) {
 	if p.running || p.closed || !p.next.IsZero() && !at.Before(p.next) {
 		return

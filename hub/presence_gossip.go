@@ -19,11 +19,11 @@ const (
 	// tickEvery is how often a process looks whether a beat is due, or another
 	// process is gone.
 	tickEvery = time.Second
-	// processGone is the silence after which a process is gone. It was looked for
-	// within a second, so its members go within 13 s of its latest message.
+	// processGone is the silence after which a process is gone. It was looked
+	// for within a second, so its members go within 13 s of its latest message.
 	processGone = 12 * time.Second
-	// blindAfter is how long a process may not hear itself. Then it is the engine
-	// that is silent, and not the other processes.
+	// blindAfter is how long a process may not hear itself. Then it is the
+	// engine that is silent, and not the other processes.
 	blindAfter = beatEvery + 2*time.Second
 	// askAgain is the pause before a process is asked a second time.
 	askAgain = 2 * time.Second
@@ -104,7 +104,7 @@ func (g *gossip) stop() {
 	<-g.done
 }
 
-// awake sees to it that the goroutine looks what there is to do.
+// awake makes the goroutine look what there is to do.
 func (g *gossip) awake() {
 	select {
 	case g.wake <- struct{}{}:
@@ -144,7 +144,8 @@ func (g *gossip) run() {
 	}
 }
 
-// subscribe subscribes to both topics, and returns when the engine has answered.
+// subscribe subscribes to both topics, and returns when the engine has
+// answered.
 func (g *gossip) subscribe() bool {
 	for {
 		failed := false

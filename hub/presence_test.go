@@ -303,7 +303,8 @@ func TestPresenceCounts(t *testing.T) {
 				time.Sleep(gatherMany)
 				synctest.Wait()
 				got := lurker.texts()
-				// Whether the last news is a list or a few joins depends on how they gathered.
+				// Whether the last news is a list or a few joins depends on how
+				// they gathered.
 				last := got[len(got)-1]
 				if !strings.HasPrefix(last, "1000: m0000 m0001 ") && !strings.HasSuffix(last, "/1000") || len(got) > maxPresenceEvents+2 {
 					t.Errorf("%d texts, the last %.100q", len(got), last)
@@ -603,7 +604,8 @@ func TestPresenceHeldChanges(t *testing.T) {
 }
 
 // A process that lost the engine alone is gone for the others, and comes back
-// with it. For itself the others stay. That the engine is lost may not be known.
+// with it. For itself the others stay. That the engine is lost may not be
+// known.
 func TestPresenceCut(t *testing.T) {
 	for _, known := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -804,8 +806,8 @@ func TestPresenceLargeState(t *testing.T) {
 	})
 }
 
-// An idle process publishes a beat every 4 s, however many members it has. Those
-// who come and go are gathered: ten messages a second.
+// An idle process publishes a beat every 4 s, however many members it has.
+// Those who come and go are gathered: ten messages a second.
 func TestPresenceTraffic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all, brokers := cutHubs(t, NewMemoryEngine(), 2)

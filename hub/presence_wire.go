@@ -5,9 +5,9 @@ import (
 	"errors"
 )
 
-// What the processes of a hub tell each other of their members. A message is one
-// byte, its upper half the version of the format, its lower half the kind; the
-// id of the process, 8 bytes; and what the kind has:
+// What the processes of a hub tell each other of their members. A message is
+// one byte, the id of the process in 8 bytes, and what its kind has. The upper
+// half of the byte is the version of the format, the lower half the kind:
 //
 //	beat    flags (1 byte), seq: the process lives, and its latest change is seq
 //	change  seq, records: what has changed since seq-1
@@ -15,8 +15,8 @@ import (
 //	ask     ids of processes (8 bytes each) that are to send their state
 //	bye     the process ends
 //
-// Numbers are uvarints if nothing else is said. A record is one byte, its op, and
-// what the op has; a text is its length and its bytes:
+// Numbers are uvarints if nothing else is said. A record is one byte, its op,
+// and what the op has; a text is its length and its bytes:
 //
 //	opTopic   text: what follows is about this topic
 //	opList    the topic is listed, and has no members
@@ -54,7 +54,8 @@ const (
 
 var errBadGossip = errors.New("hub: not a message about members")
 
-// A gossipMessage is a parsed message. It shares no memory with what was parsed.
+// A gossipMessage is a parsed message. It shares no memory with what was
+// parsed.
 type gossipMessage struct {
 	kind        byte
 	from        uint64

@@ -7,14 +7,15 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// What the flusher takes out of a queue at once. With the headers it fits into a
-// buffer of 32 KiB, which a connection has as long as its peer takes nothing.
+// What the flusher takes out of a queue at once. With the headers it fits into
+// a buffer of 32 KiB, which a connection has as long as its peer takes nothing.
 const (
 	batchMessages = 64
 	batchBytes    = 31 << 10
 )
 
-// maxExtra bounds the messages that are replayed to one subscriber while it has not taken those before.
+// maxExtra bounds the messages that are replayed to one subscriber while it has
+// not taken those before.
 const maxExtra = 1 << 16
 
 func newMessage(typ websocket.MessageType, data []byte) (*message, error) {
@@ -25,11 +26,12 @@ func newMessage(typ websocket.MessageType, data []byte) (*message, error) {
 	return &message{PreparedMessage: p, size: len(data)}, nil
 }
 
-// Send sends a message to this subscriber alone, behind what waits for it. It does not wait. data is the caller's
-// again when Send returns.
+// Send sends a message to this subscriber alone, behind what waits for it. It
+// does not wait. data is the caller's again when Send returns.
 //
-// The error matches [ErrFull] if the queue was full and the message was not taken, or says as [Subscriber.Err] does
-// why the subscriber can get no more messages.
+// The error matches [ErrFull] if the queue was full and the message was not
+// taken. Otherwise it is that of [Subscriber.Err]: why the subscriber gets no
+// more messages.
 func (s *Subscriber) Send(typ websocket.MessageType, data []byte) error {
 	m, err := newMessage(typ, data)
 	if err != nil {
@@ -60,7 +62,8 @@ func (s *Subscriber) put(m *message) error {
 	return nil
 }
 
-// replayed tells which messages in a queue were replayed. Such messages do not count for the bounds of the queue.
+// replayed tells which messages in a queue were replayed. Such messages do not
+// count for the bounds of the queue.
 type replayed struct {
 	messages, bytes int
 	runs            []run
@@ -70,7 +73,8 @@ type replayed struct {
 // A run is a number of replayed messages, with other messages in front of them.
 type run struct{ others, messages int }
 
-// replay puts messages into the queue that do not count for its bound. The lock is held.
+// replay puts messages into the queue that do not count for its bound. The lock
+// is held.
 func (s *Subscriber) replay(ms []*message) error {
 	if len(ms) == 0 {
 		return nil
@@ -152,14 +156,14 @@ func (s *Subscriber) makeRoom(m *message) error {
 	return ErrFull
 }
 
-// disconnect ends the connection of a subscriber that was too slow. If the flusher stands in a write, the end of the
-// connection ends it.
+// disconnect ends the connection of a subscriber that was too slow. If the
+// flusher stands in a write, the end of the connection ends it.
 func (s *Subscriber) disconnect() {
 	s.leaveTopics()
 	s.conn.Close(websocket.StatusTryAgainLater, "too slow")
 }
 
-// push appends m and sees to it that somebody writes it. The lock is held.
+// push appends m, and starts the flusher unless it is there. The lock is held.
 func (s *Subscriber) push(m *message) {
 	if s.queue == nil {
 		s.queue = s.small[:0]
@@ -187,7 +191,8 @@ func (s *Subscriber) empty() {
 	s.queue, s.bytes, s.replayed = nil, 0, nil
 }
 
-// flush writes what waits until nothing does. It is the body of the flusher goroutine.
+// flush writes what waits until nothing does. It is the body of the flusher
+// goroutine.
 func (s *Subscriber) flush() {
 	var batch [batchMessages]*websocket.PreparedMessage
 	for {
@@ -209,8 +214,8 @@ func (s *Subscriber) flush() {
 	}
 }
 
-// take takes what can be written at once out of the queue. If there is nothing, the flusher has only to do what bye
-// says.
+// take takes what can be written at once out of the queue. If there is nothing,
+// the flusher has only to do what bye says.
 func (s *Subscriber) take(batch *[batchMessages]*websocket.PreparedMessage) (n int, bye *closing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

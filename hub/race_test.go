@@ -8,8 +8,8 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// Subscribers of a topic leave and come, many topics at once: when the dust settles the engine goes on with those
-// that have subscribers, and with no other.
+// Subscribers leave and come, many topics at once. In the end the engine has
+// the topics that have subscribers, and no other.
 func TestBrokerLeaveMeetsSubscribe(t *testing.T) {
 	m := NewMemoryEngine()
 	h := New(&Options{Broker: m.Connect()})

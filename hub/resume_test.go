@@ -11,8 +11,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/netfake"
 )
 
-// A client comes from another process, and is ahead of this one: messages are still on their way to it. It has missed
-// nothing, and none comes to it twice.
+// A client comes from another process, and is ahead of this one: messages are
+// still on their way to it. It has missed nothing, and none comes to it twice.
 func TestClientAhead(t *testing.T) {
 	for _, filled := range []bool{false, true} {
 		t.Run(fmt.Sprintf("filled %t", filled), func(t *testing.T) {
@@ -47,8 +47,8 @@ func TestClientAhead(t *testing.T) {
 	}
 }
 
-// A message of an earlier subscription comes late, before the engine says where the topic is: what was published in
-// between is not taken for seen.
+// A message of an earlier subscription comes late, before the engine says where
+// the topic is. What was published in between is not taken for seen.
 func TestLateMessageOfEarlierSubscription(t *testing.T) {
 	for _, epoch := range []uint64{7, 6} { // that of the late message; the engine's is 7
 		t.Run(fmt.Sprint(epoch), func(t *testing.T) {
@@ -85,8 +85,9 @@ func TestLateMessageOfEarlierSubscription(t *testing.T) {
 	}
 }
 
-// The engine comes back without the topic's data, and nothing is published: clients are told to start afresh, and
-// those who then come back with nothing are not told so by what was before.
+// The engine comes back without the topic's data, and nothing is published.
+// Clients are told to start afresh, once: a client that comes back behind that
+// has missed nothing.
 func TestQuietTopicWithoutData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newStoreBroker()
@@ -115,7 +116,8 @@ func TestQuietTopicWithoutData(t *testing.T) {
 	})
 }
 
-// A blip: the topic stays quiet, and clients that come back have missed nothing.
+// A blip: the topic stays quiet, and clients that come back have missed
+// nothing.
 func TestQuietTopicAfterBlip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newStoreBroker()
@@ -135,7 +137,8 @@ func TestQuietTopicAfterBlip(t *testing.T) {
 	})
 }
 
-// A topic whose messages never get too old is not kept for ever, where the engine keeps them.
+// A topic whose messages never get too old is not kept for ever, where the
+// engine keeps them.
 func TestTopicGoesWhereEngineKeeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newStoreBroker()
@@ -153,7 +156,8 @@ func TestTopicGoesWhereEngineKeeps(t *testing.T) {
 	})
 }
 
-// What was replayed raises the bounds of the queue only as long as it waits there.
+// What was replayed raises the bounds of the queue only as long as it waits
+// there.
 func TestReplayGivesNoRoom(t *testing.T) {
 	for _, policy := range []Policy{DropOldest, DropNewest} {
 		t.Run(policy.String(), func(t *testing.T) {
@@ -194,7 +198,8 @@ func TestReplayGivesNoRoom(t *testing.T) {
 	}
 }
 
-// As replayed messages leave, so does the room for them: what is live waits within its own bound.
+// As replayed messages leave, so does the room for them: what is live waits
+// within its own bound.
 func TestReplayLeaves(t *testing.T) {
 	h := New(&Options{QueueMessages: 4, QueueBytes: 40, WhenFull: DropNewest})
 	s := &Subscriber{hub: h, flushing: true} // no flusher comes
@@ -250,8 +255,8 @@ func TestReplayLeaves(t *testing.T) {
 	}
 }
 
-// BenchmarkManyTopics subscribes one subscriber to many topics and ends that: the time for a topic must not grow with
-// their number.
+// BenchmarkManyTopics subscribes one subscriber to many topics and ends that:
+// the time for a topic must not grow with their number.
 func BenchmarkManyTopics(b *testing.B) {
 	for _, n := range []int{10, 1000, 40000} {
 		names := make([]string, n)
@@ -273,7 +278,8 @@ func BenchmarkManyTopics(b *testing.B) {
 	}
 }
 
-// The engine is back, and a message comes that was read from what the engine keeps: it comes once.
+// The engine is back, and a message comes that was read from what the engine
+// keeps: it comes once.
 func TestReadAndLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newStoreBroker()
@@ -303,7 +309,8 @@ func TestReadAndLive(t *testing.T) {
 	})
 }
 
-// What was read is older than what came live meanwhile, and the engine was lost: nothing comes twice.
+// What was read is older than what came live meanwhile, and the engine was
+// lost: nothing comes twice.
 func TestReadIsOlderThanLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &lateBroker{storeBroker: newStoreBroker(), gate: make(chan bool)}
@@ -336,7 +343,8 @@ func (b *lateBroker) Missed(ctx context.Context, topic string, after Position, l
 	return backlog, err
 }
 
-// Live messages are quicker than what is read: what they leave out is taken all the same.
+// Live messages are quicker than what is read: what they leave out is taken all
+// the same.
 func TestReadIsSlow(t *testing.T) {
 	for _, before := range []bool{true, false} { // a client is there before
 		t.Run(fmt.Sprint(before), func(t *testing.T) {
@@ -363,7 +371,8 @@ func TestReadIsSlow(t *testing.T) {
 	}
 }
 
-// The history begins anew while the engine is read, so that what was read does not reach up to it: it is read again.
+// The history begins anew while the engine is read, so that what was read does
+// not reach up to it: it is read again.
 func TestReadDoesNotReach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &lateBroker{storeBroker: newStoreBroker(), gate: make(chan bool)}
@@ -384,7 +393,8 @@ func TestReadDoesNotReach(t *testing.T) {
 	})
 }
 
-// The engine's clock differs from this process's: messages are as old as the engine says.
+// The engine's clock differs from this process's: messages are as old as the
+// engine says.
 func TestClocksDiffer(t *testing.T) {
 	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
 		t.Run(skew.String(), func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 var _ Historian = (*stormBroker)(nil)
 
 // A stormBroker has an engine that keeps the messages from 1 to top of each
-// topic, and takes its time to read them: live messages come meanwhile.
+// topic. It takes its time to read them: live messages come meanwhile.
 type stormBroker struct {
 	*scriptBroker
 	top   uint64
@@ -122,10 +122,10 @@ func countedConn(tb testing.TB, gate chan struct{}) (*websocket.Conn, *counter) 
 	return c, n
 }
 
-// 10,000 clients come back at once to a process that knows nothing, each with up
-// to 100 messages missed. A topic is read twice at most: for the first client, and
-// then for all others. Messages that are published meanwhile are neither lost nor
-// doubled.
+// 10,000 clients come back at once to a process that knows nothing, each with
+// up to 100 messages missed. A topic is read twice at most: for the first
+// client, and then for all others. Messages that are published meanwhile are
+// neither lost nor doubled.
 func TestStorm(t *testing.T) {
 	for _, topics := range []int{1, 100} {
 		t.Run(fmt.Sprint(topics, " topics"), func(t *testing.T) {
@@ -184,8 +184,8 @@ func TestStorm(t *testing.T) {
 	}
 }
 
-// The same with an engine that answers nothing: those who come back are told in
-// time that they must start afresh, and what is live is delivered.
+// The same with an engine that answers nothing. Clients that come back are told
+// in time to start afresh, and what is live is delivered.
 func TestStormEngineDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const clients, topics = 1000, 100

@@ -10,8 +10,8 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// A Subscriber is a connection that has joined a hub. All methods may be called by any number of goroutines at the
-// same time.
+// A Subscriber is a connection that has joined a hub. All methods may be called
+// by any number of goroutines at the same time.
 type Subscriber struct {
 	hub  *Hub            // immutable
 	conn *websocket.Conn // immutable
@@ -22,7 +22,7 @@ type Subscriber struct {
 	queue    []*message     // what waits; in small while it fits
 	small    [2]*message
 	bytes    int       // of what waits
-	replayed *replayed // what waits beyond the bounds, for it was replayed; nil: nothing
+	replayed *replayed // what waits beyond the bounds, because it was replayed; nil: nothing
 	flushing bool      // the flusher is at work, or on its way
 	flusher  func()    // its body, made once
 	dropped  uint64
@@ -60,26 +60,32 @@ type closing struct {
 // closeWait is how long what waits may take before a connection is closed.
 const closeWait = 5 * time.Second
 
-// SubscribeOptions say where a subscription begins, and what the subscriber gets before the messages that are published from
-// then on.
+// SubscribeOptions say where a subscription begins, and what the subscriber
+// gets before the messages that are published later.
 type SubscribeOptions struct {
-	// After is the position up to which the client has the messages of the topic: it gets all behind it, if they are
-	// still there. Zero: the client has none.
+	// After is the position up to which the client has the messages of the
+	// topic: it gets all behind it, if they are still there. Zero: the client
+	// has none.
 	After Position
-	// Recent is how many of the latest messages the client gets if After is zero, or if it cannot go on from there.
+	// Recent is how many of the latest messages the client gets if After is
+	// zero, or if it cannot go on from there.
 	Recent int
-	// Greet returns a message for the client that it gets before any of the topic; none if the data is nil. It must
-	// not call the hub. With DropOldest it may be dropped, as all that waits. Default: no such message.
+	// Greet returns a message for the client that it gets before any of the
+	// topic; none if the data is nil. It must not call the hub. With DropOldest
+	// it may be dropped, as all that waits. Default: no such message.
 	Greet func(SubscribeResult) (websocket.MessageType, []byte)
 }
 
 // A SubscribeResult says how a subscription has begun.
 type SubscribeResult struct {
-	// Position is that of the topic: the subscriber gets what is published behind it. It is zero if the topic has no
-	// history, or, with a Broker, if this process does not know it yet.
+	// Position is that of the topic: the subscriber gets what is published
+	// behind it. It is zero if the topic has no history. With a Broker it is
+	// zero, too, if this process does not know it yet.
 	Position Position
-	// Complete says that the client has missed nothing: what was published since SubscribeOptions.After is in its queue. If it is
-	// not set the client must get the state of things in another way, after the subscription has begun.
+	// Complete says that the client has missed nothing: what was published
+	// since SubscribeOptions.After is in its queue. If it is not set, the
+	// client must fetch the state of things elsewhere, after the subscription
+	// has begun.
 	Complete bool
 	// Messages is how many messages of the history were put into the queue.
 	Messages int
@@ -88,20 +94,25 @@ type SubscribeResult struct {
 // Conn returns the connection.
 func (s *Subscriber) Conn() *websocket.Conn { return s.conn }
 
-// Subscribe subscribes to topics: what is published there from now on is sent to the connection. A topic that the
-// subscriber has already stays as it is.
+// Subscribe subscribes to topics: what is published there from now on is sent
+// to the connection. A topic that the subscriber has already stays as it is.
 //
-// With a Broker, Subscribe returns when the engine has confirmed the subscriptions, or is lost at the moment: it is
-// told of them when it is back. ctx bounds that. After an error there is none of the subscriptions that were not
-// there before.
+// With a Broker, Subscribe returns when the engine has confirmed the
+// subscriptions. If the engine is lost, Subscribe returns at once, and the
+// engine is told of them when it is back. ctx bounds that. After an error the
+// subscriber has the topics that it had before.
 func (s *Subscriber) Subscribe(ctx context.Context, topics ...string) error {
 	_, err := s.subscribe(ctx, nil, topics)
 	return err
 }
 
-// SubscribeFrom subscribes to a topic that has a history, and sends what the client has missed of it. Between that
-// and what is published from now on there is neither a gap nor a duplicate. The error matches [ErrSubscribed] if the
-// subscriber has the topic already. What is replayed does not count for the bounds of the queue.
+// SubscribeFrom subscribes to a topic that has a history, and sends what the
+// client has missed of it. Between that and what is published from now on there
+// is neither a gap nor a duplicate. What is replayed does not count for the
+// bounds of the queue. A replay fails if more than 65,536 messages of it and of
+// earlier replays would wait: the error matches [ErrFull]. The first replay may
+// have any number. The error matches [ErrSubscribed] if the subscriber has the
+// topic already.
 //
 // ctx and other errors are as for Subscribe.
 func (s *Subscriber) SubscribeFrom(ctx context.Context, topic string, from SubscribeOptions) (SubscribeResult, error) {
@@ -144,12 +155,12 @@ func (s *Subscriber) subscribe(ctx context.Context, from *SubscribeOptions, topi
 // add adds a subscriber to a topic.
 func (h *Hub) add(s *Subscriber, topic string, from *SubscribeOptions) (SubscribeResult, error) {
 	t := h.findOrMake(topic)
-	defer t.unlock() // deferred, for Greet is the application's and may panic
+	defer t.unlock() // deferred, because Greet is the application's and may panic
 	return t.add(s, from)
 }
 
-// Unsubscribe ends subscriptions. Messages that wait already are still sent. Topics that the subscriber does not have
-// are ignored.
+// Unsubscribe ends subscriptions. Messages that wait already are still sent.
+// Topics that the subscriber does not have are ignored.
 func (s *Subscriber) Unsubscribe(topics ...string) {
 	for _, name := range topics {
 		if t := s.hub.find(name); t != nil {
@@ -170,15 +181,17 @@ func (s *Subscriber) Topics() []string {
 	return names
 }
 
-// Leave ends all subscriptions. It is to be called when the connection has ended, and may be called more than once.
-// The connection stays as it is; what waits for it is still sent.
+// Leave ends all subscriptions. It is to be called when the connection has
+// ended, and may be called more than once. The connection stays as it is; what
+// waits for it is still sent.
 func (s *Subscriber) Leave() {
 	s.end(ErrLeft)
 	s.leaveTopics()
 }
 
-// Close ends all subscriptions, sends what waits, and then closes the connection as [websocket.Conn.Close] does with
-// code and reason. It does not wait for any of that. What the peer has not taken after 5 s is not sent.
+// Close ends all subscriptions, sends what waits, and then closes the
+// connection as [websocket.Conn.Close] does with code and reason. It does not
+// wait for any of that. What the peer has not taken after 5 s is not sent.
 func (s *Subscriber) Close(code websocket.StatusCode, reason string) {
 	s.mu.Lock()
 	s.endLocked(ErrLeft)
@@ -191,9 +204,10 @@ func (s *Subscriber) Close(code websocket.StatusCode, reason string) {
 	s.leaveTopics()
 }
 
-// Err returns nil as long as s can get messages. Then it tells why it cannot: it matches [ErrLeft] after Leave,
-// [ErrFull] if s was disconnected because its queue was full, [ErrClosed] after [Hub.Close], or is the error of the
-// write that failed.
+// Err returns nil as long as s can get messages. Then it tells why s cannot.
+// The error matches [ErrLeft] after Leave, and [ErrClosed] after [Hub.Close].
+// It matches [ErrFull] if s was disconnected because its queue was full.
+// Otherwise it is the error of the write that failed.
 func (s *Subscriber) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,7 +247,8 @@ func (s *Subscriber) endLocked(err error) bool {
 	return true
 }
 
-// leaveTopics ends all subscriptions. There are no new ones, for err is set.
+// leaveTopics ends all subscriptions. There are no new ones, because err is
+// set.
 func (s *Subscriber) leaveTopics() {
 	for {
 		s.mu.Lock()
@@ -292,7 +307,8 @@ func (s *Subscriber) admit(t *topic, from *SubscribeOptions, st SubscribeResult,
 	return nil
 }
 
-// forget takes t out of the topics of s, and returns where t has it, or -1. t is locked.
+// forget takes t out of the topics of s, and returns where t has it, or -1. t
+// is locked.
 func (s *Subscriber) forget(t *topic) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,16 +8,17 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// A topic has subscribers and perhaps a history. It is there as long as it has one or the other.
+// A topic has subscribers and perhaps a history. It is there as long as it has
+// one or the other.
 //
-// Locks are taken in this order: a topic's, a subscriber's. That of a shard is taken alone, or inside a topic's.
-// None is held across I/O.
+// Locks are taken in this order: a topic's, a subscriber's. That of a shard is
+// taken alone, or inside a topic's. None is held across I/O.
 type topic struct {
 	hub  *Hub   // immutable
 	name string // immutable
 
 	mu       sync.Mutex // guards what follows
-	gone     bool       // out of the map: whoever has it looks again
+	gone     bool       // out of the map: who has it looks again
 	present  bool       // immutable: it has presence
 	subs     []*Subscriber
 	last     Position // of the latest message; the epoch is 0 until there is one
@@ -33,10 +34,11 @@ type topic struct {
 	heldSize int         // bytes of held
 	pins     int         // calls of Subscribe that wait for the engine
 	used     time.Time   // when the last subscriber left, or the last message came; zero without history
-	timer    *time.Timer // ends a topic that nobody has used for long
+	timer    *time.Timer // ends a topic that was not used for long
 }
 
-// A message is one that was published, as it waits in queues and histories. It is immutable.
+// A message is one that was published, as it waits in queues and histories. It
+// is immutable.
 type message struct {
 	*websocket.PreparedMessage
 	size             int
@@ -69,8 +71,8 @@ func (t *topic) unlock() {
 	t.mu.Unlock()
 }
 
-// lingers reports whether a topic without subscribers must stay for those who may come back, and sees to it that it
-// goes when it must no more.
+// lingers reports whether a topic without subscribers must stay for those who
+// may come back. It starts the timer that ends the topic later.
 func (t *topic) lingers() bool {
 	if t.hist == nil || t.used.IsZero() {
 		return false
@@ -97,8 +99,9 @@ func (t *topic) aged() {
 	}
 }
 
-// begin says where the topic is according to the engine, which has confirmed the subscription before. What was
-// published until then, and is still on its way, is not news to a subscriber that comes from now on.
+// begin says where the topic is according to the engine, which has confirmed
+// the subscription before. What was published until then, and is still on its
+// way, is not news to a subscriber that comes from now on.
 func (t *topic) begin(at Position) {
 	switch {
 	case t.hist == nil || at.IsZero():
@@ -106,7 +109,8 @@ func (t *topic) begin(at Position) {
 		t.last, t.numbered = at, true
 	case t.numbered && at.Epoch == t.last.Epoch && at.Offset <= t.last.Offset:
 	case len(t.subs) == 0:
-		// A late message of an earlier subscription was here first. What lies between was not seen.
+		// A late message of an earlier subscription was here first. What lies
+		// between was not seen.
 		t.reset(at, true)
 	default:
 		t.stale = true
@@ -114,8 +118,8 @@ func (t *topic) begin(at Position) {
 	}
 }
 
-// forget forgets a position that the engine does not know any more: the engine has
-// lost it, or it was too old.
+// forget forgets a position that the engine does not know any more: the engine
+// has lost it, or it was too old.
 func (t *topic) forget() { t.reset(Position{}, false) }
 
 // reset puts the topic where at is, with nothing behind it.
@@ -152,7 +156,7 @@ func (t *topic) arrive(ev BrokerEvent, now time.Time) error {
 	return t.take(ev, now)
 }
 
-// take delivers a message from the engine, whatever came before it.
+// take delivers a message from the engine. What came before it does not matter.
 func (t *topic) take(ev BrokerEvent, now time.Time) error {
 	typ, data, err := parseEnvelope(ev.Payload)
 	if err != nil {
@@ -162,15 +166,17 @@ func (t *topic) take(ev BrokerEvent, now time.Time) error {
 	return t.publish(typ, data, ev.Position, ev.previous(), now)
 }
 
-// publish puts a message into the history and the queues. at is the engine's position, or zero; then previous counts
-// for nothing. The error is that of Encode.
+// publish puts a message into the history and the queues. at is the engine's
+// position, or zero; then previous counts for nothing. The error is that of
+// Encode.
 func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, previous uint64, now time.Time) error {
 	h := t.hub
 	if h.closed.Load() {
 		return nil
 	}
 	numbered := !at.IsZero()
-	// A stranger's message without a number, among those that the engine numbers, has no place in the history.
+	// A stranger's message without a number, among those that the engine
+	// numbers, has no place in the history.
 	keep := t.hist != nil && (numbered || !t.numbered)
 	if t.hist == nil {
 		at = Position{}
@@ -207,7 +213,8 @@ func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, pre
 	return nil
 }
 
-// encode makes a message of what was published. A panic of Encode costs this message only.
+// encode makes a message of what was published. A panic of Encode costs this
+// message only.
 func (h *Hub) encode(published Message) (m *message, err error) {
 	data := published.Data
 	if h.opts.Encode != nil {
@@ -231,7 +238,8 @@ func (t *topic) next() Position {
 	return Position{Epoch: t.last.Epoch, Offset: t.last.Offset + 1}
 }
 
-// advance makes at the position of the latest message; numbered says whether it is the engine's.
+// advance makes at the position of the latest message; numbered says whether it
+// is the engine's.
 func (t *topic) advance(at Position, previous uint64, numbered bool) {
 	if at.Epoch != t.last.Epoch || at.Offset <= t.last.Offset || previous > t.last.Offset {
 		t.clear() // what lies between was not seen here

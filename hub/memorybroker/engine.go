@@ -1,5 +1,6 @@
-// Package memorybroker connects the hubs of one process through an engine in memory: for demonstrations that need no
-// server, and for tests of what a program does with more than one hub.
+// Package memorybroker connects the hubs of one process through an engine in
+// memory. It serves demonstrations that need no server, and tests of programs
+// with more than one hub.
 package memorybroker
 
 import (
@@ -14,8 +15,9 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// An Engine gives positions, keeps histories, and can be stopped and started to see what the loss of an engine does. All methods may be
-// called by any number of goroutines at the same time.
+// An Engine gives positions and keeps histories. It can be stopped and started,
+// to see what the loss of an engine does. All methods may be called by any
+// number of goroutines at the same time.
 type Engine struct {
 	mu      sync.Mutex
 	stopped bool
@@ -50,7 +52,8 @@ func (m *Engine) Connect() hub.Broker {
 	return b
 }
 
-// Stop makes the engine fail: all brokers lose it, and it forgets all messages and positions.
+// Stop makes the engine fail: all brokers lose it, and it forgets all messages
+// and positions.
 func (m *Engine) Stop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/seed70bc5565/websocket/hub/memorybroker"
 )
 
-// Two hubs, as two processes have them, on one engine: here one in memory, for the sake of the example.
+// Two hubs, as two processes have them, on one engine. Here it is in memory.
 func ExampleEngine() {
 	engine := memorybroker.New()
 	events := make(chan hub.BrokerEventKind)

@@ -19,9 +19,9 @@ type Options struct {
 	// topics. It consists of tokens that NATS allows in a subject, separated by
 	// dots, 256 bytes at most. Default: "websocket.topic".
 	Prefix string
-	// Connection are more options of the connection, such as credentials, TLS, or
-	// the pauses between attempts to connect. The handlers of its events are the
-	// broker's.
+	// Connection are more options of the connection, such as credentials, TLS,
+	// or the pauses between attempts to connect. The handlers of its events are
+	// the broker's.
 	Connection []nats.Option
 }
 
@@ -31,11 +31,11 @@ var ErrClosed = errors.New("natsbroker: closed")
 const (
 	// arrivals is how many messages the connection has for the pump.
 	arrivals = 4096
-	// flushTimeout bounds how long the server may take to confirm that it knows of
-	// a subscription.
+	// flushTimeout bounds how long the server may take to confirm that it knows
+	// of a subscription.
 	flushTimeout = 5 * time.Second
-	// writeTimeout bounds how long a write to the server may take. The connection
-	// is lost then.
+	// writeTimeout bounds how long a write to the server may take. The
+	// connection is lost then.
 	writeTimeout = 5 * time.Second
 	// reconnectWait is the pause between two attempts to connect.
 	reconnectWait = 500 * time.Millisecond
@@ -54,8 +54,8 @@ type Broker struct {
 	writing  chan struct{}             // holds a token while a message is written to the connection
 	done     chan struct{}             // closed by Close
 
-	// asking serialises those who change the subscriptions of the connection. It
-	// is held across I/O, and taken before mu.
+	// asking serialises those who change the subscriptions of the connection.
+	// It is held across I/O, and taken before mu.
 	asking sync.Mutex
 
 	mu       sync.Mutex // guards what follows; not held across I/O
@@ -76,10 +76,11 @@ type Broker struct {
 // New returns a broker, which connects in the background to the servers in url,
 // separated by commas. The only errors are those of url and opts.
 //
-// The broker tries again whatever the server says, refused credentials included.
+// The broker tries again when the server refuses its credentials, too.
 func New(url string, opts *Options) (*Broker, error) { return newBroker(url, opts, nil) }
 
-// newBroker is New. If note is not nil, messages from JetStream have positions, and note is called with them.
+// newBroker is New. If note is not nil, messages from JetStream have positions,
+// and note is called with them.
 func newBroker(url string, opts *Options, note func(class, hub.Position)) (*Broker, error) {
 	b := &Broker{
 		url:      url,
@@ -179,10 +180,10 @@ func (b *Broker) connection() *nats.Conn {
 	return b.conn
 }
 
-// Publish implements [hub.Broker]. It returns when the message is on its way. If
-// ctx ends while it is written, the message may go out all the same: then the
-// error matches [hub.ErrUnconfirmed]. Core NATS knows no ids: a message that is
-// repeated may come twice.
+// Publish implements [hub.Broker]. It returns when the message is on its way.
+// If ctx ends while it is written, the message may go out all the same: then
+// the error matches [hub.ErrUnconfirmed]. Core NATS knows no ids: a message
+// that is repeated may come twice.
 func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
 	err := ctx.Err()
 	if err == nil {

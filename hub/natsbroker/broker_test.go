@@ -131,7 +131,8 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-// A subscription that the server did not confirm in time is none, so that asking again does not make two.
+// A subscription that the server did not confirm in time is none, so that
+// asking again does not make two.
 func TestUnconfirmed(t *testing.T) {
 	e := brokertest.Start(t, kind)
 	b, err := New("nats://"+e.Addr, nil)

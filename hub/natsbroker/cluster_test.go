@@ -46,7 +46,8 @@ func freePorts(t *testing.T, n int) []string {
 	return ports
 }
 
-// startCluster starts three servers with JetStream. It returns when they take streams.
+// startCluster starts three servers with JetStream. It returns when they take
+// streams.
 func startCluster(t *testing.T) (engines map[string]*brokertest.Engine, addr string) {
 	t.Helper()
 	routes := freePorts(t, 3)
@@ -99,8 +100,9 @@ func eventually(t *testing.T, what string, f func() error) {
 	t.Fatalf("%s: %v", what, err)
 }
 
-// The leader of the stream is killed, again and again: no client misses a message, or it is told so. It is if a hub
-// cannot read the stream within 5 s, because an election takes longer.
+// The leader of the stream is killed, again and again: no client misses a
+// message, or it is told so. It is if a hub cannot read the stream within 5 s,
+// because an election takes longer.
 func TestLeaderKilled(t *testing.T) {
 	engines, addr := startCluster(t)
 	js := clusterAdmin(t, addr)

@@ -1,5 +1,6 @@
-// Package natsbroker connects hubs through NATS, server version 2: core NATS ([New]), or with JetStream, version 2.9 or
-// later, for topics with a history ([NewJetStream]).
+// Package natsbroker connects hubs through NATS, server version 2. [New] uses
+// core NATS. [NewJetStream] uses JetStream, version 2.9 or later, where a topic
+// has a history.
 //
 //	b, err := natsbroker.New("nats://localhost:4222", nil)
 //	if err != nil {
@@ -9,47 +10,75 @@
 //	h := hub.New(&hub.Options{Broker: b})
 //	defer h.Close()
 //
-// A process has one connection, which receives and publishes, whatever the number of its clients and topics.
+// A process has one connection, which receives and publishes. It needs no more
+// for more clients or topics.
 //
 // # What core NATS promises
 //
-// A message is delivered at most once. Core NATS keeps none: who is not connected at that moment does not get it, and a
-// process that reads too slowly loses messages. 65,536 messages and 64 MiB may wait for the hub; what finds no room is
-// dropped, and the hub is told so of that topic alone (hub.BrokerMissed). One topic takes half of the room at most. All processes get what one process publishes to a topic in its order;
-// how messages of two processes that come at the same moment follow on each other may differ from process to process.
+// A message is delivered at most once. Core NATS keeps none. A process that is
+// not connected does not get the message, and one that reads too slowly loses
+// messages.
 //
-// Core NATS does not number messages, so each hub has positions of its own: a client that comes back to the process
-// that it came from goes on there, and in any other it is told that it must start afresh.
+// 65,536 messages and 64 MiB may wait for the hub, and those of one topic may
+// take half of that. What finds no room is dropped, and the hub is told so of
+// that topic alone (hub.BrokerMissed).
 //
-// Publish returns when the message is on its way to the server. One that is on its way when the connection ends is
-// lost, without an error. The deadline of its context holds when the server takes nothing.
+// All processes get what one process publishes to a topic in its order.
+// Messages of two processes that come at the same moment may have another order
+// in another process.
+//
+// Core NATS does not number messages, so each hub has positions of its own. A
+// client that comes back to the same process goes on there. In another process
+// it is told to start afresh.
+//
+// Publish returns when the message is on its way to the server. One that is on
+// its way when the connection ends is lost, without an error. The deadline of
+// its context holds when the server takes nothing.
 //
 // # What JetStream adds
 //
-// A topic with a history has one order for all processes, that of its stream. A message has the same position in every
-// process, and what a client missed is there in every process, and after the restart of a process. Publish returns when
-// JetStream has the message, or says that this is in doubt; a message with an id counts once.
+// A topic with a history has one order for all processes, that of its stream. A
+// message has the same position in every process. Every process can read what a
+// client missed, and so can a process that was restarted. Publish returns when
+// JetStream has the message, or says that this is in doubt; a message with an
+// id counts once.
 //
-// A process has a second connection, through which it publishes to streams and reads from them. No consumer is made.
-// A position that is asked for is one request of the server, and so is each message that is read, except that servers
-// from 2.11 on return a thousand at once. The subjects of streams begin with the Prefix and "_kept." or "_epochs.": a
+// JetStream bounds the number and the age of a topic's messages, and not their
+// bytes. A hub keeps no more than History.Bytes of what it reads. The server
+// keeps messages until there are too many, or they are too old. A history of
+// 1,000 messages of 1 MB may hold 1 GB on disk for each topic. Where that is
+// too much, bound History.Messages and the length of a message. Or set
+// max_bytes of the stream, which bounds all its topics together. The server
+// drops the oldest messages then, and a client that misses one of them is told
+// to start afresh.
+//
+// A process has a second connection, through which it publishes to streams and
+// reads from them. Only a read of more than 100 messages makes a consumer,
+// which ends with the read. The position of a topic is one request to the
+// server, and so is each message that is read. Servers from 2.11 on return a
+// thousand messages for one request.
+//
+// The subjects of streams begin with the Prefix and "_kept." or "_epochs.". A
 // user with permissions needs these, the Prefix, and "$JS.API.>".
 //
-// A publisher whose hub keeps no history of such a topic goes through core NATS. Its message has no position, and is
-// not kept.
+// A publisher whose hub keeps no history of such a topic goes through core
+// NATS. Its message has no position, and is not kept.
 //
 // # What the server refuses
 //
-// A subscription that the server does not permit, or that is beyond its max_subscriptions, is an error of
-// Subscribe for that topic; the others hold. A message that it does not permit is told to OnBroker, as
+// A subscription may be one that the server does not permit, or one beyond its
+// max_subscriptions. That is an error of Subscribe for that topic; the others
+// hold. OnBroker is told of a message that the server does not permit, as
 // hub.BrokerFailed, because NATS says so after Publish has returned.
 //
-// A topic may have any length and hold any bytes. Its subject is the topic with other characters written as in
-// a URL, or, where that is longer than 512 bytes, a SHA-256 of the topic.
+// A topic may have any length and hold any bytes. Its subject is the topic with
+// other characters written as in a URL. Where that is longer than 512 bytes, it
+// is a SHA-256 of the topic.
 //
 // # When the server is lost
 //
-// The broker connects again by itself, asks for all topics again, and tells the hub of both moments. Publish fails in
-// between; nothing is queued and nothing is sent twice. It goes on trying whatever the server says, refused
-// credentials included.
+// The broker connects again by itself, asks for all topics again, and tells the
+// hub of both moments. Publish fails in between; nothing is queued and nothing
+// is sent twice. It goes on trying when the server refuses its credentials,
+// too.
 package natsbroker

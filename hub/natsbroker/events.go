@@ -54,7 +54,7 @@ func (b *Broker) disconnected(conn *nats.Conn, err error) {
 }
 
 // closedByServer is called when the connection has ended and does not connect
-// again: the server has said what the client takes for the end of all.
+// again. The server has said what nats.go takes for final.
 func (b *Broker) closedByServer(conn *nats.Conn) {
 	b.mu.Lock()
 	closed := b.closed
@@ -138,8 +138,8 @@ const (
 )
 
 // refused returns which of topics the server refused. It has confirmed what was
-// sent to it, and said each refusal before; before is how many there were at the
-// begin. The caller holds asking.
+// sent to it, and said each refusal before; before is how many there were at
+// the begin. The caller holds asking.
 func (b *Broker) refused(conn *nats.Conn, topics []string, before uint64) hub.TopicErrors {
 	last := conn.LastError()
 	isTooMany := errors.Is(last, nats.ErrMaxSubscriptionsExceeded)

@@ -9,7 +9,8 @@ import (
 	"github.com/seed70bc5565/websocket/hub/natsbroker"
 )
 
-// Each process of a service runs this; a message from a client of one reaches the clients of all.
+// Each process of a service runs this; a message from a client of one reaches
+// the clients of all.
 func Example() {
 	b, err := natsbroker.New("nats://localhost:4222", nil)
 	if err != nil {

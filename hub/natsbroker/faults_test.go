@@ -83,7 +83,8 @@ func TestLongTopics(t *testing.T) {
 	}
 }
 
-// The password is refused for a while: at the beginning, and again when the server was restarted.
+// The password is refused for a while: at the beginning, and again when the
+// server was restarted.
 func TestRefusedPassword(t *testing.T) {
 	const config = `authorization { user: "u", password: %q }`
 	k, rewrite := configured(t, fmt.Sprintf(config, "another"))
@@ -113,7 +114,8 @@ func TestRefusedPassword(t *testing.T) {
 	}
 }
 
-// An error of the server that the client takes for the end of all: the broker dials again, and has its topics.
+// An error of the server that the client takes for the end of all: the broker
+// dials again, and has its topics.
 func TestClosedByServer(t *testing.T) {
 	e := brokertest.Start(t, kind)
 	proxy := injector(t, e.Addr)
@@ -300,7 +302,8 @@ func TestMaxSubscriptions(t *testing.T) {
 	}
 }
 
-// A server that stands still, behind a connection that takes no more: the deadline of the context holds.
+// A server that stands still, behind a connection that takes no more: the
+// deadline of the context holds.
 func TestPublishContext(t *testing.T) {
 	e := brokertest.Start(t, kind)
 	b := connect(t, e.Addr)

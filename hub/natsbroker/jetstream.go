@@ -15,22 +15,27 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// A JetStream is a [Broker] that gives the messages of topics with a history to JetStream, which keeps and numbers
-// them. It is made by [NewJetStream]. Topics without a history go through core NATS.
+// A JetStream is a [Broker] that gives the messages of topics with a history to
+// JetStream, which keeps and numbers them. It is made by [NewJetStream]. Topics
+// without a history go through core NATS.
 //
 // # Streams
 //
-// There is one stream for each class of history: those whose Messages have the same power of two above them. It keeps
-// that many messages of each topic for [JetStreamOptions].PositionAge, and publishes each again where those who have
-// subscribed hear it. One more small stream holds the epoch of each class. Streams that exist are used as they are, so
-// that they may be made with other options before.
+// There is one stream for each class of history: those whose Messages have the
+// same power of two above them. It keeps that many messages of each topic for
+// [JetStreamOptions].PositionAge. It does not bound their bytes: History.Bytes
+// bounds only what a hub keeps. The stream publishes each message again where
+// those who have subscribed hear it. One more small stream holds the epoch of
+// each class. Streams that exist are used as they are, so that their options
+// may be changed, such as max_bytes.
 //
 // # Epochs
 //
-// A server that was killed may have lost messages that it had confirmed. A class begins another epoch, and clients are
-// told to start afresh, when a server that is no cluster was restarted, when the stream was made again, and when it
-// counts back behind what this process has seen. A cluster with three replicas goes on in the same epoch when one of
-// its servers fails.
+// A server that was killed may have lost messages that it had confirmed. A
+// class begins another epoch when a server that is no cluster was restarted. It
+// also does when the stream was made again, and when it counts back behind what
+// this process has seen. Clients are told to start afresh then. A cluster with
+// three replicas goes on in the same epoch when one of its servers fails.
 type JetStream struct {
 	*Broker
 	age      time.Duration         // immutable
@@ -42,20 +47,25 @@ type JetStream struct {
 	seen    map[class]hub.Position // the highest, in any session
 }
 
-// JetStreamOptions are the options of [NewJetStream]. A nil pointer and the zero value hold the defaults.
+// JetStreamOptions are the options of [NewJetStream]. A nil pointer and the
+// zero value hold the defaults.
 type JetStreamOptions struct {
 	Options
 
-	// PositionAge is how long a message, and with it the position of its topic, is kept. It must not be shorter than the
-	// Age of the hub's histories; a history without a bound of its age has a stream without one. Default: 24 hours.
+	// PositionAge is how long a message, and with it the position of its topic,
+	// is kept. It must not be shorter than the Age of the hub's histories. A
+	// history without a bound of its age has a stream without one. Default: 24
+	// hours.
 	PositionAge time.Duration
-	// Replicas is how many servers of a cluster keep each message: 1, 3 or 5. Default: 1.
+	// Replicas is how many servers of a cluster keep each message: 1, 3 or 5.
+	// Default: 1.
 	Replicas int
 	// Storage says where messages are kept. Default: in files.
 	Storage jetstream.StorageType
 }
 
-// NewJetStream is [New] for a server with JetStream. The streams are made when a topic needs them.
+// NewJetStream is [New] for a server with JetStream. The streams are made when
+// a topic needs them.
 func NewJetStream(url string, opts *JetStreamOptions) (*JetStream, error) {
 	var o JetStreamOptions
 	if opts != nil {
@@ -92,8 +102,8 @@ func (j *JetStream) Close() error {
 	return err
 }
 
-// headerBase is the header of a message that names the epoch of its class, and where that begins. The publisher has
-// made sure of it.
+// headerBase is the header of a message that names the epoch of its class, and
+// where that begins. The publisher has made sure of it.
 const headerBase = "Hub-Base"
 
 // A class is a class of histories, which share a stream.
@@ -105,7 +115,8 @@ type class struct {
 // maxClass bounds the messages that are kept of a topic.
 const maxClass = 1 << 20
 
-// classOf returns the class of a history. One message more than those is kept: it shows that none is missing.
+// classOf returns the class of a history. One message more than those is kept:
+// it shows that none is missing.
 func classOf(h hub.History) class {
 	n := 2
 	for n <= h.Messages && n < maxClass {
@@ -121,14 +132,16 @@ func (c class) String() string {
 	return strconv.Itoa(c.messages)
 }
 
-// subjects returns the begin of the subjects of a class's stream. It is outside of the prefix.
+// subjects returns the begin of the subjects of a class's stream. It is outside
+// of the prefix.
 func (j *JetStream) subjects(c class) string { return j.prefix + "_kept." + c.String() + "." }
 
 func (j *JetStream) storedSubject(c class, topic string) string {
 	return j.subjects(c) + strings.TrimPrefix(j.subject(topic), j.prefix+".")
 }
 
-// streamName returns the name of a stream. The characters that it may not have, or not everywhere, are replaced.
+// streamName returns the name of a stream. The characters that it may not have,
+// or not everywhere, are replaced.
 func (j *JetStream) streamName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' {
@@ -138,7 +151,8 @@ func (j *JetStream) streamName(name string) string {
 	}, j.prefix+"_"+name)
 }
 
-// offset is the offset of the message with a number of a stream. It is never zero, which would stand for none.
+// offset is the offset of the message with a number of a stream. It is never
+// zero, which would stand for none.
 func offset(sequence uint64) uint64 { return sequence + 1 }
 
 // note notes how far a class has got.
@@ -150,7 +164,8 @@ func (j *JetStream) note(c class, at hub.Position) {
 	}
 }
 
-// numbered returns the position of a message that JetStream has published again, and that of the message before it.
+// numbered returns the position of a message that JetStream has published
+// again, and that of the message before it.
 func (b *Broker) numbered(m *nats.Msg) (at hub.Position, previous uint64) {
 	base, err := hub.ParsePosition(m.Header.Get(headerBase))
 	sequence, err1 := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
@@ -168,9 +183,11 @@ func (b *Broker) numbered(m *nats.Msg) (at hub.Position, previous uint64) {
 	return at, max(offset(last), base.Offset)
 }
 
-// Publish implements [hub.Broker]. A message of a topic with a history is confirmed by JetStream. If ctx ends before,
-// or the connection breaks, JetStream may have it all the same: then the error matches [hub.ErrUnconfirmed]. A message
-// with an ID counts once, if it is repeated within two minutes.
+// Publish implements [hub.Broker]. A message of a topic with a history is
+// confirmed by JetStream. If ctx ends before, or the connection breaks,
+// JetStream may have it all the same: then the error matches
+// [hub.ErrUnconfirmed]. A message with an ID counts once, if it is repeated
+// within two minutes.
 func (j *JetStream) Publish(ctx context.Context, p hub.Publication) error {
 	if p.History.Messages <= 0 {
 		return j.Broker.Publish(ctx, p)
@@ -224,10 +241,12 @@ func (j *JetStream) Publish(ctx context.Context, p hub.Publication) error {
 	}
 }
 
-// reordered is by how many messages the confirmations of two publishers may come in another order.
+// reordered is by how many messages the confirmations of two publishers may
+// come in another order.
 const reordered = 1 << 16
 
-// publishFailed says of an error of a publication whether JetStream may have the message.
+// publishFailed says of an error of a publication whether JetStream may have
+// the message.
 func (j *JetStream) publishFailed(s *session, c class, err error) error {
 	var answer *jetstream.APIError
 	switch {
@@ -251,7 +270,8 @@ func wrap(err error) error {
 // lookups is how many positions are asked for at the same time.
 const lookups = 32
 
-// Positions implements [hub.Positioner]. A topic without messages is where its class's epoch begins.
+// Positions implements [hub.Positioner]. A topic without messages is where its
+// class's epoch begins.
 func (j *JetStream) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.Position, error) {
 	positions := make([]hub.Position, len(topics))
 	var wg sync.WaitGroup

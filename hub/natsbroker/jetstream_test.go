@@ -58,7 +58,7 @@ func (j *JetStream) mustPublish(t *testing.T, topic, payload string) {
 	}
 }
 
-// nextOf waits for the next message, whatever else comes.
+// nextOf waits for the next message, and skips other events.
 func nextOf(t *testing.T, j *JetStream) hub.BrokerEvent {
 	t.Helper()
 	for {
@@ -68,7 +68,8 @@ func nextOf(t *testing.T, j *JetStream) hub.BrokerEvent {
 	}
 }
 
-// What the server keeps: within the bounds of the history, from a position on; among the messages of another topic.
+// What the server keeps: within the bounds of the history, from a position on;
+// among the messages of another topic.
 func TestJetStreamMissed(t *testing.T) {
 	e := brokertest.Start(t, jetKind)
 	b := connectJetStream(t, e.Addr)
@@ -140,7 +141,8 @@ func TestJetStreamMissed(t *testing.T) {
 	}
 }
 
-// A server that was restarted begins another epoch, and one without its data, too. One that was not does not.
+// A server that was restarted begins another epoch, and one without its data,
+// too. One that was not does not.
 func TestJetStreamEpochs(t *testing.T) {
 	e := brokertest.Start(t, jetKind)
 	b := connectJetStream(t, e.Addr)
@@ -187,7 +189,8 @@ func TestJetStreamEpochs(t *testing.T) {
 	}
 }
 
-// A message that the server did not confirm is repeated under its id, and counts once, in its topic.
+// A message that the server did not confirm is repeated under its id, and
+// counts once, in its topic.
 func TestJetStreamPublishOnce(t *testing.T) {
 	e := brokertest.Start(t, jetKind)
 	b := connectJetStream(t, e.Addr)
@@ -246,7 +249,7 @@ func TestJetStreamRefused(t *testing.T) {
 	if err := b.Publish(t.Context(), message); !errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, hub.ErrUnconfirmed) {
 		t.Errorf("2 MiB: %v", err)
 	}
-	// A stream of another's is not touched.
+	// A stream that has other subjects is not touched.
 	js, err := b.js(t)
 	if err != nil {
 		t.Fatal(err)
@@ -269,7 +272,8 @@ func (j *JetStream) js(t *testing.T) (nats.JetStreamContext, error) {
 	return conn.JetStream()
 }
 
-// A hub without history publishes into a topic that has one: its message has no position, and takes none away.
+// A hub without history publishes into a topic that has one: its message has no
+// position, and takes none away.
 func TestJetStreamPublisherWithoutHistory(t *testing.T) {
 	e := brokertest.Start(t, jetKind)
 	b := connectJetStream(t, e.Addr)
@@ -315,7 +319,7 @@ func TestClassOf(t *testing.T) {
 	}
 }
 
-// A long backlog is read whole, with whatever the server offers for that.
+// A long backlog is read whole, with what the server offers.
 func TestJetStreamLongBacklog(t *testing.T) {
 	e := brokertest.Start(t, jetKind)
 	b := connectJetStream(t, e.Addr)

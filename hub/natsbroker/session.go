@@ -19,8 +19,9 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// A session is a connection to JetStream. It does not connect again: what it knows of epochs holds for the server that
-// it has met, and what is published through it goes there and nowhere else.
+// A session is a connection to JetStream. It does not connect again. What it
+// knows of epochs holds for the server that it has met, and what is published
+// through it goes only there.
 type session struct {
 	ready chan struct{}       // closed when the connection is there, or not
 	err   error               // why it is not; this and what follows is set before ready is closed, and immutable then
@@ -45,7 +46,8 @@ const (
 	openTimeout = 5 * time.Second
 )
 
-// ask asks for what changes nothing. If the session ends meanwhile, it asks once more, in another session.
+// ask asks for what changes nothing. If the session ends meanwhile, it asks
+// once more, in another session.
 func (j *JetStream) ask(ctx context.Context, c class, f func(*session, *opening) error) error {
 	for try := 0; ; try++ {
 		s, o, err := j.open(ctx, c)
@@ -58,8 +60,8 @@ func (j *JetStream) ask(ctx context.Context, c class, f func(*session, *opening)
 	}
 }
 
-// open returns the session, and the class in it. Those who come at the same time share the work. The session is nil if
-// there is none.
+// open returns the session, and the class in it. Those who come at the same
+// time share the work. The session is nil if there is none.
 func (j *JetStream) open(ctx context.Context, c class) (*session, *opening, error) {
 	j.smu.Lock()
 	s := j.current
@@ -185,7 +187,7 @@ type record struct {
 
 var errNotOurs = errors.New("the stream exists, and has other subjects")
 
-// prepare sees to it that the stream of a class is there, and finds its epoch.
+// prepare makes the stream of a class, unless it is there, and finds its epoch.
 func (j *JetStream) prepare(s *session, c class, o *opening) error {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
@@ -286,7 +288,8 @@ func newEpoch() uint64 {
 	return binary.LittleEndian.Uint64(b[:]) | 1
 }
 
-// A query asks for one message. The server's leader answers it: others may lag behind.
+// A query asks for one message. The server's leader answers it: others may lag
+// behind.
 type query struct {
 	Sequence uint64 `json:"seq,omitempty"`
 	Next     string `json:"next_by_subj,omitempty"` // the first of this subject from Sequence on
@@ -344,7 +347,8 @@ func (s *session) get(ctx context.Context, o *opening, q query) (m kept, ok bool
 	return m, true, nil
 }
 
-// latest returns the latest message of a subject in the epoch. It reports false if there is none.
+// latest returns the latest message of a subject in the epoch. It reports false
+// if there is none.
 func (s *session) latest(ctx context.Context, o *opening, subject string) (kept, bool, error) {
 	m, ok, err := s.get(ctx, o, query{Last: subject})
 	return m, ok && m.base.Epoch == o.base.Epoch, err
@@ -417,8 +421,9 @@ func (s *session) missed(ctx context.Context, o *opening, c class, subject strin
 	return b, nil
 }
 
-// isNext reports whether the first of the messages behind after, of which there are n, is the next one. It returns the
-// server's time, if that is known: servers tell it from 2.10 on.
+// isNext reports whether the first of the messages behind after, of which there
+// are n, is the next one. It returns the server's time, if that is known:
+// servers tell it from 2.10 on.
 func (s *session) isNext(ctx context.Context, o *opening, subject string, after hub.Position, n int,
 ) (is bool, now time.Time, err error) {
 	info, err := o.stream.Info(ctx)
@@ -437,8 +442,8 @@ func (s *session) isNext(ctx context.Context, o *opening, subject string, after 
 	return (limit <= 0 || int64(n) < limit) && info.State.FirstSeq <= after.Offset, now, nil
 }
 
-// maxGets is how many messages are asked for one by one. A consumer costs more to make than each of them, and brings
-// the rest together.
+// maxGets is how many messages are asked for one by one. A consumer costs more
+// to make than each of them, and brings the rest together.
 const maxGets = 100
 
 // read reads the messages of a subject, from a number up to last.
@@ -531,7 +536,8 @@ func (s *session) readConsumer(ctx context.Context, o *opening, subject string, 
 	return nil
 }
 
-// canBatch reports whether a server of this version returns many messages at once: 2.11 or later.
+// canBatch reports whether a server of this version returns many messages at
+// once: 2.11 or later.
 func canBatch(version string) bool {
 	parts := strings.SplitN(version, ".", 3)
 	if len(parts) < 2 {
@@ -550,8 +556,9 @@ const (
 
 var errBatch = errors.New("the server did not return what it has")
 
-// readBatch is read with many messages for one request. Any server of a cluster may answer. One that lags behind does
-// not have last, and that is an error. It returns from where to go on then.
+// readBatch is read with many messages for one request. Any server of a cluster
+// may answer. One that lags behind does not have last, and that is an error. It
+// returns from where to go on then.
 func (s *session) readBatch(ctx context.Context, o *opening, subject string, from uint64, last kept, take func(kept),
 ) (next uint64, err error) {
 	inbox := s.conn.NewInbox()

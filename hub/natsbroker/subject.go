@@ -15,8 +15,8 @@ const maxToken = 512
 
 // subject returns the subject of a topic: one token behind the prefix. What a
 // token may not hold, or not everywhere, is written as in a URL, and an empty
-// topic as a single per cent sign. A token that would be longer than maxToken is
-// "%S" and the SHA-256 of the topic in hexadecimal digits: no escaped byte
+// topic as a single per cent sign. A token that would be longer than maxToken
+// is "%S" and the SHA-256 of the topic in hexadecimal digits: no escaped byte
 // begins so.
 func (b *Broker) subject(topic string) string {
 	s := make([]byte, 0, len(b.prefix)+1+min(len(topic)+8, maxToken))
@@ -40,7 +40,7 @@ func (b *Broker) subject(topic string) string {
 	return string(s)
 }
 
-// maxPrefix bounds Options.Prefix, for the reason of maxToken.
+// maxPrefix bounds Options.Prefix. The reason is that of maxToken.
 const maxPrefix = 256
 
 var errBadPrefix = errors.New("the prefix is not a subject of plain tokens of 256 bytes at most")

@@ -12,12 +12,15 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// Options are the options of [New] and [NewClient]. A nil pointer and the zero value hold the defaults.
+// Options are the options of [New] and [NewClient]. A nil pointer and the zero
+// value hold the defaults.
 type Options struct {
-	// Prefix begins the names of all channels and keys. Hubs that share it share their topics. Default: "websocket:".
+	// Prefix begins the names of all channels and keys. Hubs that share it
+	// share their topics. Default: "websocket:".
 	Prefix string
-	// PositionAge is how long Redis remembers the position of a topic after its last message. It should be longer than
-	// the Age of the hub's histories. Default: 24 hours.
+	// PositionAge is how long Redis remembers the position of a topic after its
+	// last message. It should be longer than the Age of the hub's histories.
+	// Default: 24 hours.
 	PositionAge time.Duration
 }
 
@@ -51,10 +54,12 @@ type Broker struct {
 	changed chan struct{}    // closed, and replaced, when something above has changed
 }
 
-// New returns a broker, which connects in the background. options are those of the client, which the broker owns.
-// Three of them are set whatever they were: MaxRetries to none, for a message that is sent again may arrive twice;
-// Protocol to 2, for go-redis loses messages with 3 (it takes those whose first bytes end a read for something else);
-// and ContextTimeoutEnabled, so that the deadline of Publish's context holds.
+// New returns a broker, which connects in the background. options are those of
+// the client, which the broker owns. The broker sets three of them. MaxRetries
+// is none, because a message that is sent again may arrive twice. Protocol is
+// 2, because go-redis loses messages with 3: it misreads those whose first
+// bytes end a read. ContextTimeoutEnabled is set, so that the deadline of the
+// context of Publish holds.
 func New(options *redis.Options, opts *Options) *Broker {
 	o := *options
 	o.MaxRetries = -1
@@ -65,10 +70,11 @@ func New(options *redis.Options, opts *Options) *Broker {
 	return b
 }
 
-// NewClient is New for a client that the caller has made and closes, such as one
-// for Redis Sentinel or a cluster. It should have MaxRetries -1, Protocol 2 and
-// ContextTimeoutEnabled: [New] tells why. A redis.Ring cannot be used: its servers
-// do not know each other. All methods of the Broker return an error then.
+// NewClient is New for a client that the caller has made and closes, such as
+// one for Redis Sentinel or a cluster. It should have MaxRetries -1, Protocol 2
+// and ContextTimeoutEnabled: [New] tells why. A redis.Ring cannot be used: its
+// servers do not know each other. All methods of the Broker return an error
+// then.
 func NewClient(client redis.UniversalClient, opts *Options) *Broker {
 	return newBroker(client, opts, defaultSilence)
 }
@@ -122,7 +128,8 @@ func (b *Broker) Close() error {
 	return nil
 }
 
-// Subscribe implements [hub.Broker]. The error is a [hub.TopicErrors] if the server refuses topics to its user.
+// Subscribe implements [hub.Broker]. The error is a [hub.TopicErrors] if the
+// server refuses topics to its user.
 func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
 	if b.unfit != nil {
 		return b.unfit

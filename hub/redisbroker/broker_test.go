@@ -85,8 +85,9 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// The answer to a subscription that is not wanted any more meets a new one. A session that begins asks for all topics
-// on its own, so that some are asked for twice.
+// The answer to a subscription that is not wanted any more meets a new one. A
+// session that begins asks for all topics on its own, so that some are asked
+// for twice.
 func TestLateAnswer(t *testing.T) {
 	e := brokertest.Start(t, kind)
 	b := New(&redis.Options{Addr: e.Addr}, nil)
@@ -126,7 +127,8 @@ func TestLateAnswer(t *testing.T) {
 	}
 }
 
-// The deadline of the context bounds how long Publish waits for a server that does not answer.
+// The deadline of the context bounds how long Publish waits for a server that
+// does not answer.
 func TestPublishContext(t *testing.T) {
 	e := brokertest.Start(t, kind)
 	b := New(&redis.Options{Addr: e.Addr, ReadTimeout: time.Minute}, nil)
@@ -160,7 +162,8 @@ func TestPublishContext(t *testing.T) {
 	e.Signal(syscall.SIGCONT)
 }
 
-// One connection receives, whatever the number of topics; positions last as long as they should.
+// One connection receives all topics; positions last as
+// long as they should.
 func TestServerSide(t *testing.T) {
 	e := brokertest.Start(t, kind)
 	b := New(&redis.Options{Addr: e.Addr}, &Options{Prefix: "p:", PositionAge: time.Hour})
@@ -219,8 +222,8 @@ func TestServerSide(t *testing.T) {
 	}
 }
 
-// The servers of a Ring do not know each other: each method says that it cannot be
-// used, and so does the event.
+// The servers of a Ring do not know each other: each method says that it cannot
+// be used, and so does the event.
 func TestRing(t *testing.T) {
 	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}})
 	defer ring.Close()

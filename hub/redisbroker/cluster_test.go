@@ -53,8 +53,8 @@ func eventually(t *testing.T, what string, f func() bool) {
 	}
 }
 
-// A cluster of three masters and a replica of each: masters are killed, and replicas promoted. What a client was told
-// aside, it misses nothing.
+// A cluster of three masters and a replica of each: masters are killed, and
+// replicas promoted. What a client was told aside, it misses nothing.
 func TestClusterFailover(t *testing.T) {
 	engines := map[string]*brokertest.Engine{}
 	var addrs []string
@@ -69,7 +69,8 @@ func TestClusterFailover(t *testing.T) {
 	}
 	admin := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs})
 	defer admin.Close()
-	// nodes returns the addresses of the masters that have slots, if all is well.
+	// nodes returns the addresses of the masters that have slots, if all is
+	// well.
 	nodes := func() (masters []string, ok bool) {
 		text, err := admin.ClusterNodes(t.Context()).Result()
 		if err != nil {
@@ -126,7 +127,8 @@ var sentinelKind = brokertest.Kind{
 	Keeps:   true,
 }
 
-// A master, two replicas and three sentinels: the master is killed, and a replica promoted.
+// A master, two replicas and three sentinels: the master is killed, and a
+// replica promoted.
 func TestSentinelFailover(t *testing.T) {
 	var engines []*brokertest.Engine
 	var sentinels []string
@@ -158,7 +160,8 @@ func TestSentinelFailover(t *testing.T) {
 	}
 	admin := redis.NewSentinelClient(&redis.Options{Addr: sentinels[0]})
 	defer admin.Close()
-	// master returns the address of the master, if the sentinels know enough for a failover.
+	// master returns the address of the master, if the sentinels know enough
+	// for a failover.
 	master := func() string {
 		replicas, err1 := admin.Replicas(t.Context(), "m").Result()
 		others, err2 := admin.Sentinels(t.Context(), "m").Result()

@@ -11,7 +11,8 @@ import (
 	"github.com/seed70bc5565/websocket/hub/redisbroker"
 )
 
-// Each process of a service runs this; a message from a client of one reaches the clients of all.
+// Each process of a service runs this; a message from a client of one reaches
+// the clients of all.
 func Example() {
 	b := redisbroker.New(&redis.Options{Addr: "localhost:6379"}, nil)
 	defer b.Close()

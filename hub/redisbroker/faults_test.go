@@ -36,8 +36,8 @@ func nextMessage(t *testing.T, b *Broker) hub.BrokerEvent {
 	}
 }
 
-// Topics that the server forbids to its user have errors, and the others live:
-// with the session that they meet, and with the one that comes after.
+// Topics that the server forbids to its user have errors, and the others live.
+// It is so with the session that they meet, and with the one after it.
 func TestForbiddenTopics(t *testing.T) {
 	e := brokertest.Start(t, kind)
 	admin := redis.NewClient(&redis.Options{Addr: e.Addr})
@@ -196,8 +196,8 @@ func TestPublisherWithoutHistory(t *testing.T) {
 	}
 }
 
-// The answer to a message is lost behind the server: go-redis' client of a
-// cluster sends again whatever MaxRetries says. The message comes once.
+// The answer to a message is lost behind the server: the cluster client of
+// go-redis sends again, though MaxRetries is -1. The message comes once.
 func TestClusterLostReply(t *testing.T) {
 	k := kind
 	k.Args = func(port, dir string) []string {
@@ -360,7 +360,8 @@ func TestMissed(t *testing.T) {
 	}
 }
 
-// A session that ends is followed by one: the client does not make another of its own, which asks for all topics, too.
+// A session that ends is followed by one: the client does not make another of
+// its own, which asks for all topics, too.
 func TestReconnectsOnce(t *testing.T) {
 	e := brokertest.Start(t, kind)
 	admin := redis.NewClient(&redis.Options{Addr: e.Addr})

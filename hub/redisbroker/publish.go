@@ -17,12 +17,14 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// The keys of a topic are in one slot of a cluster: the hash of its count, the stream of its messages, and one key for
-// each id of a publisher.
+// The keys of a topic are in one slot of a cluster. They are the hash of its
+// count, the stream of its messages, and one key for each id of a publisher.
 //
-// The hash holds the epoch e, the offset o of the latest message, the bounds m, b and a of the history, and n, the
-// bytes in the stream. r is the identity of the server's data, master_replid: it is another one after every restart
-// and every promotion. A server that has another than the hash may have lost messages, so the topic begins an epoch.
+// The hash holds the epoch e, the offset o of the latest message, and n, the
+// bytes in the stream. m, b and a are the bounds of the history: messages,
+// bytes and age. r is the identity of the server's data, master_replid: it is
+// another one after every restart and every promotion. A server that has
+// another than the hash may have lost messages, so the topic begins an epoch.
 
 // identity is the beginning of both scripts.
 const identity = `
@@ -30,11 +32,13 @@ local info = redis.pcall('INFO', 'replication')
 local run = type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
 `
 
-// publishing appends a message to the stream, numbers it, and publishes it: the order of the stream is that of
-// delivery. A topic without a history is published to as it is, unless it has one elsewhere.
+// publishing appends a message to the stream, numbers it, and publishes it. The
+// order of the stream is that of delivery. A topic without a history is
+// published to as it is, unless it has one elsewhere.
 //
-// KEYS: hash, stream, id. ARGV: channel, payload, a new epoch, age of the hash, messages, bytes and age of the history,
-// whether there is an id. The id is noted last: a script that fails on the way has not counted the message.
+// KEYS: hash, stream, id. ARGV: channel, payload, a new epoch, age of the hash,
+// messages, bytes and age of the history, whether there is an id. The id is
+// noted last: a script that fails on the way has not counted the message.
 var publishing = redis.NewScript(`
 local once = ARGV[8] == '1'
 if once and redis.call('EXISTS', KEYS[3]) == 1 then
@@ -81,9 +85,11 @@ redis.call('PUBLISH', ARGV[1], e .. '-' .. offset .. ' ' .. ARGV[2])
 return done()
 `)
 
-// reading returns the epoch and the offset of the latest message, and if ARGV[1] is not zero as many messages: the
-// latest behind the offset ARGV[3] of the epoch ARGV[2], or of all if that is another; and the server's time, in
-// milliseconds. KEYS: hash, stream.
+// reading returns the epoch and the offset of the latest message. If ARGV[1] is
+// not zero it also returns as many messages, and the server's time in
+// milliseconds. They are the latest behind the offset ARGV[3] of the epoch
+// ARGV[2]. If the epoch is another, they are the latest of all. KEYS: hash,
+// stream.
 const reading = identity + `
 local h = redis.call('HMGET', KEYS[1], 'e', 'o', 'r')
 if not h[1] or h[3] ~= run then
@@ -101,14 +107,16 @@ return {h[1], h[2], redis.call('XREVRANGE', KEYS[2], '+', from, 'COUNT', ARGV[1]
 	now[1] .. string.sub('000000' .. now[2], -6, -4)}
 `
 
-// keys returns the keys of a topic. What is in braces decides on the slot, and must not be empty.
+// keys returns the keys of a topic. What is in braces decides on the slot, and
+// must not be empty.
 func (b *Broker) keys(topic, id string) []string {
 	tag := "{t:" + topic + "}"
 	return []string{b.opts.Prefix + "position:" + tag, b.opts.Prefix + "stream:" + tag, b.opts.Prefix + "id:" + tag + id}
 }
 
-// Publish implements [hub.Broker]. It returns when the server has the message. If ctx ends before, or the connection
-// breaks, the server may have it all the same: then the error matches [hub.ErrUnconfirmed].
+// Publish implements [hub.Broker]. It returns when the server has the message.
+// If ctx ends before, or the connection breaks, the server may have it all the
+// same: then the error matches [hub.ErrUnconfirmed].
 func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
 	if b.unfit != nil {
 		return b.unfit
@@ -159,8 +167,8 @@ const (
 	defaultAge   = 5 * time.Minute // of a history, as in package hub
 )
 
-// unconfirmed adds hub.ErrUnconfirmed to an error after which the server may have the message: all but the server's
-// own answers and those of dialling.
+// unconfirmed adds hub.ErrUnconfirmed to an error after which the server may
+// have the message: all but the server's own answers and those of dialling.
 func unconfirmed(err error) error {
 	var reply redis.Error
 	var op *net.OpError
@@ -256,7 +264,8 @@ func parseReading(reply *redis.Cmd) (top hub.Position, entries []any, now time.T
 	return hub.Position{}, nil, time.Time{}, errReply
 }
 
-// parseEntry reads an entry of a stream: its id, offset and a zero, and its fields, t and p.
+// parseEntry reads an entry of a stream: its id, offset and a zero, and its
+// fields, t and p.
 func parseEntry(entry any) (ev hub.BrokerEvent, err error) {
 	parts, _ := entry.([]any)
 	if len(parts) != 2 {

@@ -18,12 +18,13 @@ import (
 const (
 	firstPause = 50 * time.Millisecond // between two attempts to connect
 	maxPause   = 2 * time.Second
-	// defaultSilence is how long a connection may be silent before it is sent a ping, and then once more before it is
-	// given up.
+	// defaultSilence is how long a connection may be silent before it is sent a
+	// ping, and then once more before it is given up.
 	defaultSilence = 5 * time.Second
 )
 
-// run is the goroutine that receives: one session with the server after the other.
+// run is the goroutine that receives: one session with the server after the
+// other.
 func (b *Broker) run() {
 	defer close(b.done)
 	pause := firstPause
@@ -53,7 +54,8 @@ func (b *Broker) run() {
 	}
 }
 
-// sessionEnded tells the hub that the server is lost, once, and lets go who waits for it.
+// sessionEnded tells the hub that the server is lost, once, and lets go who
+// waits for it.
 func (b *Broker) sessionEnded(err error) {
 	b.mu.Lock()
 	first := !b.lost
@@ -74,8 +76,9 @@ type session struct {
 	prefix string        // immutable: of the channels of topics
 	alive  string        // immutable: a channel of this session's own, see watch
 
-	// once is the context of what is done on the connection, once that is there: it has ended. The client dials again by
-	// itself when a connection fails, and asks for all topics; with a context that has ended it cannot.
+	// once is the context of what is done on the connection, once that is
+	// there: it has ended. The client dials again by itself when a connection
+	// fails, and asks for all topics; with a context that has ended it cannot.
 	once context.Context
 
 	heard  atomic.Bool // something came since the watch looked last
@@ -88,7 +91,8 @@ type session struct {
 	sent []command  // that the server has not answered
 }
 
-// A command is one that the server answers with a line for each channel, or with one error.
+// A command is one that the server answers with a line for each channel, or
+// with one error.
 type command struct {
 	kind     int
 	channels []string
@@ -104,8 +108,8 @@ const (
 // batch is how many topics go into one command.
 const batch = 500
 
-// send sends a command for topics. When that fails the session is over: its reader finds out, and the next one asks
-// for all topics that are wanted then.
+// send sends a command for topics. When that fails the session is over: its
+// reader finds out, and the next one asks for all topics that are wanted then.
 func (s *session) send(kind int, topics []string) {
 	for len(topics) > 0 {
 		n := min(len(topics), batch)
@@ -149,7 +153,8 @@ func (s *session) answered() {
 	}
 }
 
-// refused returns the channels of the oldest command, which the server has answered with an error.
+// refused returns the channels of the oldest command, which the server has
+// answered with an error.
 func (s *session) refused() (c command, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -178,7 +183,8 @@ func (b *Broker) receive(s *session) (wasLive bool, err error) {
 	}
 	stop := b.watch(s)
 	defer stop()
-	// A goroutine must read while the topics are sent: there may be many, and the server answers each.
+	// A goroutine must read while the topics are sent: there may be many, and
+	// the server answers each.
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
@@ -247,8 +253,8 @@ func (b *Broker) bringMessage(s *session, ev hub.BrokerEvent) {
 	s.held.Store(false)
 }
 
-// refuse deals with a command that the server has refused as a whole: one of its topics is forbidden to the user. Each
-// goes out again alone.
+// refuse deals with a command that the server has refused as a whole: one of
+// its topics is forbidden to the user. Each goes out again alone.
 func (b *Broker) refuse(s *session, c command, err error, missing map[string]bool) {
 	switch {
 	case c.kind != subscribe:
@@ -303,9 +309,11 @@ func (b *Broker) sessionLives() {
 	}
 }
 
-// watch ends a session whose connection is silent, though it was sent a ping: nothing else would notice that the
-// server's machine has gone. It also publishes to a channel of the session's own, through the connections that publish.
-// A session that does not hear that is not where publishers are: after a failover it may have stayed behind.
+// watch ends a session whose connection is silent, though it was sent a ping:
+// nothing else would notice that the server's machine has gone. It also
+// publishes to a channel of the session's own, through the connections that
+// publish. A session that does not hear that is not where publishers are: after
+// a failover it may have stayed behind.
 func (b *Broker) watch(s *session) (stop func()) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	ended := make(chan struct{})
@@ -323,8 +331,9 @@ func (b *Broker) watch(s *session) (stop func()) {
 			if s.echoed.Swap(false) {
 				called = 0
 			}
-			// A hub that is slow keeps the reader from hearing: that says nothing of the server. What was called may
-			// lie behind much that waits.
+			// A hub that is slow keeps the reader from hearing: that says
+			// nothing of the server. What was called may lie behind much that
+			// waits.
 			if s.waited.Swap(false) || s.held.Load() {
 				asked, called = false, 0
 				continue
@@ -353,8 +362,9 @@ func (b *Broker) watch(s *session) (stop func()) {
 	return func() { cancel(); <-ended }
 }
 
-// parsePayload splits what a channel carries: the position, if there is one, a blank, and what the hub gave to
-// Publish. Anything else is left to the hub, which does not know it either.
+// parsePayload splits what a channel carries: the position, if there is one, a
+// blank, and what the hub gave to Publish. Anything else is left to the hub,
+// which does not know it either.
 func parsePayload(s string) (hub.Position, []byte) {
 	pos, payload, ok := strings.Cut(s, " ")
 	if !ok {

@@ -11,8 +11,9 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// BenchmarkPublish measures how long a Publish takes for topics without and with a history, in turns, and what is read
-// of a history. One publisher waits for each message. Ratios are those of turns that follow on each other.
+// BenchmarkPublish measures how long a Publish takes for topics without and
+// with a history, in turns, and what is read of a history. One publisher waits
+// for each message. Ratios are those of turns that follow on each other.
 func BenchmarkPublish(b *testing.B, kind Kind) {
 	e := Start(b, kind)
 	broker, closeBroker := kind.Connect(e.Addr)

@@ -9,10 +9,12 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// A checker compares what was published to a topic with what each client saw of it. The rule: every client has every
-// message once and in order, or was told that it missed some.
+// A checker compares what was published to a topic with what each client saw of
+// it. The rule: every client has every message once and in order, or was told
+// that it missed some.
 
-// An id names a message: publisher and number. Each publisher counts from 1, and has one message under way at a time.
+// An id names a message: publisher and number. Each publisher counts from 1,
+// and has one message under way at a time.
 type id struct{ publisher, n int }
 
 // A sighting is what a client saw: a message, or the begin of a subscription.
@@ -56,7 +58,8 @@ type segment struct {
 	messages []sighting
 }
 
-// check compares. The end, or a message behind it, must have come to every client from each publisher.
+// check compares. The end, or a message behind it, must have come to every
+// client from each publisher.
 func check(log topicLog) verdict {
 	var v verdict
 	var segments []segment
@@ -66,8 +69,9 @@ func check(log topicLog) verdict {
 		v.ended(i, own, log.confirmed)
 	}
 
-	// A position is that of one message, and a message has one position in an epoch. (A message whose fate was in doubt is
-	// repeated, and an engine that lost its data takes it again.)
+	// A position is that of one message, and a message has one position in an
+	// epoch. (A message whose fate was in doubt is repeated, and an engine that
+	// lost its data takes it again.)
 	type idOfEpoch struct {
 		id    id
 		epoch uint64
@@ -100,8 +104,9 @@ func check(log topicLog) verdict {
 	return v
 }
 
-// split returns the segments of what a client saw. A client knows by itself that it missed something if the epoch is
-// another one, or if the message before is not the one that it saw last.
+// split returns the segments of what a client saw. A client knows by itself
+// that it missed something if the epoch is another one. It knows it, too, if
+// the message before is not the one that it saw last.
 func (v *verdict) split(client int, seen []sighting) []segment {
 	var segments []segment
 	var last hub.Position
@@ -146,7 +151,7 @@ func (v *verdict) split(client int, seen []sighting) []segment {
 	return segments
 }
 
-// ended sees to it that a client has the latest message of each publisher.
+// ended finds clients that do not have the latest message of each publisher.
 func (v *verdict) ended(client int, segments []segment, confirmed []int) {
 	latest := make([]int, len(confirmed))
 	for _, s := range segments {
@@ -161,8 +166,9 @@ func (v *verdict) ended(client int, segments []segment, confirmed []int) {
 	}
 }
 
-// whole sees to it that nothing is missing in a segment: no message that another client saw, and none of a publisher
-// that was confirmed. A publisher's messages are in its order.
+// whole finds what is missing in a segment: a message that another client saw,
+// or one of a publisher that was confirmed. A publisher's messages are in its
+// order.
 func (v *verdict) whole(s segment, offsets map[uint64][]uint64, confirmed []int) {
 	before := make([]int, len(confirmed))
 	last := s.from

@@ -10,7 +10,8 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// goodLog is what two clients saw of three publishers, whose messages have every third offset.
+// goodLog is what two clients saw of three publishers, whose messages have
+// every third offset.
 func goodLog() topicLog {
 	log := topicLog{confirmed: []int{100, 100, 100}}
 	for range 2 {

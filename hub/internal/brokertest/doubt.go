@@ -13,8 +13,8 @@ import (
 )
 
 // PublishInDoubt publishes message, which has an ID, while the engine stands
-// still, by a deadline and by a context that is cancelled. Both must leave it in
-// doubt. Then it publishes message three times to the engine that goes on.
+// still, by a deadline and by a context that is cancelled. Both must leave it
+// in doubt. Then it publishes message three times to the engine that goes on.
 func PublishInDoubt(t *testing.T, e *Engine, b hub.Broker, message hub.Publication) {
 	t.Helper()
 	if err := e.Signal(syscall.SIGSTOP); err != nil {

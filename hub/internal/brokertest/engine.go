@@ -1,7 +1,8 @@
 //go:build unix
 
-// Package brokertest tests brokers against the engines that they are for. It starts the engine on a free port, and a
-// second process, which is the test's own program again.
+// Package brokertest tests brokers against the engines that they are for. It
+// starts the engine on a free port, and a second process, which is the test's
+// own program again.
 package brokertest
 
 import (
@@ -20,7 +21,8 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// SkipVariable is the environment variable that, if it is not empty, lets tests skip whose engine is not installed.
+// SkipVariable is the environment variable that, if it is not empty, lets tests
+// skip whose engine is not installed.
 const SkipVariable = "WEBSOCKET_SKIP_MISSING_BROKERS"
 
 // A Kind is a kind of engine.
@@ -138,7 +140,8 @@ const (
 	checkVariable = "BROKERTEST_CHECK" // not empty: it is a process of Faults
 )
 
-// Main is for TestMain: it is the second process if that is what the program was started for.
+// Main is for TestMain: it is the second process if that is what the program
+// was started for.
 func Main(m *testing.M, kinds ...Kind) int {
 	if addr := os.Getenv(addrVariable); addr != "" {
 		for _, kind := range kinds {
@@ -159,8 +162,8 @@ func Main(m *testing.M, kinds ...Kind) int {
 	return m.Run()
 }
 
-// serveProcess is the second process: a server until its standard input ends. It prints its URL, and then the events
-// of its broker.
+// serveProcess is the second process: a server until its standard input ends.
+// It prints its URL, and then the events of its broker.
 func serveProcess(kind Kind, addr string) error {
 	s := newServer(kind, addr, func(ev string) { fmt.Println(ev) })
 	defer s.close()

@@ -27,8 +27,9 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// Faults puts faults into engines, processes and the network between them while messages are published, and compares
-// what was published with what each client saw. The short form publishes some thousand messages for each fault. The full
+// Faults puts faults into engines, processes and the network between them while
+// messages are published, and compares what was published with what each client
+// saw. The short form publishes some thousand messages for each fault. The full
 // one publishes 100,000, and its faults last as long as they do elsewhere.
 func Faults(t *testing.T, kind Kind, full bool) {
 	s := scaleOf(full)
@@ -48,8 +49,9 @@ func Faults(t *testing.T, kind Kind, full bool) {
 	}
 }
 
-// ClusterFault is Faults for engines that stand by each other, and one fault. addr is what kind connects to. keeps says
-// that the engines lose nothing, so that no client need be told that it missed something.
+// ClusterFault is Faults for one fault, and engines that stand in for each
+// other. addr is what kind connects to. keeps says that the engines lose
+// nothing, so that no client need be told.
 func ClusterFault(t *testing.T, kind Kind, addr, name string, full, keeps bool, do func()) {
 	f := fault{name, func(*field) { do() }, keeps}
 	s := scaleOf(full)
@@ -70,7 +72,7 @@ func scaleOf(full bool) scale {
 // A scale is how large a run is.
 type scale struct {
 	messages    int // of all publishers
-	pace        int // of all publishers, for a second
+	pace        int // of all publishers, in a second
 	times       int // of each fault, at most
 	short, long time.Duration
 }
@@ -79,8 +81,8 @@ type scale struct {
 type fault struct {
 	name string
 	do   func(*field)
-	// keeps: the engine loses nothing, and is there as long as a hub waits for it, so that no client need be told that it
-	// missed something.
+	// keeps: the engine loses nothing, and is away for less than a hub waits
+	// for it. No client need be told that it missed something.
 	keeps bool
 }
 
@@ -91,7 +93,8 @@ const (
 	listeners  = 2 // clients of each topic
 )
 
-// A field is an engine, processes that serve clients, and what lies between them.
+// A field is an engine, processes that serve clients, and what lies between
+// them.
 type field struct {
 	t         *testing.T
 	kind      Kind
@@ -210,7 +213,8 @@ func spoil(t *testing.T, logs []topicLog) {
 	}
 }
 
-// observe runs a fault, and returns what the checker says, and what it was told.
+// observe runs a fault, and returns what the checker says, and what it was
+// told.
 func observe(t *testing.T, f *field, ft fault) (verdict, []topicLog) {
 	s := f.scale
 	addr := f.addr
@@ -319,7 +323,8 @@ func observe(t *testing.T, f *field, ft fault) (verdict, []topicLog) {
 	return sum(verdicts), logs
 }
 
-// publish publishes a message until the engine has confirmed it, each time under its id.
+// publish publishes a message until the engine has confirmed it, each time
+// under its id.
 func (f *field) publish(ctx context.Context, h *hub.Hub, topic int, m id) {
 	name := fmt.Sprintf("%d-%d", m.publisher, m.n)
 	for ctx.Err() == nil {
@@ -336,7 +341,8 @@ func (f *field) publish(ctx context.Context, h *hub.Hub, topic int, m id) {
 // checkHistory holds what a process misses in the longest fault.
 var checkHistory = hub.History{Messages: 1 << 17, Bytes: -1, Age: time.Hour}
 
-// A listener is a client that stays connected: it goes from process to process, and goes on where it was.
+// A listener is a client that stays connected: it goes from process to process,
+// and goes on where it was.
 type listener struct {
 	field   *field
 	topic   int
@@ -378,7 +384,8 @@ func (l *listener) connect(ctx context.Context, first *func()) {
 	}
 	defer c.CloseNow()
 	for !l.done() {
-		// The first answer waits for the engine, if that stands still. Later a silent process is left.
+		// The first answer waits for the engine, if that stands still. Later a
+		// silent process is left.
 		wait := time.Second
 		if l.patient {
 			wait = 5 * time.Second
@@ -412,7 +419,8 @@ func (l *listener) connect(ctx context.Context, first *func()) {
 
 var errSighting = errors.New("a message that no process sends")
 
-// parseSighting reads what a process sends: "begin", position, complete, or position, the offset before, publisher-number.
+// parseSighting reads what a process sends: "begin", position, complete, or
+// position, the offset before, publisher-number.
 func parseSighting(text string) (s sighting, err error) {
 	f := strings.Split(text, " ")
 	if len(f) != 3 {
@@ -441,7 +449,8 @@ func parseSighting(text string) (s sighting, err error) {
 	return s, nil
 }
 
-// checkProcess is a process that serves listeners, until its standard input ends. It prints its URL.
+// checkProcess is a process that serves listeners, until its standard input
+// ends. It prints its URL.
 func checkProcess(kind Kind, addr string) error {
 	b, closeBroker := kind.Connect(addr)
 	defer closeBroker()
@@ -584,7 +593,8 @@ func newProxy(t *testing.T, engine string) *proxy {
 	return p
 }
 
-// cut makes the network swallow what is sent until it is whole again, when TCP sends it once more.
+// cut makes the network swallow what is sent until it is whole again, when TCP
+// sends it once more.
 func (p *proxy) cut(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

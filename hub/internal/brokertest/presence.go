@@ -68,7 +68,7 @@ func (s *server) wantHere(t *testing.T, want string, within time.Duration) {
 	}
 }
 
-// stays sees to it that a server knows these users all the time.
+// stays fails the test if a server does not know these users all the time.
 func (s *server) stays(t *testing.T, want string, d time.Duration) {
 	t.Helper()
 	for begin := time.Now(); time.Since(begin) < d; time.Sleep(100 * time.Millisecond) {
@@ -78,8 +78,8 @@ func (s *server) stays(t *testing.T, want string, d time.Duration) {
 	}
 }
 
-// Presence tests who is known to be there while processes and the engine fail. It
-// takes a minute and a half.
+// Presence tests who is known to be there while processes and the engine fail.
+// It takes a minute and a half.
 func Presence(t *testing.T, kind Kind) {
 	e := Start(t, kind)
 	here, there, third := startServer(t, e), startProcess(t, e), startProcess(t, e)

@@ -20,7 +20,8 @@ import (
 // patience is how long anything may take.
 const patience = 20 * time.Second
 
-// A server serves connections: each subscribes to the topic in its URL, and publishes there what it gets.
+// A server serves connections: each subscribes to the topic in its URL, and
+// publishes there what it gets.
 type server struct {
 	url    string
 	events chan string // of its broker
@@ -58,7 +59,8 @@ func newServer(kind Kind, addr string, event func(string)) *server {
 			var st hub.SubscribeResult
 			st, err = s.SubscribeFrom(r.Context(), topic, hub.SubscribeOptions{After: after})
 			if err == nil {
-				// Behind what was replayed, for Greet would come before the subscription holds.
+				// Behind what was replayed, because Greet would come before the
+				// subscription holds.
 				s.Send(websocket.MessageText, fmt.Appendf(nil, "%t %d", st.Complete, st.Messages))
 			}
 		}
@@ -158,7 +160,8 @@ func (c *client) wantStart(want string) {
 	}
 }
 
-// sync returns when what the client has sent is published: a message may come back before Publish has returned.
+// sync returns when what the client has sent is published: a message may come
+// back before Publish has returned.
 func (c *client) sync() {
 	c.t.Helper()
 	c.send(websocket.MessageText, "sync")

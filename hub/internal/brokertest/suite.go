@@ -11,7 +11,8 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// Run runs the tests: a server in this process and one in another, and clients of both.
+// Run runs the tests: a server in this process and one in another, and clients
+// of both.
 func Run(t *testing.T, kind Kind) {
 	t.Run("Cross", func(t *testing.T) { cross(t, kind) })
 	t.Run("Order", func(t *testing.T) { order(t, kind) })
@@ -21,7 +22,8 @@ func Run(t *testing.T, kind Kind) {
 	t.Run("ManyTopics", func(t *testing.T) { manyTopics(t, kind) })
 }
 
-// cross: messages reach the clients of both processes, with their type, and only those of the topic.
+// cross: messages reach the clients of both processes, with their type, and
+// only those of the topic.
 func cross(t *testing.T, kind Kind) {
 	e := Start(t, kind)
 	here, there := startServer(t, e), startProcess(t, e)
@@ -53,7 +55,8 @@ func cross(t *testing.T, kind Kind) {
 	}
 }
 
-// order: all get what one process publishes in its order, and if the engine has one order for all, in that.
+// order: all get what one process publishes in its order, and if the engine has
+// one order for all, in that.
 func order(t *testing.T, kind Kind) {
 	const each = 400
 	e := Start(t, kind)
@@ -90,7 +93,8 @@ func order(t *testing.T, kind Kind) {
 	}
 }
 
-// resume: a client goes on in the other process if positions are the same there, or is told that it cannot.
+// resume: a client goes on in the other process if positions are the same
+// there, or is told that it cannot.
 func resume(t *testing.T, kind Kind) {
 	e := Start(t, kind)
 	here, there := startServer(t, e), startProcess(t, e)
@@ -110,8 +114,9 @@ func resume(t *testing.T, kind Kind) {
 	} else {
 		again.wantStart("false 0")
 	}
-	// A process in which no client had the topic knows whether anything was missed, if positions are the engine's. It
-	// has what was missed, if the engine keeps it.
+	// A process in which no client had the topic knows whether anything was
+	// missed, if positions are the engine's. It has what was missed, if the
+	// engine keeps it.
 	third := startServer(t, e)
 	again = dial(t, third, "kept", last)
 	if kind.Keeps {
@@ -129,7 +134,8 @@ func resume(t *testing.T, kind Kind) {
 	again.want("4")
 }
 
-// restart: both processes notice that the engine is killed, and come back with it.
+// restart: both processes notice that the engine is killed, and come back with
+// it.
 func restart(t *testing.T, kind Kind) {
 	e := Start(t, kind)
 	here, there := startServer(t, e), startProcess(t, e)
@@ -196,7 +202,8 @@ func manyTopics(t *testing.T, kind Kind) {
 	e := Start(t, kind)
 	here := startServer(t, e)
 	c := join(t, here, "0")
-	// The subscriber of the connection is the server's: this one has a hub and no connection of its own.
+	// The subscriber of the connection is the server's: this one has a hub and
+	// no connection of its own.
 	s := here.hub.Join(c.c)
 	var topics []string
 	for i := range n {
