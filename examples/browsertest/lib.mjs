@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -16,6 +17,8 @@ const artifacts = join(top, 'artifacts');
 const screenshots = join(top, 'examples/screenshots');
 const largestScreenshot = 60_000; // bytes: they are in the repository
 const stepTimeout = 30_000;       // far more than any step takes on a machine that does nothing else
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 const binaries = mkdtempSync(join(tmpdir(), 'examples-'));
 const running = new Set();
@@ -127,7 +130,7 @@ export class Line {
 // A Stage is what a scenario gets: a server that runs (server, url), and windows.
 export class Stage {
   constructor(name, browser, refresh) {
-    Object.assign(this, { name, browser, refresh, windows: [], lines: [], expected: [/ERR_CONNECTION_(REFUSED|RESET)/] });
+    Object.assign(this, { name, browser, refresh, windows: [], lines: [], expected: [/ERR_CONNECTION_(REFUSED|RESET)|closed before receiving a handshake response/] });
   }
 
   // start starts the server, with more arguments than -addr.
@@ -177,8 +180,10 @@ export class Stage {
     for (const page of this.windows) assert.deepEqual(page.complaints.filter(other), [], `the browser on ${page.url()}`);
   }
 
+  // shot takes a picture, and lets axe-core look for what keeps people out.
   async shot(page, name) {
     await page.screenshot({ path: join(artifacts, `${this.name}-${name}.png`) });
+    assert.deepEqual(await barriers(page), [], `axe-core on ${this.name}, ${name}`);
   }
 
   // portrait is the screenshot that examples/README.md shows; it is replaced there only when the run was asked to.
@@ -192,7 +197,9 @@ export class Stage {
   }
 
   async failed() {
-    for (const [i, page] of this.windows.entries()) if (!page.isClosed()) await this.shot(page, `failed-${i}`).catch(() => {});
+    for (const [i, page] of this.windows.entries()) if (!page.isClosed()) {
+      await page.screenshot({ path: join(artifacts, `${this.name}-failed-${i}.png`) }).catch(() => {});
+    }
   }
 
   async close() {
@@ -204,6 +211,14 @@ export class Stage {
 // connected waits until the page says that its connection is open.
 export function connected(page, text = 'Connected') {
   return page.locator('#status[data-state=open]').getByText(text).waitFor();
+}
+
+// barriers returns what axe-core finds on a page: the rule, how bad it is, and where.
+async function barriers(page) {
+  await page.evaluate(axeSource); // past the page's Content-Security-Policy, which lets no script of others in
+  const { passes, violations } = await page.evaluate(() => globalThis.axe.run());
+  assert.ok(passes.length > 10, `axe-core looked at ${passes.length} rules only`);
+  return violations.map(({ id, impact, nodes }) => `${impact}: ${id}: ${nodes.map((node) => node.target.join(' ')).join(', ')}`);
 }
 
 // fits fails if the page is wider than its window.

@@ -21,7 +21,6 @@ type game struct {
 	mu      sync.Mutex
 	world   *world           // guarded by mu
 	players map[*player]bool // guarded by mu
-	lastID  uint16           // guarded by mu
 	buf     []byte           // guarded by mu: the last positions, encoded
 }
 
@@ -136,12 +135,21 @@ func (g *game) join() *player {
 	if len(g.players) == maxPlayers {
 		return nil
 	}
-	g.lastID++
-	b := &ball{id: g.lastID, point: g.world.somewhere()}
+	b := &ball{id: g.freeID(), point: g.world.somewhere()}
 	p := &player{ball: b, next: make(chan *websocket.PreparedMessage, 1)}
 	g.world.balls = append(g.world.balls, b)
 	g.players[p] = true
 	return p
+}
+
+// freeID returns the lowest number that no player has, from 1 to maxPlayers: the
+// page has a colour for each. g.mu is held.
+func (g *game) freeID() uint16 {
+	id := uint16(1)
+	for slices.ContainsFunc(g.world.balls, func(b *ball) bool { return b.id == id }) {
+		id++
+	}
+	return id
 }
 
 func (g *game) leave(p *player) {

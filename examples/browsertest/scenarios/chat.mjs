@@ -31,7 +31,10 @@ export default async function chat(stage) {
   const ada = await stage.open();
   const bob = await stage.narrow();
   const pages = [['ada', ada], ['bob', bob]];
-  for (const [name, page] of pages) await stage.shot(page, `join-${name}`);
+  for (const [name, page] of pages) {
+    await stage.shot(page, `join-${name}`);
+    assert.equal(await page.locator('#status').textContent(), '', 'the status before joining');
+  }
   await enter(ada, 'Ada');
   await enter(bob, 'Bob');
   await ada.getByRole('log').getByText('Bob joined').waitFor();
@@ -95,16 +98,27 @@ export default async function chat(stage) {
   await ada.keyboard.press('Enter');
   assert.equal(await ada.getByRole('textbox', { name: 'Message' }).inputValue(), 'Written while away', 'text that was not sent');
   await stage.restart();
-  await bob.getByRole('button', { name: 'Try now' }).click();
+  // The page may come back by itself before the button is pressed.
+  await Promise.race([bob.getByRole('button', { name: 'Try now' }).click().catch(() => {}), connected(bob, 'Bob')]);
   for (const [name, page] of [['Ada', ada], ['Bob', bob]]) {
     await connected(page, name);
     await page.getByRole('alert').waitFor({ state: 'hidden' });
   }
   await ada.getByRole('button', { name: 'Send' }).click();
   await heard(bob, 'Ada', 'Written while away');
+  for (const [name, page] of pages) { // what was said before the restart stays, above a divider
+    await heard(page, 'Ada', 'Hello Bob');
+    const order = await page.locator('#entries li').evaluateAll((rows) => {
+      const at = (found) => rows.findIndex(found);
+      return [at((li) => li.textContent.endsWith('Hello Bob')), at((li) => li.className === 'divider'),
+        at((li) => li.textContent.endsWith('Written while away'))];
+    });
+    assert.ok(order[0] >= 0 && order[0] < order[1] && order[1] < order[2], `${name}: message, divider, message at ${order}`);
+    await stage.shot(page, `back-${name}`);
+  }
 
   stage.step('one leaves');
   await bob.getByRole('button', { name: 'Leave' }).click();
-  await ada.getByRole('log').getByText('Bob left').waitFor();
+  await ada.getByRole('log').getByText('Bob left').nth(1).waitFor(); // the first is from before the restart
   await bob.getByLabel('Your name').waitFor();
 }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { connected, fits } from '../lib.mjs';
 
 export const args = ['-every', '100ms']; // so that there is a chart soon, and what it shows stays there for 12 seconds
@@ -18,6 +19,15 @@ export default async function dashboard(stage) {
     await points(page, 10);
     await page.locator('#cpu').getByText(/^\d+ %$/).waitFor();
     await page.locator('#memory').getByText(/^[\d.]+ [GM]iB( of [\d.]+ GiB)?$/).waitFor();
+  }
+
+  stage.step('the axes have labels');
+  for (const page of [ada, bob]) {
+    assert.deepEqual(await page.locator('#cpu-scale span').allTextContents(), ['100 %', '50 %', '0 %']);
+    assert.match(await page.locator('#memory-scale').textContent(), /^[\d.]+ [GM]iB[\d.]+ [GM]iB0$/);
+    for (const times of await page.locator('.times').all()) assert.equal(await times.textContent(), '11.9 s ago6 s agonow');
+    const lines = await page.locator('#memory').evaluate((p) => p.getClientRects().length && p.clientHeight / parseFloat(getComputedStyle(p).lineHeight));
+    assert.ok(lines < 1.5, `the memory takes ${lines} lines`);
   }
 
   stage.step('a mark that one page makes is on the other');

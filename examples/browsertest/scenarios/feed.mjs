@@ -29,8 +29,14 @@ export default async function feed(stage) {
   await line.mend();
   await bob.locator('#resume').getByText('3 updates missed, and replayed').waitFor();
   await update(bob, 'Goal for Ashford: Ashford 4, Brook End 0');
-  assert.equal(await bob.locator('#updates .badge').count(), 3);
+  assert.equal(await bob.locator('#updates .replayed').count(), 3);
   await bob.locator('#matches').getByText('4 : 0').waitFor();
+
+  stage.step('a new page shows what happened before as earlier');
+  const eve = await stage.open();
+  await update(eve, 'Goal for Ashford: Ashford 4, Brook End 0');
+  assert.deepEqual(await eve.locator('#updates .badge').allTextContents(), Array(5).fill('earlier'));
+  await eve.close();
 
   stage.step('the same with the button');
   await ada.getByRole('button', { name: 'Disconnect' }).click();
@@ -49,7 +55,7 @@ export default async function feed(stage) {
   stage.step('the server starts anew');
   await stage.server.kill();
   await stage.restart();
-  for (const page of [ada, bob]) await page.locator('#resume').getByText('not known any more').waitFor();
+  for (const page of [ada, bob]) await page.locator('#resume').getByText('no longer has what you missed').waitFor();
   await goal(ada, 'Dunmore');
   for (const page of [ada, bob]) await update(page, 'Goal for Dunmore: Castle Hill 0, Dunmore 1');
   assert.deepEqual(await positions(ada), await positions(bob), 'the updates of the two pages');

@@ -34,6 +34,15 @@ export default async function game(stage) {
   }, bobID);
   await bob.mouse.up();
 
+  stage.step('colours, and the instructions');
+  await bob.waitForFunction(() => document.querySelectorAll('#players .ball').length === 2);
+  const hues = await bob.evaluate(() => [...document.querySelectorAll('#players .ball')].map((dot) => getComputedStyle(dot).backgroundColor));
+  assert.notEqual(hues[0], hues[1]);
+  for (const page of [ada, bob]) {
+    const [text, canvas] = [await page.getByText('Collect the coins.').boundingBox(), await field.boundingBox()];
+    assert.ok(text.y + text.height <= canvas.y, 'the instructions stand above the field');
+  }
+
   stage.step('the numbers');
   for (const page of [ada, bob]) {
     await page.locator('#latency').getByText(/^\d+\.\d ms$/).waitFor();

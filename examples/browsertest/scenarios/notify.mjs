@@ -12,6 +12,8 @@ const hasNot = (page, text) => page.locator('#unread').getByText(text, { exact: 
 
 export default async function notify(stage) {
   const ada = await stage.open({ viewport: { width: 820, height: 440 } });
+  await ada.getByLabel('Your name').waitFor();
+  await stage.shot(ada, 'sign-in');
   await signIn(ada, 'ada');
   const adaToo = await stage.open({ context: ada.context() }); // the same browser: signed in already
   await connected(adaToo, 'Signed in as ada');
@@ -28,6 +30,7 @@ export default async function notify(stage) {
 
   stage.step('one user notifies the other');
   const question = 'Are you coming?';
+  assert.equal(await bob.getByLabel('User').inputValue(), 'bob', 'the user of a first try');
   await bob.getByLabel('User').fill('ada');
   await bob.getByLabel('Text').fill(question);
   await bob.keyboard.press('Enter');

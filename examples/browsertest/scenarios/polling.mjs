@@ -57,7 +57,7 @@ export default async function polling(stage) {
   await stage.server.stop();
   for (const way of ways) await ada.locator(`[data-way=${way}]`).getByText('cannot be reached').waitFor();
   await stage.restart();
-  await ada.getByRole('button', { name: 'Count anew' }).click();
+  await ada.getByRole('button', { name: 'Reset counters' }).click();
   await started(ada);
   await ada.getByRole('button', { name: 'Event now' }).click();
   await reach(ada, 1);

@@ -15,6 +15,7 @@ function join() {
   link = connect('ws', {
     query: () => ({ name: wanted, room, ...(position && { after: position }) }),
     connected: 'Joining…',
+    idle: '',
     message(data) { receive(JSON.parse(data)); },
     close: showSend,
     refused(e) {
@@ -32,12 +33,14 @@ function receive(event) {
       missed = event.missed ?? 0;
       $('status').textContent = 'Connected as ' + me;
       showChat(true);
-      if (!again || !event.resumed) $('log').replaceChildren();
+      if (!again) $('entries').replaceChildren();
       if (event.room !== room) position = '';
       room = event.room;
       showPeople(event.people);
       showRooms();
       showSend();
+      // What is on the screen stays, also when the server does not know it any more.
+      if (again && !event.resumed) append(element('li', 'divider', 'The server has restarted, or you were away for long'), false);
       news(greeting(again, event));
       break;
     }
@@ -63,7 +66,7 @@ function receive(event) {
 function greeting(again, event) {
   const messages = missed === 1 ? '1 message' : `${missed} messages`;
   if (again && event.resumed) return missed ? `You are back. You missed ${messages}:` : 'You are back, and missed nothing.';
-  if (again) return 'You are back. Some of what was said meanwhile may be missing.';
+  if (again) return 'You are back. Messages that were sent while you were away may be missing.';
   return `You are in ${event.room}.` + (missed ? ` The last ${messages}:` : '');
 }
 
@@ -86,10 +89,10 @@ function showSend() {
 function showChat(on) {
   const change = $('chat').hidden === on;
   $('chat').hidden = !on;
-  $('join').hidden = on;
+  $('entry').hidden = on;
   $('leave').hidden = !on;
   if (!change) return;
-  if (!on) $('log').replaceChildren();
+  if (!on) $('entries').replaceChildren();
   $(on ? 'text' : 'name').focus();
 }
 
@@ -143,9 +146,10 @@ function news(text) {
 // append adds an entry to the log and keeps its end in view, unless the reader has scrolled away.
 function append(li, always) {
   const log = $('log');
+  const entries = $('entries');
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-  log.append(li);
-  while (log.childElementCount > longestLog) log.firstElementChild.remove();
+  entries.append(li);
+  while (entries.childElementCount > longestLog) entries.firstElementChild.remove();
   if (always || atEnd) log.scrollTop = log.scrollHeight; else $('newest').hidden = false;
 }
 

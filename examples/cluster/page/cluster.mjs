@@ -13,10 +13,12 @@ function join() {
   link = connect('ws', {
     query: () => ({ name, ...(position && { after: position }) }),
     connected: `Connected as ${name}`,
+    idle: '',
     message(data) { receive(JSON.parse(data)); },
     refused(e) {
+      link.close();
       $('chat').hidden = true;
-      $('join').hidden = false;
+      $('entry').hidden = false;
       notice(`The server says: ${e.reason}.`);
     },
   });
@@ -30,12 +32,13 @@ function receive(event) {
       missed = event.missed ?? 0;
       $('node').textContent = `Node ${node}, engine: ${event.engine}`;
       engine(event.lost);
-      $('join').hidden = true;
+      $('entry').hidden = true;
       if ($('chat').hidden) {
         $('chat').hidden = false;
         $('text').focus();
       }
-      if (!event.resumed) $('log').replaceChildren();
+      if (!again) $('entries').replaceChildren();
+      else if (!event.resumed) append(element('li', 'divider', 'The engine or the node has restarted'));
       if (again && event.resumed) news(`You are back. You missed ${missed === 1 ? '1 message' : `${missed} messages`}.`);
       else if (again) news('You are back. Some messages may be missing.');
       break;
@@ -89,8 +92,13 @@ function showNodes(count = 0) {
 }
 
 function message({ name, text, node, at }) {
-  if (missed > 0) missed--;
+  const key = JSON.stringify([name, at, node, text]);
+  const old = missed > 0;
+  if (old) missed--;
+  // What comes again after a fresh start is on the screen already.
+  if (old && [...$('entries').children].some((li) => li.dataset.key === key)) return;
   const li = element('li');
+  li.dataset.key = key;
   const about = element('p', 'about');
   const time = new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
   about.append(element('b', '', name), ` on node ${node}, ${time}`);
@@ -103,9 +111,10 @@ function news(text) { append(element('li', 'news', text)); }
 // append adds an entry to the log and keeps its end in view, unless the reader has scrolled away.
 function append(li) {
   const log = $('log');
+  const entries = $('entries');
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-  log.append(li);
-  while (log.childElementCount > longestLog) log.firstElementChild.remove();
+  entries.append(li);
+  while (entries.childElementCount > longestLog) entries.firstElementChild.remove();
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 

@@ -41,6 +41,8 @@ const width = 1000, height = 100; // of the charts, in units of their own
 
 class Chart {
   constructor(svg) {
+    this.scale = svg.previousElementSibling;
+    this.times = svg.nextElementSibling;
     svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
     svg.setAttribute('preserveAspectRatio', 'none');
     for (const name of ['grid', 'area', 'line', 'mark']) {
@@ -51,8 +53,9 @@ class Chart {
     this.grid.setAttribute('d', [25, 50, 75].map((y) => `M0 ${y}H${width}`).join(''));
   }
 
-  // draw takes points [at, from 0 to 1]. Where more than one sample is missing there is a gap.
-  draw(points, x) {
+  // draw takes points [at, from 0 to 1], and the labels of the scale from top to bottom. Where more than one sample is
+  // missing there is a gap.
+  draw(points, x, labels) {
     const runs = [];
     let last = -Infinity;
     for (const [at, value] of points) {
@@ -62,6 +65,8 @@ class Chart {
     }
     this.line.setAttribute('d', runs.map((run) => 'M' + run.map((p) => p.join(' ')).join('L')).join(''));
     this.area.setAttribute('d', runs.map((run) => `M${run[0][0]} ${height}L${run.map((p) => p.join(' ')).join('L')}V${height}Z`).join(''));
+    label(this.scale, labels);
+    label(this.times, [1, 0.5, 0].map((part) => ago((shown - 1) * every * part)));
     this.mark.setAttribute('d', marks.map((m) => `M${x(m.at).toFixed(1)} 0V${height}`).join(''));
   }
 }
@@ -72,6 +77,13 @@ const memory = new Chart($('memory-chart'));
 const percent = (value) => `${(value * 100).toFixed(0)} %`;
 const size = (bytes) => (bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`);
 
+const ago = (ms) => (ms ? `${+(ms / 1000).toFixed(1)} s ago` : 'now');
+
+function label(box, texts) {
+  const same = box.childElementCount === texts.length && texts.every((text, i) => box.children[i].textContent === text);
+  if (!same) box.replaceChildren(...texts.map((text) => element('span', '', text)));
+}
+
 function draw() {
   const last = samples.at(-1);
   if (!last) return;
@@ -80,8 +92,8 @@ function draw() {
   marks = marks.filter((m) => m.at >= from);
   // Without a total the highest value seen stands for it.
   const highest = last.total || Math.max(...samples.map((s) => s.used)) * 1.2;
-  cpu.draw(samples.map((s) => [s.at, s.cpu]), x);
-  memory.draw(samples.map((s) => [s.at, s.used / highest]), x);
+  cpu.draw(samples.map((s) => [s.at, s.cpu]), x, [1, 0.5, 0].map(percent));
+  memory.draw(samples.map((s) => [s.at, s.used / highest]), x, [size(highest), size(highest / 2), '0']);
   $('cpu').textContent = percent(last.cpu);
   $('memory').textContent = last.total ? `${size(last.used)} of ${size(last.total)}` : size(last.used);
   showMarks();

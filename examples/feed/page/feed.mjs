@@ -5,6 +5,7 @@ const longestLog = 100; // updates
 let position = ''; // of the last update that this page has: it asks for what is behind it
 let matches = [];
 let replayed = 0;  // how many of the next updates are not new
+let badge = '';    // what they are called
 let lostAt = 0;
 
 const link = connect('ws', {
@@ -19,12 +20,13 @@ const link = connect('ws', {
 
 function start(m) {
   replayed = m.replayed;
+  badge = m.resumed ? 'replayed' : 'earlier'; // earlier: from before this page began, so it has not missed them
   const away = lostAt ? `after ${Math.round((Date.now() - lostAt) / 1000)} s` : '';
   if (m.resumed) {
     const updates = m.replayed === 1 ? '1 update' : `${m.replayed || 'no'} updates`;
     tell('resumed', `Back ${away}: ${updates} missed, and replayed.`);
   } else {
-    if (lostAt) tell('afresh', `Back ${away}: what was missed is not known any more. This is how things stand.`);
+    if (lostAt) tell('afresh', `Back ${away}: the server no longer has what you missed. These are the scores now.`);
     matches = m.state;
     $('updates').replaceChildren();
     showMatches();
@@ -41,7 +43,7 @@ function update({ position: at, update: u }) {
   li.append(element('span', 'minute', `${u.match.minute}′`), element('span', 'text', u.text));
   if (replayed > 0) {
     replayed--;
-    li.append(element('span', 'badge', 'replayed'));
+    li.append(element('span', `badge ${badge}`, badge));
   }
   $('updates').prepend(li);
   while ($('updates').childElementCount > longestLog) $('updates').lastElementChild.remove();

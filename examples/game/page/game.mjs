@@ -95,7 +95,11 @@ for (const end of ['pointerup', 'pointercancel']) $('field').addEventListener(en
 
 // Drawing.
 
-const colour = (id, lightness = 62) => `hsl(${(id * 137.5) % 360} 75% ${lightness}%)`;
+// Each of the 32 numbers of players has a colour. Coins alone have hues from 21 to 69 degrees.
+const colour = (id) => {
+  const n = (id * 13) % 32; // players of neighbouring numbers get distant hues
+  return `hsl(${(70 + n * 10) % 360} 75% ${n % 2 ? 72 : 56}%)`;
+};
 const ctx = $('field').getContext('2d');
 
 function draw() {
@@ -143,7 +147,7 @@ function showPlayers() {
     const li = element('li', b.id === me ? 'me' : '');
     Object.assign(li.dataset, { id: b.id, x: b.x, y: b.y });
     const dot = element('span', 'ball');
-    dot.style.background = colour(b.id, 50);
+    dot.style.background = colour(b.id);
     const coins = b.score === 1 ? '1 coin' : `${b.score} coins`;
     li.append(dot, element('span', 'name', `Player ${b.id}${b.id === me ? ' (you)' : ''}`), element('span', '', coins));
     return li;

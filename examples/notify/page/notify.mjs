@@ -1,14 +1,16 @@
 import { $, connect, element, say } from './site.mjs';
 
-let link = null; // while somebody is signed in
+let link = null; // while a user is signed in
 
 function signedIn(user) {
-  $('sign-in').hidden = true;
+  $('entry').hidden = true;
   $('inbox').hidden = $('sign-out').hidden = false;
+  $('to').value ||= user; // a first try needs no second window
   link ??= connect('ws', {
     connected: `Signed in as ${user}`,
+    idle: '',
     message(data) { receive(JSON.parse(data)); },
-    // A page cannot see why a handshake is refused. If it is because nobody is signed in any more, it can ask.
+    // A page cannot see why a handshake is refused. It asks whether its user is still signed in.
     close: check,
     refused(e) {
       signedOut();
@@ -21,7 +23,8 @@ function signedOut() {
   link?.close();
   link = null;
   $('inbox').hidden = $('sign-out').hidden = true;
-  $('sign-in').hidden = false;
+  $('entry').hidden = false;
+  $('to').value = '';
   $('unread').replaceChildren();
   showCount();
   $('name').focus();

@@ -5,13 +5,17 @@ const shown = 60;        // latencies in each chart
 const kept = 500;        // latencies that the median is of
 const statsEvery = 1000; // milliseconds
 
-// newClient returns the name under which the server counts: another one is counted anew.
+// newClient returns the name under which the server counts: another name begins at zero.
 const newClient = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, '0')).join('');
 let client = newClient();
 
 let offset = 0;            // of the server's clock, in milliseconds
 let bestTrip = Infinity;   // of the request that told it: the shortest tells best
 const now = () => performance.timeOrigin + performance.now() + offset;
+
+// The charts are logarithmic, from 0.1 ms at the bottom to 10 s at the top.
+const decades = [0.1, 10, 1000]; // those that have a label
+const y = (ms) => 20 - 4 * Math.min(Math.max(Math.log10(ms) + 1, 0), 5);
 
 // A Card shows one way, and runs it.
 class Card {
@@ -39,8 +43,17 @@ class Card {
     svg.setAttribute('preserveAspectRatio', 'none');
     svg.setAttribute('role', 'img');
     svg.setAttribute('aria-label', `Latency of the last ${shown} events, by ${way.title}`);
-    this.path = svg.appendChild(document.createElementNS('http://www.w3.org/2000/svg', 'path'));
-    card.append(this.state, list, svg);
+    const path = () => svg.appendChild(document.createElementNS('http://www.w3.org/2000/svg', 'path'));
+    this.grid = path();
+    this.grid.setAttribute('class', 'grid');
+    this.grid.setAttribute('d', decades.map((ms) => `M0 ${y(ms)}H${shown - 1}`).join(''));
+    this.path = path();
+    const scale = element('div', 'scale');
+    scale.setAttribute('aria-hidden', 'true'); // the numbers above say it in words
+    scale.append(...decades.toReversed().map((ms) => element('span', '', ms < 1000 ? `${ms} ms` : `${ms / 1000} s`)));
+    const chart = element('div', 'chart');
+    chart.append(scale, svg);
+    card.append(this.state, list, chart);
     $('ways').append(card);
   }
 
@@ -68,8 +81,6 @@ class Card {
     const sorted = latencies.toSorted((a, b) => a - b);
     rows.median.textContent = sorted.length ? milliseconds(sorted[sorted.length >> 1]) : '–';
     rows.worst.textContent = sorted.length ? milliseconds(sorted.at(-1)) : '–';
-    // A logarithmic chart, from 0.1 ms at the bottom to 10 s at the top.
-    const y = (ms) => 20 - 4 * Math.min(Math.max(Math.log10(ms) + 1, 0), 5);
     const last = latencies.slice(-shown);
     this.path.setAttribute('d', last.length ? 'M' + last.map((ms, i) => `${i} ${y(ms).toFixed(2)}`).join('L') : '');
     if (!used) return;

@@ -27,6 +27,7 @@ const stableAfter = 5;  // seconds that a connection must last until the next lo
 //	close(event) it ended, or could not be made; the next attempt comes by itself
 //	refused(event) it ended with a code that says: do not come again
 //	connected    the text of #status while it is open
+//	idle         its text after close(), "Not connected" by default
 //	silence      seconds: a connection on which nothing arrives for longer counts as lost. A browser's page cannot send
 //	             pings, so only a server that speaks regularly can be watched in this way
 //
@@ -127,7 +128,7 @@ export function connect(path, on = {}) {
     const ws = socket;
     socket = null;
     ws?.close(1000);
-    show('idle', 'Not connected');
+    show('idle', on.idle ?? 'Not connected');
     notice.hide();
   }
 
