@@ -187,6 +187,10 @@ release: ## what a release of VERSION would do; with DO=1 commit and tag all mod
 middleware: ## behind chi, gin, echo, gorilla/mux, otelhttp and their loggers, compressors, sessions (needs the module proxy)
 	cd internal/middleware && go vet ./... && go test -race ./...
 
+.PHONY: streams
+streams: ## connections over channels of SSH, and within fasthttp and fiber (needs the module proxy)
+	cd internal/streams && go vet ./... && go test -race ./...
+
 .PHONY: http2
 http2: ## WebSocket over HTTP/2: raw frames, Autobahn's cases, Chromium, haproxy; raw frames on each Go (needs chromium, haproxy, the module proxy)
 	cd internal/h2peer && go vet ./... && go test -race -skip "Chromium|HAProxy|Autobahn" ./... && REALPEERS=1 CHROMIUM=$(CHROMIUM) go test -run "Chromium|HAProxy|Autobahn" ./...
@@ -219,7 +223,7 @@ realpeers: ## browsers, other clients and servers, and proxies, with our ends (n
 	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check goversions poison soak cross wasm browser realpeers strangers interop many middleware http2 brokers autobahn autobahn-official suites fuzz
+CI_STAGES := check goversions poison soak cross wasm browser realpeers strangers interop many middleware streams http2 brokers autobahn autobahn-official suites fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...
