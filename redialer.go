@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -321,6 +322,8 @@ func redialEnded(ctx context.Context, err, last error) error {
 //   - the peer closed the connection with code 1002, 1003, 1007, 1008 or 1010 (see [CloseError]);
 //   - TLS refused a certificate: this side that of the server (unknown authority, wrong host name, out of its time), or
 //     the server that of this side (missing, unknown, out of its time);
+//   - the server has no certificate for the host name, or the two sides have no version of TLS or no protocol above it
+//     in common;
 //   - the server does not speak TLS, but the URL is wss ([http.ErrSchemeMismatch]);
 //   - Dial found its URL or its options to be invalid.
 //
@@ -339,23 +342,36 @@ func IsPermanent(err error) bool {
 		return true
 	}
 	var ae argumentError
-	return errors.As(err, &ae) || errors.Is(err, http.ErrSchemeMismatch) || isCertificateError(err)
+	return errors.As(err, &ae) || errors.Is(err, http.ErrSchemeMismatch) || isTLSRefusal(err)
 }
 
-// isCertificateError reports whether a certificate of one side is not good for
-// the other.
-func isCertificateError(err error) bool {
+// isTLSRefusal reports whether the two sides cannot have TLS with each other: a
+// certificate of one is not good for the other, or one does not speak it.
+func isTLSRefusal(err error) bool {
 	var verify *tls.CertificateVerificationError
-	if errors.As(err, &verify) {
+	var ( // where the program verifies by itself
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		invalid   x509.CertificateInvalidError
+	)
+	if errors.As(err, &verify) || errors.As(err, &authority) || errors.As(err, &hostname) || errors.As(err, &invalid) {
 		return true
 	}
-	var remote *net.OpError // crypto/tls does not export its alerts
-	return errors.As(err, &remote) && remote.Op == "remote error" && slices.Contains(certificateAlerts, remote.Err.Error())
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) && record.Conn != nil { // the first record: later ones may be broken on the way
+		return true
+	}
+	for op := (*net.OpError)(nil); errors.As(err, &op); err = op.Err { // one of a proxy may be around
+		if op.Op == "remote error" && slices.Contains(finalAlerts, op.Err.Error()) { // crypto/tls does not export its alerts
+			return true
+		}
+	}
+	return false
 }
 
-// certificateAlerts are the texts of the alerts with which a server refuses the
-// certificate of a client, or that there is none (RFC 8446, section 6.2).
-var certificateAlerts = func() (texts []string) {
+// finalAlerts are the texts of the alerts with which a server refuses a client
+// that may come back as it will (RFC 8446, section 6.2).
+var finalAlerts = func() (texts []string) {
 	for _, alert := range []tls.AlertError{
 		40,  // handshake_failure: TLS 1.2 says so where a certificate is missing
 		42,  // bad_certificate
@@ -365,7 +381,10 @@ var certificateAlerts = func() (texts []string) {
 		46,  // certificate_unknown
 		48,  // unknown_ca
 		49,  // access_denied
+		70,  // protocol_version
+		112, // unrecognized_name: there is no certificate for the host
 		116, // certificate_required
+		120, // no_application_protocol: the server speaks no HTTP
 	} {
 		texts = append(texts, alert.Error())
 	}

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -470,6 +471,94 @@ func TestRedialerFinalTLS(t *testing.T) {
 			r := &Redialer{
 				URL:       "wss://" + s.Listener.Addr().String(),
 				Options:   &DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: tt.client}}},
+				BaseDelay: -1,
+				BeforeDial: func(context.Context, *RedialAttempt) error {
+					if attempts++; attempts > 5 {
+						return &HandshakeError{StatusCode: 400, err: errors.New("too many attempts")}
+					}
+					return nil
+				},
+			}
+			if err := r.Run(t.Context(), readAll); attempts != 1 || !matches(err, tt.want) {
+				t.Errorf("Run = %v after %d attempts, want %q", err, attempts, tt.want)
+			}
+		})
+	}
+}
+
+// TestRedialerFinalTLS on other ways to the server.
+func TestRedialerFinalTLSElsewhere(t *testing.T) {
+	authority, key := certificate(t, nil, nil, "authority", time.Now().Add(time.Hour))
+	pool := x509.NewCertPool()
+	pool.AddCert(authority)
+	cert, leafKey := certificate(t, authority, key, "example.com", time.Now().Add(time.Hour))
+	good := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: leafKey}
+	trusts := &tls.Config{RootCAs: pool, ServerName: "example.com"}
+	demands := &tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}
+	verifies := func(name string, roots *x509.CertPool) *tls.Config {
+		return &tls.Config{InsecureSkipVerify: true, ServerName: "example.com", VerifyConnection: func(s tls.ConnectionState) error {
+			_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: name, Roots: roots})
+			return err
+		}}
+	}
+	for _, tt := range []struct {
+		name      string
+		server    *tls.Config // nil: it speaks SSH
+		transport func(addr string) *http.Transport
+		want      string
+	}{
+		{"an HTTPS proxy that demands a certificate", demands, func(addr string) *http.Transport {
+			return &http.Transport{TLSClientConfig: trusts, Proxy: http.ProxyURL(&url.URL{Scheme: "https", Host: addr})}
+		}, "certificate required"},
+		{"an HTTPS proxy with another name", demands, func(addr string) *http.Transport {
+			return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, Proxy: http.ProxyURL(&url.URL{Scheme: "https", Host: addr})}
+		}, "proxyconnect tcp: tls: failed to verify certificate"},
+		{"the same, TLS 1.2", &tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MaxVersion: tls.VersionTLS12}, func(addr string) *http.Transport {
+			return &http.Transport{TLSClientConfig: trusts, Proxy: http.ProxyURL(&url.URL{Scheme: "https", Host: addr})}
+		}, "proxyconnect tcp: remote error: tls: "},
+		{"neither TLS nor HTTP", nil, func(string) *http.Transport { return &http.Transport{TLSClientConfig: trusts} }, "does not look like a TLS handshake"},
+		{"neither TLS nor HTTP, a dialer of the program's", nil, func(string) *http.Transport {
+			return &http.Transport{DialTLSContext: (&tls.Dialer{Config: trusts}).DialContext}
+		}, "does not look like a TLS handshake"},
+		{"wrong host name, the program verifies", &tls.Config{Certificates: []tls.Certificate{good}}, func(string) *http.Transport {
+			return &http.Transport{TLSClientConfig: verifies("example.org", pool)}
+		}, "not example.org"},
+		{"unknown authority, the program verifies", &tls.Config{Certificates: []tls.Certificate{good}}, func(string) *http.Transport {
+			return &http.Transport{TLSClientConfig: verifies("example.com", x509.NewCertPool())}
+		}, "unknown authority"},
+		{"a server that has no certificate for the name", &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }},
+			func(string) *http.Transport { return &http.Transport{TLSClientConfig: trusts} }, "unrecognized name"},
+		{"no common version", &tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS13}, func(string) *http.Transport {
+			return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "example.com", MaxVersion: tls.VersionTLS12}}
+		}, "protocol version not supported"},
+		{"a server of another protocol", &tls.Config{Certificates: []tls.Certificate{good}, NextProtos: []string{"mqtt"}}, func(string) *http.Transport {
+			return &http.Transport{DialTLSContext: (&tls.Dialer{Config: &tls.Config{RootCAs: pool, ServerName: "example.com", NextProtos: []string{"http/1.1"}}}).DialContext}
+		}, "no application protocol"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					if tt.server == nil {
+						io.WriteString(conn, "SSH-2.0-x\r\n")
+					} else if conn = tls.Server(conn, tt.server); conn.(*tls.Conn).Handshake() == nil {
+						io.CopyN(io.Discard, conn, 1)
+					}
+					conn.Close()
+				}
+			}()
+			attempts := 0
+			r := &Redialer{
+				URL:       "wss://" + l.Addr().String(),
+				Options:   &DialOptions{HTTPClient: &http.Client{Transport: tt.transport(l.Addr().String())}},
 				BaseDelay: -1,
 				BeforeDial: func(context.Context, *RedialAttempt) error {
 					if attempts++; attempts > 5 {
