@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync/atomic"
 )
@@ -10,8 +11,8 @@ import (
 // [Events] made. No two of its methods run at the same time.
 //
 // A method may block. That holds up its own connection only. While it blocks it
-// has a goroutine. A panic in a method closes the connection with
-// StatusInternalError, and is reported as [NewServer] reports it.
+// has a goroutine. A panic in a method, or in a callback of the options, closes
+// the connection with StatusInternalError, and is reported as [NewServer] reports it.
 type EventHandler interface {
 	// Message is called with each message, in order. m.Data is valid until
 	// Message returns. Until then it may be changed, and passed to Write.
@@ -140,6 +141,18 @@ func (e *eventConn) recovered() {
 	e.c.postClose(StatusInternalError, "")
 }
 
+// errCallbackPanicked is what next returns if OnPingReceived or OnPongReceived has
+// panicked. The connection is then being closed, and has to be read on.
+var errCallbackPanicked = errors.New("a callback has panicked")
+
+// next is Conn.borrowOwn.
+func (e *eventConn) next(l *lease, now bool) (m Message, err error) {
+	defer e.recovered()
+	err = errCallbackPanicked
+	m, err = e.c.borrowOwn(l, now)
+	return m, err
+}
+
 // message hands over m.
 func (e *eventConn) message(m Message) {
 	defer e.c.away.Store(false)
@@ -166,13 +179,14 @@ func (e *eventConn) run() {
 	defer e.finish()
 	var l lease
 	for {
-		m, err := e.c.borrowOwn(&l, false)
-		if err != nil {
+		m, err := e.next(&l, false)
+		switch {
+		case err == errCallbackPanicked:
+		case err != nil:
 			e.c.giveBack(&l)
 			<-e.c.life.closed()
 			return
-		}
-		if e.handler != nil {
+		case e.handler != nil:
 			e.message(m)
 		}
 	}
@@ -191,8 +205,9 @@ func (e *eventConn) Step() (again bool) {
 	var l lease
 	defer e.c.giveBack(&l)
 	for range stepMessages {
-		m, err := e.c.borrowOwn(&l, true)
+		m, err := e.next(&l, true)
 		switch {
+		case err == errCallbackPanicked:
 		case err == errNotNow:
 			return false
 		case err != nil:

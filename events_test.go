@@ -232,6 +232,34 @@ func TestEventsOpen(t *testing.T) {
 	}
 }
 
+// A panic of OnPingReceived or OnPongReceived ends its own connection, as one in a method of the handler does.
+func TestEventsCallbackPanics(t *testing.T) {
+	opts := &websocket.ServerOptions{}
+	opts.OnPingReceived = func(context.Context, []byte) bool { panic(http.ErrAbortHandler) }
+	opts.OnPongReceived = func(context.Context, []byte) { panic(http.ErrAbortHandler) }
+	for _, pong := range []bool{false, true} {
+		forEvents(t, func(t *testing.T, start eventStarter) {
+			result := make(chan error, 1)
+			s := start(func(c *websocket.Conn, r *http.Request) websocket.EventHandler {
+				if pong {
+					go c.Ping(context.Background())
+				}
+				return events{nil, func(err error) { result <- err }}
+			}, opts)
+			c := s.dial(t, nil)
+			if !pong {
+				go c.Ping(t.Context())
+			}
+			if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusInternalError {
+				t.Errorf("client: %v", err)
+			}
+			if err := <-result; !errors.Is(err, net.ErrClosed) {
+				t.Errorf("server: %v", err)
+			}
+		})
+	}
+}
+
 // Callbacks that block hold up their own connections only, and pings of those go on when they return.
 func TestEventsBlock(t *testing.T) {
 	forEvents(t, func(t *testing.T, start eventStarter) {

@@ -197,7 +197,7 @@ func (c *Conn) callBack(f func()) {
 		c.away.Store(false)
 		if !returned {
 			c.w.flushSoon() // pongs to earlier pings: the next read may never come
-			c.r.apart = false
+			c.r.apart, c.r.now = false, false
 			c.r.turn.Unlock()
 		}
 	}()

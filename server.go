@@ -510,8 +510,22 @@ func (s *Server) finish(c *Conn, server *http.Server) {
 			reportPanic(c, server, v)
 		}
 	}
+	defer s.live.release(c)
+	defer contain(c, server)
 	_ = c.Close(code, "") // fails if serve has closed the connection: all the same
-	s.live.release(c)
+}
+
+// contain is deferred where a goroutine of the library's closes c, and may so run
+// a callback of the options that panics. It ends the connection.
+func contain(c *Conn, server *http.Server) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v != http.ErrAbortHandler {
+		reportPanic(c, server, v)
+	}
+	c.CloseNow()
 }
 
 // reportPanic logs as net/http does for a handler.

@@ -174,8 +174,9 @@ func closeSlowly(ctx context.Context, conns []*Conn, gone <-chan struct{}, code 
 			}
 			attending.Add(1)
 			go func() {
+				defer attending.Add(-1)
+				defer contain(c, nil)
 				c.awaitClose(context.Background())
-				attending.Add(-1)
 			}()
 		}
 	}
@@ -184,12 +185,13 @@ func closeSlowly(ctx context.Context, conns []*Conn, gone <-chan struct{}, code 
 
 // turnAway ends a connection that was in its handshake when the server was shut down: nobody has seen it yet.
 func (s *Server) turnAway(c *Conn, ended bool) {
+	defer s.live.release(c)
+	defer contain(c, nil)
 	if ended {
 		c.CloseNow()
 	} else {
 		_ = c.Close(s.live.farewell())
 	}
-	s.live.release(c)
 }
 
 // A connSet is the connections of a Server.

@@ -662,3 +662,36 @@ func TestAdoptLimit(t *testing.T) {
 		t.Errorf("a connection that has ended: got %v, %d left", err, s.Connections())
 	}
 }
+
+// A callback that panics on a goroutine of the library's, which reads while the connection is being closed, costs
+// that connection, not the program.
+func TestCallbackPanicsWhileClosing(t *testing.T) {
+	for _, shutdown := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			serve := func(*Conn, *http.Request) {}
+			if shutdown {
+				serve = func(_ *Conn, r *http.Request) { <-r.Context().Done() }
+			}
+			s := Handler(serve, &AcceptOptions{OnPingReceived: func(context.Context, []byte) bool { panic(http.ErrAbortHandler) }})
+			p := connect(t, s, 0)
+			done := start(func() error {
+				if !shutdown {
+					time.Sleep(time.Second) // serve has returned
+				}
+				return s.Shutdown(context.Background())
+			})
+			if f := p.ReadFrame(); f.Op != wstest.Close {
+				t.Errorf("got %v", f)
+			}
+			begin := time.Now()
+			p.WriteFrames(ping(""))
+			p.WantEOF()
+			if err := <-done; err != nil || s.Connections() != 0 {
+				t.Errorf("Shutdown = %v, %d connections left", err, s.Connections())
+			}
+			if d := time.Since(begin); d > time.Second {
+				t.Errorf("the end took %v", d)
+			}
+		})
+	}
+}
