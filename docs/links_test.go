@@ -70,3 +70,16 @@ func TestLinks(t *testing.T) {
 		}
 	}
 }
+
+// Each page says in its first lines for whom it is.
+func TestPagesSayForWhom(t *testing.T) {
+	for name, text := range pages(t) {
+		if name == "README.md" {
+			continue
+		}
+		first := strings.SplitN(text, "\n\n", 3)
+		if len(first) < 3 || !strings.Contains(first[1], "or those who") {
+			t.Errorf("%s does not begin with \"For those who\"", name)
+		}
+	}
+}

@@ -212,3 +212,14 @@ func TestFull(t *testing.T) {
 		t.Errorf("one player too many: %v", err)
 	}
 }
+
+// A player gets the lowest number that no other has: the page has a colour for
+// each.
+func TestNumbersOfPlayers(t *testing.T) {
+	g := newGame()
+	first, second, third := g.join(), g.join(), g.join()
+	g.leave(second)
+	if again := g.join(); first.ball.id != 1 || third.ball.id != 3 || again.ball.id != 2 {
+		t.Errorf("got the numbers %d, %d, and %d in the place of the second", first.ball.id, third.ball.id, again.ball.id)
+	}
+}

@@ -228,7 +228,11 @@ func (b *buffer) String() string {
 
 func TestMiddleware(t *testing.T) {
 	gin.SetMode(gin.ReleaseMode)
-	for _, s := range setups {
+	all := setups
+	for name, h := range mounts {
+		all = append(all, setup{name: name, handler: func(io.Writer) http.Handler { return h }})
+	}
+	for _, s := range all {
 		for _, secure := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, TLS %v", s.name, secure), func(t *testing.T) { testSetup(t, s, secure) })
 		}
