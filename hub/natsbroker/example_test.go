@@ -3,6 +3,10 @@ package natsbroker_test
 import (
 	"log"
 	"net/http"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/hub"
@@ -50,5 +54,38 @@ func ExampleNewJetStream() {
 	}
 	defer b.Close()
 	h := hub.New(&hub.Options{Broker: b, History: hub.History{Messages: 100}})
+	defer h.Close()
+}
+
+// The options of the connection are those of nats.go: here credentials, and the
+// authority that signed the certificates of the servers.
+func ExampleOptions() {
+	b, err := natsbroker.New("tls://a.example:4222,tls://b.example:4222", &natsbroker.Options{
+		Prefix: "chat.topic", // another service may use the same servers
+		Connection: []nats.Option{
+			nats.UserCredentials("chat.creds"),
+			nats.RootCAs("ca.pem"),
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer b.Close()
+	h := hub.New(&hub.Options{Broker: b})
+	defer h.Close()
+}
+
+// What is kept of a topic, and where: by three servers, in memory, for a week.
+func ExampleJetStreamOptions() {
+	b, err := natsbroker.NewJetStream("nats://localhost:4222", &natsbroker.JetStreamOptions{
+		PositionAge: 7 * 24 * time.Hour, // longer than the Age of the history
+		Replicas:    3,
+		Storage:     jetstream.MemoryStorage,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer b.Close()
+	h := hub.New(&hub.Options{Broker: b, History: hub.History{Messages: 100, Age: 24 * time.Hour}})
 	defer h.Close()
 }

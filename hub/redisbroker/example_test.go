@@ -3,6 +3,7 @@ package redisbroker_test
 import (
 	"log"
 	"net/http"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -39,4 +40,23 @@ func Example() {
 		}
 	}, nil))
 	log.Print(http.ListenAndServe("localhost:8080", nil))
+}
+
+// A Redis Cluster: the client is the caller's, with the three options that the
+// broker needs. A client of redis.NewFailoverClient, for Sentinel, is made alike.
+func ExampleNewClient() {
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs:                 []string{"localhost:7000", "localhost:7001", "localhost:7002"},
+		MaxRetries:            -1,
+		Protocol:              2,
+		ContextTimeoutEnabled: true,
+	})
+	defer client.Close()
+	b := redisbroker.NewClient(client, &redisbroker.Options{
+		Prefix:      "chat:",            // another service may use the same cluster
+		PositionAge: 7 * 24 * time.Hour, // longer than the Age of the history
+	})
+	defer b.Close()
+	h := hub.New(&hub.Options{Broker: b, History: hub.History{Messages: 100, Age: 24 * time.Hour}})
+	defer h.Close()
 }
