@@ -165,7 +165,8 @@ func TestHistoryInEngine(t *testing.T) {
 	}
 }
 
-// Those who come back at the same time cost one read.
+// Those who come back at the same time cost two reads at most: what the first one
+// missed, and what the others missed.
 func TestHistoryInEngineOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newStoreBroker()
@@ -191,7 +192,7 @@ func TestHistoryInEngineOnce(t *testing.T) {
 		synctest.Wait()
 		close(b.gate)
 		wg.Wait()
-		if n := b.reads.Load(); n != 1 {
+		if n := b.reads.Load(); n > 2 {
 			t.Errorf("%d reads of the engine", n)
 		}
 	})
