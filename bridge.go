@@ -27,9 +27,9 @@ type bridged Conn
 
 func (b *bridged) Transport() net.Conn { return b.t.conn }
 func (b *bridged) Handle(h bridge.Handler) {
-	extras := *b.connExtras
-	extras.door = h
-	b.connExtras = &extras
+	own := *b.settings
+	own.door = h
+	b.settings = &own
 }
 
 func (b *bridged) Deflates() bool { return b.deflate != nil }

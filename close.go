@@ -61,8 +61,8 @@ func (c *Conn) postClose(code StatusCode, reason string) (unread bool) {
 	payload, _ := appendClosePayload(nil, code, reason)
 	l.mu.Lock()
 	l.posted = true
-	if l.state != stateEnded && l.state != stateBroken && l.grace == nil && c.closeTimeout >= 0 {
-		l.grace = time.AfterFunc(c.closeTimeout, func() { c.end(nil) })
+	if l.state != stateEnded && l.state != stateBroken {
+		l.endInTimeLocked(nil)
 	}
 	l.mu.Unlock()
 	c.w.postClose(payload)
@@ -149,11 +149,12 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 	l := &c.life
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closeRead != nil {
+	e := l.endingLocked()
+	if e.closeRead != nil {
 		cancel()
-		return l.closeRead
+		return e.closeRead
 	}
-	l.closeRead = child
+	e.closeRead = child
 	c.r.taken.Store(true)
 	go func() {
 		defer cancel()
@@ -213,7 +214,7 @@ func (c *Conn) answerClose(ctx context.Context, payload []byte, begun bool, caus
 	defer cancel2()
 	c.sendLast(ctx, payload)
 	if begun && c.w.closeWaits() {
-		if !c.r.apart && !c.life.ending() {
+		if !c.r.apart && !c.life.isEnding() {
 			c.r.unanswered = true
 			if c.life.isPosted() {
 				go c.awaitClose(context.Background())

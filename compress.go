@@ -34,7 +34,7 @@ func (c *Conn) initDeflate(p deflateParams, threshold int) {
 	}
 	c.deflate = newDeflater(sendBits, sendTakeover, threshold)
 	c.r.half.deflate = true
-	c.r.inflate = flate.NewDecoder(recvBits, recvTakeover)
+	c.r.inflate = &inflation{dec: flate.NewDecoder(recvBits, recvTakeover)}
 }
 
 func newDeflater(bits int, takeover bool, threshold int) *deflater {

@@ -68,6 +68,33 @@ type connConfig struct {
 	skipUTF8         bool
 	onPing           func(ctx context.Context, payload []byte) bool
 	onPong           func(ctx context.Context, payload []byte)
+
+	// settings are those of an earlier connConfig with the same options; nil: start makes them.
+	settings *settings
+}
+
+// settings is what the application has chosen for a connection. It is immutable, and the connections of a Server
+// share it.
+type settings struct {
+	skipUTF8     bool
+	closeTimeout time.Duration // negative: no limit
+	pingInterval time.Duration // negative: there is no heartbeat
+	pongTimeout  time.Duration // negative: no peer is given up
+	onPing       func(ctx context.Context, payload []byte) bool
+	onPong       func(ctx context.Context, payload []byte)
+	door         bridge.Handler // of package gorilla, or nil
+}
+
+// makeSettings returns the settings of cfg.
+func (cfg *connConfig) makeSettings() *settings {
+	return &settings{
+		skipUTF8:     cfg.skipUTF8,
+		closeTimeout: orDefault(cfg.closeTimeout, defaultCloseTimeout),
+		pingInterval: orDefault(cfg.pingInterval, defaultPingInterval),
+		pongTimeout:  orDefault(cfg.pongTimeout, defaultPongTimeout),
+		onPing:       cfg.onPing,
+		onPong:       cfg.onPong,
+	}
 }
 
 // A Conn is a WebSocket connection, as [Accept], [Handler] and [Dial] make it.
@@ -79,37 +106,36 @@ type connConfig struct {
 // memory until it has ended: close it, or read until it is over. The first permanent error of a direction sticks:
 // each later call returns it.
 type Conn struct {
+	// A Conn is one object of at most 632 bytes: a larger one takes the next size of the allocator, for each idle
+	// connection. So what is shared, or what few connections need, stands behind a pointer.
+	//
 	// What a write looks at comes first and lies together: in a broadcast each line of the cache is missed for each
 	// connection.
-	deflate  *deflater   // immutable; nil if no compression was agreed on
-	client   bool        // immutable
-	skipUTF8 bool        // immutable
-	away     atomic.Bool // the reader is in a callback. Written by it
-	t        transport
-	w        sender
+	deflate *deflater   // immutable; nil if no compression was agreed on
+	client  bool        // immutable
+	away    atomic.Bool // the reader is in a callback. Written by it
+	t       transport
+	w       sender
 
 	r     receiver
 	life  lifetime
 	pings atomic.Pointer[pingList] // made by the first Ping
 	beat  heartbeat
 
-	closeTimeout time.Duration // immutable
-	*connExtras                // immutable once a goroutine reads; never nil
+	*settings  // immutable once a goroutine reads
+	*agreement // immutable
 }
 
-// connExtras is what most connections do without.
-type connExtras struct {
+// agreement is what the opening handshake has agreed on. It is immutable.
+type agreement struct {
 	subprotocol string
 	proto       string
 	tls         *tls.ConnectionState // where the transport does not tell; or nil
-	agreed      *deflateParams       // nil: no compression
-	onPing      func(ctx context.Context, payload []byte) bool
-	onPong      func(ctx context.Context, payload []byte)
-	door        bridge.Handler // of package gorilla, or nil
+	compression *deflateParams       // nil: none
 }
 
-// noExtras is the connExtras of connections without any.
-var noExtras = connExtras{proto: protoHTTP1}
+// plainAgreement is the agreement of most connections.
+var plainAgreement = agreement{proto: protoHTTP1}
 
 const (
 	protoHTTP1 = "HTTP/1.1"
@@ -133,30 +159,25 @@ func newConn(cfg connConfig) *Conn { return cfg.start() }
 
 func (cfg *connConfig) start() *Conn {
 	c := &Conn{
-		client:       cfg.client,
-		skipUTF8:     cfg.skipUTF8,
-		closeTimeout: orDefault(cfg.closeTimeout, defaultCloseTimeout),
-		connExtras:   &noExtras,
+		client:    cfg.client,
+		settings:  cfg.settings,
+		agreement: &plainAgreement,
 	}
-	if cfg.subprotocol != "" || cfg.proto != "" || cfg.tls != nil || cfg.deflate != nil || cfg.onPing != nil || cfg.onPong != nil {
-		c.connExtras = &connExtras{
-			subprotocol: cfg.subprotocol,
-			proto:       cfg.httpProto(),
-			tls:         cfg.tls,
-			agreed:      cfg.deflate,
-			onPing:      cfg.onPing,
-			onPong:      cfg.onPong,
-		}
+	if c.settings == nil {
+		c.settings = cfg.makeSettings()
+	}
+	if cfg.subprotocol != "" || cfg.proto != "" || cfg.tls != nil || cfg.deflate != nil {
+		c.agreement = &agreement{cfg.subprotocol, cfg.httpProto(), cfg.tls, cfg.deflate}
 	}
 	c.t.init(asStream(cfg.transport), &c.life)
 	c.life.c = c
 	c.t.raw = newRawSocket(c)
 	c.r.init(&c.t, cfg)
-	c.w.init(c, cfg)
+	c.w.init(&c.t, cfg)
 	if cfg.deflate != nil {
 		c.initDeflate(*cfg.deflate, cfg.deflateThreshold)
 	}
-	c.startHeartbeat(cfg)
+	c.startHeartbeat()
 	return c
 }
 
@@ -187,8 +208,8 @@ type ConnectionState struct {
 // ConnectionState returns what the opening handshake has agreed on.
 func (c *Conn) ConnectionState() ConnectionState {
 	state := ConnectionState{Proto: c.proto, Subprotocol: c.subprotocol, TLS: c.tls}
-	if c.agreed != nil {
-		state.Extensions = c.agreed.field()
+	if c.compression != nil {
+		state.Extensions = c.compression.field()
 	}
 	if t, ok := c.t.conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
 		below := t.ConnectionState()

@@ -21,9 +21,6 @@ import (
 // Time is counted from look to look: a process that was stopped for a while does not end its connections at the first
 // look after it, before their readers have got to what waits.
 type heartbeat struct {
-	interval time.Duration // immutable; negative: none of this happens
-	timeout  time.Duration // immutable; negative: no peer is given up
-
 	heard atomic.Bool   // something has arrived since the last look. The reader sets it, the timer clears it
 	id    atomic.Uint32 // payload of the last ping, 0 when its pong has come
 
@@ -31,20 +28,14 @@ type heartbeat struct {
 	wait   time.Duration // from the last look to this one
 	silent time.Duration // for how long the peer has sent nothing and taken nothing
 	stuck  time.Duration // for how long it has taken nothing of what waits
+	taken  int64         // what the peer had taken at the last look, of transport.accepted
+	mark   position      // behind the last ping
 	pinged bool          // a ping waits for its pong
 	waited bool          // at the last look something waited to be taken
-	taken  int64         // sender.taken at the last look
-	mark   position      // behind the last ping
 
 	sent  atomic.Int64 // when the last ping was made: see sinceEpoch
 	rtt   atomic.Int64 // the last round-trip time, in nanoseconds; 0: none
-	timer beatTimer    // guarded by lifetime.mu; nil if there is no heartbeat
-}
-
-// A beatTimer is a [time.Timer], or the timer of a poller's socket.
-type beatTimer interface {
-	Reset(d time.Duration) bool
-	Stop() bool
+	timer *time.Timer  // guarded by lifetime.mu; nil if there is no heartbeat, or the socket of a poller has the timer
 }
 
 // epoch is what the times of pings are relative to: a difference is half the size of a [time.Time], and monotonic.
@@ -65,22 +56,19 @@ func (h *heartbeat) hear() {
 }
 
 // startHeartbeat is the last step of making a Conn.
-func (c *Conn) startHeartbeat(cfg *connConfig) {
-	h := &c.beat
-	h.interval = orDefault(cfg.pingInterval, defaultPingInterval)
-	h.timeout = orDefault(cfg.pongTimeout, defaultPongTimeout)
-	if h.interval < 0 {
+func (c *Conn) startHeartbeat() {
+	h, interval := &c.beat, c.pingInterval
+	if interval < 0 {
 		return
 	}
 	// The first interval is shorter, by half at most: connections that were made at once do not ping at once for ever.
 	// The looks before the first ping are counted back from it, for the same reason.
-	early, _ := bits.Mul64(uint64(h.interval/2), uint64(newMaskingKey())<<32)
+	early, _ := bits.Mul64(uint64(interval/2), uint64(newMaskingKey())<<32)
 	h.silent = time.Duration(early)
 	c.life.mu.Lock()
-	h.wait = (h.interval-h.silent-1)%h.quarter() + 1
+	h.wait = (interval-h.silent-1)%c.quarter() + 1
 	if x := c.t.polled(); x != nil {
-		h.timer = x
-		x.Reset(h.wait)
+		x.setTimer(h.wait)
 	} else {
 		h.timer = time.AfterFunc(h.wait, func() {
 			if c.look() {
@@ -92,7 +80,7 @@ func (c *Conn) startHeartbeat(cfg *connConfig) {
 }
 
 // quarter is the longest time between two looks.
-func (h *heartbeat) quarter() time.Duration { return (h.interval + 3) / 4 }
+func (s *settings) quarter() time.Duration { return (s.pingInterval + 3) / 4 }
 
 // look is called by the timer. It reports whether its caller must flush.
 func (c *Conn) look() (flush bool) {
@@ -128,8 +116,8 @@ func (c *Conn) look() (flush bool) {
 		h.silent += h.wait
 	}
 
-	if h.timeout >= 0 {
-		switch bound := h.interval + h.timeout; {
+	if c.pongTimeout >= 0 {
+		switch bound := c.pingInterval + c.pongTimeout; {
 		case h.pinged && h.silent >= bound:
 			c.endDead(errDeadPeer, "no pong in time")
 			return false
@@ -138,31 +126,32 @@ func (c *Conn) look() (flush bool) {
 			return false
 		}
 	}
-	if (!h.pinged || h.timeout < 0) && h.silent >= h.interval && reading {
-		h.silent, h.pinged = h.interval, true
-		if waits || h.timeout < 0 {
+	if (!h.pinged || c.pongTimeout < 0) && h.silent >= c.pingInterval && reading {
+		h.silent, h.pinged = c.pingInterval, true
+		if waits || c.pongTimeout < 0 {
 			h.silent = 0 // what waits goes out before the ping; and without a timeout the next ping waits for no pong
 		}
 		flush = c.makePing()
 	}
-	h.wait = h.next()
+	h.wait = h.next(c.settings)
 	c.lookAgain(h.wait)
 	return flush
 }
 
 // next returns how long after this look the next one is. In the pong timeout there are four at least.
-func (h *heartbeat) next() time.Duration {
-	next := h.quarter()
-	if left := h.interval - h.silent; left > 0 {
+func (h *heartbeat) next(s *settings) time.Duration {
+	interval, timeout := s.pingInterval, s.pongTimeout
+	next := s.quarter()
+	if left := interval - h.silent; left > 0 {
 		next = min(next, left)
 	}
-	if h.pinged && h.timeout >= 0 {
-		next = min(next, (h.interval+7)/8, (h.timeout+3)/4)
-		if left := h.interval + h.timeout - h.silent; left > 0 {
+	if h.pinged && timeout >= 0 {
+		next = min(next, (interval+7)/8, (timeout+3)/4)
+		if left := interval + timeout - h.silent; left > 0 {
 			next = min(next, left)
 		}
 	}
-	if left := h.interval + h.timeout - h.stuck; h.stuck > 0 && h.timeout >= 0 {
+	if left := interval + timeout - h.stuck; h.stuck > 0 && timeout >= 0 {
 		next = min(next, left)
 	}
 	return max(1, next)
@@ -172,8 +161,12 @@ func (h *heartbeat) next() time.Duration {
 func (c *Conn) lookAgain(d time.Duration) {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
-	if !c.life.isOver.Load() {
+	switch {
+	case c.life.isOver.Load():
+	case c.beat.timer != nil:
 		c.beat.timer.Reset(d)
+	default:
+		c.t.polled().setTimer(d)
 	}
 }
 

@@ -25,16 +25,16 @@ func (c *Conn) clearPayload(ctx context.Context) ([]byte, error) {
 	n := int(min(int64(r.w-r.r), r.remain))
 	p := r.buf[r.r : r.r+n]
 	if !c.client {
-		r.key = mask(p[r.clear:], r.key)
+		r.key = mask(p[r.inflate.clear:], r.key)
 	}
-	r.clear = n
+	r.inflate.clear = n
 	return p, nil
 }
 
 // usePayload takes n bytes of what clearPayload returned.
 func (r *receiver) usePayload(n int) {
 	r.r += n
-	r.clear -= n
+	r.inflate.clear -= n
 	r.remain -= int64(n)
 }
 
@@ -68,7 +68,7 @@ func (c *Conn) inflateRest(ctx context.Context, dst []byte, pooled bool) ([]byte
 			return dst, err
 		}
 	}
-	r.lastSize = len(dst)
+	r.lastSize = clamp32(len(dst))
 	return dst, c.endMessage(ctx)
 }
 
@@ -77,12 +77,12 @@ func (c *Conn) inflateChunk(ctx context.Context, dst, chunk []byte, last, pooled
 	r := &c.r
 	if pooled {
 		// Room for as much as the last message had, so that no new memory is taken but for a longer one.
-		if want := max(r.lastSize, 4*len(chunk)); cap(dst) < want && want <= bufpool.Huge {
+		if want := max(int(r.lastSize), 4*len(chunk)); cap(dst) < want && want <= bufpool.Huge {
 			dst = bufpool.Grow(dst, want)
 		}
 	}
 	before := len(dst)
-	out, err := r.inflate.AppendChunk(dst, chunk, last, r.inflateLimit())
+	out, err := r.inflate.dec.AppendChunk(dst, chunk, last, r.inflateLimit())
 	if pooled && cap(dst) > 0 && &out[:1][0] != &dst[:1][0] {
 		bufpool.Put(dst)
 	}
@@ -134,17 +134,17 @@ func (c *Conn) inflateInto(ctx context.Context, p []byte) (int, error) {
 		last := r.fin && r.remain == int64(len(chunk))
 		if limit >= 0 {
 			// One byte more than is allowed, to see whether there is one. The limit may have been lowered meanwhile.
-			if left := max(limit-r.inflated, 0); left < int64(len(p)) {
+			if left := max(limit-r.inflate.inflated, 0); left < int64(len(p)) {
 				p = p[:left+1]
 			}
 		}
-		n, used, err := r.inflate.Read(p, chunk, last)
+		n, used, err := r.inflate.dec.Read(p, chunk, last)
 		r.usePayload(used)
-		r.inflated += int64(n)
+		r.inflate.inflated += int64(n)
 		switch {
 		case err != nil && err != io.EOF:
 			return 0, c.inflateFailed(ctx, err)
-		case limit >= 0 && r.inflated > limit:
+		case limit >= 0 && r.inflate.inflated > limit:
 			return 0, c.fail(ctx, errMessageTooBig)
 		case r.validate && !r.text.Write(p[:n]):
 			return 0, c.fail(ctx, errTextUTF8)

@@ -16,15 +16,28 @@ type lifetime struct {
 
 	mu     sync.Mutex // guards what follows; never held across I/O or a wait
 	state  closeState
-	local  bool          // this side began the closing: Close or CloseNow was called
-	posted bool          // by postClose: nobody may be there to read the answer
-	cause  error         // why the connection is over, as reads and writes return it; the first one sticks
-	done   chan struct{} // closed when the transport is; nil until somebody waits for that
-	onEnd  func()
-	broke  error       // what ended the transport, when that was not the closing handshake
-	grace  *time.Timer // see Conn.writeBroke
+	local  bool    // this side began the closing: Close or CloseNow was called
+	posted bool    // by postClose: nobody may be there to read the answer
+	cause  error   // why the connection is over, as reads and writes return it; the first one sticks
+	onEnd  func()  // called when the transport is closed
+	made   *ending // see endingLocked
+}
 
+// An ending is what a lifetime needs when a goroutine waits for the end, or when the end has begun. A connection that
+// is idle mostly has none. lifetime.mu guards it.
+type ending struct {
+	done      chan struct{}   // closed when the transport is; nil until a goroutine waits for that
 	closeRead context.Context // what CloseRead returned
+	broke     error           // what ended the transport, when that was not the closing handshake
+	grace     *time.Timer     // ends the connection: see writeBroke and postClose
+}
+
+// endingLocked returns the ending, which it makes if there is none.
+func (l *lifetime) endingLocked() *ending {
+	if l.made == nil {
+		l.made = new(ending)
+	}
+	return l.made
 }
 
 // onEnd arranges that f runs, once, when the connection has ended (the transport is closed), or at once if it has. Functions run
@@ -48,13 +61,14 @@ func (c *Conn) onEnd(f func()) {
 func (l *lifetime) closed() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.done == nil {
-		l.done = make(chan struct{})
+	e := l.endingLocked()
+	if e.done == nil {
+		e.done = make(chan struct{})
 		if l.isClosed.Load() {
-			close(l.done)
+			close(e.done)
 		}
 	}
-	return l.done
+	return e.done
 }
 
 // over makes err the reason why the connection is over, if there is none yet, and returns the one that is.
@@ -79,8 +93,8 @@ func (l *lifetime) reason() error {
 	return l.cause
 }
 
-// ending reports whether the transport is closed, or about to be.
-func (l *lifetime) ending() bool {
+// isEnding reports whether the transport is closed, or about to be.
+func (l *lifetime) isEnding() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.state == stateEnded || l.state == stateBroken
@@ -118,11 +132,11 @@ func (c *Conn) end(cause error) bool {
 		return false
 	}
 	l.state = l.state.after(transportClosed)
-	if l.grace != nil {
-		l.grace.Stop()
+	if l.made != nil && l.made.grace != nil {
+		l.made.grace.Stop()
 	}
 	if c.beat.timer != nil {
-		c.beat.timer.Stop()
+		c.beat.timer.Stop() // the timer of a poller ends with its socket
 	}
 	l.mu.Unlock()
 
@@ -134,8 +148,8 @@ func (c *Conn) end(cause error) bool {
 	}
 	l.mu.Lock()
 	l.isClosed.Store(true)
-	if l.done != nil {
-		close(l.done)
+	if l.made != nil && l.made.done != nil {
+		close(l.made.done)
 	}
 	onEnd := l.onEnd
 	l.onEnd = nil
@@ -153,16 +167,21 @@ func (c *Conn) end(cause error) bool {
 // told. The peer may have said why, in a close frame that is still to be read: the reading half gets the time for it
 // that Close would take. Without a close timeout it goes on until the transport fails there too.
 func (l *lifetime) writeBroke(err error) error {
-	c := l.c
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state == stateEnded || l.state == stateBroken {
 		return toWriters(l.cause)
 	}
-	if l.grace == nil && c.closeTimeout >= 0 {
-		l.grace = time.AfterFunc(c.closeTimeout, func() { c.end(err) })
-	}
+	l.endInTimeLocked(err)
 	return err
+}
+
+// endInTimeLocked has the connection end because of cause when the close timeout is over, unless a timer runs already.
+func (l *lifetime) endInTimeLocked(cause error) {
+	c, e := l.c, l.endingLocked()
+	if e.grace == nil && c.closeTimeout >= 0 {
+		e.grace = time.AfterFunc(c.closeTimeout, func() { c.end(cause) })
+	}
 }
 
 // isPosted reports whether the closing was begun by postClose.
@@ -176,15 +195,16 @@ func (l *lifetime) isPosted() bool {
 func (l *lifetime) outcome() (answered bool, broke error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.broke == nil && (l.state == stateBoth || l.state == stateEnded), l.broke
+	broke = l.endingLocked().broke
+	return broke == nil && (l.state == stateBoth || l.state == stateEnded), broke
 }
 
 // breaks notes what ended the transport in place of the closing handshake.
 func (l *lifetime) breaks(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.broke == nil {
-		l.broke = err
+	if e := l.endingLocked(); e.broke == nil {
+		e.broke = err
 	}
 }
 

@@ -116,7 +116,7 @@ func (c *Conn) borrowAny(l *lease) (Message, error) {
 		}
 		return c.borrowMessage(ctx, l)
 	}
-	for !c.life.isClosed.Load() && !c.life.ending() {
+	for !c.life.isClosed.Load() && !c.life.isEnding() {
 		if err := c.discardMessage(ctx); err != nil {
 			return Message{}, err
 		}
@@ -137,20 +137,19 @@ func (c *Conn) borrowMessage(ctx context.Context, l *lease) (Message, error) {
 	r := &c.r
 	m := Message{Type: MessageType(r.opcode)}
 	var err error
-	if r.fin && !r.half.compressed && r.partial == nil && r.remain <= int64(r.w-r.r) {
+	if r.fin && !r.half.compressed && r.partial() == nil && r.remain <= int64(r.w-r.r) {
 		// All of it is here, in one piece: it need not move.
 		m.Data, err = c.lend(ctx, l)
 	} else {
-		if r.pooled {
-			l.buf = r.partial
-		} else {
-			l.buf = append(bufpool.Get(len(r.partial))[:0], r.partial...)
+		partial, pooled := r.takePartial()
+		if !pooled {
+			partial = append(bufpool.Get(len(partial))[:0], partial...)
 		}
-		r.partial, r.pooled = nil, false
+		l.buf = partial
 		l.buf, err = c.collect(ctx, l.buf, true)
 		switch {
 		case err == errNotNow:
-			r.partial, r.pooled = l.buf, true
+			r.keep(l.buf, true)
 			l.buf = nil
 		case err != nil:
 			c.keepPartial(l.buf)
@@ -174,7 +173,7 @@ func (c *Conn) lend(ctx context.Context, l *lease) ([]byte, error) {
 			return nil, err
 		}
 	}
-	r.lastSize = n
+	r.lastSize = clamp32(n)
 	if err := c.endMessage(ctx); err != nil {
 		return nil, err
 	}

@@ -1,5 +1,7 @@
 package websocket
 
+import "math"
+
 // Defaults of the options that AcceptOptions and DialOptions share.
 const (
 	defaultReadLimit        = 1 << 20 // bytes
@@ -16,3 +18,6 @@ func orDefault[T ~int | ~int64](v, def T) T {
 	}
 	return v
 }
+
+// clamp32 returns the int32 that is closest to n.
+func clamp32(n int) int32 { return int32(max(math.MinInt32, min(n, math.MaxInt32))) }

@@ -70,7 +70,7 @@ func (c *Conn) lockRead(ctx context.Context) error {
 // the reader holds.
 func (c *Conn) endRead() {
 	c.r.turn.Unlock()
-	if c.life.isOver.Load() && c.life.ending() && c.r.turn.TryLock() {
+	if c.life.isOver.Load() && c.life.isEnding() && c.r.turn.TryLock() {
 		c.r.finish()
 		c.r.turn.Unlock()
 	}
@@ -101,7 +101,7 @@ func (c *Conn) nextMessage(ctx context.Context) error {
 // discardRest discards what is left of the message in progress. It is validated all the same.
 func (c *Conn) discardRest(ctx context.Context) error {
 	r := &c.r
-	r.partial = nil
+	r.dropPartial()
 	if r.half.compressed {
 		return c.discardInflated(ctx)
 	}
@@ -136,10 +136,10 @@ func (c *Conn) discardMessage(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.pooled {
-		bufpool.Put(r.partial)
+	r.dropPartial()
+	if r.inflate != nil {
+		r.inflate.clear = 0
 	}
-	r.partial, r.pooled, r.clear = nil, false, 0
 	for {
 		for r.remain > 0 {
 			if r.r == r.w {
@@ -172,8 +172,8 @@ func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte
 	err := c.nextMessage(ctx)
 	if err == nil {
 		typ = MessageType(r.opcode)
-		dst = append(dst, r.partial...)
-		r.partial = nil
+		dst = append(dst, r.partial()...)
+		r.dropPartial()
 		if dst, err = c.collect(ctx, dst, false); err == nil {
 			c.handOver()
 		} else {
@@ -187,7 +187,7 @@ func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte
 // keepPartial keeps what a read that was cut short has got of its message, for the next one.
 func (c *Conn) keepPartial(b []byte) {
 	if c.life.reason() == nil {
-		c.r.partial = append([]byte(nil), b...)
+		c.r.keep(append([]byte(nil), b...), false)
 	}
 }
 
@@ -216,7 +216,7 @@ func (c *Conn) collect(ctx context.Context, dst []byte, pooled bool) ([]byte, er
 			return dst, err
 		}
 	}
-	r.lastSize = len(dst)
+	r.lastSize = clamp32(len(dst))
 	return dst, c.endMessage(ctx)
 }
 
@@ -227,7 +227,7 @@ const trustedSize = 16 << 10
 // the last message or trustedSize; else for twice as much as has come, so that a message of many frames is not copied
 // for each of them.
 func (r *receiver) grow(dst []byte, pooled bool) []byte {
-	room := moreRoom(len(dst), max(r.w-r.r, r.lastSize-len(dst), trustedSize))
+	room := moreRoom(len(dst), max(r.w-r.r, int(r.lastSize)-len(dst), trustedSize))
 	if r.fin && r.remain < int64(room) {
 		room = int(r.remain) // nothing comes after it
 	}
@@ -280,12 +280,12 @@ func (c *Conn) openMessage(ctx context.Context) (*messageReader, error) {
 	m := &messageReader{c: c, typ: MessageType(r.opcode), ctx: ctx, message: r.message}
 	if resumed && r.half.compressed {
 		// A read that was cut short has begun to inflate it whole.
-		whole, err := c.collect(ctx, r.partial, false)
+		whole, err := c.collect(ctx, r.partial(), false)
 		if err != nil {
 			c.keepPartial(whole)
 			return nil, err
 		}
-		r.partial = nil
+		r.dropPartial()
 		m.whole = bytes.NewReader(whole)
 	} else {
 		r.byReader = true
@@ -329,10 +329,10 @@ func (m *messageReader) read(p []byte) (int, error) {
 		m.err = apiError("read", errStaleReader)
 		return 0, m.err
 	}
-	if len(r.partial) > 0 {
-		n := copy(p, r.partial)
-		if r.partial = r.partial[n:]; len(r.partial) == 0 {
-			r.partial = nil
+	if partial := r.partial(); len(partial) > 0 {
+		n := copy(p, partial)
+		if r.keep(partial[n:], false); n == len(partial) {
+			r.dropPartial()
 		}
 		return n, nil
 	}

@@ -25,38 +25,85 @@ import (
 // Nothing is lost when a read is cut short by its context or deadline: everything below is consistent between any two
 // fetches, and the next read goes on from there.
 type receiver struct {
-	turn  wait.Turn    // whoever holds it owns all that is not marked otherwise
-	lazy  bool         // immutable: the transport waits without a buffer
+	turn  wait.Turn    // the goroutine that holds it owns all that is not marked otherwise
 	limit atomic.Int64 // most bytes a message may have
-	taken atomic.Bool  // CloseRead was called: its goroutine alone reads
 
-	half    recvHalf
-	now     bool           // a read that would wait returns errNotNow
-	apart   bool           // the library reads: the application's deadline does not concern it
-	inflate *flate.Decoder // nil if no compression was agreed on
-	buf     []byte
-	r, w    int
-	small   [16]byte
-	lent    *lease // the step of Messages that still uses buf, or nil; see lease
+	// The buffer.
+	buf   []byte
+	r, w  int
+	lent  *lease // the step of Messages that still uses buf, or nil; see lease
+	small [16]byte
+	busy  bool // much came at once lately: the next buffer is a larger one
+	lazy  bool // immutable: the transport waits without a buffer
+
+	now        bool        // a read that would wait returns errNotNow
+	apart      bool        // the library reads: the application's deadline does not concern it
+	ponged     bool        // a pong was gathered since the last flush
+	unanswered bool        // the peer's close frame has come, and a Close of this side's deals with it
+	taken      atomic.Bool // CloseRead was called: its goroutine alone reads
 
 	// The message in progress. opcode is opContinuation when there is none.
 	opcode   opcode
-	byReader bool   // it is handed out by a messageReader: what is left of it is discarded
-	fin      bool   // the current frame is its last
-	validate bool   // it is text, to be checked
-	key      uint32 // masking key of the current frame, rotated for the next byte
-	remain   int64  // payload bytes of the current frame that are still to come
+	byReader bool // it is handed out by a messageReader: what is left of it is discarded
+	fin      bool // the current frame is its last
+	validate bool // it is text, to be checked
 	text     utf8.Validator
-	partial  []byte // what a read that was cut short has collected of it
-	clear    int    // bytes at buf[r] that are unmasked already; only for a compressed message
-	inflated int64  // bytes that messageReader has inflated of it
+	key      uint32 // masking key of the current frame, rotated for the next byte
 	message  uint32 // counts the messages: tells a messageReader whether its own is still the one in progress
+	lastSize int32  // of the last message, 2 GiB at most: what a buffer for the next may trust its header with
+	half     recvHalf
+	remain   int64      // payload bytes of the current frame that are still to come
+	cut      *cutRead   // made by the first read that is cut short
+	inflate  *inflation // nil if no compression was agreed on
+}
 
-	busy       bool // much came at once lately: the next buffer is a larger one
-	pooled     bool // partial is from the pool
-	ponged     bool // a pong was gathered since the last flush
-	unanswered bool // the peer's close frame has come, and a Close of this side's deals with it
-	lastSize   int  // of the last message: what a buffer for the next may trust its header with
+// A cutRead is what a read that was cut short has collected of the message in progress: nil if that is nothing. The
+// next read goes on with it.
+type cutRead struct {
+	partial []byte
+	pooled  bool // partial is from the pool
+}
+
+// An inflation is what the receiver needs to inflate messages.
+type inflation struct {
+	dec *flate.Decoder // immutable
+
+	// Of the message in progress:
+	clear    int   // bytes at buf[r] that are unmasked already
+	inflated int64 // bytes that messageReader has inflated
+}
+
+// keep makes b what has been collected of the message in progress.
+func (r *receiver) keep(b []byte, pooled bool) {
+	if r.cut == nil {
+		r.cut = new(cutRead)
+	}
+	r.cut.partial, r.cut.pooled = b, pooled
+}
+
+// partial returns what a read that was cut short has collected of the message in progress.
+func (r *receiver) partial() []byte {
+	if r.cut == nil {
+		return nil
+	}
+	return r.cut.partial
+}
+
+// takePartial is partial, which becomes the caller's.
+func (r *receiver) takePartial() (b []byte, pooled bool) {
+	if r.cut == nil {
+		return nil, false
+	}
+	b, pooled = r.cut.partial, r.cut.pooled
+	*r.cut = cutRead{}
+	return b, pooled
+}
+
+// dropPartial forgets what was collected of the message in progress.
+func (r *receiver) dropPartial() {
+	if b, pooled := r.takePartial(); pooled {
+		bufpool.Put(b)
+	}
 }
 
 func (r *receiver) init(t *transport, cfg *connConfig) {
@@ -111,7 +158,9 @@ func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 				r.byReader = false
 				r.validate = h.opcode == opText && !c.skipUTF8
 				r.text = utf8.Validator{}
-				r.inflated = 0
+				if r.inflate != nil {
+					r.inflate.inflated = 0
+				}
 			}
 			return true, nil
 		}
@@ -471,12 +520,9 @@ func (r *receiver) release() {
 // too.
 func (r *receiver) finish() {
 	r.release()
-	if r.pooled {
-		bufpool.Put(r.partial)
-		r.partial, r.pooled = nil, false
-	}
+	r.dropPartial()
 	if r.inflate != nil {
-		r.inflate.Drop()
+		r.inflate.dec.Drop()
 	}
 }
 

@@ -39,8 +39,7 @@ const gatherMax = 4 << 10
 // or hold one message and the close frame.
 type sender struct {
 	t     *transport // immutable
-	life  *lifetime  // immutable
-	limit int        // immutable: the most bytes that gather; negative: no bound
+	limit int32      // immutable: the most bytes that gather, less than 2 GiB; negative: no bound
 
 	corked  atomic.Bool // the reading goroutine has more whole frames at hand, so replies gather. Written by it
 	pending atomic.Bool // frames may have gathered: lets the reading goroutine skip the lock
@@ -53,8 +52,8 @@ type sender struct {
 	held     bool   // a goroutine will come back for all that has gathered: for its next frame, or to flush
 	news     bool   // something has changed that waiters wait for
 	stream   bool   // a messageWriter is open: other messages wait
-	wanted   int32  // writers that wait for the wire. Its owner leaves to them what has gathered
 	inflight int    // gathered bytes that the owner of the wire has taken. They come back if it cannot write them
+	wanted   int32  // writers that wait for the wire. Its owner leaves to them what has gathered
 	alone    uint32 // how many writes in a row have met no other writer; see crowdedLocked
 
 	end  position // of the gathered bytes
@@ -73,10 +72,10 @@ type latePong struct {
 	payload [maxControlPayload]byte
 }
 
-func (w *sender) init(c *Conn, cfg *connConfig) {
-	w.t, w.life = &c.t, &c.life
+func (w *sender) init(t *transport, cfg *connConfig) {
+	w.t = t
 	w.alone = crowdFirst
-	w.limit = orDefault(cfg.writeBufferLimit, defaultWriteBufferLimit)
+	w.limit = clamp32(orDefault(cfg.writeBufferLimit, defaultWriteBufferLimit))
 	w.half.client = cfg.client
 }
 
@@ -304,9 +303,9 @@ func (w *sender) writeGatheredLocked(ctx context.Context) error {
 // fitsLocked reports whether n more bytes may gather within limit. A frame that
 // is longer than limit may, when nothing else waits. What the owner of the wire
 // has taken counts, because it may come back.
-func (w *sender) fitsLocked(n, limit int) bool {
+func (w *sender) fitsLocked(n int, limit int32) bool {
 	queued := w.inflight + len(w.buf)
-	return queued == 0 || limit < 0 || queued+n <= limit
+	return queued == 0 || limit < 0 || queued+n <= int(limit)
 }
 
 // A position is a place in the stream of gathered bytes. It wraps around.
@@ -399,9 +398,9 @@ func (w *sender) waitLocked(ctx context.Context, deadline time.Time) error {
 	case <-changed:
 		return nil
 	case <-ctx.Done():
-		return w.life.interrupted("write", ctx, nil)
+		return w.t.life.interrupted("write", ctx, nil)
 	case <-timeout:
-		return w.life.interrupted("write", ctx, os.ErrDeadlineExceeded)
+		return w.t.life.interrupted("write", ctx, os.ErrDeadlineExceeded)
 	}
 }
 
@@ -510,7 +509,7 @@ func (w *sender) wrote(ctx context.Context, out []byte, n int, f *outgoing, err 
 // panics under the owner of the wire: how much of its bytes is out is unknown.
 func (w *sender) panicked() {
 	w.halt(errWritePanicked)
-	w.life.end(errWritePanicked)
+	w.t.life.end(errWritePanicked)
 }
 
 // writeLong is the part of write for payloads that were not gathered, and for
@@ -583,7 +582,7 @@ func (w *sender) cut(ctx context.Context, out []byte, n int, f *outgoing, err er
 		bufpool.Put(out)
 		cause := apiError("write", err)
 		w.halt(cause)
-		return w.life.writeBroke(cause)
+		return w.t.life.writeBroke(cause)
 	}
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		err = ctxErr
@@ -591,12 +590,12 @@ func (w *sender) cut(ctx context.Context, out []byte, n int, f *outgoing, err er
 	if (!w.t.cutRuins || f.untried) && n <= f.own && !(f.stream && f.unfinished) {
 		w.giveUp(out[n:f.own], f)
 		bufpool.Put(out)
-		return w.life.interrupted("write", ctx, err)
+		return w.t.life.interrupted("write", ctx, err)
 	}
 	bufpool.Put(out)
 	over := cutShort(err)
 	w.halt(over)
-	w.life.end(over)
+	w.t.life.end(over)
 	return fmt.Errorf("websocket: write cut short inside a frame: %w", err)
 }
 
@@ -648,7 +647,7 @@ func (w *sender) appendPongLocked(payload []byte, held bool) {
 
 // pongLimit is the bound within which pongs gather. There is one even where
 // messages have none.
-func (w *sender) pongLimit() int {
+func (w *sender) pongLimit() int32 {
 	if w.limit < 0 {
 		return defaultWriteBufferLimit
 	}
@@ -676,11 +675,11 @@ func (w *sender) gatherPong(payload []byte) {
 // gatherCloseLocked appends the close frame, behind all that was written before.
 // No frame is taken after it. The connection must be over, and w.err nil.
 func (w *sender) gatherCloseLocked(payload []byte) error {
-	w.err, w.late, w.news = toWriters(w.life.reason()), nil, true
+	w.err, w.late, w.news = toWriters(w.t.life.reason()), nil, true
 	if err := w.appendControlLocked(opClose, payload, false); err != nil {
 		return err
 	}
-	w.life.move(closeFrameSent)
+	w.t.life.move(closeFrameSent)
 	return nil
 }
 

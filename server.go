@@ -317,6 +317,7 @@ type Server struct {
 	serve  func(c *Conn, r *http.Request) // immutable; nil if events is set
 	events *eventGroup                    // immutable; nil except if Events made the Server
 	opts   ServerOptions                  // immutable
+	shared *settings                      // immutable: those of opts
 	live   connSet                        // has its own lock
 }
 
@@ -383,6 +384,7 @@ func checkedServer(opts *ServerOptions) *Server {
 	if _, err := checkAcceptOptions(&s.opts.AcceptOptions); err != nil {
 		panic("websocket: NewServer: " + err.Error())
 	}
+	s.shared = s.opts.connConfig(nil, &upgrade{}).makeSettings()
 	return s
 }
 
@@ -431,6 +433,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	cfg, err := accept(w, r, &s.opts.AcceptOptions)
 	if err != nil {
 		return // the client has been told
+	}
+	if s.opts.Configure == nil { // else the connection has options of its own
+		cfg.settings = s.shared
 	}
 	taken = true
 	stream := http2StreamOf(cfg)

@@ -169,17 +169,8 @@ func (x *polledConn) Tick() {
 	}
 }
 
-// Reset makes x a beatTimer.
-func (x *polledConn) Reset(d time.Duration) bool {
-	x.Socket.SetTimer(d)
-	return true
-}
-
-// Stop makes x a beatTimer.
-func (x *polledConn) Stop() bool {
-	x.Socket.StopTimer()
-	return true
-}
+// setTimer has Tick called after d. The end of x stops the timer.
+func (x *polledConn) setTimer(d time.Duration) { x.Socket.SetTimer(d) }
 
 // read implements rawSocket.
 func (x *polledConn) read(p []byte) (int, error) {

@@ -13,8 +13,7 @@ type polledConn struct{ c *Conn }
 
 func (*polledConn) start()                    {}
 func (*polledConn) wake()                     {}
-func (*polledConn) Reset(time.Duration) bool  { return false }
-func (*polledConn) Stop() bool                { return false }
+func (*polledConn) setTimer(time.Duration)    {}
 func (*polledConn) read([]byte) (int, error)  { return 0, errNotNow }
 func (*polledConn) write([]byte) (int, error) { return 0, errNotNow }
 func (*polledConn) tryWrite([]byte) int       { return 0 }
