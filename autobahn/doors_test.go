@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"flag"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -185,6 +187,32 @@ func TestDoorsOfServers(t *testing.T) {
 	}
 }
 
+// AcceptConn serves a listener of its own, without net/http.
+func TestDoorsAcceptConn(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				c, r, err := websocket.AcceptConn(context.Background(), conn, acceptOptions())
+				if err != nil {
+					return
+				}
+				defer c.CloseNow()
+				echoes["message"](r.Context(), c)
+			}()
+		}
+	}()
+	suite.Server(t, "ws://"+l.Addr().String(), suite.WithCases(some(t, true)))
+}
+
 func TestDoorsOfClients(t *testing.T) {
 	// The certificate of httptest, and the client that trusts it.
 	certified := httptest.NewUnstartedServer(nil)
@@ -204,6 +232,7 @@ func TestDoorsOfClients(t *testing.T) {
 			o.HTTPClient = certified.Client()
 			return o
 		}()), certified.TLS, false, nil},
+		{"DialConn", dialingConn, nil, true, nil},
 		{"gorilla", func(url string) error {
 			d := gorilla.Dialer{EnableCompression: true}
 			c, _, err := d.Dial(url, nil)
@@ -232,4 +261,23 @@ func dialing(way string, o *websocket.DialOptions) func(url string) error {
 		echoes[way](context.Background(), c)
 		return nil
 	}
+}
+
+// dialingConn brings its own connection.
+func dialingConn(address string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return err
+	}
+	conn, err := net.Dial("tcp", u.Host)
+	if err != nil {
+		return err
+	}
+	c, _, err := websocket.DialConn(context.Background(), conn, address, dialOptions())
+	if err != nil {
+		return err
+	}
+	defer c.CloseNow()
+	echoes["message"](context.Background(), c)
+	return nil
 }
