@@ -87,12 +87,12 @@ func acceptStream(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*con
 	if err != nil {
 		return nil, nil, fmt.Errorf("websocket: reading the request: %w", err)
 	}
-	r, err := parseRequest(buf[:head])
-	if err != nil {
-		return nil, nil, answerRefusal(conn, nil, true, refuse(http.StatusBadRequest, "the request is not valid HTTP: %s", field.Quote(err.Error())))
-	}
+	r := new(http.Request)
 	if ctx != context.Background() {
 		r = r.WithContext(ctx)
+	}
+	if err := parseRequest(r, buf[:head]); err != nil {
+		return nil, nil, answerRefusal(conn, nil, true, refuse(http.StatusBadRequest, "the request is not valid HTTP: %v", err))
 	}
 	r.RemoteAddr = addrString(conn.RemoteAddr())
 	if c, ok := conn.(*tls.Conn); ok {
@@ -152,39 +152,6 @@ func readHead(conn net.Conn) (buf []byte, head int, err error) {
 			buf = bufpool.Grow(buf, 2*len(buf))
 		}
 	}
-}
-
-// headEnd returns the length of b up to the first empty line and with it, or 0.
-// A line may end in LF alone (RFC 9112, section 2.2).
-func headEnd(b []byte) int {
-	for at := 0; ; {
-		i := bytes.IndexByte(b[at:], '\n')
-		if i < 0 {
-			return 0
-		}
-		at += i + 1
-		switch rest := b[at:]; {
-		case len(rest) > 0 && rest[0] == '\n':
-			return at + 1
-		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
-			return at + 2
-		}
-	}
-}
-
-// parseRequest parses a request that ends with head.
-func parseRequest(head []byte) (*http.Request, error) {
-	from := bytes.NewReader(head)
-	br := bufio.NewReader(from)
-	r, err := http.ReadRequest(br)
-	if err != nil {
-		return nil, err
-	}
-	if r.ContentLength == 0 && (br.Buffered() > 0 || from.Len() > 0) {
-		return nil, errors.New("an empty line in the header")
-	}
-	r.Body = http.NoBody
-	return r, nil
 }
 
 // answerRefusal responds to a request that is not accepted, as an HTTP server

@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -14,7 +13,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -133,6 +131,19 @@ func TestAcceptConnMalformed(t *testing.T) {
 		{"no target", "GET HTTP/1.1\r\n\r\n", 400},
 		{"no colon", strings.Replace(good, "Host: ", "Host ", 1), 400},
 		{"space in a name", strings.Replace(good, "Host:", "Host :", 1), 400},
+		{"space in another name", strings.Replace(good, "\r\n\r\n", "\r\nX : x\r\n\r\n", 1), 400},
+		{"a name that is no token", strings.Replace(good, "\r\n\r\n", "\r\nX(y): x\r\n\r\n", 1), 400},
+		{"no name", strings.Replace(good, "\r\n\r\n", "\r\n: x\r\n\r\n", 1), 400},
+		{"folded line", strings.Replace(good, "\r\n\r\n", "\r\n folded\r\n\r\n", 1), 400},
+		{"CR in a value", strings.Replace(good, "\r\n\r\n", "\r\nX: a\rb\r\n\r\n", 1), 400},
+		{"malformed host", strings.Replace(good, "Host: example.com", "Host: a/b@c", 1), 400},
+		{"no host, but an absolute target", strings.Replace(strings.Replace(good, "Host: example.com\r\n", "", 1), "GET /", "GET http://example.com/", 1), 400},
+		{"two lengths", strings.Replace(good, "\r\n\r\n", "\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n", 1), 400},
+		{"malformed length", strings.Replace(good, "\r\n\r\n", "\r\nContent-Length: +0\r\n\r\n", 1), 400},
+		{"two spaces", strings.Replace(good, "GET /", "GET  /", 1), 400},
+		{"malformed method", strings.Replace(good, "GET /", "G(T /", 1), 400},
+		{"malformed target", strings.Replace(good, "GET /", "GET %zz", 1), 400},
+		{"no version", strings.Replace(good, " HTTP/1.1", "", 1), 400},
 		{"no host", strings.Replace(good, "Host: example.com\r\n", "", 1), 400},
 		{"two hosts", strings.Replace(good, "Host: example.com\r\n", "Host: example.com\r\nHost: example.org\r\n", 1), 400},
 		{"NUL in a value", strings.Replace(good, "Upgrade: websocket", "Upgrade: websocket\r\nX: a\x00b", 1), 400},
@@ -490,39 +501,4 @@ func TestNewConn(t *testing.T) {
 		t.Errorf("got %+v, %v", s, err)
 	}
 	s.CloseNow()
-}
-
-// The empty line is found as net/http finds it.
-func FuzzParseRequest(f *testing.F) {
-	f.Add([]byte(wstest.Request("/", "example.com")))
-	f.Add([]byte("GET / HTTP/1.1\nHost: a\n\nrest"))
-	f.Add([]byte("\r\n\r\n"))
-	f.Add([]byte("GET / HTTP/1.1\r\nA: b\r\n \r\n\r\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		br := bufio.NewReaderSize(bytes.NewReader(data), 1<<20)
-		want, wantErr := http.ReadRequest(br)
-		end := headEnd(data)
-		if end == 0 {
-			if wantErr == nil {
-				t.Fatalf("%q: the end is not found", data)
-			}
-			return
-		}
-		r, err := parseRequest(data[:end])
-		if (err == nil) != (wantErr == nil) {
-			t.Fatalf("%q: got %v, want %v", data, err, wantErr)
-		}
-		if err != nil {
-			return
-		}
-		rest, _ := io.ReadAll(br)
-		if want.ContentLength == 0 && string(rest) != string(data[end:]) {
-			t.Errorf("%q: the rest is %q, want %q", data, data[end:], rest)
-		}
-		want.Body = http.NoBody
-		if r.Method != want.Method || r.RequestURI != want.RequestURI || r.Host != want.Host || r.Proto != want.Proto ||
-			r.ContentLength != want.ContentLength || !reflect.DeepEqual(r.Header, want.Header) || !reflect.DeepEqual(r.URL, want.URL) {
-			t.Errorf("%q: got %+v, want %+v", data, r, want)
-		}
-	})
 }
