@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"sync/atomic"
 )
 
@@ -107,7 +108,7 @@ func (s *Server) serveEvents(cfg *connConfig, r *http.Request, values context.Co
 	}
 	e.open(r.WithContext(&connContext{values: values, c: c}))
 	if kept != nil {
-		kept.gone.Store(true)
+		kept.drop()
 	}
 	c.away.Store(false)
 	e.opened.Store(true)
@@ -222,16 +223,32 @@ func (e *eventConn) Step() (again bool) {
 	return true
 }
 
-// keptValues is a context whose values may not be looked at any more when gone is
-// set: a router may have given them to another request.
+// keptValues is a context whose values are not looked at any more behind drop: a
+// router may have given them to another request.
 type keptValues struct {
 	context.Context
-	gone atomic.Bool
+	looks sync.WaitGroup // those in progress, on goroutines that open has started
+	mu    sync.Mutex     // guards gone
+	gone  bool           // no look begins any more
+}
+
+func (k *keptValues) drop() {
+	k.mu.Lock()
+	k.gone = true
+	k.mu.Unlock()
+	k.looks.Wait()
 }
 
 func (k *keptValues) Value(key any) any {
-	if k.gone.Load() {
+	k.mu.Lock()
+	gone := k.gone
+	if !gone {
+		k.looks.Add(1)
+	}
+	k.mu.Unlock()
+	if gone {
 		return nil
 	}
+	defer k.looks.Done()
 	return k.Context.Value(key)
 }

@@ -900,3 +900,57 @@ func TestSubprotocols(t *testing.T) {
 		}
 	}
 }
+
+// A blockedContext has a value that is looked at for as long as the test wants.
+type blockedContext struct {
+	context.Context
+	entered, release chan struct{}
+}
+
+func (x blockedContext) Value(key any) any {
+	if key != "key" {
+		return x.Context.Value(key)
+	}
+	close(x.entered)
+	<-x.release
+	return "value"
+}
+
+type noEvents struct{}
+
+func (noEvents) Message(Message) {}
+func (noEvents) Close(error)     {}
+
+// While a goroutine that open has started looks at a value, ServeHTTP does not return: a router could give the values
+// to another request.
+func TestEventsValuesInUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		values := blockedContext{context.Background(), make(chan struct{}), make(chan struct{})}
+		var value any
+		looked := make(chan struct{})
+		s := Events(func(c *Conn, r *http.Request) EventHandler {
+			go func() {
+				value = r.Context().Value("key")
+				close(looked)
+			}()
+			<-values.entered
+			return noEvents{}
+		}, nil)
+		near, far := netfake.Pipe(netfake.Options{})
+		defer far.Close()
+		served := start(func() error {
+			s.ServeHTTP(&hijacker{ResponseWriter: httptest.NewRecorder(), conn: near}, request(t, goodRequest+"\n").WithContext(values))
+			return nil
+		})
+		wstest.NewPeer(t, far, wstest.Client).ReadHead()
+		if !running(served) {
+			t.Error("ServeHTTP returns while a value is looked at")
+		}
+		close(values.release)
+		<-served
+		if <-looked; value != "value" {
+			t.Errorf("the value is %v", value)
+		}
+		s.Close()
+	})
+}
