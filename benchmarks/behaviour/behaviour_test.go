@@ -121,7 +121,7 @@ var questions = []question{
 		server:  refuses(frame(0x81, masked, "\xff\xfe")),
 	},
 	{
-		text:    "By default a message of 1 GiB is refused when its header has come",
+		text:    "By default a message of 1 GiB is refused before its payload arrives",
 		answers: [6]string{"yes", "no", "no", "yes", "no", "yes"},
 		server:  refuses(binary.BigEndian.AppendUint64([]byte{0x82, 0x80 | 127}, 1<<30), []byte{0, 0, 0, 0}),
 	},

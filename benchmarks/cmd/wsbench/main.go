@@ -56,14 +56,22 @@ func run() error {
 	flag.DurationVar(&c.duration, "duration", 0, "of one measurement (default 1.5s; quick: 120ms)")
 	flag.IntVar(&c.idleConns, "idle", 0, "connections of the idle scenarios (default 10000; quick: 1000)")
 	flag.StringVar(&c.profiles, "profile", "", "folder for CPU profiles of the servers")
-	flag.StringVar(&c.out, "out", "results", "folder for results.md, results.json and chart.svg")
+	flag.StringVar(&c.out, "out", "results", "folder for results.md, readme.md, results.json and chart.svg")
 	flag.BoolVar(&c.verbose, "v", false, "print system calls per message, too")
 	flag.StringVar(&c.before, "before", "", "another checkout of this repository, whose server takes part as \"before\"")
+	from := flag.String("from", "", "a results.json: write its tables and its chart anew, and measure nothing")
 	only := flag.String("scenario", "", "comma-separated scenarios, of "+scenarioIDs())
 	libs := flag.String("lib", "", "comma-separated servers, of "+libraryNames())
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
+	}
+	if *from != "" {
+		r, err := readReport(*from)
+		if err != nil {
+			return err
+		}
+		return r.write(c.out)
 	}
 	var err error
 	if c.scenarios, err = choose(scenarios, *only, func(s scenario) string { return s.id }); err != nil {
@@ -121,7 +129,8 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	report.took = time.Since(start)
+	report.Took = time.Since(start)
+	report.Peers = report.versions()
 	return report.write(c.out)
 }
 

@@ -14,29 +14,61 @@ import (
 )
 
 type report struct {
-	config   *config
-	when     time.Time
-	took     time.Duration
-	figures  map[string]map[string][]float64 // by scenario and library, a figure for each round
-	failures map[string]map[string]string
+	config *config
+	stored
+}
+
+// stored is what results.json keeps of a run: all that the texts and the chart
+// are made of.
+type stored struct {
+	When     time.Time
+	Took     time.Duration // in nanoseconds
+	Machine  string
+	Command  string
+	Rounds   int
+	Duration time.Duration                   // of one measurement, in nanoseconds
+	Peers    []string                        // modules with their versions
+	Figures  map[string]map[string][]float64 // by scenario and library, a figure for each round
+	Failures map[string]map[string]string
 }
 
 func newReport(c *config) *report {
-	return &report{config: c, when: time.Now(), figures: map[string]map[string][]float64{}, failures: map[string]map[string]string{}}
+	return &report{config: c, stored: stored{
+		When: time.Now().UTC(), Machine: load.Machine(), Command: command(), Rounds: c.rounds, Duration: c.duration,
+		Figures: map[string]map[string][]float64{}, Failures: map[string]map[string]string{},
+	}}
+}
+
+// readReport returns the report of a run that results.json keeps.
+func readReport(name string) (*report, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	r := &report{config: &config{libraries: libraries}}
+	if err := json.Unmarshal(b, &r.stored); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	for _, s := range scenarios {
+		if r.Figures[s.id] != nil {
+			r.config.scenarios = append(r.config.scenarios, s)
+		}
+	}
+	return r, nil
 }
 
 func (r *report) add(s scenario, l library, figure float64) {
-	if r.figures[s.id] == nil {
-		r.figures[s.id] = map[string][]float64{}
+	if r.Figures[s.id] == nil {
+		r.Figures[s.id] = map[string][]float64{}
 	}
-	r.figures[s.id][l.name] = append(r.figures[s.id][l.name], figure)
+	r.Figures[s.id][l.name] = append(r.Figures[s.id][l.name], figure)
 }
 
 func (r *report) fail(s scenario, l library, err error) {
-	if r.failures[s.id] == nil {
-		r.failures[s.id] = map[string]string{}
+	if r.Failures[s.id] == nil {
+		r.Failures[s.id] = map[string]string{}
 	}
-	r.failures[s.id][l.name] = err.Error()
+	r.Failures[s.id][l.name] = err.Error()
 }
 
 // spread is the median and the range of some figures.
@@ -53,7 +85,7 @@ func spreadOf(v []float64) spread {
 
 // complete returns the figures of a library that has one for every round.
 func (r *report) complete(s scenario, name string) []float64 {
-	if v := r.figures[s.id][name]; len(v) == r.config.rounds {
+	if v := r.Figures[s.id][name]; len(v) == r.Rounds {
 		return v
 	}
 	return nil
@@ -98,11 +130,13 @@ func (r *report) write(dir string) error {
 	}
 	md := r.markdown()
 	fmt.Print(md)
-	raw, err := json.MarshalIndent(r.figures, "", "\t")
+	raw, err := json.MarshalIndent(r.stored, "", "\t")
 	if err != nil {
 		return err
 	}
-	for name, content := range map[string]string{"results.md": md, "results.json": string(raw) + "\n", "chart.svg": r.chart()} {
+	for name, content := range map[string]string{
+		"results.md": md, "results.json": string(raw) + "\n", "readme.md": r.readme(), "chart.svg": r.chart(),
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
 			return err
 		}
@@ -112,15 +146,15 @@ func (r *report) write(dir string) error {
 
 func (r *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s\n\n", r.when.UTC().Format("2006-01-02"), load.Machine())
+	fmt.Fprintf(&b, "%s, %s\n\n", r.When.Format("2006-01-02"), r.Machine)
 	fmt.Fprintf(&b, "`%s`: %d rounds of %v each, %v in all. Server on CPU 0, load on CPU 1, GOMAXPROCS=1. "+
 		"Ratios are to the best Go peer, taken round by round: median (range).\n\n",
-		command(), r.config.rounds, r.config.duration, r.took.Round(time.Second))
+		r.Command, r.Rounds, r.Duration, r.Took.Round(time.Second))
 	r.summary(&b)
 	for _, s := range r.config.scenarios {
 		r.table(&b, s)
 	}
-	fmt.Fprintf(&b, "\nPeers: %s.\n", strings.Join(r.versions(), ", "))
+	fmt.Fprintf(&b, "\nPeers: %s.\n", strings.Join(r.Peers, ", "))
 	return b.String()
 }
 
@@ -137,7 +171,7 @@ func (r *report) summary(b *strings.Builder) {
 }
 
 func (r *report) cell(s scenario, name string) string {
-	if f := r.failures[s.id][name]; f != "" {
+	if f := r.Failures[s.id][name]; f != "" {
 		return "failed"
 	}
 	v := r.complete(s, name)
@@ -163,7 +197,7 @@ func (r *report) table(b *strings.Builder, s scenario) {
 			label += " *"
 			unchecked = true
 		}
-		if f := r.failures[s.id][l.name]; f != "" {
+		if f := r.Failures[s.id][l.name]; f != "" {
 			fmt.Fprintf(b, "| %s | failed: %s | | |\n", label, strings.ReplaceAll(f, "\n", " "))
 			continue
 		}
@@ -188,6 +222,72 @@ func times(q float64) string {
 		return fmt.Sprintf("%.1f", q)
 	}
 	return fmt.Sprintf("%.2f", q)
+}
+
+// readmeRows are the rows of the table in README.md, in which scenarios have
+// names that need no explanation.
+var readmeRows = []struct{ scenario, library, text string }{
+	{"a", "ours", "echo of 128 B, one message at a time, 64 connections"},
+	{"b", "ours", "echo of 128 B, 32 messages at a time, 64 connections"},
+	{"c", "ours", "echo of 16 KiB, 16 connections"},
+	{"d", "ours", "echo of 1 MiB, 4 connections"},
+	{"d2", "ours", "echo of 64 KiB of Chinese text, UTF-8 checked"},
+	{"e", "ours", "memory of an idle connection, `Handler`"},
+	{"e", "ours-events", "memory of an idle connection, `Events`"},
+	{"e-tls", "ours", "memory of an idle connection over TLS"},
+	{"f", "ours", "handshakes through net/http"},
+	{"f-bare", "ours-bare", "handshakes without net/http, `AcceptConn`"},
+	{"g", "ours", "broadcast of 512 B to 1,000 connections"},
+	{"g8", "ours", "broadcast of 8 messages, queued for each"},
+	{"h", "ours", "64 goroutines write 128 B to one connection"},
+	{"z", "ours", "compressed JSON of 1 KB"},
+	{"zt", "ours", "compressed JSON with history (context takeover)"},
+	{"zt12-mem", "ours", "memory with history, windows of 4 KB"},
+}
+
+// readme returns the table of README.md: medians, and ratios with their ranges.
+func (r *report) readme() string {
+	var b strings.Builder
+	b.WriteString("| | best other | here | ratio (range) | floor |\n|---|---|---:|---:|---:|\n")
+	for _, row := range readmeRows {
+		i := slices.IndexFunc(r.config.scenarios, func(s scenario) bool { return s.id == row.scenario })
+		if i < 0 {
+			continue
+		}
+		s := r.config.scenarios[i]
+		ref, ok := r.reference(s)
+		q, measured := r.ratio(s, row.library)
+		if !ok || !measured {
+			continue
+		}
+		ratio := fmt.Sprintf("%s (%s to %s)", times(q.median), times(q.low), times(q.high))
+		if q.low > 1 {
+			ratio = fmt.Sprintf("**%s** (%s to %s)", times(q.median), times(q.low), times(q.high))
+		}
+		floor := ""
+		if f, ok := r.ratio(s, "rawtcp"); ok {
+			floor = times(f.median)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", row.text, ref.name,
+			readable(s, spreadOf(r.complete(s, row.library)).median), ratio, floor)
+	}
+	return b.String()
+}
+
+// readable returns a figure for README.md: "4.8 KB", or "232,000 /s".
+func readable(s scenario, figure float64) string {
+	if s.less() {
+		return s.format(figure)
+	}
+	unit := 1000
+	if figure < 20_000 {
+		unit = 100
+	}
+	n := int(figure/float64(unit)+0.5) * unit
+	if n >= 1_000_000 {
+		return fmt.Sprintf("%d,%03d,%03d /s", n/1_000_000, n/1000%1000, n%1000)
+	}
+	return fmt.Sprintf("%d,%03d /s", n/1000, n%1000)
 }
 
 func command() string {
