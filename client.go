@@ -66,6 +66,7 @@ type DialOptions struct {
 	PingInterval       time.Duration
 	PongTimeout        time.Duration
 	SkipUTF8Validation bool
+	Trace              *Trace
 }
 
 // Dial opens a WebSocket connection to url, whose scheme is ws, wss, http or https (RFC 6455, sections 3 and 4.1).
@@ -121,10 +122,37 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 	if err := ctx.Err(); err != nil {
 		return connConfig{}, nil, err
 	}
-	if platformDials(opts.HTTPClient) {
-		return dialPlatform(ctx, u, opts)
+	host := opts.Host
+	if host == "" {
+		host = requestHost(u)
 	}
+	req := opts.Trace.begin((&http.Request{
+		Method:     http.MethodGet,
+		URL:        u,
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     header,
+		Host:       host,
+	}).WithContext(ctx))
+	ctx = req.Context()
+	var cfg connConfig
+	var resp *http.Response
+	if platformDials(opts.HTTPClient) {
+		cfg, resp, err = dialPlatform(ctx, u, opts)
+	} else {
+		cfg, resp, err = dialRequest(req, key, deflate, opts)
+	}
+	if err != nil {
+		opts.Trace.refused(ctx, err)
+		return connConfig{}, resp, err
+	}
+	cfg.trace = newTracing(opts.Trace, ctx)
+	return cfg, resp, nil
+}
 
+// dialRequest is dial with a request, which has key.
+func dialRequest(req *http.Request, key string, deflate deflateConfig, opts *DialOptions) (connConfig, *http.Response, error) {
 	var last *http.Request
 	client := handshakeClient(opts.HTTPClient, func(next *http.Request) {
 		last, key = next, newKey()
@@ -137,24 +165,12 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 	})
 	switch client.Transport.(type) {
 	case nil, *http.Transport, *connTripper: // others, such as a fake, may look for the key of a map
-		field.SpellAsRFC(header)
+		field.SpellAsRFC(req.Header)
 	}
-	bound := boundHandshake(ctx, client.Timeout)
+	bound := boundHandshake(req.Context(), client.Timeout)
 	client.Timeout = 0 // it would wrap the body of the response
 	var traced connTrace
-	host := opts.Host
-	if host == "" {
-		host = requestHost(u)
-	}
-	req := (&http.Request{
-		Method:     http.MethodGet,
-		URL:        u,
-		Proto:      "HTTP/1.1",
-		ProtoMajor: 1,
-		ProtoMinor: 1,
-		Header:     header,
-		Host:       host,
-	}).WithContext(httptrace.WithClientTrace(bound.ctx, &httptrace.ClientTrace{GotConn: traced.gotConn}))
+	req = req.WithContext(httptrace.WithClientTrace(bound.ctx, &httptrace.ClientTrace{GotConn: traced.gotConn}))
 
 	last = req
 	resp, err := client.Do(req)

@@ -25,13 +25,22 @@ import (
 //
 // Close may be called from any goroutine, at any time, more than once.
 func (c *Conn) Close(code StatusCode, reason string) error {
-	payload, badArgument := appendClosePayload(nil, code, reason)
+	_, badArgument := appendClosePayload(nil, code, reason)
 	if badArgument != nil {
-		payload, _ = appendClosePayload(nil, StatusInternalError, "")
+		code, reason = StatusInternalError, ""
 	} else {
 		badArgument = platformSends(c.t.conn, code)
 	}
-	if !c.life.begin() {
+	err := c.closeFor(closedWith(code, reason))
+	if badArgument != nil && err != errClosed {
+		err = apiError("close", badArgument)
+	}
+	return err
+}
+
+// closeFor is Close for a cause with a valid code and reason.
+func (c *Conn) closeFor(cause *localEnd) error {
+	if !c.life.begin(cause) {
 		if c.life.isPosted() {
 			c.awaitClose(context.Background())
 		}
@@ -39,33 +48,29 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 		return errClosed
 	}
 	ctx, cancel := c.closeContext(context.Background())
-	err := c.closeHandshake(ctx, payload)
+	err := c.closeHandshake(ctx, cause.payload())
 	if !c.end(nil) {
 		<-c.life.closed() // somebody else is about to end it: the reader that met the answer, or a writer that failed
 	}
 	cancel()
-	if badArgument != nil {
-		err = badArgument
-	}
 	return apiError("close", err)
 }
 
 // postClose begins a closing handshake and waits for nothing: neither for the peer to take the close frame, nor for its
 // answer. Whoever reads meets that; a timer ends the connection after the close timeout. It reports whether nobody is
 // reading: then somebody should call awaitClose.
-func (c *Conn) postClose(code StatusCode, reason string) (unread bool) {
+func (c *Conn) postClose(cause *localEnd) (unread bool) {
 	l := &c.life
-	if !l.begin() {
+	if !l.begin(cause) {
 		return false
 	}
-	payload, _ := appendClosePayload(nil, code, reason)
 	l.mu.Lock()
 	l.posted = true
 	if l.state != stateEnded && l.state != stateBroken {
 		l.endInTimeLocked(nil)
 	}
 	l.mu.Unlock()
-	c.w.postClose(payload)
+	c.w.postClose(cause.payload())
 	return !c.r.turn.Held() && c.t.polled() == nil
 }
 
@@ -121,8 +126,11 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 //
 // CloseNow may be called from any goroutine, at any time, more than once; it also cuts short a Close in progress.
 // "defer c.CloseNow()" after a successful [Accept] or [Dial] makes sure that nothing is left behind.
-func (c *Conn) CloseNow() error {
-	begun := c.life.begin()
+func (c *Conn) CloseNow() error { return c.closeNowFor(closedNow) }
+
+// closeNowFor is CloseNow for a cause.
+func (c *Conn) closeNowFor(cause *localEnd) error {
+	begun := c.life.begin(cause)
 	if begun {
 		c.w.tryFlush() // it may end the connection, if there is no other way to interrupt it
 	}
@@ -134,7 +142,10 @@ func (c *Conn) CloseNow() error {
 }
 
 // errUnexpectedData is why CloseRead closes a connection on which a message came.
-var errUnexpectedData = errors.New("unexpected data message")
+var errUnexpectedData = ProtocolError{StatusPolicyViolation, "unexpected data message"}
+
+var unexpectedData = &localEnd{EndProtocolError, StatusPolicyViolation, errUnexpectedData.Reason,
+	"websocket: the connection is closed: " + errUnexpectedData.Reason, errors.Join(net.ErrClosed, errUnexpectedData)}
 
 // CloseRead is for connections on which no message is expected: it starts a goroutine that reads, so that pings are
 // answered and the peer's close frame is seen, until the connection ends. The context that it returns, a child of
@@ -162,7 +173,7 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 		if err == nil {
 			l.breaks(errUnexpectedData)
 			stop := context.AfterFunc(child, func() { c.CloseNow() }) // ctx bounds the wait for the peer too
-			c.Close(StatusPolicyViolation, "unexpected data message")
+			c.closeFor(unexpectedData)
 			stop()
 		} else if errors.Is(err, net.ErrClosed) {
 			select { // a Close of this side's is at work, and is not cut short by what is its own doing
@@ -240,6 +251,9 @@ func (c *Conn) fail(ctx context.Context, err error) error {
 	c.life.breaks(err)
 	cause, first := c.life.over(fmt.Errorf("websocket: %w", err))
 	if first {
+		if t := c.trace; err == errMessageTooBig && t != nil && t.MessageTooBig != nil {
+			t.MessageTooBig(t.ctx, c, c.r.limit.Load())
+		}
 		code, reason, _ := closeCode(err)
 		payload, _ := appendClosePayload(nil, code, reason)
 		ctx, cancel := context.WithTimeout(ctx, lingerTimeout)

@@ -857,7 +857,7 @@ func TestReadBoundDuringStuckClose(t *testing.T) {
 					synctest.Wait()
 					var closed <-chan error
 					if shutdown {
-						p.c.postClose(StatusGoingAway, "")
+						p.c.postClose(shutDown(StatusGoingAway, ""))
 					} else {
 						closed = start(func() error { return p.c.Close(StatusGoingAway, "") })
 					}

@@ -68,6 +68,7 @@ type connConfig struct {
 	skipUTF8         bool
 	onPing           func(ctx context.Context, payload []byte) bool
 	onPong           func(ctx context.Context, payload []byte)
+	trace            *tracing // or nil
 
 	// settings are those of an earlier connConfig with the same options; nil: start makes them.
 	settings *settings
@@ -132,6 +133,7 @@ type agreement struct {
 	proto       string
 	tls         *tls.ConnectionState // where the transport does not tell; or nil
 	compression *deflateParams       // nil: none
+	trace       *tracing             // or nil
 }
 
 // plainAgreement is the agreement of most connections.
@@ -166,8 +168,8 @@ func (cfg *connConfig) start() *Conn {
 	if c.settings == nil {
 		c.settings = cfg.makeSettings()
 	}
-	if cfg.subprotocol != "" || cfg.proto != "" || cfg.tls != nil || cfg.deflate != nil {
-		c.agreement = &agreement{cfg.subprotocol, cfg.httpProto(), cfg.tls, cfg.deflate}
+	if cfg.subprotocol != "" || cfg.proto != "" || cfg.tls != nil || cfg.deflate != nil || cfg.trace != nil {
+		c.agreement = &agreement{cfg.subprotocol, cfg.httpProto(), cfg.tls, cfg.deflate, cfg.trace}
 	}
 	c.t.init(asStream(cfg.transport), &c.life)
 	c.life.c = c
@@ -178,6 +180,7 @@ func (cfg *connConfig) start() *Conn {
 		c.initDeflate(*cfg.deflate, cfg.deflateThreshold)
 	}
 	c.startHeartbeat()
+	c.accepted()
 	return c
 }
 

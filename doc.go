@@ -98,17 +98,24 @@
 //	errors.Is(err, net.ErrClosed)       after a read: this side closed it, with Close or CloseNow, or by a write that was cut
 //	                                    short; after a write or a ping: the connection is over, whatever ended it
 //	errors.Is(err, io.ErrUnexpectedEOF) the connection ended without a close frame, or inside a message
+//	errors.As(err, &protocolError)      the peer broke the protocol or a limit: this [ProtocolError] has the close code that told it so
 //	errors.Is(err, ErrMessageTooBig)    the peer sent a message past the read limit
 //	errors.Is(err, ErrPongTimeout)      the heartbeat gave the peer up
 //	errors.Is(err, ctx.Err())           the context ended: after a read, the connection lives on
 //	errors.Is(err, os.ErrDeadlineExceeded)
 //	                                    the deadline passed: after a read, the connection lives on
 //
-// Anything else is an error of the network, or names the rule that the peer broke. [CloseStatus] returns the code of
+// Anything else is an error of the network. [Conn.End] says the same without an error at hand: what ended the
+// connection, and with which code. [CloseStatus] returns the code of
 // the peer's close frame, or -1 for errors that tell of none. [Conn.Messages] ends without an error where a read's
 // would match io.EOF.
 //
 // A [HandshakeError] in the chain of Dial's error tells the HTTP status with which a server refused.
+//
+// # Watching
+//
+// A [Trace] in the options is told when a handshake is accepted or refused, when a connection ends and why, and when
+// a write is slow. The library itself writes no log.
 //
 // # Reconnecting
 //

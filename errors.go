@@ -70,63 +70,62 @@ func (e argumentError) Error() string { return e.err.Error() }
 
 func (e argumentError) Unwrap() error { return e.err }
 
-// A protocolError is what the peer did wrong, and the close code that tells it so. It is a finding of this
-// side: a CloseError is what the peer said.
-type protocolError struct {
-	code   StatusCode
-	reason string
+// A ProtocolError says that this side failed the connection because of what the
+// peer sent (RFC 6455, section 7.1.7). Reads return it wrapped, and so does the
+// Err of [Conn.End]: use [errors.As] with a ProtocolError. It is a finding of this
+// side. A [CloseError] is what the peer said.
+//
+// Code is StatusProtocolError; StatusInvalidFramePayloadData for text that is not
+// UTF-8 and for corrupt compressed data; StatusPolicyViolation for a message of too
+// many empty frames, or one that [Conn.CloseRead] did not expect; or
+// StatusMessageTooBig, and then it matches [ErrMessageTooBig].
+type ProtocolError struct {
+	Code   StatusCode // of the close frame that tells the peer so
+	Reason string     // of that close frame: what the peer did wrong
 }
 
-func (e protocolError) Error() string { return e.reason }
+// Error returns the reason.
+func (e ProtocolError) Error() string { return e.Reason }
+
+// Is reports whether target is ErrMessageTooBig and e tells of such a message.
+func (e ProtocolError) Is(target error) bool {
+	return target == ErrMessageTooBig && e.Code == StatusMessageTooBig
+}
 
 // What a peer can do wrong. The texts are also the reasons of the close frames that tell it so.
 var (
-	errLengthNotMinimal  = protocolError{StatusProtocolError, "payload length is not in its shortest form"}
-	errLengthTooLarge    = protocolError{StatusProtocolError, "payload length of 2^63 or more"}
-	errReservedBits      = protocolError{StatusProtocolError, "reserved bit set"}
-	errMaskedByServer    = protocolError{StatusProtocolError, "masked frame from a server"}
-	errUnmaskedByClient  = protocolError{StatusProtocolError, "unmasked frame from a client"}
-	errControlFragmented = protocolError{StatusProtocolError, "fragmented control frame"}
-	errControlTooLong    = protocolError{StatusProtocolError, "control frame of more than 125 bytes"}
-	errNothingToContinue = protocolError{StatusProtocolError, "continuation frame, but no message to continue"}
-	errMessageUnfinished = protocolError{StatusProtocolError, "new message before the last one was finished"}
-	errEmptyFrames       = protocolError{StatusPolicyViolation, "too many frames without payload in a message"}
-	errTextUTF8          = protocolError{StatusInvalidFramePayloadData, "text is not UTF-8"}
-	errClosePayloadShort = protocolError{StatusProtocolError, "close frame with a payload of one byte"}
-	errCloseReasonUTF8   = protocolError{StatusInvalidFramePayloadData, "close reason is not UTF-8"}
+	errLengthNotMinimal  = ProtocolError{StatusProtocolError, "payload length is not in its shortest form"}
+	errLengthTooLarge    = ProtocolError{StatusProtocolError, "payload length of 2^63 or more"}
+	errReservedBits      = ProtocolError{StatusProtocolError, "reserved bit set"}
+	errMaskedByServer    = ProtocolError{StatusProtocolError, "masked frame from a server"}
+	errUnmaskedByClient  = ProtocolError{StatusProtocolError, "unmasked frame from a client"}
+	errControlFragmented = ProtocolError{StatusProtocolError, "fragmented control frame"}
+	errControlTooLong    = ProtocolError{StatusProtocolError, "control frame of more than 125 bytes"}
+	errNothingToContinue = ProtocolError{StatusProtocolError, "continuation frame, but no message to continue"}
+	errMessageUnfinished = ProtocolError{StatusProtocolError, "new message before the last one was finished"}
+	errEmptyFrames       = ProtocolError{StatusPolicyViolation, "too many frames without payload in a message"}
+	errTextUTF8          = ProtocolError{StatusInvalidFramePayloadData, "text is not UTF-8"}
+	errClosePayloadShort = ProtocolError{StatusProtocolError, "close frame with a payload of one byte"}
+	errCloseReasonUTF8   = ProtocolError{StatusInvalidFramePayloadData, "close reason is not UTF-8"}
 )
 
 // errMessageTooBig is ErrMessageTooBig with the close code that tells the peer so.
-var errMessageTooBig = tooBigError{}
-
-type tooBigError struct{}
-
-func (tooBigError) Error() string { return ErrMessageTooBig.Error() }
-
-func (tooBigError) Unwrap() error { return ErrMessageTooBig }
+var errMessageTooBig = ProtocolError{StatusMessageTooBig, ErrMessageTooBig.Error()}
 
 // closeCode returns the code and the reason of the close frame that tells the peer of err, an error that recvHalf or a
 // codec returned. ok is false if err is none of the peer's making.
 func closeCode(err error) (code StatusCode, reason string, ok bool) {
-	switch e := err.(type) {
-	case protocolError:
-		return e.code, e.reason, true
-	case tooBigError:
-		return StatusMessageTooBig, e.Error(), true
-	}
-	return 0, "", false
+	e, ok := err.(ProtocolError)
+	return e.Code, e.Reason, ok
 }
 
 // Errors of this side's own making.
 var (
-	errCloseSent     = errors.New("the close frame is already sent")
-	errClosed        = fmt.Errorf("websocket: the connection is closed: %w", net.ErrClosed)
-	errAbruptEnd     = fmt.Errorf("the connection ended without a close frame: %w", io.ErrUnexpectedEOF)
-	errMidMessage    = fmt.Errorf("the connection ended inside a message: %w", io.ErrUnexpectedEOF)
-	errDeadPeer      = fmt.Errorf("websocket: the connection is over: %w", ErrPongTimeout)
-	errTakesNothing  = deadPeerError("websocket: the connection is over: the peer takes nothing of what is sent to it")
-	errWritePanicked = fmt.Errorf("websocket: the connection is over: a write of the transport panicked: %w", net.ErrClosed)
-	errStaleReader   = errors.New("the reader's message was left for a later one")
+	errCloseSent   = errors.New("the close frame is already sent")
+	errClosed      = fmt.Errorf("websocket: the connection is closed: %w", net.ErrClosed)
+	errAbruptEnd   = fmt.Errorf("the connection ended without a close frame: %w", io.ErrUnexpectedEOF)
+	errMidMessage  = fmt.Errorf("the connection ended inside a message: %w", io.ErrUnexpectedEOF)
+	errStaleReader = errors.New("the reader's message was left for a later one")
 	// errNotNow is what a read that does not wait returns. Nothing is lost: a
 	// later one goes on.
 	errNotNow     = errors.New("nothing to read now")
@@ -152,13 +151,6 @@ func toWriters(cause error) error {
 	}
 	return writeError{cause}
 }
-
-// A deadPeerError is why the heartbeat gave up a peer that may still send.
-type deadPeerError string
-
-func (e deadPeerError) Error() string { return string(e) }
-
-func (e deadPeerError) Is(target error) bool { return target == ErrPongTimeout }
 
 // apiError wraps err for the caller of op.
 func apiError(op string, err error) error {

@@ -126,7 +126,7 @@ func (s *Server) serveEvents(cfg *connConfig, r *http.Request, values context.Co
 func (e *eventConn) open(r *http.Request) {
 	defer e.recovered()
 	if e.handler = e.s.events.open(e.c, r); e.handler == nil {
-		e.c.postClose(StatusNormalClosure, "") // unless open has closed it
+		e.c.postClose(closedNormally) // unless open has closed it
 	}
 }
 
@@ -139,7 +139,7 @@ func (e *eventConn) recovered() {
 	if v != http.ErrAbortHandler {
 		reportPanic(e.c, e.server, v)
 	}
-	e.c.postClose(StatusInternalError, "")
+	e.c.postClose(closedForPanic)
 }
 
 // errCallbackPanicked is what next returns if OnPingReceived or OnPongReceived has

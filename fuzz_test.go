@@ -32,10 +32,10 @@ func FuzzHeader(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, n, err := parseHeader(b)
-		var pe protocolError
+		var pe ProtocolError
 		switch {
 		case err != nil:
-			if n != 0 || !errors.As(err, &pe) || pe.code != StatusProtocolError {
+			if n != 0 || !errors.As(err, &pe) || pe.Code != StatusProtocolError {
 				t.Fatalf("parseHeader(% x) = %d, %v; want 0 and a protocol error", b, n, err)
 			}
 			return
@@ -92,8 +92,8 @@ func FuzzClosePayload(f *testing.F) {
 		twin := wstest.Decode(wstest.Encode(wstest.Server, wstest.Final(wstest.Close, string(p))), wstest.Rules{Sender: wstest.Server})
 		code, reason, err := parseClosePayload(p)
 		if err != nil {
-			var pe protocolError
-			if !errors.As(err, &pe) || int(pe.code) != twin.Code {
+			var pe ProtocolError
+			if !errors.As(err, &pe) || int(pe.Code) != twin.Code {
 				t.Fatalf("parseClosePayload(%q) fails with %v, the twin with %d %s", p, err, twin.Code, twin.Why)
 			}
 			return

@@ -1437,7 +1437,7 @@ func eachString[O any](t *testing.T, opts O, s string, f func(field string, opts
 			f(field.Name+", name", changed)
 			v.Set(reflect.ValueOf(http.Header{"X-Own": {"a", s}}))
 			f(field.Name+", value", changed)
-		case reflect.TypeFor[*http.Client]():
+		case reflect.TypeFor[*http.Client](), reflect.TypeFor[*Trace]():
 		default:
 			switch field.Type.Kind() {
 			case reflect.Bool, reflect.Int, reflect.Int64, reflect.Func:

@@ -119,10 +119,10 @@ func (c *Conn) look() (flush bool) {
 	if c.pongTimeout >= 0 {
 		switch bound := c.pingInterval + c.pongTimeout; {
 		case h.pinged && h.silent >= bound:
-			c.endDead(errDeadPeer, "no pong in time")
+			c.endDead(errDeadPeer)
 			return false
 		case h.stuck >= bound:
-			c.endDead(errTakesNothing, "nothing is taken")
+			c.endDead(errTakesNothing)
 			return false
 		}
 	}
@@ -194,13 +194,15 @@ func (c *Conn) makePing() (flush bool) {
 
 // endDead ends the connection, for the peer is dead. If it is not, it may as well know why: the close frame gets one
 // attempt that does not block.
-func (c *Conn) endDead(cause error, reason string) {
+func (c *Conn) endDead(cause *localEnd) {
 	if _, first := c.life.over(cause); !first {
 		return
 	}
-	payload, _ := appendClosePayload(nil, StatusInternalError, reason)
+	if t := c.trace; t != nil && t.HeartbeatLost != nil {
+		t.HeartbeatLost(t.ctx, c)
+	}
 	w := &c.w
-	w.gatherClose(payload)
+	w.gatherClose(cause.payload())
 	w.tryFlush()
 	c.end(cause)
 }

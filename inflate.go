@@ -110,7 +110,7 @@ func (c *Conn) inflateFailed(ctx context.Context, err error) error {
 	if errors.Is(err, flate.ErrTooLarge) {
 		return c.fail(ctx, errMessageTooBig)
 	}
-	return c.fail(ctx, protocolError{StatusInvalidFramePayloadData, err.Error()})
+	return c.fail(ctx, ProtocolError{StatusInvalidFramePayloadData, err.Error()})
 }
 
 // inflateInto streams: it puts what comes next of the message in progress into p, which is not empty, and returns

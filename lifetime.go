@@ -108,15 +108,15 @@ func (l *lifetime) move(e closeEvent) closeState {
 	return l.state
 }
 
-// begin marks the closing as this side's, unless the connection is over already or being closed.
-func (l *lifetime) begin() bool {
+// begin marks the closing as this side's, because of cause, unless the connection is over already or being closed.
+func (l *lifetime) begin(cause *localEnd) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.local || l.cause != nil {
 		return false
 	}
 	l.local = true
-	l.cause = errClosed
+	l.cause = cause
 	l.isOver.Store(true)
 	return true
 }
@@ -157,6 +157,7 @@ func (c *Conn) end(cause error) bool {
 	if onEnd != nil {
 		onEnd()
 	}
+	c.traceEnd()
 	if x := c.t.polled(); x != nil {
 		x.wake()
 	}

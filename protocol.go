@@ -32,7 +32,7 @@ const (
 // judge says whether a frame with header h may come now, and takes note of it. limit is the most bytes
 // that a message may have; negative: any number.
 //
-// An error is a protocolError that names the close code, except errMessageTooBig.
+// An error is a ProtocolError.
 func (s *recvHalf) judge(h header, limit int64) error {
 	// Section 5.2: a bit that no negotiated extension gives a meaning must be 0. RFC 7692, section 6: RSV1 of the
 	// first frame of a message says that it is compressed; elsewhere it must be 0.
@@ -44,7 +44,7 @@ func (s *recvHalf) judge(h header, limit int64) error {
 	}
 	// Section 5.2: an unknown opcode fails the connection.
 	if !h.opcode.isKnown() {
-		return protocolError{StatusProtocolError, "frame with " + h.opcode.String()}
+		return ProtocolError{StatusProtocolError, "frame with " + h.opcode.String()}
 	}
 	// Section 5.1: a client masks all frames, a server masks none.
 	if h.masked == s.client {

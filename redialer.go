@@ -231,7 +231,7 @@ func (r *Redialer) use(ctx context.Context, c *Conn, resp *http.Response, failur
 
 	r.tell(RedialStatus{State: RedialConnected, Failures: failures, Response: resp})
 	err := serve(live, c)
-	if c.life.reason() == errClosed && !c.life.isUnexpected() { // a Close may be at work on another goroutine
+	if isClose(c.life.reason()) { // a Close may be at work on another goroutine
 		select {
 		case <-c.life.closed():
 		case <-ctx.Done():
@@ -240,7 +240,7 @@ func (r *Redialer) use(ctx context.Context, c *Conn, resp *http.Response, failur
 			return nil
 		}
 	}
-	if reason := c.life.reason(); reason != nil && reason != errClosed && (err == nil || errors.Is(err, live.Err())) {
+	if reason := c.life.reason(); reason != nil && !isClose(reason) && (err == nil || errors.Is(err, live.Err())) {
 		err = reason
 	}
 	code := StatusNormalClosure
@@ -251,11 +251,11 @@ func (r *Redialer) use(ctx context.Context, c *Conn, resp *http.Response, failur
 	return err
 }
 
-// isUnexpected reports whether CloseRead has closed the connection because a
-// message came.
-func (l *lifetime) isUnexpected() bool {
-	_, broke := l.outcome()
-	return broke == errUnexpectedData
+// isClose reports whether reason, why a connection is over, is a Close or CloseNow
+// of the application's.
+func isClose(reason error) bool {
+	end, ok := reason.(*localEnd)
+	return ok && (end.cause == EndByClose || end.cause == EndByCloseNow)
 }
 
 // leave closes c, and waits for the peer's answer for lingerTimeout at most.

@@ -686,7 +686,7 @@ func TestRedialerServeReturns(t *testing.T) {
 			ctx = c.CloseRead(ctx)
 			<-ctx.Done()
 			return ctx.Err()
-		}, false, "context canceled", 1008},
+		}, false, "unexpected data message", 1008},
 		{"error, closed by the peer", 1001, func(ctx context.Context, c *Conn) error { readAll(ctx, c); return mine }, false, "mine", 1001},
 		{"nil, closed by the peer", 1001, func(ctx context.Context, c *Conn) error { readAll(ctx, c); return nil }, false, "closed by the peer: 1001", 1001},
 		{"the end of a range", 1000, func(ctx context.Context, c *Conn) error {

@@ -46,6 +46,7 @@ type sender struct {
 
 	mu       sync.Mutex // guards what follows
 	half     sendHalf
+	slow     bool   // immutable: writes are timed, see Trace.SlowWrite
 	owned    bool   // a goroutine owns the wire
 	flushing bool   // the flusher does
 	armed    bool   // the flusher is on its way, or at work
@@ -77,6 +78,7 @@ func (w *sender) init(t *transport, cfg *connConfig) {
 	w.alone = crowdFirst
 	w.limit = clamp32(orDefault(cfg.writeBufferLimit, defaultWriteBufferLimit))
 	w.half.client = cfg.client
+	w.slow = cfg.trace != nil && cfg.trace.SlowWrite != nil
 }
 
 // unlock gives the lock back. What must follow is computed from the state that
@@ -196,9 +198,26 @@ type outgoing struct {
 // ctx bounds the waiting. If ctx or the write deadline ends before the first byte
 // of the frame is out, nothing is sent and the connection lives on.
 func (w *sender) send(ctx context.Context, f *outgoing) error {
+	if w.slow {
+		return w.sendTimed(ctx, f)
+	}
 	out, err := w.admit(ctx, f)
 	if out != nil {
 		err = w.write(ctx, out, f)
+	}
+	return err
+}
+
+// sendTimed is send for a Trace that wants to know of slow writes.
+func (w *sender) sendTimed(ctx context.Context, f *outgoing) error {
+	start := time.Now()
+	out, err := w.admit(ctx, f)
+	if out != nil {
+		err = w.write(ctx, out, f)
+	}
+	if took := time.Since(start); took >= slowWrite {
+		c := w.t.life.c
+		c.trace.SlowWrite(c.trace.ctx, c, took)
 	}
 	return err
 }
@@ -616,7 +635,7 @@ func (w *sender) giveUp(left []byte, f *outgoing) {
 // which is the matter of one call: to the others this side has closed the
 // connection.
 func cutShort(err error) error {
-	return fmt.Errorf("websocket: the connection is closed: a write was cut short (%v): %w", err, net.ErrClosed)
+	return interruptedEnd(fmt.Sprintf("websocket: the connection is closed: a write was cut short (%v): %v", err, net.ErrClosed))
 }
 
 // Control frames.

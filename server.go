@@ -104,6 +104,10 @@ type AcceptOptions struct {
 	PongTimeout time.Duration
 	// SkipUTF8Validation delivers text messages without a check that they are UTF-8, which RFC 6455, section 8.1, demands.
 	SkipUTF8Validation bool
+
+	// Trace is functions that are called as things happen to the handshake and the
+	// connection. Default: none.
+	Trace *Trace
 }
 
 // Accept upgrades an HTTP request to a WebSocket connection (RFC 6455, section 4.2). Headers set on w before are sent
@@ -120,10 +124,17 @@ type AcceptOptions struct {
 // as it has not returned, or if it stores w or r, the memory of the HTTP connection stays in use: [Handler] avoids
 // that.
 func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
+	var t *Trace
+	if opts != nil {
+		t = opts.Trace
+	}
+	r = t.begin(r)
 	cfg, err := accept(w, r, opts)
 	if err != nil {
+		t.refused(r.Context(), err)
 		return nil, err
 	}
+	cfg.trace = newTracing(t, r.Context())
 	return cfg.start(), nil
 }
 
@@ -161,8 +172,9 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 	case errors.Is(err, http.ErrNotSupported):
 		return nil, sendRefusal(w, r, refuseHijack(err))
 	case err != nil:
-		_ = sendRefusal(w, r, refuse(http.StatusInternalServerError, "the connection could not be taken over from the HTTP server"))
-		return nil, fmt.Errorf("websocket: the connection could not be taken over from the HTTP server: %w", err)
+		no := refuse(http.StatusInternalServerError, "the connection could not be taken over from the HTTP server")
+		no.detail = fmt.Errorf("%s: %w", no.reason, err)
+		return nil, sendRefusal(w, r, no)
 	}
 	cfg := opts.connConfig(conn, &up)
 	cfg.received = takeBuffered(buffers)
@@ -419,8 +431,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.serve == nil && s.events == nil {
 		panic("websocket: ServeHTTP of a Server that NewServer did not make: there is no function to serve")
 	}
+	plain := isPlainHTTP(w, r.Context())
+	r = s.opts.Trace.begin(r)
 	if no := s.live.reserve(s.opts.MaxConnections); no != nil {
-		_ = sendRefusal(w, r, no)
+		s.opts.Trace.refused(r.Context(), sendRefusal(w, r, no))
 		return
 	}
 	taken := false
@@ -429,15 +443,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.live.release(nil)
 		}
 	}()
-	values, returns := s.detach(w, r)
+	values, returns := s.detach(r, plain)
 	cfg, err := accept(w, r, &s.opts.AcceptOptions)
 	if err != nil {
+		s.opts.Trace.refused(values, err)
 		return // the client has been told
 	}
 	if s.opts.Configure == nil { // else the connection has options of its own
 		cfg.settings = s.shared
 	}
 	taken = true
+	cfg.trace = newTracing(s.opts.Trace, values)
 	stream := http2StreamOf(cfg)
 	if stream != nil {
 		returns = false
@@ -463,11 +479,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // detach returns the context whose values serve finds, and whether ServeHTTP
-// returns while serve runs.
-func (s *Server) detach(w http.ResponseWriter, r *http.Request) (values context.Context, returns bool) {
+// returns while serve runs. plain says that nothing stands between net/http and
+// the handler.
+func (s *Server) detach(r *http.Request, plain bool) (values context.Context, returns bool) {
 	ctx := r.Context()
 	if s.opts.Detach == nil {
-		return ctx, isPlainHTTP(w, ctx)
+		return ctx, plain
 	}
 	if kept := s.opts.Detach(r); kept != nil {
 		return kept, true

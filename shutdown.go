@@ -71,7 +71,7 @@ func (s *Server) Close() error {
 	for range min(len(conns), closers) {
 		workers.Go(func() {
 			for c := range work {
-				c.CloseNow()
+				c.closeNowFor(serverClosed)
 			}
 		})
 	}
@@ -152,6 +152,7 @@ func closeSlowly(ctx context.Context, conns []*Conn, gone <-chan struct{}, code 
 		left = time.Until(deadline)
 	}
 	steps := max(1, int(spread(len(conns), left)/shutdownStep))
+	cause := shutDown(code, reason)
 	var attending atomic.Int32
 	var ticker *time.Ticker
 	for step := range steps {
@@ -169,7 +170,7 @@ func closeSlowly(ctx context.Context, conns []*Conn, gone <-chan struct{}, code 
 			}
 		}
 		for _, c := range conns[len(conns)*step/steps : len(conns)*(step+1)/steps] {
-			if !c.postClose(code, reason) || attending.Load() >= attendants {
+			if !c.postClose(cause) || attending.Load() >= attendants {
 				continue // serve reads, or will when it returns, or the close timeout ends the connection
 			}
 			attending.Add(1)
@@ -188,9 +189,9 @@ func (s *Server) turnAway(c *Conn, ended bool) {
 	defer s.live.release(c)
 	defer contain(c, nil)
 	if ended {
-		c.CloseNow()
+		c.closeNowFor(serverClosed)
 	} else {
-		_ = c.Close(s.live.farewell())
+		_ = c.closeFor(shutDown(s.live.farewell()))
 	}
 }
 

@@ -272,7 +272,7 @@ func TestPostCloseBehindStuckWrite(t *testing.T) {
 		c.w.mu.Unlock()
 	}
 	posted := make(chan bool, 1)
-	go func() { posted <- c.postClose(StatusGoingAway, "") }()
+	go func() { posted <- c.postClose(shutDown(StatusGoingAway, "")) }()
 	select {
 	case unread := <-posted:
 		if !unread {

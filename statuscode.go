@@ -90,10 +90,10 @@ func parseClosePayload(p []byte) (code StatusCode, reason string, err error) {
 	}
 	code = StatusCode(binary.BigEndian.Uint16(p))
 	if !code.validOnWire() {
-		return 0, "", protocolError{StatusProtocolError, fmt.Sprintf("close frame with the invalid code %d", int(code))}
+		return 0, "", ProtocolError{StatusProtocolError, fmt.Sprintf("close frame with the invalid code %d", int(code))}
 	}
 	if !utf8.Valid(p[2:]) {
-		return 0, "", protocolError{StatusInvalidFramePayloadData, fmt.Sprintf("%v, in a close frame with code %d", errCloseReasonUTF8, int(code))}
+		return 0, "", ProtocolError{StatusInvalidFramePayloadData, fmt.Sprintf("%v, in a close frame with code %d", errCloseReasonUTF8, int(code))}
 	}
 	return code, string(p[2:]), nil
 }
@@ -110,7 +110,7 @@ func tooLongClose(h header, p []byte) error {
 	}
 	code := StatusCode(binary.BigEndian.Uint16(b[:]))
 	text := fmt.Sprintf("close frame of %d bytes with code %d: the most is %d", h.length, int(code), maxControlPayload)
-	return protocolError{StatusProtocolError, text}
+	return ProtocolError{StatusProtocolError, text}
 }
 
 // appendClosePayload appends the payload of a close frame to dst. It refuses what may not stand on the wire;

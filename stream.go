@@ -73,8 +73,13 @@ func acceptConn(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*connC
 	}
 	if err != nil {
 		closeConn(conn)
+		if r != nil {
+			ctx = r.Context()
+		}
+		opts.Trace.refused(ctx, err)
 		return nil, r, err
 	}
+	cfg.trace = newTracing(opts.Trace, r.Context())
 	return cfg, r, nil
 }
 
@@ -99,6 +104,7 @@ func acceptStream(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*con
 		state := c.ConnectionState()
 		r.TLS = &state
 	}
+	r = opts.Trace.begin(r)
 	if r.ProtoMajor != 1 {
 		no := refuse(http.StatusHTTPVersionNotSupported, "the handshake needs HTTP/1.1, not %s", field.Quote(r.Proto))
 		return nil, r, answerRefusal(conn, r, true, no)
@@ -370,6 +376,7 @@ type ConnOptions struct {
 	PingInterval       time.Duration
 	PongTimeout        time.Duration
 	SkipUTF8Validation bool
+	Trace              *Trace
 }
 
 // NewConn returns a connection over conn, on which the opening handshake is done
@@ -408,5 +415,6 @@ func NewConn(conn net.Conn, opts *ConnOptions) (*Conn, error) {
 		skipUTF8:         opts.SkipUTF8Validation,
 		onPing:           opts.OnPingReceived,
 		onPong:           opts.OnPongReceived,
+		trace:            newTracing(opts.Trace, context.Background()),
 	}), nil
 }

@@ -195,7 +195,7 @@ func (s *stress) run() {
 // over reports whether a side ended for another reason than an orderly end: a write that was cut short.
 func (s *stress) over() bool {
 	for _, c := range s.conns {
-		if err := c.life.reason(); err != nil && err != errClosed && !errors.Is(err, io.EOF) {
+		if err := c.life.reason(); err != nil && !isClose(err) && !errors.Is(err, io.EOF) {
 			return true
 		}
 	}

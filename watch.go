@@ -75,15 +75,7 @@ const (
 
 // errNotInterrupted is why a connection is over whose transport could not be
 // interrupted in another way.
-var errNotInterrupted = &opError{"the connection is closed", notInterrupted{}}
-
-type notInterrupted struct{}
-
-func (notInterrupted) Error() string {
-	return "a call of the transport had to be interrupted, and the transport does not heed deadlines"
-}
-
-func (notInterrupted) Is(target error) bool { return target == net.ErrClosed }
+var errNotInterrupted = interruptedEnd("websocket: the connection is closed: a call of the transport had to be interrupted, and the transport does not heed deadlines")
 
 // begin makes ctx the context whose end interrupts the call that follows, and
 // the application's deadline another limit of it. Its caller owns the direction.

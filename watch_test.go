@@ -227,7 +227,7 @@ func TestForeignEnd(t *testing.T) {
 	}{
 		"Close":     {func(c *Conn) error { return c.Close(StatusNormalClosure, "") }, time.Second},
 		"CloseNow":  {(*Conn).CloseNow, 0},
-		"postClose": {func(c *Conn) error { c.postClose(StatusGoingAway, ""); <-c.life.closed(); return nil }, time.Second},
+		"postClose": {func(c *Conn) error { c.postClose(shutDown(StatusGoingAway, "")); <-c.life.closed(); return nil }, time.Second},
 		"heartbeat": {func(c *Conn) error { _, _, err := c.Read(context.Background()); return err }, 50 * time.Second},
 		"CloseRead": {func(c *Conn) error {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -1,0 +1,378 @@
+package websocket
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
+)
+
+// endings are all ways in which a connection ends that need no server, and what
+// End says of each.
+var endings = []struct {
+	name string
+	cfg  connConfig
+	// end ends the connection. A goroutine reads meanwhile.
+	end  func(t *testing.T, p *pair)
+	want End
+	is   []error // what Err matches
+}{
+	{"the peer closes", connConfig{}, func(t *testing.T, p *pair) { p.WriteClose(1000, "bye") },
+		End{Cause: EndByPeer, Code: 1000, Reason: "bye"}, []error{io.EOF}},
+	{"the peer goes away", connConfig{}, func(t *testing.T, p *pair) { p.WriteClose(1001, "") },
+		End{Cause: EndByPeer, Code: 1001}, []error{io.EOF}},
+	{"the peer closes with a code of its own", connConfig{}, func(t *testing.T, p *pair) { p.WriteClose(4321, "") },
+		End{Cause: EndByPeer, Code: 4321}, nil},
+	{"the peer closes without a code", connConfig{}, func(t *testing.T, p *pair) { p.WriteFrame(wstest.Close, "") },
+		End{Cause: EndByPeer, Code: StatusNoStatusRcvd}, []error{io.EOF}},
+	{"the peer closes inside a message", connConfig{}, func(t *testing.T, p *pair) {
+		p.WriteFrames(wstest.Frame{Op: wstest.Text, Payload: []byte("a")})
+		p.WriteClose(1001, "")
+	}, End{Cause: EndByPeer, Code: 1001}, []error{io.ErrUnexpectedEOF}},
+
+	{"Close", connConfig{}, func(t *testing.T, p *pair) {
+		closed := start(func() error { return p.c.Close(4001, "enough") })
+		p.WantClose(4001)
+		p.WriteClose(1000, "answered otherwise")
+		if err := <-closed; err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	}, End{Cause: EndByClose, Code: 4001, Reason: "enough"}, []error{net.ErrClosed}},
+	{"Close without an answer", connConfig{closeTimeout: time.Millisecond}, func(t *testing.T, p *pair) { p.c.Close(4001, "") },
+		End{Cause: EndByClose, Code: 4001}, []error{net.ErrClosed}},
+	{"Close without a code", connConfig{closeTimeout: time.Millisecond}, func(t *testing.T, p *pair) { p.c.Close(StatusNoStatusRcvd, "") },
+		End{Cause: EndByClose, Code: StatusNoStatusRcvd}, []error{net.ErrClosed}},
+	{"Close with an invalid code", connConfig{closeTimeout: time.Millisecond}, func(t *testing.T, p *pair) { p.c.Close(1, "") },
+		End{Cause: EndByClose, Code: StatusInternalError}, []error{net.ErrClosed}},
+	{"CloseNow", connConfig{}, func(t *testing.T, p *pair) { p.c.CloseNow() },
+		End{Cause: EndByCloseNow, Code: StatusAbnormalClosure}, []error{net.ErrClosed}},
+
+	{"the transport ends", connConfig{}, func(t *testing.T, p *pair) { p.Close() },
+		End{Cause: EndTransport, Code: StatusAbnormalClosure}, []error{io.ErrUnexpectedEOF}},
+
+	{"a reserved bit", connConfig{}, func(t *testing.T, p *pair) {
+		p.WriteFrames(wstest.Frame{Fin: true, RSV: 2, Op: wstest.Text})
+		p.WantClose(1002)
+		p.Close()
+	}, End{Cause: EndProtocolError, Code: 1002, Reason: "reserved bit set"}, []error{errReservedBits}},
+	{"text that is not UTF-8", connConfig{}, func(t *testing.T, p *pair) {
+		p.WriteFrame(wstest.Text, "\xff")
+		p.WantClose(1007)
+		p.Close()
+	}, End{Cause: EndProtocolError, Code: 1007, Reason: "text is not UTF-8"}, []error{errTextUTF8}},
+	{"empty frames", connConfig{}, func(t *testing.T, p *pair) {
+		p.WriteFrames(wstest.Frame{Op: wstest.Binary})
+		var more []wstest.Frame
+		for range spareFrames {
+			more = append(more, wstest.Frame{Op: wstest.Continuation})
+		}
+		p.WriteFrames(more...)
+		p.WantClose(1008)
+		p.Close()
+	}, End{Cause: EndProtocolError, Code: 1008, Reason: errEmptyFrames.Reason}, []error{errEmptyFrames}},
+	{"a message past the limit", connConfig{readLimit: 3}, func(t *testing.T, p *pair) {
+		p.WriteFrame(wstest.Text, "1234")
+		p.WantClose(1009)
+		p.Close()
+	}, End{Cause: EndProtocolError, Code: 1009, Reason: ErrMessageTooBig.Error()}, []error{ErrMessageTooBig}},
+
+	{"no pong", connConfig{pingInterval: 20 * time.Millisecond, pongTimeout: 20 * time.Millisecond}, func(t *testing.T, p *pair) {},
+		End{Cause: EndHeartbeat, Code: 1011, Reason: "no pong in time"}, []error{ErrPongTimeout}},
+
+	{"a context cuts a frame", connConfig{pingInterval: -1}, func(t *testing.T, p *pair) {
+		for p.c.End() == (End{}) { // it lives on if the context ends before the first byte is out
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			if err := p.c.Write(ctx, MessageBinary, tooMuch); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Write = %v", err)
+			}
+			cancel()
+		}
+	}, End{Cause: EndInterrupted, Code: StatusAbnormalClosure}, []error{net.ErrClosed}},
+	{"a deadline cuts a frame", connConfig{pingInterval: -1}, func(t *testing.T, p *pair) {
+		for p.c.End() == (End{}) {
+			p.c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+			if err := p.c.Write(t.Context(), MessageBinary, tooMuch); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("Write = %v", err)
+			}
+		}
+	}, End{Cause: EndInterrupted, Code: StatusAbnormalClosure}, []error{net.ErrClosed}},
+}
+
+// tooMuch is more than sockets take for a peer that does not read.
+var tooMuch = make([]byte, 16<<20)
+
+// A traceLog is what a Trace was told.
+type traceLog struct {
+	mu    sync.Mutex
+	calls []string
+	ends  []End
+	trace Trace
+}
+
+func (l *traceLog) add(call string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls = append(l.calls, call)
+}
+
+func (l *traceLog) all() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.calls, " ")
+}
+
+func newTraceLog() *traceLog {
+	l := &traceLog{}
+	l.trace = Trace{
+		Accepted: func(_ context.Context, c *Conn) {
+			if c.End() != (End{}) {
+				l.add("over:")
+			}
+			l.add("accepted")
+		},
+		Refused: func(_ context.Context, status int, err error) { l.add("refused:" + http.StatusText(status)) },
+		Ended: func(_ context.Context, c *Conn, end End) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if c.End() != end {
+				l.calls = append(l.calls, "another End:")
+			}
+			l.calls = append(l.calls, "ended")
+			l.ends = append(l.ends, end)
+		},
+		HeartbeatLost: func(context.Context, *Conn) { l.add("lost") },
+		MessageTooBig: func(context.Context, *Conn, int64) { l.add("too big") },
+	}
+	return l
+}
+
+// End says how a connection ended, whatever ended it, in both roles, on each kind
+// of transport. The Trace is told the same, once.
+func TestEnd(t *testing.T) {
+	for _, l := range links {
+		for _, client := range []bool{false, true} {
+			for _, tt := range endings {
+				role := "server"
+				if client {
+					role = "client"
+				}
+				t.Run(l.name+"/"+role+"/"+tt.name, func(t *testing.T) {
+					t.Parallel()
+					log := newTraceLog()
+					ours, theirs := l.make(t)
+					cfg := tt.cfg
+					cfg.transport, cfg.client, cfg.trace = ours, client, newTracing(&log.trace, context.Background())
+					p := &pair{c: newConn(cfg), client: client, Peer: wstest.NewPeer(t, theirs, wstest.Server)}
+					if !client {
+						p.Role = wstest.Client
+					}
+					t.Cleanup(func() { p.c.CloseNow(); p.Close() })
+					if end := p.c.End(); end != (End{}) {
+						t.Errorf("End = %v while the connection lives", end)
+					}
+					read := start(p.readError)
+					tt.end(t, p)
+					err := <-read
+					end := p.c.End() // at once
+					<-p.c.life.closed()
+					checkEnd(t, end, tt.want, tt.is)
+					if end.Err != err && !errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("Err = %v, Read = %v", end.Err, err)
+					}
+					var broke ProtocolError
+					if is := errors.As(err, &broke); is != (tt.want.Cause == EndProtocolError) || is && broke.Code != tt.want.Code {
+						t.Errorf("Read = %v, as a ProtocolError %+v", err, broke)
+					}
+					want := "accepted ended"
+					switch {
+					case end.Cause == EndHeartbeat:
+						want = "accepted lost ended"
+					case end.Code == StatusMessageTooBig:
+						want = "accepted too big ended"
+					}
+					await(t, func() bool { return log.all() == want })
+					checkEnd(t, log.ends[0], tt.want, tt.is)
+					p.c.CloseNow()
+					if later := p.c.End(); later != end || log.all() != want {
+						t.Errorf("later End is %v, and the Trace was told %q", later, log.all())
+					}
+				})
+			}
+		}
+	}
+}
+
+func checkEnd(t *testing.T, got, want End, is []error) {
+	t.Helper()
+	if got.Cause != want.Cause || got.Code != want.Code || got.Reason != want.Reason || got.Err == nil {
+		t.Errorf("End = %v (%v), want %v", got, got.Err, want)
+	}
+	for _, target := range is {
+		if !errors.Is(got.Err, target) {
+			t.Errorf("Err = %v, is not %v", got.Err, target)
+		}
+	}
+}
+
+// await waits for what other goroutines are about to do.
+func await(t *testing.T, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it did not come")
+		}
+	}
+}
+
+// The end of a range that hides how the peer closed is known all the same.
+func TestEndAfterMessages(t *testing.T) {
+	for _, code := range []StatusCode{1000, 1001, 1005} {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{}, netfake.Options{})
+			if code == StatusNoStatusRcvd {
+				p.WriteFrame(wstest.Close, "")
+			} else {
+				p.WriteClose(int(code), "")
+			}
+			for _, err := range p.c.Messages(t.Context()) {
+				t.Errorf("a step with %v", err)
+			}
+			checkEnd(t, p.c.End(), End{Cause: EndByPeer, Code: code}, []error{io.EOF})
+		})
+	}
+}
+
+// A message that CloseRead does not expect is what the peer broke.
+func TestEndUnexpectedMessage(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		ctx := p.c.CloseRead(t.Context())
+		p.WriteFrame(wstest.Text, "a")
+		p.WantClose(1008)
+		p.WriteClose(1008, "")
+		<-ctx.Done()
+		checkEnd(t, p.c.End(), End{Cause: EndProtocolError, Code: 1008, Reason: "unexpected data message"}, []error{net.ErrClosed, errUnexpectedData})
+	})
+}
+
+// endServer is a server, with goroutines or with events, and TLS or not, whose
+// Trace writes to log.
+func endServer(t *testing.T, serve func(c *Conn, r *http.Request), log *traceLog, events, secure bool) (s *Server, client *Conn) {
+	t.Helper()
+	opts := &ServerOptions{AcceptOptions: AcceptOptions{Trace: &log.trace, CloseTimeout: time.Second}}
+	if events {
+		s = Events(func(c *Conn, r *http.Request) EventHandler { return eventServe{c, r, serve} }, opts)
+	} else {
+		s = NewServer(serve, opts)
+	}
+	h := httptest.NewUnstartedServer(s)
+	if secure {
+		h.StartTLS()
+	} else {
+		h.Start()
+	}
+	t.Cleanup(h.Close)
+	client, _, err := Dial(t.Context(), h.URL, &DialOptions{HTTPClient: h.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.CloseNow(); s.Close() })
+	return s, client
+}
+
+// An eventServe calls serve with the first message.
+type eventServe struct {
+	c     *Conn
+	r     *http.Request
+	serve func(c *Conn, r *http.Request)
+}
+
+func (e eventServe) Message(Message) { e.serve(e.c, e.r) }
+func (e eventServe) Close(error)     {}
+
+// What a server does to its connections, and what becomes of their handlers.
+func TestEndOfServer(t *testing.T) {
+	reads := func(c *Conn, _ *http.Request) { serveReads(c, nil) }
+	for _, tt := range []struct {
+		name  string
+		serve func(c *Conn, r *http.Request)
+		end   func(s *Server, client *Conn)
+		want  End
+		is    []error
+	}{
+		{"Shutdown", reads, func(s *Server, client *Conn) {
+			go s.Shutdown(context.Background())
+			client.Read(context.Background())
+		}, End{Cause: EndByShutdown, Code: 1001}, []error{net.ErrClosed, http.ErrServerClosed}},
+		{"ShutdownWith", reads, func(s *Server, client *Conn) {
+			go s.ShutdownWith(context.Background(), StatusServiceRestart, "new version")
+			client.Read(context.Background())
+		}, End{Cause: EndByShutdown, Code: 1012, Reason: "new version"}, []error{net.ErrClosed, http.ErrServerClosed}},
+		{"Close", reads, func(s *Server, client *Conn) { s.Close() },
+			End{Cause: EndByShutdown, Code: StatusAbnormalClosure}, []error{net.ErrClosed, http.ErrServerClosed}},
+		{"the client closes", reads, func(_ *Server, client *Conn) { client.Close(4002, "x") },
+			End{Cause: EndByPeer, Code: 4002, Reason: "x"}, nil},
+		{"the client is lost", reads, func(_ *Server, client *Conn) { client.CloseNow() },
+			End{Cause: EndTransport, Code: 1006}, nil},
+		{"serve closes", func(c *Conn, _ *http.Request) { c.Close(4001, "") }, func(_ *Server, client *Conn) {
+			client.Write(context.Background(), MessageText, nil)
+			client.Read(context.Background())
+		}, End{Cause: EndByClose, Code: 4001}, []error{net.ErrClosed}},
+		{"serve panics", func(*Conn, *http.Request) { panic(http.ErrAbortHandler) }, func(_ *Server, client *Conn) {
+			client.Write(context.Background(), MessageText, nil)
+			client.Read(context.Background())
+		}, End{Cause: EndByClose, Code: 1011}, []error{net.ErrClosed}},
+	} {
+		for _, door := range []struct {
+			name           string
+			events, secure bool
+		}{{"NewServer", false, false}, {"NewServer over TLS", false, true}, {"Events", true, false}, {"Events over TLS", true, true}} {
+			if door.events && strings.HasPrefix(tt.name, "S") {
+				tt.serve = reads
+			}
+			t.Run(tt.name+"/"+door.name, func(t *testing.T) {
+				t.Parallel()
+				log := newTraceLog()
+				s, client := endServer(t, tt.serve, log, door.events, door.secure)
+				tt.end(s, client)
+				await(t, func() bool { return log.all() == "accepted ended" })
+				checkEnd(t, log.ends[0], tt.want, tt.is)
+			})
+		}
+	}
+}
+
+func TestEndCause(t *testing.T) {
+	for c := EndNone; c <= EndInterrupted; c++ {
+		b, err := json.Marshal(map[EndCause]EndCause{c: c})
+		if want := `{"` + c.String() + `":"` + c.String() + `"}`; err != nil || string(b) != want || (c.String() == "") != (c == EndNone) {
+			t.Errorf("%d is %s, %v", c, b, err)
+		}
+	}
+	if s := EndCause(200).String(); s != "EndCause(200)" {
+		t.Errorf("got %q", s)
+	}
+	for _, tt := range []struct {
+		end  End
+		want string
+	}{
+		{End{}, ""},
+		{End{Cause: EndByPeer, Code: 1001}, "peer 1001 StatusGoingAway"},
+		{End{Cause: EndByClose, Code: 4000, Reason: "a\nb"}, `close 4000 StatusCode(4000): "a\nb"`},
+	} {
+		if got := tt.end.String(); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,260 @@
+package websocket
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed70bc5565/websocket/internal/netfake"
+)
+
+type traceKey struct{}
+
+// traced returns a Trace that notes in calls what it is told, with the value that
+// the context of the handshake has.
+func traced(calls *[]string, value string) *Trace {
+	note := func(ctx context.Context, what string) {
+		*calls = append(*calls, fmt.Sprintf("%s:%v", what, ctx.Value(traceKey{})))
+	}
+	return &Trace{
+		Handshake: func(r *http.Request) context.Context {
+			*calls = append(*calls, "handshake")
+			r.Header.Set("X-Trace", value)
+			return context.WithValue(r.Context(), traceKey{}, value)
+		},
+		Accepted: func(ctx context.Context, _ *Conn) { note(ctx, "accepted") },
+		Refused: func(ctx context.Context, status int, err error) {
+			note(ctx, fmt.Sprintf("refused %d %v", status, err))
+		},
+		Ended: func(ctx context.Context, _ *Conn, end End) { note(ctx, "ended "+end.Cause.String()) },
+	}
+}
+
+func wantCalls(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("told %q, want %q", got, want)
+	}
+	for i := range got {
+		if !strings.HasPrefix(got[i], want[i]) {
+			t.Errorf("told %q, want %q", got[i], want[i])
+		}
+	}
+}
+
+// Each door tells of the handshake and of the end, with the context that Handshake
+// returned. A client's Handshake adds to the request.
+func TestTraceDoors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var server, client []string
+		opts := &AcceptOptions{Trace: traced(&server, "s")}
+		dial := &DialOptions{Trace: traced(&client, "c")}
+
+		near, far := netfake.Pipe(netfake.Options{})
+		accepted := start(func() error {
+			c, r, err := AcceptConn(t.Context(), near, opts)
+			if err != nil {
+				return err
+			}
+			if got := fmt.Sprint(r.Context().Value(traceKey{}), r.Header.Get("X-Trace")); got != "ss" {
+				t.Errorf("the request has %q", got)
+			}
+			return c.CloseNow()
+		})
+		c, _, err := DialConn(t.Context(), far, "ws://example.com/", dial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.CloseNow()
+		if err := <-accepted; err != nil {
+			t.Fatal(err)
+		}
+		wantCalls(t, server, "handshake", "accepted:s", "ended close_now:s")
+		wantCalls(t, client, "handshake", "accepted:c", "ended close_now:c")
+
+		near, far = netfake.Pipe(netfake.Options{})
+		defer far.Close()
+		var made []string
+		c, err = NewConn(near, &ConnOptions{Trace: traced(&made, "")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.CloseNow()
+		wantCalls(t, made, "accepted:<nil>", "ended close_now:<nil>")
+	})
+}
+
+// The request of a client has what its Handshake added, over a real server, and
+// the request of serve has the context of the server's Handshake.
+func TestTraceOverHTTP(t *testing.T) {
+	for name, detach := range map[string]func(r *http.Request) context.Context{
+		"plain":  nil,
+		"detach": func(r *http.Request) context.Context { return r.Context() },
+		"stays":  func(r *http.Request) context.Context { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var server, client []string
+			ended := make(chan struct{})
+			trace := traced(&server, "s")
+			told := trace.Ended
+			trace.Ended = func(ctx context.Context, c *Conn, end End) { told(ctx, c, end); close(ended) }
+			clientTrace := traced(&client, "c")
+			s := NewServer(func(c *Conn, r *http.Request) {
+				c.Write(r.Context(), MessageText, fmt.Append(nil, r.Context().Value(traceKey{}), r.Header["X-Trace"]))
+				c.Close(4000, "")
+			}, &ServerOptions{AcceptOptions: AcceptOptions{Trace: trace}, Detach: detach})
+			// The hook of the server would overwrite the field of the client.
+			check := s.opts.Trace.Handshake
+			s.opts.Trace.Handshake = func(r *http.Request) context.Context {
+				if got := r.Header.Get("X-Trace"); got != "c" {
+					t.Errorf("the request has X-Trace %q", got)
+				}
+				return check(r)
+			}
+			h := httptest.NewServer(s)
+			defer h.Close()
+			c, _, err := Dial(t.Context(), h.URL, &DialOptions{Trace: clientTrace})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, b, err := c.Read(t.Context()); string(b) != "s[s]" {
+				t.Errorf("serve says %q, %v", b, err)
+			}
+			c.Read(t.Context())
+			<-ended
+			wantCalls(t, server, "handshake", "accepted:s", "ended close:s")
+			wantCalls(t, client, "handshake", "accepted:c", "ended peer:c")
+		})
+	}
+}
+
+// A handshake that fails is told of with its status, on both sides.
+func TestTraceRefused(t *testing.T) {
+	get := func(s http.Handler, lines string) int {
+		w := httptest.NewRecorder()
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET / HTTP/1.1\r\nHost: example.com\r\n" + lines + "\r\n")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.ServeHTTP(w, r)
+		return w.Code
+	}
+	const good = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+	nothing := func(*Conn, *http.Request) {}
+	down := func(s *Server) *Server { s.Close(); return s }
+	var calls []string
+	opts := AcceptOptions{Trace: traced(&calls, "s")}
+	asks := opts
+	asks.Configure = func(*http.Request, *AcceptOptions) error { return &HandshakeError{StatusCode: 401} }
+	for _, tt := range []struct {
+		s     *Server
+		lines string
+		code  int
+	}{
+		{Handler(nothing, &opts), "", 426},
+		{Handler(nothing, &opts), good + "Origin: http://evil.example\r\n", 403},
+		{Handler(nothing, &opts), good, 501}, // a recorder has no connection
+		{Handler(nothing, &asks), good, 401},
+		{down(Handler(nothing, &opts)), good, 503},
+	} {
+		calls = nil
+		if code := get(tt.s, tt.lines); code != tt.code {
+			t.Errorf("answered with %d, want %d", code, tt.code)
+		}
+		wantCalls(t, calls, "handshake", fmt.Sprintf("refused %d websocket: ", tt.code))
+	}
+	calls = nil
+	w := httptest.NewRecorder()
+	if _, err := Accept(w, httptest.NewRequest("GET", "/", nil), &opts); err == nil {
+		t.Error("accepted")
+	}
+	wantCalls(t, calls, "handshake", "refused 426 websocket: ")
+
+	// AcceptConn, with a request that is none, one that is refused, and no request.
+	for _, tt := range []struct {
+		request string
+		want    []string
+	}{
+		{"nonsense\r\n\r\n", []string{"refused 400 websocket: the request is not valid HTTP"}},
+		{"GET / HTTP/1.1\r\nHost: a\r\n\r\n", []string{"handshake", "refused 426"}},
+		{"", []string{"refused 0 websocket: reading the request"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			calls = nil
+			near, far := netfake.Pipe(netfake.Options{})
+			go func() {
+				far.Write([]byte(tt.request))
+				far.CloseWrite()
+				io.Copy(io.Discard, far)
+				far.Close()
+			}()
+			if _, _, err := AcceptConn(t.Context(), near, &opts); err == nil {
+				t.Error("accepted")
+			}
+			wantCalls(t, calls, tt.want...)
+		})
+	}
+
+	// Dial: refused, no server, and a header that may not be.
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404) }))
+	defer h.Close()
+	var client []string
+	dial := &DialOptions{Trace: traced(&client, "c")}
+	for _, tt := range []struct {
+		url   string
+		value string
+		want  string
+	}{
+		{h.URL, "c", "refused 404 "},
+		{"ws://127.0.0.1:1/", "c", "refused 0 "},
+		{h.URL, "c\r\nX-Smuggled: 1", "refused 0 "},
+	} {
+		client = nil
+		dial.Trace = traced(&client, tt.value)
+		if _, _, err := Dial(t.Context(), tt.url, dial); err == nil {
+			t.Error("connected")
+		}
+		wantCalls(t, client, "handshake", tt.want)
+	}
+}
+
+// A write that waits for the peer is told of; one that does not is not.
+func TestTraceSlowWrite(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		var slow []time.Duration
+		trace := &Trace{SlowWrite: func(_ context.Context, c *Conn, took time.Duration) { slow = append(slow, took) }}
+		p := newPair(t, client, connConfig{trace: newTracing(trace, t.Context())}, netfake.Options{A: netfake.End{Buffer: 100}})
+		if err := p.c.Write(t.Context(), MessageText, []byte("quick")); err != nil || len(slow) > 0 {
+			t.Fatalf("Write = %v, told %v", err, slow)
+		}
+		wrote := start(func() error { return p.c.Write(t.Context(), MessageText, make([]byte, 10000)) })
+		time.Sleep(time.Second)
+		for range 2 {
+			p.ReadFrame()
+		}
+		if err := <-wrote; err != nil || len(slow) != 1 || slow[0] != time.Second {
+			t.Errorf("Write = %v, told %v", err, slow)
+		}
+	})
+}
+
+// Without a Trace a connection has no memory for one.
+func TestTraceNone(t *testing.T) {
+	near, far := netfake.Pipe(netfake.Options{})
+	defer far.Close()
+	c, err := NewConn(near, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	if c.trace != nil || c.w.slow {
+		t.Error("there is a trace")
+	}
+}
