@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -311,13 +312,21 @@ func availableBuffer(buffers *bufio.ReadWriter) []byte {
 }
 
 // writeResponse sends the handshake, with one write, within timeout. The deadlines that the HTTP server has set do not concern the
-// connection: there are none when it returns. A conn without deadlines is no reason to fail.
+// connection: there are none when it returns. A conn without deadlines is no reason to fail: it is closed when the
+// time is over.
 func writeResponse(conn net.Conn, response []byte, timeout time.Duration) error {
 	_ = conn.SetReadDeadline(time.Time{})
 	var err error
 	if len(response) > 0 { // else net/http has sent it
+		var late *time.Timer
+		if !honoursDeadlines(conn) {
+			late = time.AfterFunc(timeout, func() { closeConn(conn) })
+		}
 		_ = conn.SetWriteDeadline(time.Now().Add(timeout))
 		_, err = conn.Write(response)
+		if late != nil && !late.Stop() {
+			err = os.ErrDeadlineExceeded
+		}
 	}
 	_ = conn.SetWriteDeadline(time.Time{})
 	return err

@@ -296,6 +296,32 @@ func TestAcceptConnectionFails(t *testing.T) {
 	}
 }
 
+// The bound of the response holds on a conn that heeds no deadline, too.
+func TestAcceptResponseIsBounded(t *testing.T) {
+	for _, kind := range foreignKinds {
+		for _, gorilla := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := netfake.Pipe(netfake.Options{Buffer: 1}) // its peer reads nothing
+				defer far.Close()
+				conn, start := kind.wrap(near), time.Now()
+				var err error
+				if gorilla {
+					h, status, reason := bridgeCheck(request(t, goodRequest+"\n"), false)
+					if status != 0 {
+						t.Fatal(reason)
+					}
+					_, err = h.Respond(conn, nil, "", nil, 0)
+				} else {
+					_, err = accept(&hijacker{ResponseWriter: httptest.NewRecorder(), conn: conn}, request(t, goodRequest+"\n"), nil)
+				}
+				if took := time.Since(start); err == nil || took > responseTimeout {
+					t.Errorf("%s, gorilla %v: got the error %v after %v", kind.name, gorilla, err, took)
+				}
+			})
+		}
+	}
+}
+
 // rawServer serves handler and returns a connection to it.
 func rawServer(t *testing.T, handler http.HandlerFunc) net.Conn {
 	t.Helper()
