@@ -35,7 +35,8 @@ type AcceptOptions struct {
 	// ("https://*.example.com"). ws stands for http there, and wss for https.
 	// Only the pattern "null" matches the origin "null", which sandboxed pages
 	// and local files send: any page can have it. It is an error if a pattern
-	// is malformed or has a path.
+	// is malformed, has a path, or has a character that no origin has. A host
+	// beyond ASCII stands there as browsers write it ("xn--bcher-kva.example").
 	//
 	// A request without an Origin header does not come from a browser's page, and passes.
 	OriginPatterns []string

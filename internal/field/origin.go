@@ -156,8 +156,12 @@ func (o origin) matchesHost(host string) bool {
 const nullOrigin = "null"
 
 // matchesPattern reports whether pattern, in the syntax of [path.Match], matches o's host and port as they were
-// written, or its scheme, host and port if there is a scheme in the pattern. Case does not matter.
+// written, or its scheme, host and port if there is a scheme in the pattern. Case does not matter. An empty pattern
+// matches nothing, not the files that have no host either.
 func (o origin) matchesPattern(pattern string) bool {
+	if pattern == "" {
+		return false
+	}
 	target := o.hostport
 	if scheme, rest, ok := strings.Cut(pattern, "://"); ok {
 		target = httpScheme(o.scheme) + "://" + target
@@ -179,6 +183,14 @@ func CheckPatterns(patterns []string) error {
 		}
 		if strings.Contains(hostport, "/") {
 			return fmt.Errorf("%q: an origin has no path, and no slash at its end", pattern)
+		}
+		for _, c := range pattern {
+			switch {
+			case c >= 0x80:
+				return fmt.Errorf("%q has the character %q: browsers write such a host in ASCII (xn--…)", pattern, c)
+			case c <= ' ' || c == 0x7f || c == ',':
+				return fmt.Errorf("%q has the character %q: no origin has it", pattern, c)
+			}
 		}
 	}
 	return nil

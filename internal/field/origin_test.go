@@ -175,10 +175,31 @@ func TestOriginPatterns(t *testing.T) {
 		{"https://x@example.com", []string{"*", "*://*"}, "is invalid"},
 		{"https://example.com", []string{"*"}, ""},
 		{"https://example.com", []string{""}, refused},
+		{"file://", []string{""}, refused}, // what an unset variable, split at its commas, yields
+		{"file://", []string{"*"}, ""},
 	}
 	for _, tt := range tests {
 		if err := CheckOrigin([]string{tt.origin}, "own.example", tt.patterns); !matches(err, tt.err) {
 			t.Errorf("origin %q with the patterns %q: got the error %v, want %q", tt.origin, tt.patterns, err, tt.err)
+		}
+	}
+}
+
+func TestCheckPatterns(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"example.com": "", "*.example.com:*": "", "https://[a-c].example.com": "", "HTTPS://Example.com": "", "null": "", "": "",
+		"[\\[]::1]:8080": "", "file://": "", `\*.example.com`: "", "[^a]": "",
+		"[a":                    "syntax error",
+		"https://example.com/":  "no path",
+		"example.com/x":         "no path",
+		" example.com":          `has the character ' '`,
+		"a.example.com,b.com":   `has the character ','`,
+		"example.com\t":         `has the character '\t'`,
+		"https://b\u00fccher.de": `has the character 'ü': browsers write`,
+		"b\u00fccher.de":         `has the character 'ü': browsers write`,
+	} {
+		if err := CheckPatterns([]string{"good.example", pattern}); !matches(err, want) {
+			t.Errorf("%q: got the error %v, want %q", pattern, err, want)
 		}
 	}
 }
