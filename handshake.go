@@ -531,7 +531,7 @@ func checkResponse(resp *http.Response, opts *DialOptions, key string, deflate d
 			return up, err
 		}
 	}
-	if v := resp.Header[fieldProtocol]; !field.IsBlank(v) {
+	if v := field.WithoutBlank(resp.Header[fieldProtocol]); len(v) > 0 {
 		if len(v) != 1 { // section 11.3.4
 			return up, errors.New("Sec-WebSocket-Protocol stands more than once in the response")
 		}

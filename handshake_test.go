@@ -376,7 +376,9 @@ func TestCheckResponse(t *testing.T) {
 		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol:", []string{"v1"}, "", ""}, // an empty field says nothing
 		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol:", nil, "", ""},
 		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol: \nSec-WebSocket-Protocol:", nil, "", ""},
-		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol:\nSec-WebSocket-Protocol: v1", []string{"v1"}, "", "more than once"},
+		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol:\nSec-WebSocket-Protocol: v1", []string{"v1"}, "v1", ""},
+		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol: v1\nSec-WebSocket-Protocol: ", []string{"v1"}, "v1", ""},
+		{"Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol: v1\nSec-WebSocket-Protocol: v1", []string{"v1"}, "", "more than once"},
 		{"Sec-WebSocket-Protocol", "", []string{"v1"}, "", ""}, // a server may choose none
 		{"Sec-WebSocket-Extensions", "Sec-WebSocket-Extensions: foo", nil, "", `extension "foo", which was not offered`},
 		{"Sec-WebSocket-Extensions", "Sec-WebSocket-Extensions: permessage-deflate; x=1", nil, "", `extension "permessage-deflate", which was not offered`},

@@ -9,6 +9,7 @@ package field
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -108,15 +109,14 @@ func HasToken(values []string, token string) bool {
 // the memory of the two bytes that it is made of, before anything is known of who sent it.
 const MaxElements = 100
 
-// IsBlank reports whether the lines of a field say nothing. Some servers and
-// clients send a field without a value where they mean none.
-func IsBlank(values []string) bool {
-	for _, s := range values {
-		if TrimSpace(s) != "" {
-			return false
-		}
+// WithoutBlank returns the lines of a field that say something. Some servers and
+// proxies send a field without a value where they mean none.
+func WithoutBlank(values []string) []string {
+	isBlank := func(s string) bool { return TrimSpace(s) == "" }
+	if !slices.ContainsFunc(values, isBlank) {
+		return values
 	}
-	return true
+	return slices.DeleteFunc(slices.Clone(values), isBlank) // the header is not ours
 }
 
 var (
