@@ -362,13 +362,18 @@ func (e CloseError) Is(target error) bool {
 	return false
 }
 
-// As makes [errors.As] with a **CloseError true too. The pointer is to a copy of e.
+// As makes [errors.As] find e by value and by pointer, whichever of the two is
+// in the chain. A pointer is to a copy of e, unless the chain has one.
 func (e CloseError) As(target any) bool {
-	p, ok := target.(**CloseError)
-	if ok {
-		*p = &e
+	switch target := target.(type) {
+	case *CloseError:
+		*target = e
+	case **CloseError:
+		*target = &e
+	default:
+		return false
 	}
-	return ok
+	return true
 }
 
 // CloseStatus returns the code of the close frame that err tells of: that of the [CloseError] in

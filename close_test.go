@@ -1031,7 +1031,10 @@ func TestCloseReadContextDuringClose(t *testing.T) {
 // both, so both are true.
 func TestCloseErrorAsPointer(t *testing.T) {
 	want := CloseError{Code: 4001, Reason: "why"}
-	for _, err := range []error{want, fmt.Errorf("read: %w", want), closedInside{want}} {
+	for _, err := range []error{want, fmt.Errorf("read: %w", want), closedInside{want}, &want, fmt.Errorf("read: %w", &want)} {
+		if CloseStatus(err) != 4001 {
+			t.Errorf("%v: the code is %v", err, CloseStatus(err))
+		}
 		var v CloseError
 		if !errors.As(err, &v) || v != want {
 			t.Errorf("%v by value: %v", err, v)
