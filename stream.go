@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/textproto"
 	"strings"
 	"time"
 
@@ -310,9 +311,10 @@ func (t *connTripper) exchange(req *http.Request) (resp *http.Response, br *bufi
 	if _, err := t.conn.Write(b.Bytes()); err != nil {
 		return nil, nil, err
 	}
-	from := &io.LimitedReader{R: t.conn, N: maxResponseHead}
+	from := &headReader{io.LimitedReader{R: t.conn, N: maxResponseHead}, nil}
 	br = bufio.NewReader(from)
 	for range maxInformational {
+		begin := len(from.got) - br.Buffered()
 		resp, err = http.ReadResponse(br, req)
 		if err != nil {
 			if from.N <= 0 {
@@ -320,11 +322,39 @@ func (t *connTripper) exchange(req *http.Request) (resp *http.Response, br *bufi
 			}
 			return nil, nil, err
 		}
+		if resp.StatusCode == http.StatusSwitchingProtocols && resp.Close {
+			restoreConnection(resp.Header, from.got[begin:len(from.got)-br.Buffered()])
+		}
 		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
 			break
 		}
 	}
 	return resp, br, nil
+}
+
+// A headReader keeps what was read.
+type headReader struct {
+	io.LimitedReader
+	got []byte
+}
+
+func (r *headReader) Read(p []byte) (int, error) {
+	n, err := r.LimitedReader.Read(p)
+	r.got = append(r.got, p[:n]...)
+	return n, err
+}
+
+// restoreConnection gives h, the header of a response, the field Connection as it
+// stands in head. net/http takes it out where it says close, because an
+// http.Client then closes the connection. Here nobody does.
+func restoreConnection(h http.Header, head []byte) {
+	r := textproto.NewReader(bufio.NewReader(bytes.NewReader(head)))
+	if _, err := r.ReadLine(); err != nil {
+		return
+	}
+	if sent, err := r.ReadMIMEHeader(); err == nil && len(sent["Connection"]) > 0 {
+		h["Connection"] = sent["Connection"]
+	}
 }
 
 // maxInformational is how many responses with a status of 1xx may come before

@@ -364,6 +364,48 @@ func TestConnDoors(t *testing.T) {
 	}
 }
 
+// A 101 that asks to close as well is a connection here: net/http's client would
+// end it, and is not in between.
+func TestDialConnUpgradeAndClose(t *testing.T) {
+	for connection, want := range map[string]string{
+		"Upgrade, close":               "",
+		"close,upgrade":                "",
+		"close\r\nconnection: Upgrade": "",
+		"close":                        `does not name Upgrade: "close"`,
+		"close\r\nConnection: x":       `does not name Upgrade: "close, x"`,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := netfake.Pipe(netfake.Options{})
+			go func() {
+				p := wstest.NewPeer(t, far, wstest.Server)
+				_, key, _ := strings.Cut(p.ReadHead(), "Sec-WebSocket-Key: ")
+				key, _, _ = strings.Cut(key, "\r\n")
+				p.WriteRaw([]byte("HTTP/1.1 103 Early Hints\r\nConnection: Upgrade\r\n\r\n" +
+					strings.Replace(wstest.Response(key), "Connection: Upgrade", "Connection: "+connection, 1) +
+					string(wstest.Encode(wstest.Server, wstest.Final(wstest.Text, "first")))))
+				if want == "" {
+					p.WantMessage(wstest.Text, "second")
+				}
+				p.Close()
+			}()
+			c, _, err := DialConn(t.Context(), near, "ws://example.com/", nil)
+			if !matches(err, want) {
+				t.Errorf("%q: got the error %v, want %q", connection, err, want)
+			}
+			if err != nil {
+				return
+			}
+			defer c.CloseNow()
+			if _, data, err := c.Read(t.Context()); string(data) != "first" || err != nil {
+				t.Errorf("%q: got %q, %v", connection, data, err)
+			}
+			if err := c.Write(t.Context(), MessageText, []byte("second")); err != nil {
+				t.Errorf("%q: %v", connection, err)
+			}
+		})
+	}
+}
+
 // DialConn and a server that is scripted.
 func TestDialConn(t *testing.T) {
 	jar, _ := cookiejar.New(nil)
