@@ -189,12 +189,12 @@ func TestCheckPatterns(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"example.com": "", "*.example.com:*": "", "https://[a-c].example.com": "", "HTTPS://Example.com": "", "null": "", "": "",
 		"[\\[]::1]:8080": "", "file://": "", `\*.example.com`: "", "[^a]": "",
-		"[a":                    "syntax error",
-		"https://example.com/":  "no path",
-		"example.com/x":         "no path",
-		" example.com":          `has the character ' '`,
-		"a.example.com,b.com":   `has the character ','`,
-		"example.com\t":         `has the character '\t'`,
+		"[a":                     "syntax error",
+		"https://example.com/":   "no path",
+		"example.com/x":          "no path",
+		" example.com":           `has the character ' '`,
+		"a.example.com,b.com":    `has the character ','`,
+		"example.com\t":          `has the character '\t'`,
 		"https://b\u00fccher.de": `has the character 'ü': browsers write`,
 		"b\u00fccher.de":         `has the character 'ü': browsers write`,
 	} {
