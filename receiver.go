@@ -381,7 +381,7 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 	}
 	c.watchRead(ctx)
 	if c.t.raw != nil {
-		n, err = c.t.raw.read(p)
+		n, err = c.t.raw.read(r, p)
 	} else {
 		if p == nil {
 			p = r.buf[r.w:]

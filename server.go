@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed70bc5565/websocket/internal/field"
@@ -516,22 +517,36 @@ type connContext struct {
 	c      *Conn
 
 	once sync.Once
-	ctx  context.Context // made by made
+	ctx  atomic.Pointer[context.Context] // made by made
 }
 
 func (x *connContext) made() context.Context {
 	x.once.Do(func() {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(x.values))
 		x.c.onEnd(cancel)
-		x.ctx = ctx
+		x.ctx.Store(&ctx)
 	})
-	return x.ctx
+	return *x.ctx.Load()
 }
 
 func (x *connContext) Deadline() (time.Time, bool) { return time.Time{}, false }
 func (x *connContext) Done() <-chan struct{}       { return x.made().Done() }
-func (x *connContext) Err() error                  { return x.made().Err() }
 func (x *connContext) Value(key any) any           { return x.made().Value(key) }
+
+// Err makes nothing while the connection lives: each call of the Conn asks.
+func (x *connContext) Err() error {
+	if x.ctx.Load() == nil && !x.c.life.isClosed.Load() {
+		return nil
+	}
+	return x.made().Err()
+}
+
+// isContextOf reports whether ctx is the context of the connection over t. It
+// ends after the transport is closed, so it need not interrupt calls of that.
+func isContextOf(t *transport, ctx context.Context) bool {
+	x, ok := ctx.(*connContext)
+	return ok && &x.c.t == t
+}
 
 // finish is deferred around serve.
 func (s *Server) finish(c *Conn, server *http.Server) {

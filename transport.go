@@ -33,8 +33,8 @@ type transport struct {
 // A rawSocket is a socket that is waited for without a buffer.
 type rawSocket interface {
 	// read waits until there is something to read and reads it into p, or if p is
-	// nil behind what is in the receiver's buffer.
-	read(p []byte) (int, error)
+	// nil behind what is in the buffer of r, the receiver of the connection.
+	read(r *receiver, p []byte) (int, error)
 	write(p []byte) (int, error)
 	// tryWrite writes as much of p as the socket takes at once.
 	tryWrite(p []byte) int

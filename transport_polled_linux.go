@@ -173,8 +173,7 @@ func (x *polledConn) Tick() {
 func (x *polledConn) setTimer(d time.Duration) { x.Socket.SetTimer(d) }
 
 // read implements rawSocket.
-func (x *polledConn) read(p []byte) (int, error) {
-	r := &x.c.r
+func (x *polledConn) read(r *receiver, p []byte) (int, error) {
 	for {
 		if x.Socket.Readable() {
 			into := p

@@ -11,12 +11,12 @@ import (
 // none.
 type polledConn struct{ c *Conn }
 
-func (*polledConn) start()                    {}
-func (*polledConn) wake()                     {}
-func (*polledConn) setTimer(time.Duration)    {}
-func (*polledConn) read([]byte) (int, error)  { return 0, errNotNow }
-func (*polledConn) write([]byte) (int, error) { return 0, errNotNow }
-func (*polledConn) tryWrite([]byte) int       { return 0 }
+func (*polledConn) start()                              {}
+func (*polledConn) wake()                               {}
+func (*polledConn) setTimer(time.Duration)              {}
+func (*polledConn) read(*receiver, []byte) (int, error) { return 0, errNotNow }
+func (*polledConn) write([]byte) (int, error)           { return 0, errNotNow }
+func (*polledConn) tryWrite([]byte) int                 { return 0 }
 
 // A polledGroup is the pollers of a server: none.
 type polledGroup struct{}

@@ -24,6 +24,7 @@ type rawConn struct {
 	n      int
 	err    error
 	waited bool // the read in progress has found nothing at first
+	more   bool // the read in progress needs a larger buffer
 	eager  bool // the last read has found something at once
 }
 
@@ -54,15 +55,16 @@ func newRawSocket(c *Conn) rawSocket {
 	// It reads, and returns false if there is nothing to read: it is called again when there is. The runtime forgets an
 	// earlier readiness before the call, so false without a try could wait for ever.
 	//
-	// The first try is mostly in vain, and made with the few bytes of r.small: a buffer from the pool, taken here at the
-	// bottom of the stack that an idle connection keeps, would be given back at once.
+	// The first try is mostly in vain, and made with the few bytes of r.small: a buffer from the pool would be given back
+	// at once. The buffer is taken by read, not here: this is the bottom of the stack that an idle connection keeps.
 	x.readFn = func(fd uintptr) bool {
 		p, r := x.dst, &c.r
 		if p == nil {
-			if x.waited || x.eager {
-				r.unshrink()
+			if x.waited && len(r.buf) == len(r.small) {
+				x.more = true
+				return true
 			}
-			p = r.buf[r.w:]
+			p = r.buf[r.w+x.n:]
 		}
 		for {
 			n, err := syscall.Read(int(fd), p)
@@ -80,31 +82,35 @@ func newRawSocket(c *Conn) rawSocket {
 			}
 			x.n += max(n, 0)
 			x.err = err
-			if n < len(p) || x.dst != nil || len(r.buf) > len(r.small) {
-				x.eager = !x.waited
-				return true
-			}
-			// small is full, so there is more: all that has come is taken, for closing a socket resets the connection
-			// if there is unread input.
-			r.w += n
-			r.unshrink()
-			r.w -= n
-			p = r.buf[r.w+n:]
+			// If small is full there is more: all that has come is taken, for closing a socket resets the connection if
+			// there is unread input.
+			x.more = n == len(p) && x.dst == nil && len(r.buf) == len(r.small)
+			return true
 		}
 	}
 	return x
 }
 
-// read waits until there is something to read and reads it into p, or if p is nil behind what is in the receiver's buffer.
-func (x *rawConn) read(p []byte) (int, error) {
+// read implements rawSocket.
+func (x *rawConn) read(r *receiver, p []byte) (int, error) {
 	if x.n > 0 && x.err != nil && x.err != syscall.EAGAIN {
 		// It stood behind what the last read got. A reset comes but once: after it the socket says that it has ended.
 		x.n = 0
 		return 0, x.err
 	}
 	x.dst, x.n, x.err, x.waited = p, 0, nil, false
+	if p == nil && x.eager {
+		r.unshrink()
+	}
 	err := x.sock.Read(x.readFn)
-	x.dst = nil
+	for x.more && err == nil {
+		x.more = false
+		r.w += x.n
+		r.unshrink()
+		r.w -= x.n
+		err = x.sock.Read(x.readFn)
+	}
+	x.dst, x.more, x.eager = nil, false, !x.waited
 	if err == nil {
 		err = x.err
 	}

@@ -85,6 +85,9 @@ func (w *watch) begin(t *transport, ctx context.Context) { w.beginCall(t, ctx, f
 func (w *watch) beginOwn(t *transport, ctx context.Context) { w.beginCall(t, ctx, true) }
 
 func (w *watch) beginCall(t *transport, ctx context.Context, own bool) {
+	if isContextOf(t, ctx) {
+		ctx = context.Background() // the end of t interrupts the call
+	}
 	done := ctx.Done()
 	if done != w.done || own != w.own.Load() {
 		w.change(t, ctx, done, own)
