@@ -175,6 +175,9 @@ func (x *polledConn) setTimer(d time.Duration) { x.Socket.SetTimer(d) }
 // read implements rawSocket.
 func (x *polledConn) read(r *receiver, p []byte) (int, error) {
 	for {
+		if x.Socket.ReadTimedOut() { // though there may be more to read without end
+			return 0, os.ErrDeadlineExceeded
+		}
 		if x.Socket.Readable() {
 			into := p
 			if into == nil {

@@ -253,6 +253,12 @@ func (s *Socket) TryRead(p []byte) (int, error) {
 // Readable reports whether TryRead may find something. False is certain.
 func (s *Socket) Readable() bool { return s.flags.any(readable|hung) || s.closed() }
 
+// ReadTimedOut reports whether the read deadline has passed.
+func (s *Socket) ReadTimedOut() bool {
+	w := s.waits.Load()
+	return w != nil && w.read.passed()
+}
+
 // AwaitRead waits until Readable, until the read deadline at most.
 func (s *Socket) AwaitRead() error { return s.await(&s.wait().read, readable) }
 
