@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"strings"
 )
 
 // shared holds the style and the script that all pages use.
@@ -17,9 +18,16 @@ var shared embed.FS
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
+// wasmPolicy lets the page compile WebAssembly, too.
+var wasmPolicy = strings.Replace(policy, "script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'", 1)
+
 // Handler serves the page at / and p's routes.
 func (p *Program) Handler() http.Handler {
 	static := http.FileServerFS(layers{sub(p.Page, "page"), sub(shared, "shared")})
+	policy := policy
+	if p.Wasm {
+		policy = wasmPolicy
+	}
 	mux := http.NewServeMux()
 	for pattern, h := range p.Routes {
 		mux.Handle(pattern, h)

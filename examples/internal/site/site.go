@@ -23,6 +23,7 @@ const stopTimeout = 5 * time.Second
 // A Program is one example: a page, and what the page talks to.
 type Program struct {
 	Page   fs.FS                     // holds the folder "page", which is served at /
+	Wasm   bool                      // whether the page may run WebAssembly
 	Routes map[string]http.Handler   // patterns of [http.ServeMux]; those with a method Shutdown are shut down
 	Work   func(ctx context.Context) // if set, runs beside the server, and returns when ctx ends
 	Notes  func(url string) string   // if set, returns what to print below the URL
