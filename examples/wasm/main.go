@@ -21,7 +21,7 @@ import (
 
 	"github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/examples/internal/site"
-	"github.com/seed70bc5565/websocket/examples/wasm/message"
+	"github.com/seed70bc5565/websocket/examples/wasm/internal/message"
 	"github.com/seed70bc5565/websocket/hub"
 	"github.com/seed70bc5565/websocket/wsjson"
 )

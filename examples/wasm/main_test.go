@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/seed70bc5565/websocket"
-	"github.com/seed70bc5565/websocket/examples/wasm/message"
+	"github.com/seed70bc5565/websocket/examples/wasm/internal/message"
 	"github.com/seed70bc5565/websocket/wsjson"
 	"github.com/seed70bc5565/websocket/wstest"
 )

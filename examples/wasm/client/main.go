@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/seed70bc5565/websocket"
-	"github.com/seed70bc5565/websocket/examples/wasm/message"
+	"github.com/seed70bc5565/websocket/examples/wasm/internal/message"
 	"github.com/seed70bc5565/websocket/wsjson"
 )
 
