@@ -270,8 +270,9 @@ func wrap(err error) error {
 // lookups is how many positions are asked for at the same time.
 const lookups = 32
 
-// Positions implements [hub.Positioner]. A topic without messages is where its
-// class's epoch begins.
+// Positions implements [hub.Positioner]. A topic without messages is where the
+// epoch of its class begins. The position of a topic whose stream has other
+// subjects is zero.
 func (j *JetStream) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.Position, error) {
 	positions := make([]hub.Position, len(topics))
 	var wg sync.WaitGroup
@@ -293,7 +294,7 @@ func (j *JetStream) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hu
 				positions[i], err = s.top(ctx, o, j.storedSubject(c, topic.Topic))
 				return err
 			})
-			if err != nil {
+			if err != nil && !errors.Is(err, errNotOurs) { // that is one class, and the others live
 				mu.Lock()
 				failed = err
 				mu.Unlock()

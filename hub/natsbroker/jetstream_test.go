@@ -261,6 +261,10 @@ func TestJetStreamRefused(t *testing.T) {
 	if err := b.Publish(t.Context(), message); !errors.Is(err, errNotOurs) {
 		t.Errorf("another's stream: %v", err)
 	}
+	topics := []hub.KeptTopic{{Topic: "x", History: message.History}, {Topic: "x", History: history}}
+	if at, err := b.Positions(t.Context(), topics); err != nil || !at[0].IsZero() || at[1].IsZero() {
+		t.Errorf("another's stream among others: %v, %v", at, err)
+	}
 }
 
 func (j *JetStream) js(t *testing.T) (nats.JetStreamContext, error) {

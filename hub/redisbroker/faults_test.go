@@ -393,3 +393,33 @@ func TestReconnectsOnce(t *testing.T) {
 		}
 	}
 }
+
+// The keys of one topic are forbidden: where the other topics are is known all the
+// same, and what they keep is read.
+func TestForbiddenKeys(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	admin := redis.NewClient(&redis.Options{Addr: e.Addr})
+	defer admin.Close()
+	acl := []any{"ACL", "SETUSER", "u", "on", ">p", "+@all", "allchannels", "resetkeys", "~websocket:*:{t:yes}*"}
+	if err := admin.Do(t.Context(), acl...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	b := New(&redis.Options{Addr: e.Addr, Username: "u", Password: "p"}, nil)
+	defer b.Close()
+	publish(t, b, "yes", "1", kept)
+	message := hub.Publication{Topic: "no", Payload: []byte("1"), History: kept}
+	if err := b.Publish(t.Context(), message); err == nil || errors.Is(err, hub.ErrUnconfirmed) {
+		t.Errorf("Publish: %v", err)
+	}
+	topics := []hub.KeptTopic{{Topic: "no", History: kept}, {Topic: "yes", History: kept}}
+	at, err := b.Positions(t.Context(), topics)
+	if err != nil || !at[0].IsZero() || at[1].Offset != 1 {
+		t.Errorf("%v, %v", at, err)
+	}
+	if got, err := b.Missed(t.Context(), "yes", hub.Position{}, kept); err != nil || len(got.Messages) != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := b.Missed(t.Context(), "no", hub.Position{}, kept); err == nil {
+		t.Error("no error of Missed")
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -180,7 +181,8 @@ func unconfirmed(err error) error {
 	return fmt.Errorf("%w: %w", hub.ErrUnconfirmed, err)
 }
 
-// Positions implements [hub.Positioner].
+// Positions implements [hub.Positioner]. It knows of no position of a topic whose
+// keys the server forbids to its user.
 func (b *Broker) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.Position, error) {
 	if b.unfit != nil {
 		return nil, b.unfit
@@ -195,12 +197,12 @@ func (b *Broker) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.P
 			}
 			return nil
 		})
-		if err != nil {
+		if err != nil && !isForbidden(err) {
 			return nil, fmt.Errorf("redisbroker: %w", err)
 		}
 		for _, reply := range replies {
 			top, _, _, err := parseReading(reply)
-			if err != nil {
+			if err != nil && !isForbidden(err) {
 				return nil, fmt.Errorf("redisbroker: %w", err)
 			}
 			positions = append(positions, top)
@@ -208,6 +210,12 @@ func (b *Broker) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.P
 		topics = topics[n:]
 	}
 	return positions, nil
+}
+
+// isForbidden reports whether the server has refused a command to its user.
+func isForbidden(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "NOPERM")
 }
 
 // missing is the script of Missed.

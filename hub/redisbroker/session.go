@@ -2,7 +2,6 @@ package redisbroker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -201,10 +200,9 @@ func (b *Broker) receive(s *session) (wasLive bool, err error) {
 	for {
 		received, err := s.pubsub.Receive(s.once) // the pong first
 		s.heard.Store(true)
-		var reply redis.Error
-		if errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "NOPERM") {
+		if isForbidden(err) {
 			if c, ok := s.refused(); ok {
-				b.refuse(s, c, reply, missing)
+				b.refuse(s, c, err, missing)
 				err = nil
 			}
 		}
