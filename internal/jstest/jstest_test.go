@@ -179,6 +179,41 @@ func TestSubprotocol(t *testing.T) {
 	}
 }
 
+// The platform does TLS, in front of everything else.
+func TestTLS(t *testing.T) {
+	id := newID()
+	secure := os.Getenv("JSTEST_TLS")
+	for path, use := range map[string]func(c *websocket.Conn){
+		"/echo": func(c *websocket.Conn) {
+			sent := bytes.Repeat([]byte("secret "), 50_000)
+			if err := c.Write(limit(t), websocket.MessageBinary, sent); err != nil {
+				t.Fatal(err)
+			}
+			if typ, data, err := c.Read(limit(t)); typ != websocket.MessageBinary || !bytes.Equal(data, sent) || err != nil {
+				t.Errorf("got %v of %d bytes, %v", typ, len(data), err)
+			}
+		},
+		"/close?code=4001&reason=over": func(c *websocket.Conn) {
+			if _, _, err := c.Read(limit(t)); websocket.CloseStatus(err) != 4001 {
+				t.Errorf("Read: %v", err)
+			}
+		},
+		"/watch?id=" + id: func(c *websocket.Conn) {
+			if err := c.Close(4002, "done"); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+			wantSeen(t, id, "4002 done")
+		},
+	} {
+		c, _, err := websocket.Dial(limit(t), secure+path, &websocket.DialOptions{ReadLimit: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		use(c)
+		c.CloseNow()
+	}
+}
+
 // How the server closes arrives.
 func TestServerCloses(t *testing.T) {
 	for _, code := range []int{1000, 1001, 1008, 1011, 1013, 3000, 4999} {

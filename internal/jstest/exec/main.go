@@ -19,6 +19,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,24 +54,32 @@ func run(args []string) (int, error) {
 		return 1, err
 	}
 	defer l.Close()
-	base := "ws://" + l.Addr().String()
 	mux := http.NewServeMux()
 	behaviours(mux)
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("Origin") // the page is of the other port
+		mux.ServeHTTP(w, r)
+	}))
+	defer secure.Close()
+	env := map[string]string{
+		"JSTEST_URL": "ws://" + l.Addr().String(),
+		"JSTEST_TLS": "wss" + strings.TrimPrefix(secure.URL, "https"),
+	}
 	exit := make(chan int, 1)
 	if os.Getenv("JSTEST_IN") != "node" {
-		if err := page(mux, args, base, exit); err != nil {
+		if err := page(mux, args, env, exit); err != nil {
 			return 1, err
 		}
 	}
 	go http.Serve(l, mux)
 	if os.Getenv("JSTEST_IN") == "node" {
-		return inNode(ctx, args, base)
+		return inNode(ctx, args, env)
 	}
 	return inChromium(ctx, "http://"+l.Addr().String()+"/", exit)
 }
 
 // inNode runs the binary by Go's own script for Node.
-func inNode(ctx context.Context, args []string, base string) (int, error) {
+func inNode(ctx context.Context, args []string, env map[string]string) (int, error) {
 	root, err := goroot()
 	if err != nil {
 		return 1, err
@@ -81,7 +90,11 @@ func inNode(ctx context.Context, args []string, base string) (int, error) {
 	if out, _ := exec.CommandContext(ctx, "node", "--version").Output(); major(string(out)) < 22 {
 		options += " --experimental-websocket"
 	}
-	cmd.Env = append(os.Environ(), "NODE_OPTIONS="+options, "JSTEST_URL="+base)
+	// The certificate is that of httptest.
+	cmd.Env = append(os.Environ(), "NODE_OPTIONS="+options, "NODE_TLS_REJECT_UNAUTHORIZED=0", "NODE_NO_WARNINGS=1")
+	for name, value := range env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
 	err = cmd.Run()
 	var ee *exec.ExitError
 	if errors.As(err, &ee) {
@@ -114,7 +127,7 @@ func inChromium(ctx context.Context, url string, exit <-chan int) (int, error) {
 	}
 	defer os.RemoveAll(profile)
 	flags := []string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--user-data-dir=" + profile, url}
+		"--disable-component-update", "--disable-sync", "--ignore-certificate-errors", "--user-data-dir=" + profile, url}
 	ctx, stop := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, program, flags...)
 	var said strings.Builder
@@ -139,12 +152,11 @@ func inChromium(ctx context.Context, url string, exit <-chan int) (int, error) {
 }
 
 // page serves a page that runs the binary, and passes on what it prints.
-func page(mux *http.ServeMux, args []string, base string, exit chan<- int) error {
+func page(mux *http.ServeMux, args []string, env map[string]string, exit chan<- int) error {
 	root, err := goroot()
 	if err != nil {
 		return err
 	}
-	env := map[string]string{"JSTEST_URL": base}
 	arguments, _ := json.Marshal(append([]string{"test.wasm"}, args[1:]...))
 	environment, _ := json.Marshal(env)
 	text := strings.NewReplacer("ARGUMENTS", string(arguments), "ENVIRONMENT", string(environment)).Replace(pageText)
