@@ -978,3 +978,65 @@ func BenchmarkPresenceJoin(b *testing.B) {
 		}
 	}
 }
+
+// A rolling restart: one process after the other ends, or is killed, and all its
+// members come back to the others within seconds. No page sees a user leave, and
+// in the end all processes know all members, once.
+func TestPresenceReconnectStorm(t *testing.T) {
+	for _, kill := range []bool{false, true} {
+		t.Run(fmt.Sprint("killed ", kill), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const processes, members, topics = 4, 600, 5
+				m := NewMemoryEngine()
+				all, brokers := cutHubs(t, m, processes)
+				pages, at := make([]*page, members), make([]int, members)
+				topic := func(i int) string { return fmt.Sprint("topic", i%topics) }
+				for i := range members {
+					at[i] = 1 + i%(processes-1)
+					pages[i] = open(t, all[at[i]], fmt.Sprintf("m%03d", i), topic(i))
+				}
+				time.Sleep(10 * time.Second)
+				var lurkers []*page // of a process that stays
+				for i := range topics {
+					lurkers = append(lurkers, open(t, all[0], "", topic(i)))
+				}
+				for round := range 3 {
+					gone := 1 + round%(processes-1)
+					if kill {
+						brokers[gone].cut.Store(true)
+					} else {
+						all[gone].Close()
+					}
+					for i := range members {
+						if at[i] != gone {
+							continue
+						}
+						at[i] = (gone + 1 + i%(processes-1)) % processes
+						time.Sleep(5 * time.Millisecond)
+						pages[i] = open(t, all[at[i]], fmt.Sprintf("m%03d", i), topic(i))
+					}
+					all[gone].Close()
+					fresh, b := cutHubs(t, m, 1)
+					all[gone], brokers[gone] = fresh[0], b[0]
+					time.Sleep(30 * time.Second)
+				}
+				var want []string
+				for i := range members {
+					if i%topics == 0 {
+						want = append(want, fmt.Sprintf("m%03d", i))
+					}
+				}
+				for _, h := range all {
+					wantWho(t, h, topic(0), strings.Join(want, " "))
+				}
+				for i, lurker := range lurkers {
+					for _, text := range lurker.texts() {
+						if strings.HasPrefix(text, "-") && strings.Contains(text, " 0/") {
+							t.Errorf("topic %d: told %q", i, text)
+						}
+					}
+				}
+			})
+		})
+	}
+}
