@@ -93,10 +93,14 @@ func (c *Conn) writeDeflated(ctx context.Context, z *deflater, op opcode, p []by
 	if !ok {
 		return c.w.send(ctx, &outgoing{op: op, fin: true, payload: p})
 	}
+	sent := false
+	defer func() {
+		if !sent && z.takeover { // ctx may have panicked
+			z.forget()
+		}
+	}()
 	err := c.w.send(ctx, &outgoing{op: op, fin: true, rsv: rsv1Bit, payload: out})
-	if err != nil && z.takeover {
-		z.forget()
-	}
+	sent = err == nil
 	return err
 }
 

@@ -3,6 +3,7 @@ package websocket
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -570,4 +571,38 @@ func writeAny(ctx context.Context, c *Conn, rng *rand.Rand) error {
 	default:
 		return c.Write(ctx, MessageBinary, msg)
 	}
+}
+
+// A message whose context panics while it waits has not been sent: later ones do not refer to it.
+func TestDeflateContextPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		params := withTakeover
+		near, far := netfake.Pipe(netfake.Options{A: netfake.End{Buffer: 100}})
+		c := newConn(connConfig{transport: near, deflate: &params})
+		peer := newConn(connConfig{transport: far, deflate: &params, client: true})
+		defer c.CloseNow()
+		defer peer.CloseNow()
+		long := start(func() error { return c.WriteUncompressed(context.Background(), MessageBinary, make([]byte, 20_000)) })
+		synctest.Wait()
+		message := make([]byte, 8<<10)
+		rand.NewChaCha8([32]byte{}).Read(message)
+		message = []byte(hex.EncodeToString(message))
+		ctx := &panickyContext{Context: context.Background(), done: make(chan struct{})}
+		panicked := start(func() (err error) {
+			defer func() { recover() }()
+			return c.Write(ctx, MessageText, message)
+		})
+		synctest.Wait()
+		close(ctx.done)
+		<-panicked
+		written := start(func() error { return c.Write(context.Background(), MessageText, message) })
+		for _, n := range []int{20_000, len(message)} {
+			if _, data, err := peer.Read(context.Background()); err != nil || len(data) != n {
+				t.Fatalf("Read = %d bytes, %v", len(data), err)
+			}
+		}
+		if err := errors.Join(<-long, <-written); err != nil {
+			t.Error(err)
+		}
+	})
 }
