@@ -254,7 +254,10 @@ func (c *Conn) fail(ctx context.Context, err error) error {
 		if t := c.trace; err == errMessageTooBig && t != nil && t.MessageTooBig != nil {
 			t.MessageTooBig(t.ctx, c, c.r.limit.Load())
 		}
-		code, reason, _ := closeCode(err)
+		code, reason, byPeer := closeCode(err)
+		if !byPeer {
+			code = StatusInternalError // errMessageLost
+		}
 		payload, _ := appendClosePayload(nil, code, reason)
 		ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
 		defer cancel()

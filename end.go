@@ -147,6 +147,7 @@ var (
 
 	errDeadPeer      = deadPeer("no pong in time", ErrPongTimeout.Error())
 	errTakesNothing  = deadPeer("nothing is taken", "the peer takes nothing of what is sent to it")
+	errMessageLost   = &localEnd{EndByClose, StatusInternalError, "", "a message is lost in part: a callback has panicked inside it", net.ErrClosed}
 	errWritePanicked = interruptedEnd("websocket: the connection is over: a write of the transport panicked: " + net.ErrClosed.Error())
 )
 

@@ -327,6 +327,62 @@ func TestCallbackBlocksAfterPong(t *testing.T) {
 	}
 }
 
+// A panic of OnPing inside a message takes with it what was collected of that. The rest is not taken for a message.
+func TestOnPingPanicsInsideMessage(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{pingInterval: -1, onPing: func(context.Context, []byte) bool { panic("OnPing") }}, netfake.Options{})
+		p.WriteFrames(first(wstest.Text, "one "), ping(""), cont("message"), text("next"))
+		func() {
+			defer func() { recover() }()
+			p.readError()
+		}()
+		read := start(func() error {
+			_, data, err := p.c.Read(context.Background())
+			if err == nil {
+				t.Errorf("Read returns %q", data)
+			}
+			return err
+		})
+		p.WantClose(1011)
+		p.theirs.CloseWrite()
+		if err := <-read; err == nil || CloseStatus(err) != -1 {
+			t.Errorf("Read = %v", err)
+		}
+	})
+}
+
+// A message of which a Reader has returned a part, or that is about to begin, is none the worse for it.
+func TestOnPingPanicsAndReader(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{pingInterval: -1, onPing: func(context.Context, []byte) bool { panic("OnPing") }}, netfake.Options{})
+		p.WriteFrames(ping(""), first(wstest.Text, "one "), ping(""), cont("message"), ping(""), text("next"))
+		var r io.Reader
+		var got []byte
+		for r == nil || len(got) < len("one message") {
+			func() {
+				defer func() { recover() }()
+				if r == nil {
+					_, r, _ = p.c.Reader(context.Background())
+					return
+				}
+				b := make([]byte, 20)
+				n, err := r.Read(b)
+				if got = append(got, b[:n]...); err != nil {
+					t.Fatal(err)
+				}
+			}()
+		}
+		if string(got) != "one message" {
+			t.Errorf("the Reader returns %q", got)
+		}
+		func() {
+			defer func() { recover() }()
+			p.readError()
+		}()
+		p.wantRead(t, MessageText, "next")
+	})
+}
+
 // A panic of OnPing does not keep the pongs to earlier pings back.
 func TestOnPingPanicsAfterPong(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {

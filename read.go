@@ -80,7 +80,11 @@ func (c *Conn) endRead() {
 // that was begun with Reader is discarded.
 func (c *Conn) nextMessage(ctx context.Context) error {
 	r := &c.r
-	if r.opcode != opContinuation && r.byReader {
+	switch {
+	case r.opcode == opContinuation:
+	case r.spoiled:
+		return c.fail(ctx, errMessageLost)
+	case r.byReader:
 		r.message++ // its reader must not go on behind the gap, if this is cut short
 		if err := c.discardRest(ctx); err != nil {
 			return err

@@ -47,6 +47,7 @@ type receiver struct {
 	byReader bool // it is handed out by a messageReader: what is left of it is discarded
 	fin      bool // the current frame is its last
 	validate bool // it is text, to be checked
+	spoiled  bool // a callback has panicked under the read that collected it
 	text     utf8.Validator
 	key      uint32 // masking key of the current frame, rotated for the next byte
 	message  uint32 // counts the messages: tells a messageReader whether its own is still the one in progress
@@ -155,7 +156,7 @@ func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 			r.key, r.remain, r.fin = h.key, h.length, h.fin
 			if h.opcode != opContinuation {
 				r.opcode = h.opcode
-				r.byReader = false
+				r.byReader, r.spoiled = false, false
 				r.validate = h.opcode == opText && !c.skipUTF8
 				r.text = utf8.Validator{}
 				if r.inflate != nil {
@@ -247,6 +248,7 @@ func (c *Conn) callBack(f func()) {
 		if !returned {
 			c.w.flushSoon() // pongs to earlier pings: the next read may never come
 			c.r.apart, c.r.now = false, false
+			c.r.spoiled = c.r.opcode != opContinuation && !c.r.byReader
 			c.r.turn.Unlock()
 		}
 	}()
