@@ -151,17 +151,42 @@ func bridgeCheck(r *http.Request, compress bool) (bridge.Handshake, int, string)
 	if compress {
 		opts.CompressionMode = CompressionNoContextTakeover
 	}
-	if _, ok := r.Header[fieldProtocol]; ok {
-		// Who calls chooses among the names. There are some in use that are no tokens.
-		r = &http.Request{Method: r.Method, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor, Proto: r.Proto, Host: r.Host,
-			ContentLength: r.ContentLength, Header: maps.Clone(r.Header)}
-		delete(r.Header, fieldProtocol)
-	}
-	up, no := checkRequest(r, &opts)
+	up, no := checkRequest(asGorillaReads(r), &opts)
 	if no != nil {
 		return nil, no.status, no.reason
 	}
 	return &bridgeHandshake{up}, 0, ""
+}
+
+// asGorillaReads returns r as checkRequest is to see it. gorilla takes requests that
+// this package refuses, and programs in the field send them: over HTTP/1.0,
+// without a Host, with a list of versions, with a second key, with extensions
+// that cannot be parsed. The names of subprotocols are the caller's matter. There
+// are some in use that are no tokens.
+func asGorillaReads(r *http.Request) *http.Request {
+	h := r.Header
+	if _, err := field.ParseExtensions(h[fieldExtensions]); err == nil && len(h[fieldProtocol]) == 0 && len(h[fieldKey]) == 1 &&
+		len(h[fieldVersion]) == 1 && h[fieldVersion][0] == "13" && r.ProtoAtLeast(1, 1) && r.Host != "" {
+		return r
+	} else if h = maps.Clone(h); err != nil {
+		delete(h, fieldExtensions)
+	}
+	delete(h, fieldProtocol)
+	if len(h[fieldKey]) > 1 {
+		h[fieldKey] = h[fieldKey][:1]
+	}
+	if field.HasToken(h[fieldVersion], "13") {
+		h[fieldVersion] = []string{"13"}
+	}
+	read := &http.Request{Method: r.Method, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor, Proto: r.Proto, Host: r.Host,
+		ContentLength: r.ContentLength, Header: h}
+	if !r.ProtoAtLeast(1, 1) {
+		read.ProtoMajor, read.ProtoMinor = 1, 1
+	}
+	if r.Host == "" {
+		read.Host = "localhost"
+	}
+	return read
 }
 
 func (h *bridgeHandshake) Respond(conn net.Conn, buffers *bufio.ReadWriter, subprotocol string, header http.Header, timeout time.Duration) (any, error) {

@@ -92,11 +92,6 @@ func (u *Upgrader) check(r *http.Request, responseHeader http.Header) (h bridge.
 	case !validKey(r.Header.Get("Sec-Websocket-Key")):
 		return nil, http.StatusBadRequest, "websocket: not a websocket handshake: 'Sec-WebSocket-Key' header must be Base64 encoded value of 16-byte in length"
 	}
-	if r.ProtoMajor == 0 && r.Host == "" { // made by hand, as tests do: no server lets it pass
-		made := *r
-		made.ProtoMajor, made.ProtoMinor, made.Host = 1, 1, "localhost"
-		r = &made
-	}
 	h, status, reason = bridge.Check(r, u.EnableCompression)
 	if status != 0 {
 		reason = "websocket: " + reason

@@ -1,10 +1,13 @@
 package websocket_test
 
 import (
+	"bufio"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -149,6 +152,49 @@ func TestSubprotocolThatIsNoToken(t *testing.T) {
 	_, client = pair(t, &websocket.Upgrader{}, &websocket.Dialer{Subprotocols: []string{name, name}})
 	if client.Subprotocol() != "" {
 		t.Error(client.Subprotocol())
+	}
+}
+
+// What gorilla upgrades and a strict server refuses: clients and proxies in the
+// field send it.
+func TestLooseRequests(t *testing.T) {
+	for name, change := range map[string]func(r *http.Request){
+		"HTTP/1.0":          func(r *http.Request) { r.Proto, r.ProtoMinor = "HTTP/1.0", 0 },
+		"no Host":           func(r *http.Request) { r.Host = "" },
+		"versions":          func(r *http.Request) { r.Header.Set("Sec-Websocket-Version", "13, 8, 7") },
+		"version twice":     func(r *http.Request) { r.Header.Add("Sec-Websocket-Version", "13") },
+		"key twice":         func(r *http.Request) { r.Header.Add("Sec-Websocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==") },
+		"extension, no end": func(r *http.Request) { r.Header.Set("Sec-Websocket-Extensions", "permessage-deflate;") },
+		"extension, no value": func(r *http.Request) {
+			r.Header.Set("Sec-Websocket-Extensions", "permessage-deflate; client_max_window_bits=")
+		},
+		"subprotocols twice":     func(r *http.Request) { r.Header.Set("Sec-Websocket-Protocol", "a, a") },
+		"subprotocols of spaces": func(r *http.Request) { r.Header.Set("Sec-Websocket-Protocol", "a b") },
+	} {
+		ours, theirs := net.Pipe()
+		w := hijacked{httptest.NewRecorder(), ours}
+		r := handshake()
+		change(r)
+		before := r.Header.Clone()
+		answer := make(chan *http.Response)
+		go func() {
+			resp, _ := http.ReadResponse(bufio.NewReader(theirs), nil)
+			answer <- resp
+		}()
+		c, err := (&websocket.Upgrader{EnableCompression: true}).Upgrade(w, r, nil)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			ours.Close()
+		} else {
+			c.Close()
+		}
+		if resp := <-answer; err == nil && (resp == nil || resp.StatusCode != 101 || resp.Header.Get("Sec-Websocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") {
+			t.Errorf("%s: got %v", name, resp)
+		}
+		if !reflect.DeepEqual(r.Header, before) {
+			t.Errorf("%s: the request's header has become %v", name, r.Header)
+		}
+		theirs.Close()
 	}
 }
 
