@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -258,4 +259,42 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 // interrupted is lifetime.interrupted.
 func (c *Conn) interrupted(op string, ctx context.Context, err error) error {
 	return c.life.interrupted(op, ctx, err)
+}
+
+// A connContext is the context of a request that has become a connection: it has the values of the request's, and
+// ends with the connection. What that takes is made by the first call, because most connections do without.
+type connContext struct {
+	values context.Context
+	c      *Conn
+
+	once sync.Once
+	ctx  atomic.Pointer[context.Context] // made by made
+}
+
+func (x *connContext) made() context.Context {
+	x.once.Do(func() {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(x.values))
+		x.c.onEnd(cancel)
+		x.ctx.Store(&ctx)
+	})
+	return *x.ctx.Load()
+}
+
+func (x *connContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (x *connContext) Done() <-chan struct{}       { return x.made().Done() }
+func (x *connContext) Value(key any) any           { return x.made().Value(key) }
+
+// Err makes nothing while the connection lives: each call of the Conn asks.
+func (x *connContext) Err() error {
+	if x.ctx.Load() == nil && !x.c.life.isClosed.Load() {
+		return nil
+	}
+	return x.made().Err()
+}
+
+// isContextOf reports whether ctx is the context of the connection over t. It
+// ends after the transport is closed, so it need not interrupt calls of that.
+func isContextOf(t *transport, ctx context.Context) bool {
+	x, ok := ctx.(*connContext)
+	return ok && &x.c.t == t
 }

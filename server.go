@@ -11,8 +11,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/seed70bc5565/websocket/internal/field"
@@ -508,44 +506,6 @@ func (s *Server) detach(r *http.Request, plain bool) (values context.Context, re
 func (s *Server) serveConn(c *Conn, r *http.Request, server *http.Server) {
 	defer s.finish(c, server)
 	s.serve(c, r)
-}
-
-// A connContext is the context of a request that has become a connection: it has the values of the request's, and
-// ends with the connection. What that takes is made by the first call, because most connections do without.
-type connContext struct {
-	values context.Context
-	c      *Conn
-
-	once sync.Once
-	ctx  atomic.Pointer[context.Context] // made by made
-}
-
-func (x *connContext) made() context.Context {
-	x.once.Do(func() {
-		ctx, cancel := context.WithCancel(context.WithoutCancel(x.values))
-		x.c.onEnd(cancel)
-		x.ctx.Store(&ctx)
-	})
-	return *x.ctx.Load()
-}
-
-func (x *connContext) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (x *connContext) Done() <-chan struct{}       { return x.made().Done() }
-func (x *connContext) Value(key any) any           { return x.made().Value(key) }
-
-// Err makes nothing while the connection lives: each call of the Conn asks.
-func (x *connContext) Err() error {
-	if x.ctx.Load() == nil && !x.c.life.isClosed.Load() {
-		return nil
-	}
-	return x.made().Err()
-}
-
-// isContextOf reports whether ctx is the context of the connection over t. It
-// ends after the transport is closed, so it need not interrupt calls of that.
-func isContextOf(t *transport, ctx context.Context) bool {
-	x, ok := ctx.(*connContext)
-	return ok && &x.c.t == t
 }
 
 // finish is deferred around serve.
