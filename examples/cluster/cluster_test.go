@@ -93,7 +93,7 @@ func names(people []person) (all []string) {
 func (v *visitor) want(want event) (position string) {
 	v.t.Helper()
 	got := v.next(func(e event) bool { return e.Type == want.Type })
-	position, got.Position, got.At = got.Position, "", 0
+	position, got.Position, got.Previous, got.At = got.Position, "", 0, 0
 	if !reflect.DeepEqual(got, want) {
 		v.t.Fatalf("got %+v, want %+v", got, want)
 	}

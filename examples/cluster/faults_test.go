@@ -25,14 +25,14 @@ func TestOneTopicFails(t *testing.T) {
 
 // A stranger may publish what is no JSON object.
 func TestEncodeStrange(t *testing.T) {
-	at := hub.Position{Epoch: 1, Offset: 2}
+	at := hub.Position{Epoch: 1, Offset: 3}
 	for text, want := range map[string]string{
 		"":        "",
 		"strange": "strange",
-		"{}":      `{"position":"1-2"}`,
-		`{"a":1}`: `{"position":"1-2","a":1}`,
+		"{}":      `{"position":"1-3","previous":2}`,
+		`{"a":1}`: `{"position":"1-3","previous":2,"a":1}`,
 	} {
-		if got := string(encode(nil, hub.Message{Position: at, Data: []byte(text)})); got != want {
+		if got := string(encode(nil, hub.Message{Position: at, Previous: 2, Data: []byte(text)})); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -30,7 +31,8 @@ const talk = "talk"
 type event struct {
 	Type     string `json:"type"`               // hello, message, people, joined, left, engine, failed
 	Node     string `json:"node,omitempty"`     // hello; message, joined, left: where it happened
-	Position string `json:"position,omitempty"` // message: where to go on after it
+	Position string `json:"position,omitempty"` // message, hello: where to go on after it
+	Previous uint64 `json:"previous,omitempty"` // message: the offset of the one before it
 
 	Name   string   `json:"name,omitempty"`   // hello, message, joined, left
 	Text   string   `json:"text,omitempty"`   // message; failed: what could not be sent
@@ -91,8 +93,10 @@ func onPresence(e hub.PresenceEvent) (websocket.MessageType, []byte) {
 	return websocket.MessageText, marshal(told)
 }
 
-// encode puts the position into a message, which is a JSON object, so that the page can go on after it. All nodes can
-// tell what is behind it, if the engine keeps it for them (all but core NATS do).
+// encode puts the position into a message, which is a JSON object, so that the
+// page can go on after it. All nodes can tell what is behind it, if the engine
+// keeps it for them (core NATS does not). The page sees by the offset before it
+// that a message is missing. That stays below 2^53, which JavaScript can hold.
 func encode(dst []byte, m hub.Message) []byte {
 	fields, isObject := bytes.CutPrefix(m.Data, []byte("{"))
 	if m.Position.IsZero() || !isObject { // other programs may publish, too
@@ -100,7 +104,8 @@ func encode(dst []byte, m hub.Message) []byte {
 	}
 	dst = append(dst, `{"position":"`...)
 	dst, _ = m.Position.AppendText(dst)
-	dst = append(dst, '"')
+	dst = append(dst, `","previous":`...)
+	dst = strconv.AppendUint(dst, m.Previous, 10)
 	if !bytes.HasPrefix(bytes.TrimSpace(fields), []byte("}")) {
 		dst = append(dst, ',')
 	}
@@ -173,6 +178,9 @@ func (n *node) join(ctx context.Context, s *hub.Subscriber, name string, after h
 		Recent: recent,
 		Greet: func(st hub.SubscribeResult) (websocket.MessageType, []byte) {
 			hello.Resumed, hello.Missed = st.Complete && !after.IsZero(), st.Messages
+			if !hello.Resumed {
+				hello.Position = st.Position.String()
+			}
 			return websocket.MessageText, marshal(hello)
 		},
 	}); err != nil {

@@ -37,6 +37,7 @@ function receive(event) {
         $('chat').hidden = false;
         $('text').focus();
       }
+      if (!event.resumed) position = event.position ?? ''; // what follows begins there
       if (!again) $('entries').replaceChildren();
       else if (!event.resumed) append(element('li', 'divider', 'The engine or the node has restarted'));
       if (again && event.resumed) news(`You are back. You missed ${missed === 1 ? '1 message' : `${missed} messages`}.`);
@@ -44,6 +45,7 @@ function receive(event) {
       break;
     }
     case 'message':
+      if (isGap(event)) append(element('li', 'divider', 'Messages may be missing here'));
       position = event.position ?? '';
       message(event);
       break;
@@ -69,6 +71,14 @@ function receive(event) {
       if (!$('text').value) $('text').value = event.text;
       break;
   }
+}
+
+// isGap tells whether messages between the last one and this one are missing: the
+// epochs differ, or the message before this one is not known here.
+function isGap(event) {
+  if (!position || !event.position) return false;
+  const [epoch, offset] = position.split('-');
+  return event.position.split('-')[0] !== epoch || event.previous > Number(offset);
 }
 
 function engine(lost) {
