@@ -101,7 +101,8 @@ func (p *polledGroup) init(opts *AcceptOptions) {
 	if t := orDefault(opts.PongTimeout, defaultPongTimeout); t >= 0 {
 		finest = min(finest, t/4)
 	}
-	p.g = poller.NewGroup(min(max(finest/4, time.Millisecond), 250*time.Millisecond))
+	// Each look may be a slot late, and a dead peer is found after eight or so.
+	p.g = poller.NewGroup(min(max(finest/16, time.Millisecond), 50*time.Millisecond))
 }
 
 // adopt moves the socket of cfg to x and a poller, in place of Go's. work does what

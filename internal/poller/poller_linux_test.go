@@ -232,6 +232,27 @@ func TestTimers(t *testing.T) {
 	}
 }
 
+// A timer is due within a slot of its time, whatever the moment at which it is
+// set: a heartbeat has many, one behind the other.
+func TestTimersAreExact(t *testing.T) {
+	const slot = time.Second
+	for _, phase := range []time.Duration{0, 1, slot / 3, slot - time.Millisecond, 5*slot + slot/2, 700 * slot} {
+		for _, d := range []time.Duration{-1, 0, 1, slot / 2, slot, slot + 1, 10*slot - 1, 1000 * slot} {
+			w := wheel{slot: slot, begin: time.Now().Add(-phase), ticks: true}
+			before := time.Now()
+			var s Socket
+			w.set(&s, d)
+			due, after := w.begin.Add(time.Duration(s.timer.at)*slot), time.Now()
+			if due.Before(before.Add(d)) || due.After(after.Add(max(d, 0)+slot)) {
+				t.Errorf("%v into the wheel: a timer of %v is due after %v", phase, d, due.Sub(before))
+			}
+			if rest := w.rest(); rest <= 0 || rest > slot {
+				t.Errorf("%v into the wheel: the slot lasts %v", phase, rest)
+			}
+		}
+	}
+}
+
 // A descriptor that is closed under calls in progress is not that of another
 // socket while they run.
 func TestCloseRace(t *testing.T) {

@@ -29,7 +29,7 @@ type timer struct {
 	at         int64   // the slot in which it is due; 0: it is not set
 }
 
-// SetTimer has Tick called once, d from now or up to two slots later, in place of
+// SetTimer has Tick called once, d from now or up to a slot later, in place of
 // what was set before. It does nothing when the socket is closed.
 func (s *Socket) SetTimer(d time.Duration) {
 	if !s.closed() {
@@ -58,7 +58,7 @@ func (w *wheel) set(s *Socket, d time.Duration) {
 		w.now = w.elapsed()
 	}
 	t.s = s
-	t.at = max(w.now, w.elapsed()) + 1 + int64((max(d, 0)+w.slot-1)/w.slot)
+	t.at = max(w.now+1, int64((time.Since(w.begin)+max(d, 0)+w.slot-1)/w.slot))
 	head := &w.slots[t.at%slots]
 	t.next = *head
 	if t.next != nil {
@@ -69,15 +69,18 @@ func (w *wheel) set(s *Socket, d time.Duration) {
 	if !w.ticks {
 		w.ticks = true
 		if w.tick == nil {
-			w.tick = time.AfterFunc(w.slot, w.run)
+			w.tick = time.AfterFunc(w.rest(), w.run)
 		} else {
-			w.tick.Reset(w.slot)
+			w.tick.Reset(w.rest())
 		}
 	}
 }
 
 // elapsed returns the slot that it is now.
 func (w *wheel) elapsed() int64 { return int64(time.Since(w.begin) / w.slot) }
+
+// rest returns how long the slot lasts that it is now.
+func (w *wheel) rest() time.Duration { return w.slot - time.Since(w.begin)%w.slot }
 
 func (w *wheel) stop(t *timer) {
 	w.mu.Lock()
@@ -124,7 +127,7 @@ func (w *wheel) run() {
 		}
 	}
 	if w.ticks = w.n > 0 && !w.ended; w.ticks {
-		w.tick.Reset(w.slot)
+		w.tick.Reset(w.rest())
 	}
 	w.mu.Unlock()
 }
