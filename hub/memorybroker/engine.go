@@ -15,16 +15,31 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// An Engine gives positions and keeps histories. It can be stopped and started,
-// to see what the loss of an engine does. All methods may be called by any
-// number of goroutines at the same time.
+// An Engine gives positions, keeps histories, and counts a message that is
+// published again under its id once, for two minutes. It can be stopped and
+// started, to see what the loss of an engine does. All methods may be called by
+// any number of goroutines at the same time.
 type Engine struct {
 	mu      sync.Mutex
 	stopped bool
 	brokers []*broker
 	topics  map[string]*topic // that have a history
 	epoch   uint64
+	ids     []seenID       // of messages, in the order of their times
+	seen    map[idKey]bool // those of ids
 }
+
+// An idKey is the id that a publisher gave to a message.
+type idKey struct{ topic, id string }
+
+// A seenID is an id that counts once.
+type seenID struct {
+	idKey
+	at time.Time
+}
+
+// idAge is how long an id is known.
+const idAge = 2 * time.Minute
 
 // A topic is what the engine keeps of one.
 type topic struct {
@@ -38,7 +53,7 @@ type topic struct {
 func New() *Engine {
 	var epoch [8]byte
 	rand.Read(epoch[:]) // never fails
-	return &Engine{topics: map[string]*topic{}, epoch: binary.LittleEndian.Uint64(epoch[:]) | 1}
+	return &Engine{topics: map[string]*topic{}, seen: map[idKey]bool{}, epoch: binary.LittleEndian.Uint64(epoch[:]) | 1}
 }
 
 var errStopped = errors.New("memorybroker: the engine is stopped")
@@ -62,6 +77,8 @@ func (m *Engine) Stop() {
 	}
 	m.stopped = true
 	clear(m.topics)
+	clear(m.seen)
+	m.ids = nil
 	m.epoch++
 	for _, b := range m.brokers {
 		b.bring(hub.BrokerEvent{Kind: hub.BrokerLost, Err: errStopped})
@@ -107,6 +124,9 @@ func (b *broker) Publish(ctx context.Context, p hub.Publication) error {
 	if m.stopped {
 		return errStopped
 	}
+	if p.ID != "" && m.again(idKey{p.Topic, p.ID}) {
+		return nil
+	}
 	ev := hub.BrokerEvent{Topic: p.Topic, Payload: slices.Clone(p.Payload), Time: time.Now()}
 	t := m.topics[p.Topic]
 	if t == nil && p.History.Messages > 0 {
@@ -128,6 +148,21 @@ func (b *broker) Publish(ctx context.Context, p hub.Publication) error {
 		}
 	}
 	return nil
+}
+
+// again reports whether a message has an id that is known, and notes the id.
+func (m *Engine) again(id idKey) bool {
+	now := time.Now()
+	for len(m.ids) > 0 && now.Sub(m.ids[0].at) >= idAge {
+		delete(m.seen, m.ids[0].idKey)
+		m.ids = m.ids[1:]
+	}
+	if m.seen[id] {
+		return true
+	}
+	m.seen[id] = true
+	m.ids = append(m.ids, seenID{id, now})
+	return false
 }
 
 func (t *topic) keep(ev hub.BrokerEvent) {

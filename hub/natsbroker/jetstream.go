@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -204,8 +205,10 @@ func (j *JetStream) Publish(ctx context.Context, p hub.Publication) error {
 	}
 	var opts []jetstream.PublishOpt
 	if p.ID != "" {
-		// Ids are those of the stream, and the hub's those of the topic.
-		opts = append(opts, jetstream.WithMsgID(strings.TrimPrefix(j.subject(p.Topic), j.prefix+".")+" "+p.ID))
+		// Ids are those of the stream, and the hub's those of the topic. A header does
+		// not keep all blanks and ends of lines.
+		token := strings.TrimPrefix(j.subject(p.Topic), j.prefix+".")
+		opts = append(opts, jetstream.WithMsgID(token+" "+url.QueryEscape(p.ID)))
 	}
 	if s.conn.IsClosed() {
 		return wrap(nats.ErrConnectionClosed)

@@ -362,3 +362,27 @@ func TestJetStreamLongBacklog(t *testing.T) {
 		}
 	}
 }
+
+// Messages count both, however much their ids look alike.
+func TestJetStreamPublishOnceLooksAlike(t *testing.T) {
+	e := brokertest.Start(t, jetKind)
+	b := connectJetStream(t, e.Addr)
+	if err := b.Subscribe(t.Context(), []string{"x", "x y"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []hub.Publication{
+		{Topic: "x", ID: "id"}, {Topic: "x", ID: "id "}, {Topic: "x", ID: " id"}, {Topic: "x", ID: "id\r\nid"},
+		{Topic: "x", ID: "id  id"}, {Topic: "x", ID: "id%20"}, {Topic: "x", ID: "y z"}, {Topic: "x y", ID: "z"},
+		{Topic: "x", ID: strings.Repeat("long", 10_000)}, {Topic: "x", ID: strings.Repeat("long", 10_000) + " "},
+	} {
+		p.History, p.Payload = history, []byte(p.ID[:min(len(p.ID), 100)])
+		for range 2 {
+			if err := b.Publish(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if ev := nextOf(t, b); ev.Topic != p.Topic || string(ev.Payload) != string(p.Payload) {
+			t.Fatalf("%q %.100q, want %q %.100q", ev.Topic, ev.Payload, p.Topic, p.ID)
+		}
+	}
+}

@@ -423,3 +423,31 @@ func TestForbiddenKeys(t *testing.T) {
 		t.Error("no error of Missed")
 	}
 }
+
+// Messages of two topics count both, however much their topics and ids look alike.
+func TestPublishOnceLooksAlike(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	b := New(&redis.Options{Addr: e.Addr}, nil)
+	defer b.Close()
+	topics := []string{"a", "a}", "a}1:", "", "}"}
+	if err := b.Subscribe(t.Context(), topics); err != nil {
+		t.Fatal(err)
+	}
+	for _, history := range []hub.History{{}, kept} {
+		for _, p := range []hub.Publication{
+			{Topic: "a", ID: "}b"}, {Topic: "a}", ID: "b"}, {Topic: "a}1:", ID: "b"}, {Topic: "a", ID: "1:}b"},
+			{Topic: "", ID: "}}x"}, {Topic: "}", ID: "}x"}, {Topic: "a", ID: "b"}, {Topic: "a", ID: "b "}, {Topic: "a", ID: "b\n"},
+		} {
+			p.ID += fmt.Sprint(history.Messages)
+			p.History, p.Payload = history, []byte(p.ID)
+			for range 2 {
+				if err := b.Publish(t.Context(), p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if ev := nextMessage(t, b); ev.Topic != p.Topic || string(ev.Payload) != p.ID {
+				t.Fatalf("%q %q, want %q %q", ev.Topic, ev.Payload, p.Topic, p.ID)
+			}
+		}
+	}
+}
