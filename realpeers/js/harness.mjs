@@ -90,7 +90,7 @@ export class Test {
     const peer = this.start(path, options);
     const e = await peer.closed;
     eq(peer.log.includes('open'), false, 'opened');
-    eq([e.code, e.wasClean], [this.abnormal, false], 'the close event of a connection that failed');
+    eq([e.code, e.wasClean], [options?.code ?? this.abnormal, false], 'the close event of a connection that failed');
     return peer;
   }
 }
@@ -167,7 +167,9 @@ export async function runCases(cases, config, WebSocket, report) {
       });
       await Promise.race([cases[name](t), late]);
     } catch (e) {
-      error = String(e && e.stack || e);
+      error = String(e);
+      if (e?.stack && !e.stack.includes(error)) error += `\n${e.stack}`;
+      else if (e?.stack) error = e.stack;
     } finally {
       clearTimeout(timer);
     }

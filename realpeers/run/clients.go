@@ -16,6 +16,7 @@ type client struct {
 	name    string
 	command func(e *env) []string // the program and its arguments, but for the last: what it is to do
 	groups  []string              // of cases
+	without []string              // cases of the groups that it is not asked
 	cannot  []string              // where the client differs from others, whatever the server; the cases look at it
 }
 
@@ -43,6 +44,20 @@ var clients = []client{
 		name:    "chromium",
 		command: func(e *env) []string { return []string{"node", e.js("chromium.mjs"), "chromium"} },
 		groups:  []string{"all", "javascript", "standard", "browser"},
+	},
+	{
+		name:    "firefox",
+		command: func(e *env) []string { return []string{"node", e.js("firefox.mjs"), "firefox"} },
+		groups:  []string{"all", "javascript", "standard", "browser"},
+		cannot:  []string{"tellParameters", "insistOnSubprotocol", "endCleanly", "hideTLS"},
+	},
+	{
+		name:    "webkit",
+		command: func(e *env) []string { return []string{"node", e.js("webkit.mjs"), "webkit"} },
+		groups:  []string{"all", "javascript", "standard", "browser"},
+		// It is told to accept all certificates, and has no event for a port that it does not connect to.
+		without: []string{"wss-unknown-certificate", "create-blocked-port"},
+		cannot:  []string{"insistOnSubprotocol", "close1012", "close1014", "countUnsent"},
 	},
 	{
 		name:    "ws",
@@ -123,6 +138,7 @@ func (c client) run(ctx context.Context, e *env, run string, mode map[string]str
 	for _, g := range c.groups {
 		names = append(names, casesOf[g]...)
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(c.without, name) })
 	if e.only != "" {
 		names = slices.DeleteFunc(names, func(name string) bool { return !strings.Contains(name, e.only) })
 	}
@@ -138,6 +154,7 @@ func (c client) run(ctx context.Context, e *env, run string, mode map[string]str
 		"victim":    "ws://" + addr + "/",
 		"spki":      e.certs.spki,
 		"authority": e.certs.authority,
+		"chain":     e.certs.chain,
 		"run":       run,
 		"mode":      mode,
 		"cannot":    cannot,
