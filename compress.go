@@ -81,17 +81,18 @@ func (c *Conn) unlockDeflate() {
 	c.deflate.taken, w.news = false, true
 }
 
-// writeDeflated sends one message, compressed with z unless it would grow.
-func (c *Conn) writeDeflated(ctx context.Context, z *deflater, op opcode, p []byte) error {
+// writeDeflated sends the one frame of a message, compressed unless it would grow.
+func (c *Conn) writeDeflated(ctx context.Context, f *outgoing) error {
+	z := c.deflate
 	if err := c.lockDeflate(ctx); err != nil {
 		return err
 	}
 	defer c.unlockDeflate()
-	buf := bufpool.Get(len(p))
+	buf := bufpool.Get(len(f.payload))
 	defer bufpool.Put(buf)
-	out, ok := z.enc.AppendMessage(buf[:0], p)
+	out, ok := z.enc.AppendMessage(buf[:0], f.payload)
 	if !ok {
-		return c.w.send(ctx, &outgoing{op: op, fin: true, payload: p})
+		return c.w.send(ctx, f)
 	}
 	sent := false
 	defer func() {
@@ -99,7 +100,8 @@ func (c *Conn) writeDeflated(ctx context.Context, z *deflater, op opcode, p []by
 			z.forget()
 		}
 	}()
-	err := c.w.send(ctx, &outgoing{op: op, fin: true, rsv: rsv1Bit, payload: out})
+	f.rsv, f.payload = rsv1Bit, out
+	err := c.w.send(ctx, f)
 	sent = err == nil
 	return err
 }

@@ -167,22 +167,38 @@ func (c *Conn) discardMessage(ctx context.Context) error {
 }
 
 // readMessage reads one message and appends it to dst, which is empty.
+//
+// It is in two parts, because the first one is on the stack of a connection that
+// waits.
 func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte, error) {
-	if err := c.beginRead(ctx); err != nil {
-		return 0, nil, err
+	if err := c.beginMessage(ctx); err != nil {
+		return 0, dst, err
 	}
-	r := &c.r
-	var typ MessageType
-	err := c.nextMessage(ctx)
+	return c.restOfMessage(ctx, dst)
+}
+
+// beginMessage takes the reader's turn and waits for a message.
+func (c *Conn) beginMessage(ctx context.Context) error {
+	err := c.beginRead(ctx)
 	if err == nil {
-		typ = MessageType(r.opcode)
-		dst = append(dst, r.partial()...)
-		r.dropPartial()
-		if dst, err = c.collect(ctx, dst, false); err == nil {
-			c.handOver()
-		} else {
-			c.keepPartial(dst)
+		if err = c.nextMessage(ctx); err != nil {
+			c.endRead()
 		}
+	}
+	return err
+}
+
+// restOfMessage is readMessage from there on.
+func (c *Conn) restOfMessage(ctx context.Context, dst []byte) (MessageType, []byte, error) {
+	r := &c.r
+	typ := MessageType(r.opcode)
+	dst = append(dst, r.partial()...)
+	r.dropPartial()
+	dst, err := c.collect(ctx, dst, false)
+	if err == nil {
+		c.handOver()
+	} else {
+		c.keepPartial(dst)
 	}
 	c.endRead()
 	return typ, dst, err

@@ -188,6 +188,7 @@ type outgoing struct {
 	long       bool   // the payload was not gathered
 	unfinished bool   // sendHalf.unfinished before this frame
 	untried    bool   // the transport was not given anything
+	returned   bool   // the write did not panic
 	key        uint32 // masking key
 	own        int    // where in the taken bytes this frame begins; -1: the library writes, for no caller
 }
@@ -247,6 +248,9 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 		w.buf = appendHeader(w.buf, h)
 		w.end = w.end.plus(len(w.buf) - f.own)
 		return w.takeLocked(), nil
+	}
+	if w.buf == nil { // here, where the stack is less deep
+		w.reserveLocked(maxHeaderSize + len(f.payload))
 	}
 	w.appendFrameLocked(h, f.payload, f.more)
 	switch {
@@ -472,12 +476,7 @@ func (w *sender) yieldLocked() {
 // write writes out, which its caller took and f is a part of, and leaves the
 // wire.
 func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
-	returned := false
-	defer func() {
-		if !returned {
-			w.panicked()
-		}
-	}()
+	defer w.endWrite(f)
 	w.watchWrite(ctx, f)
 	var n int
 	var err error
@@ -487,7 +486,7 @@ func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 		n, err = w.t.write(out)
 	}
 	err = w.wrote(ctx, out, n, f, err)
-	returned = true
+	f.returned = true
 	return err
 }
 
@@ -524,11 +523,13 @@ func (w *sender) wrote(ctx context.Context, out []byte, n int, f *outgoing, err 
 	return nil
 }
 
-// panicked ends the connection while the application's context or transport
-// panics under the owner of the wire: how much of its bytes is out is unknown.
-func (w *sender) panicked() {
-	w.halt(errWritePanicked)
-	w.t.life.end(errWritePanicked)
+// endWrite is deferred by write. If the application's context or transport panics
+// under the owner of the wire, it ends the connection: how much is out is unknown.
+func (w *sender) endWrite(f *outgoing) {
+	if !f.returned {
+		w.halt(errWritePanicked)
+		w.t.life.end(errWritePanicked)
+	}
 }
 
 // writeLong is the part of write for payloads that were not gathered, and for

@@ -480,11 +480,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	r = r.WithContext(&connContext{values: values, c: c})
+	x := &serving{s, c, server, r}
 	if !returns {
-		s.serveConn(c, r, server)
+		x.run()
 		return
 	}
-	go s.serveConn(c, r, server)
+	go x.run()
 }
 
 // detach returns the context whose values serve finds, and whether ServeHTTP
@@ -501,25 +502,36 @@ func (s *Server) detach(r *http.Request, plain bool) (values context.Context, re
 	return ctx, false
 }
 
-// serveConn runs for as long as the connection. Nothing but the call of serve may keep r, and the frames stay small:
-// this is the stack that idle connections pay for.
-func (s *Server) serveConn(c *Conn, r *http.Request, server *http.Server) {
-	defer s.finish(c, server)
-	s.serve(c, r)
+// A serving is the call of a server's function for one connection.
+type serving struct {
+	s      *Server
+	c      *Conn
+	server *http.Server // the one whose request this was, or nil
+	r      *http.Request
+}
+
+// run runs for as long as the connection. Nothing but the call of serve may keep
+// the request, and the frames stay small: this is the stack that idle connections
+// pay for.
+func (x *serving) run() {
+	defer x.finish()
+	r := x.r
+	x.r = nil
+	x.s.serve(x.c, r)
 }
 
 // finish is deferred around serve.
-func (s *Server) finish(c *Conn, server *http.Server) {
+func (x *serving) finish() {
 	code := StatusNormalClosure
 	if v := recover(); v != nil {
 		code = StatusInternalError
 		if v != http.ErrAbortHandler {
-			reportPanic(c, server, v)
+			reportPanic(x.c, x.server, v)
 		}
 	}
-	defer s.live.release(c)
-	defer contain(c, server)
-	_ = c.Close(code, "") // fails if serve has closed the connection: all the same
+	defer x.s.live.release(x.c)
+	defer contain(x.c, x.server)
+	_ = x.c.Close(code, "") // fails if serve has closed the connection: all the same
 }
 
 // contain is deferred where a goroutine of the library's closes c, and may so run

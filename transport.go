@@ -68,13 +68,21 @@ const pieceSize = 16 << 10
 func (t *transport) write(p []byte) (n int, err error) {
 	if t.raw != nil && !t.pieces {
 		n, err = t.raw.write(p)
-		t.accepted.Add(int64(n))
-		if err != nil {
-			err = t.opError("write", err)
-		}
-		return n, err
+		return n, t.took(n, err)
 	}
 	return t.writePieces(p)
+}
+
+// took counts what a write of the socket has given to it, and dresses its error.
+// It is not inlined, to keep the frame of write small.
+//
+//go:noinline
+func (t *transport) took(n int, err error) error {
+	t.accepted.Add(int64(n))
+	if err != nil {
+		err = t.opError("write", err)
+	}
+	return err
 }
 
 // opError gives an error of the socket the addresses, as package net does.

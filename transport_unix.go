@@ -67,21 +67,22 @@ func newRawSocket(c *Conn) rawSocket {
 			p = r.buf[r.w+x.n:]
 		}
 		for {
-			n, err := syscall.Read(int(fd), p)
+			n, errno := sysRead(fd, p)
 			switch {
-			case err == syscall.EINTR:
+			case errno == syscall.EINTR:
 				continue
-			case err == syscall.EAGAIN && x.n == 0:
+			case errno == syscall.EAGAIN && x.n == 0:
 				x.waited = true
 				if x.dst == nil {
 					bufpool.Put(r.shrink())
 				}
 				return false
-			case n == 0 && err == nil:
-				err = io.EOF
+			case errno != 0:
+				x.err = errno
+			case n == 0:
+				x.err = io.EOF
 			}
 			x.n += max(n, 0)
-			x.err = err
 			// If small is full there is more: all that has come is taken, for closing a socket resets the connection if
 			// there is unread input.
 			x.more = n == len(p) && x.dst == nil && len(r.buf) == len(r.small)
@@ -119,7 +120,9 @@ func (x *rawConn) read(r *receiver, p []byte) (int, error) {
 
 // tryWrite writes as much of p as the socket takes at once.
 func (x *rawConn) tryWrite(p []byte) int {
-	n, _ := x.writeTo(p, true) // an error comes up again at the next write that waits
+	x.w.try = true
+	n, _ := x.write(p) // an error comes up again at the next write that waits
+	x.w.try = false
 	return n
 }
 
@@ -127,14 +130,12 @@ func (x *rawConn) tryWrite(p []byte) int {
 //
 // It gains 2 KiB of stack on a connection whose handler writes: below it are fewer
 // and smaller frames than below net.Conn's Write.
-func (x *rawConn) write(p []byte) (int, error) { return x.writeTo(p, false) }
-
-func (x *rawConn) writeTo(p []byte, try bool) (int, error) {
+func (x *rawConn) write(p []byte) (int, error) {
 	w := &x.w
 	if w.fn == nil {
-		w.fn = w.write
+		w.fn = w.writer()
 	}
-	w.src, w.wrote, w.err, w.try = p, 0, nil, try
+	w.src, w.wrote, w.err = p, 0, nil
 	err := x.sock.Write(w.fn)
 	w.src = nil
 	if err == nil {
@@ -147,21 +148,23 @@ func (x *rawConn) writeTo(p []byte, try bool) (int, error) {
 // 2 GB.
 const maxRawWrite = 1 << 30
 
-// write is called when the socket may take bytes. It returns false to be called
-// again when the socket takes more.
-func (w *rawWriter) write(fd uintptr) bool {
-	for w.wrote < len(w.src) {
-		n, err := syscall.Write(int(fd), w.src[w.wrote:min(len(w.src), w.wrote+maxRawWrite)])
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err == syscall.EAGAIN:
-			return w.try
-		case err != nil:
-			w.err = err
-			return true
+// writer returns what is called when the socket may take bytes. It returns false
+// to be called again when the socket takes more.
+func (w *rawWriter) writer() func(fd uintptr) bool {
+	return func(fd uintptr) bool {
+		for w.wrote < len(w.src) {
+			n, errno := sysWrite(fd, w.src[w.wrote:min(len(w.src), w.wrote+maxRawWrite)])
+			switch errno {
+			case 0:
+				w.wrote += n
+			case syscall.EINTR:
+			case syscall.EAGAIN:
+				return w.try
+			default:
+				w.err = errno
+				return true
+			}
 		}
-		w.wrote += n
+		return true
 	}
-	return true
 }

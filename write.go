@@ -27,12 +27,21 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 		return err
 	}
 	if ctx.Err() != nil {
-		return c.interrupted("write", ctx, nil)
+		return c.interruptedWrite(ctx)
 	}
-	if z := c.deflate; z != nil && len(p) >= z.threshold {
-		return c.writeDeflated(ctx, z, op, p)
+	f := &outgoing{op: op, fin: true, payload: p}
+	if c.deflate != nil && len(p) >= c.deflate.threshold {
+		return c.writeDeflated(ctx, f)
 	}
-	return c.w.send(ctx, &outgoing{op: op, fin: true, payload: p})
+	return c.w.send(ctx, f)
+}
+
+// interruptedWrite is [Conn.interrupted] in fewer words of the caller's stack, which
+// is deepest while it writes.
+//
+//go:noinline
+func (c *Conn) interruptedWrite(ctx context.Context) error {
+	return c.interrupted("write", ctx, nil)
 }
 
 // Writer returns a writer for one message, which ends with the writer's Close. It is sent in fragments as it grows,

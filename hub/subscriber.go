@@ -120,36 +120,66 @@ func (s *Subscriber) SubscribeFrom(ctx context.Context, topic string, from Subsc
 }
 
 func (s *Subscriber) subscribe(ctx context.Context, from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
-	h := s.hub
-	err = s.Err()
+	if s.hub.link != nil {
+		st, err = s.subscribeLinked(ctx, from, topics)
+	} else {
+		st, err = s.addAll(from, topics)
+	}
+	if err != nil {
+		return SubscribeResult{}, subscribeError(err)
+	}
+	return st, nil
+}
+
+// subscribeError is not inlined, to keep the frame of subscribe small: a handler
+// that subscribes shall do with a stack of 2 KiB.
+//
+//go:noinline
+func subscribeError(err error) error { return fmt.Errorf("hub: subscribe: %w", err) }
+
+// check returns why s cannot subscribe to topics, or nil.
+func (s *Subscriber) check(topics []string) error {
+	err := s.Err()
 	for i := 0; i < len(topics) && err == nil; i++ {
 		err = reserved(topics[i])
 	}
-	if err == nil && h.link != nil {
-		pinned := topics[:0:0]
-		defer func() { h.unpin(pinned) }() // also if HistoryOf panics
-		var attempts []*attempt
-		for _, name := range topics {
-			if a := h.pin(name); a != nil {
-				attempts = append(attempts, a)
-			}
-			pinned = append(pinned, name)
-		}
-		err = h.link.settle(ctx, attempts)
-		if err == nil && from != nil {
-			h.link.fill(ctx, topics[0], *from)
-		}
+	return err
+}
+
+// subscribeLinked is subscribe with a Broker.
+func (s *Subscriber) subscribeLinked(ctx context.Context, from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
+	h := s.hub
+	if err := s.check(topics); err != nil {
+		return st, err
 	}
+	pinned := topics[:0:0]
+	defer func() { h.unpin(pinned) }() // also if HistoryOf panics
+	var attempts []*attempt
+	for _, name := range topics {
+		if a := h.pin(name); a != nil {
+			attempts = append(attempts, a)
+		}
+		pinned = append(pinned, name)
+	}
+	if err := h.link.settle(ctx, attempts); err != nil {
+		return st, err
+	}
+	if from != nil {
+		h.link.fill(ctx, topics[0], *from)
+	}
+	return s.addAll(from, topics)
+}
+
+// addAll adds s to topics of this process.
+func (s *Subscriber) addAll(from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
+	err = s.check(topics)
 	for i := 0; i < len(topics) && err == nil; i++ {
-		st, err = h.add(s, topics[i], from)
+		st, err = s.hub.add(s, topics[i], from)
 		if err == ErrSubscribed && from == nil {
 			err = nil
 		}
 	}
-	if err != nil {
-		return SubscribeResult{}, fmt.Errorf("hub: subscribe: %w", err)
-	}
-	return st, nil
+	return st, err
 }
 
 // add adds a subscriber to a topic.
