@@ -188,7 +188,7 @@ func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, pre
 		at = t.next()
 		previous = at.Offset - 1
 	}
-	m, err := h.encode(Message{Topic: t.name, Position: at, Previous: previous, Type: typ, Data: data})
+	m, err := h.encode(&Message{Topic: t.name, Position: at, Previous: previous, Type: typ, Data: data})
 	if keep && (numbered || err == nil) {
 		t.advance(at, previous, numbered)
 	}
@@ -215,19 +215,27 @@ func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, pre
 
 // encode makes a message of what was published. A panic of Encode costs this
 // message only.
-func (h *Hub) encode(published Message) (m *message, err error) {
+func (h *Hub) encode(published *Message) (*message, error) {
 	data := published.Data
 	if h.opts.Encode != nil {
-		defer func() {
-			if v := recover(); v != nil {
-				h.panicked.Add(1)
-				err = fmt.Errorf("%w: %v", ErrEncode, v)
-			}
-		}()
-		data = h.opts.Encode(nil, published)
+		var err error
+		if data, err = h.callEncode(published); err != nil {
+			return nil, err
+		}
 	}
 	p, _ := websocket.NewPreparedMessage(published.Type, data) // the type has been checked
 	return &message{PreparedMessage: p, size: len(data)}, nil
+}
+
+// callEncode calls the program's function.
+func (h *Hub) callEncode(published *Message) (data []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			h.panicked.Add(1)
+			data, err = nil, fmt.Errorf("%w: %v", ErrEncode, v)
+		}
+	}()
+	return h.opts.Encode(nil, *published), nil
 }
 
 // next returns the position of the next message, where the hub counts.
