@@ -13,9 +13,41 @@ import (
 // isPlainHTTP reports whether net/http made both w and ctx, the context of the
 // request, and nothing stands between it and the handler that could take back
 // a value. False is always safe.
+//
+// net/http makes the connection's context with the value LocalAddrContextKey,
+// and from it the context of each request, by context.WithCancel alone. The
+// parent of such a context is its exported field Context. A context that others
+// make may look so. But net/http's ResponseWriter knows the request that it was
+// made for, and the context of that. Should a release of Go name one of these
+// fields differently, nothing is plain.
 func isPlainHTTP(w http.ResponseWriter, ctx context.Context) bool {
-	t := reflect.TypeOf(w)
-	return t != nil && t.Kind() == reflect.Pointer && t.Elem().PkgPath() == "net/http" && isPlainContext(ctx)
+	resp, ok := asResponse(reflect.ValueOf(w))
+	if !ok {
+		return false
+	}
+	own, ok := resp.context()
+	derived := false // from own
+	for range plainContextDepth {
+		v := reflect.ValueOf(ctx)
+		if !ok || v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
+			return false
+		}
+		derived = derived || v.Pointer() == own
+		f := v.Elem().FieldByName("Context")
+		if !f.IsValid() || !f.CanInterface() {
+			return false
+		}
+		parent, isContext := f.Interface().(context.Context)
+		if !isContext {
+			return false
+		}
+		if v.Type() != cancelContextType {
+			return derived && v.Type().Elem().PkgPath() == "context" && // a value that stands here, and not below
+				ctx.Value(http.LocalAddrContextKey) != nil && parent.Value(http.LocalAddrContextKey) == nil
+		}
+		ctx = parent
+	}
+	return false
 }
 
 var cancelContextType = func() reflect.Type {
@@ -24,42 +56,34 @@ var cancelContextType = func() reflect.Type {
 	return reflect.TypeOf(ctx)
 }()
 
-// plainContextDepth is how many contexts isPlainContext looks at: net/http
-// derives two from that of the connection.
+// plainContextDepth is how many contexts isPlainHTTP looks at.
 const plainContextDepth = 8
-
-// isPlainContext reports whether ctx adds no values to the context of the HTTP
-// connection, which lives as long as the connection.
-//
-// net/http makes the connection's context with the value LocalAddrContextKey,
-// and from it the context of each request, by context.WithCancel alone. The
-// parent of such a context is its exported field Context. Should a release of
-// Go name it differently, ctx is not plain.
-func isPlainContext(ctx context.Context) bool {
-	for range plainContextDepth {
-		v := reflect.ValueOf(ctx)
-		if !v.IsValid() || v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
-			return false
-		}
-		f := v.Elem().FieldByName("Context")
-		if !f.IsValid() || !f.CanInterface() {
-			return false
-		}
-		parent, ok := f.Interface().(context.Context)
-		if !ok {
-			return false
-		}
-		if v.Type() != cancelContextType {
-			return v.Type().Elem().PkgPath() == "context" && // a value that stands here, and not below
-				ctx.Value(http.LocalAddrContextKey) != nil && parent.Value(http.LocalAddrContextKey) == nil
-		}
-		ctx = parent
-	}
-	return false
-}
 
 // A response is what net/http keeps for a request, found behind w.
 type response struct{ v reflect.Value }
+
+// asResponse returns what v is, if that is net/http's own ResponseWriter of
+// HTTP/1.1.
+func asResponse(v reflect.Value) (resp response, ok bool) {
+	if v.Kind() != reflect.Pointer || v.IsNil() || v.Type().Elem().PkgPath() != "net/http" || v.Type().Elem().Name() != "response" {
+		return response{}, false
+	}
+	return response{v.Elem()}, true
+}
+
+// context returns where the context of the request is that the response was made
+// for.
+func (r response) context() (ptr uintptr, ok bool) {
+	req := r.field("req")
+	if req.Kind() != reflect.Pointer || req.IsNil() {
+		return 0, false
+	}
+	ctx := req.Elem().FieldByName("ctx")
+	if ctx.Kind() != reflect.Interface || ctx.Elem().Kind() != reflect.Pointer {
+		return 0, false
+	}
+	return ctx.Elem().Pointer(), true
+}
 
 // wrapperDepth is how many wrappers findResponse looks through.
 const wrapperDepth = 32
@@ -93,8 +117,7 @@ func findResponse(w http.ResponseWriter) (resp response, ok bool) {
 		if !v.IsValid() {
 			return response{}, false
 		}
-		if t := v.Type(); t.Kind() == reflect.Pointer && !v.IsNil() && t.Elem().PkgPath() == "net/http" && t.Elem().Name() == "response" {
-			resp = response{v.Elem()}
+		if resp, ok := asResponse(v); ok {
 			return resp, depth > 0 && resp.field("wroteHeader").Kind() == reflect.Bool && resp.field("status").Kind() == reflect.Int
 		}
 		if !implements(v.Type(), hijackerType) && !implements(v.Type(), unwrapperType) {

@@ -90,6 +90,25 @@ func TestServeHTTPRecycledContext(t *testing.T) {
 		{"a value of net/http's key", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
 			return w, r.WithContext(context.WithValue(value(r, v), http.LocalAddrContextKey, &net.TCPAddr{}))
 		}},
+		{"net/http's keys above another context", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
+			ctx := context.WithValue(context.Background(), recycledKey{}, v)
+			for _, key := range []any{http.ServerContextKey, http.LocalAddrContextKey} {
+				ctx = context.WithValue(ctx, key, r.Context().Value(key))
+			}
+			ctx, cancel := context.WithCancel(ctx)
+			context.AfterFunc(r.Context(), cancel)
+			return w, r.WithContext(ctx)
+		}},
+		{"a value, in net/http's own request", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
+			*r = *r.WithContext(value(r, v))
+			return w, r
+		}},
+		{"a value below WithCancel, in net/http's own request", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
+			ctx, cancel := context.WithCancel(value(r, v))
+			context.AfterFunc(r.Context(), cancel)
+			*r = *r.WithContext(ctx)
+			return w, r
+		}},
 		{"a context of its own", func(w http.ResponseWriter, r *http.Request, v *recycled) (http.ResponseWriter, *http.Request) {
 			return w, r.WithContext(recycledContext{r.Context(), v})
 		}},
