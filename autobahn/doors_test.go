@@ -16,11 +16,12 @@ import (
 	gorilla "github.com/seed70bc5565/websocket/gorilla"
 )
 
-// full asks for all 517 cases: go test ./autobahn -run Doors -timeout 30m -args -full
+// full asks for all 517 cases: go test ./autobahn -run Doors -timeout 30m -args
+// -full
 var full = flag.Bool("full", false, "run all cases through each door")
 
-// some is what go test ./... has the time for.
-// With full, the doors that echo as a stream leave out the long compressed messages: doors with the same
+// some is what go test ./... has the time for. With full, the doors that echo
+// as a stream leave out the long compressed messages: doors with the same
 // compression have them.
 func some(t *testing.T, short bool) []*suite.Case {
 	if *full {
@@ -241,7 +242,8 @@ func TestDoorsOfClients(t *testing.T) {
 			}
 			gorillaEcho(c)
 			return nil
-			// As the original package, it does not offer client_max_window_bits, which 13.3 to 13.6 ask of it.
+			// As the original package, it does not offer
+			// client_max_window_bits, which 13.3 to 13.6 ask of it.
 		}, nil, false, []string{suite.Unimplemented}},
 	} {
 		t.Run(door.name, func(t *testing.T) {

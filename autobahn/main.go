@@ -5,7 +5,8 @@
 //	autobahn -listen 127.0.0.1:9001                 # test clients, until interrupted
 //	autobahn -listen 127.0.0.1:0 -- client {url}    # test one client, which is started
 //
-// It exits with 1 unless every verdict is OK or INFORMATIONAL, and with 2 if it could not test.
+// It exits with 1 unless every verdict is OK or INFORMATIONAL, and with 2 if it
+// could not test.
 package main
 
 import (
@@ -251,7 +252,7 @@ func (o *options) finish(r *suite.Report, elapsed time.Duration) (bool, error) {
 
 // A progress says on a terminal how far the run is.
 type progress struct {
-	out    io.Writer // nil: nobody is looking
+	out    io.Writer // nil: there is no reader
 	n, all int
 	bad    int
 	start  time.Time

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// What the code says when a handshake fails: the status and the text of each refusal of a server's, and the texts of a
+// What the code says when a handshake fails: the status and the text of each refusal by a server, and the texts of a
 // client's errors. What a text is given when it is said is "…" here.
 type handshakeTexts struct {
 	server map[int][]string

@@ -21,7 +21,7 @@ import (
 )
 
 // Every block of Go in docs/*.md compiles, and so does every piece of code in the last column of the tables of
-// migrating.md. A block is a file, some declarations or some statements. What it needs beside itself are the
+// migrating.md. A block is a file, some declarations or some statements. What it needs in addition are the
 // packages below, and the names of snippetNames, which stand for the reader's own program.
 
 var snippetImports = map[string]string{

@@ -13,8 +13,9 @@ import (
 	"github.com/seed70bc5565/websocket/gorilla"
 )
 
-// The API of github.com/gorilla/websocket 1.5.3, as that package declares it: every exported name. This file does not
-// compile if one of them, a signature, a field or a constant drifts away.
+// The API of github.com/gorilla/websocket 1.5.3, as that package declares it:
+// every exported name. This file does not compile if one of them, a signature,
+// a field or a constant drifts away.
 
 var (
 	_ func(int, string) []byte                                                                               = websocket.FormatCloseMessage
@@ -93,8 +94,8 @@ var _ = websocket.Upgrader{
 	EnableCompression: false,
 }
 
-// The constants, with their values: an array type of another length is another type. They are untyped: they are
-// lengths, and bytes below.
+// The constants, with their values: an array type of another length is another
+// type. They are untyped: they are lengths, and bytes below.
 var (
 	_ [1]byte    = [websocket.TextMessage]byte{}
 	_ [2]byte    = [websocket.BinaryMessage]byte{}

@@ -8,7 +8,8 @@ import (
 	"github.com/seed70bc5565/websocket/gorilla"
 )
 
-// conformanceCases are those that neither pause nor are long: make autobahn-gorilla has them all.
+// conformanceCases are those that neither pause nor are long: make
+// autobahn-gorilla has them all.
 func conformanceCases(t *testing.T) []*suite.Case {
 	cases, err := suite.Select(suite.Cases(), "",
 		"12.*.2-18,13.*.2-18,6.4.*,5.19-20,9.1.4-6,9.2.4-6,9.3.1-4,9.4.1-4,9.5.1-4,9.6.1-4,9.7.2-6,9.8.2-6")

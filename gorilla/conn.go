@@ -23,7 +23,7 @@ const (
 	PongMessage   = 10 // at most 125 bytes
 )
 
-// noMessage is the type that a read returns beside an error.
+// noMessage is the type that a read returns with an error.
 const noMessage = -1
 
 func isControl(messageType int) bool {
@@ -39,10 +39,10 @@ func isData(messageType int) bool { return messageType == TextMessage || message
 // writer of [Conn.NextWriter] is open at a time: the next message, whichever
 // goroutine sends it, ends the one before.
 //
-// Somebody must read: control frames are handled inside reading calls.
+// A goroutine must read: control frames are handled inside reading calls.
 type Conn struct {
-	// What a write looks at comes first and lies in one line of the cache, which a
-	// broadcast misses for each connection.
+	// What a write looks at comes first and lies in one line of the cache,
+	// which a broadcast misses for each connection.
 	ws        *native.Conn // immutable
 	closeSent atomic.Bool  // a close frame was sent, or is about to be
 	open      atomic.Bool  // writer is not nil
@@ -70,7 +70,7 @@ type failure struct{ err error }
 // defaultBufSize is how much a writer gathers if WriteBufferSize does not say.
 const defaultBufSize = 4096
 
-// newConn returns the Conn over ws. Nobody reads from ws yet.
+// newConn returns the Conn over ws. No goroutine reads from ws yet.
 func newConn(ws *native.Conn, writeBufSize int) *Conn {
 	if writeBufSize <= 0 {
 		writeBufSize = defaultBufSize

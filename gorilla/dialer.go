@@ -21,7 +21,8 @@ import (
 )
 
 // A Dialer opens connections to servers. The zero value is ready to use; a nil
-// pointer is [DefaultDialer]'s settings. Its methods may be called concurrently.
+// pointer is [DefaultDialer]'s settings. Its methods may be called
+// concurrently.
 type Dialer struct {
 	// NetDial opens network connections. Default: [net.Dial].
 	NetDial func(network, addr string) (net.Conn, error)
@@ -34,9 +35,9 @@ type Dialer struct {
 	// used.
 	NetDialTLSContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// Proxy returns the proxy for a request: its URL has the scheme http, https,
-	// socks5 or socks5h. nil means none. HTTP proxies are asked with CONNECT, for
-	// ws URLs too.
+	// Proxy returns the proxy for a request: its URL has the scheme http,
+	// https, socks5 or socks5h. nil means none. HTTP proxies are asked with
+	// CONNECT, for ws URLs too.
 	Proxy func(*http.Request) (*url.URL, error)
 
 	// TLSClientConfig is the configuration of wss URLs. The connection speaks
@@ -220,7 +221,8 @@ type roundTripper struct {
 	ctx context.Context // the caller's, with its deadline
 	err error           // what RoundTrip returned
 
-	// Subprotocols that are no tokens: the root package knows nothing of them. Kubernetes has such names.
+	// Subprotocols that are no tokens: the root package knows nothing of them.
+	// Kubernetes has such names.
 	offered []string
 	chosen  string
 
@@ -265,7 +267,8 @@ func (t *roundTripper) roundTrip(req *http.Request) (*http.Response, error) {
 	if len(t.offered) > 0 {
 		req.Header["Sec-WebSocket-Protocol"] = []string{strings.Join(t.offered, ", ")}
 	}
-	// Not by http.Client: it looks cookies up by the Host field, not by the URL.
+	// Not by http.Client: it looks cookies up by the Host field, not by the
+	// URL.
 	if t.d.Jar != nil {
 		for _, cookie := range t.d.Jar.Cookies(req.URL) {
 			req.AddCookie(cookie)

@@ -352,7 +352,8 @@ func TestTrace(t *testing.T) {
 // namedConn is a transport of the program's own.
 type namedConn struct{ net.Conn }
 
-// NetConn and UnderlyingConn return the transport itself, and NewClient speaks over the one it is given.
+// NetConn and UnderlyingConn return the transport itself, and NewClient speaks
+// over the one it is given.
 func TestNetConn(t *testing.T) {
 	target, _ := echoServer(t, false)
 	conn, err := net.Dial("tcp", target[5:])

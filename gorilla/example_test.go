@@ -13,7 +13,8 @@ import (
 	"github.com/seed70bc5565/websocket/gorilla"
 )
 
-// A server and a client as they are written for gorilla/websocket. Only the import is another.
+// A server and a client as they are written for gorilla/websocket. Only the
+// import is another.
 func Example() {
 	upgrader := websocket.Upgrader{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -56,8 +57,8 @@ func Example() {
 	// true
 }
 
-// A program that moves to the API of this module piece by piece: the connection is upgraded by the old code and read by
-// the new.
+// A program that moves to the API of this module piece by piece: the connection
+// is upgraded by the old code and read by the new.
 func ExampleConn_Native() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)

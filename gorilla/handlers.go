@@ -22,7 +22,8 @@ func (c *Conn) PingHandler() func(appData string) error {
 
 // SetPingHandler sets the function that is called with the payload of each
 // ping, inside a reading call. nil sets the default, which answers with a pong.
-// An error of h ends reading: the call in progress and all later ones return it.
+// An error of h ends reading: the call in progress and all later ones return
+// it.
 func (c *Conn) SetPingHandler(h func(appData string) error) {
 	if h == nil {
 		c.ping.Store(nil)
@@ -72,7 +73,7 @@ func (c *Conn) SetCloseHandler(h func(code int, text string) error) {
 }
 
 // answerPing is the default ping handler for those who call it: the connection
-// answers by itself where nobody does.
+// answers by itself where no handler does.
 func (c *Conn) answerPing(appData string) error {
 	err := c.WriteControl(PongMessage, []byte(appData), time.Now().Add(controlWait))
 	if errors.Is(err, ErrCloseSent) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {

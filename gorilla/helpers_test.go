@@ -13,8 +13,8 @@ import (
 // patience bounds what should happen at once.
 const patience = 10 * time.Second
 
-// serve starts a server that upgrades each request with u, and gives the connection to handle, which stays in the
-// handler. It returns the ws URL.
+// serve starts a server that upgrades each request with u, and gives the
+// connection to handle, which stays in the handler. It returns the ws URL.
 func serve(t testing.TB, u *websocket.Upgrader, handle func(c *websocket.Conn)) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -41,7 +41,8 @@ func dial(t testing.TB, d *websocket.Dialer, url string) *websocket.Conn {
 	return c
 }
 
-// pair returns the two ends of a connection: the server's handler stays until the end of the test.
+// pair returns the two ends of a connection: the server's handler stays until
+// the end of the test.
 func pair(t testing.TB, u *websocket.Upgrader, d *websocket.Dialer) (server, client *websocket.Conn) {
 	t.Helper()
 	conns, done := make(chan *websocket.Conn, 1), make(chan struct{})

@@ -42,7 +42,8 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// A deadline that has passed breaks nothing, between messages and inside one, for each way to read.
+// A deadline that has passed breaks nothing, between messages and inside one,
+// for each way to read.
 func TestReadDeadlineLosesNothing(t *testing.T) {
 	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {
 		for range 3 {

@@ -13,7 +13,7 @@ import (
 	"github.com/seed70bc5565/websocket/gorilla"
 )
 
-// Where gorilla panics: messages of several goroutines, beside control frames.
+// Where gorilla panics: messages of several goroutines, with control frames.
 func TestConcurrentWriters(t *testing.T) {
 	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {
 		const writers, each = 8, 200
@@ -50,7 +50,8 @@ func TestConcurrentWriters(t *testing.T) {
 	})
 }
 
-// What is sent next ends a writer that was left open, and control frames go between its fragments.
+// What is sent next ends a writer that was left open, and control frames go
+// between its fragments.
 func TestNextWriter(t *testing.T) {
 	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {
 		w, err := c.NextWriter(websocket.TextMessage)
@@ -103,7 +104,8 @@ func TestNextWriter(t *testing.T) {
 	})
 }
 
-// A close frame inside a message ends it: the writer gets ErrCloseSent, the peer a CloseError, and nobody hangs.
+// A close frame inside a message ends it: the writer gets ErrCloseSent, the
+// peer a CloseError, and no call hangs.
 func TestCloseInsideMessage(t *testing.T) {
 	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {
 		w, _ := c.NextWriter(websocket.BinaryMessage)
@@ -125,7 +127,8 @@ func TestCloseInsideMessage(t *testing.T) {
 	})
 }
 
-// The write deadline of messages does not concern control frames, which have their own.
+// The write deadline of messages does not concern control frames, which have
+// their own.
 func TestWriteControlDeadline(t *testing.T) {
 	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {
 		c.SetWriteDeadline(time.Now().Add(-time.Second))
@@ -149,7 +152,8 @@ func TestWriteControlDeadline(t *testing.T) {
 	})
 }
 
-// A peer that takes nothing: the deadline of a write, and that of a control frame, hold.
+// A peer that takes nothing: the deadline of a write, and that of a control
+// frame, hold.
 func TestWriteToStalledPeer(t *testing.T) {
 	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {
 		big := make([]byte, 16<<20)

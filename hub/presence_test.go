@@ -349,7 +349,7 @@ type cutBroker struct {
 	lose atomic.Pointer[func() bool] // reports whether the next message that is published is lost
 	sent atomic.Int64
 	size atomic.Int64
-	told chan BrokerEvent // events of the test's
+	told chan BrokerEvent // events of the test
 
 	once   sync.Once
 	events chan BrokerEvent

@@ -8,29 +8,35 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// Connections bounds how many connections each client has at a time. All fields but Max may be left out. They must not
-// be changed while it is in use. Its methods may be called concurrently.
+// Connections bounds how many connections each client has at a time. All fields
+// but Max may be left out. They must not be changed while it is in use. Its
+// methods may be called concurrently.
 type Connections struct {
-	// Max is the most connections with the same key. Zero and less: there is no limit.
+	// Max is the most connections with the same key. Zero and less: there is no
+	// limit.
 	Max int
-	// Key returns what a client is known by, such as the user of its cookie. Clients with the key "" are not limited.
-	// Default: [RemoteHost].
+	// Key returns what a client is known by, such as the user of its cookie.
+	// Clients with the key "" are not limited. Default: [RemoteHost].
 	Key func(r *http.Request) string
 
-	// Code and Reason are those of the close frame for a connection too many. Default: StatusTryAgainLater and "too many
-	// connections". A client that must not come back by itself is told StatusPolicyViolation.
+	// Code and Reason are those of the close frame for a connection too many.
+	// Default: StatusTryAgainLater and "too many connections". A client that
+	// must not come back by itself is told StatusPolicyViolation.
 	Code   websocket.StatusCode
 	Reason string
 
-	// OnRefused is called for each connection too many, with its key and its request. It may be nil.
+	// OnRefused is called for each connection too many, with its key and its
+	// request. It may be nil.
 	OnRefused func(key string, r *http.Request)
 
 	mu   sync.Mutex
 	open map[string]int // guarded by mu; no count is 0
 }
 
-// RemoteHost returns the address of the client without its port. Behind a proxy that is the proxy's: use a Key that reads
-// the header that the proxy sets. An IPv6 client often has more than one address: a Key may cut it to its first 64 bits.
+// RemoteHost returns the address of the client without its port. Behind a proxy
+// that is the proxy's: use a Key that reads the header that the proxy sets. An
+// IPv6 client often has more than one address: a Key may cut it to its first 64
+// bits.
 func RemoteHost(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -39,8 +45,10 @@ func RemoteHost(r *http.Request) string {
 	return host
 }
 
-// Serve returns a function for [websocket.Handler] that calls serve as long as the client of the request has not too many
-// connections. One too many is closed, after its handshake, so that a browser's page can see the code and the reason.
+// Serve returns a function for [websocket.Handler] that calls serve as long as
+// the client of the request has not too many connections. One too many is
+// closed, after its handshake, so that a browser's page can see the code and
+// the reason.
 func (l *Connections) Serve(serve func(*websocket.Conn, *http.Request)) func(*websocket.Conn, *http.Request) {
 	return func(c *websocket.Conn, r *http.Request) {
 		release, ok := l.Acquire(r)
@@ -60,8 +68,9 @@ func (l *Connections) Serve(serve func(*websocket.Conn, *http.Request)) func(*we
 	}
 }
 
-// Acquire counts a connection, for handlers that want to refuse the handshake with a status of their own. If ok is true
-// release must be called when the connection has ended; more calls of it do nothing.
+// Acquire counts a connection, for handlers that want to refuse the handshake
+// with a status of their own. If ok is true release must be called when the
+// connection has ended; more calls of it do nothing.
 func (l *Connections) Acquire(r *http.Request) (release func(), ok bool) {
 	key := ""
 	if l.Max > 0 {

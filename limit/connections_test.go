@@ -21,7 +21,7 @@ func TestAcquire(t *testing.T) {
 	byUser := func(r *http.Request) string { return r.Header.Get("User") }
 	for name, tt := range map[string]struct {
 		limit *Connections
-		want  []bool // for a, a from another port, a from another address, a, nobody, nobody
+		want  []bool // for a, a from another port, a from another address, a, no key, no key
 	}{
 		"by address": {&Connections{Max: 2}, []bool{true, true, true, false, true, false}},
 		"by user":    {&Connections{Max: 2, Key: byUser}, []bool{true, true, false, false, true, true}},
@@ -47,7 +47,8 @@ func TestAcquire(t *testing.T) {
 	}
 }
 
-// A place that is given back is free, and is given back once. Nothing is kept of those who are gone.
+// A place that is given back is free, and is given back once. Nothing is kept
+// of those who are gone.
 func TestRelease(t *testing.T) {
 	l := &Connections{Max: 2}
 	r := request("192.0.2.1:1", "")
@@ -97,7 +98,8 @@ func TestAcquireConcurrently(t *testing.T) {
 	}
 }
 
-// Over real connections: the one too many is told why, and the place of one that ends is free, even after a panic.
+// Over real connections: the one too many is told why, and the place of one
+// that ends is free, even after a panic.
 func TestServe(t *testing.T) {
 	for _, tt := range []struct {
 		limit  *Connections

@@ -12,7 +12,8 @@ import (
 	"github.com/seed70bc5565/websocket/relay"
 )
 
-// Two messages a second from each connection, five at once; and one connection for each address.
+// Two messages a second from each connection, five at once; and one connection
+// for each address.
 func Example() {
 	var exceeded atomic.Int64
 	perClient := &limit.Connections{

@@ -1,7 +1,9 @@
-// Package limit bounds what clients may send, in messages and bytes a second, and how many connections each may have.
+// Package limit bounds what clients may send, in messages and bytes a second,
+// and how many connections each may have.
 //
-// A [Limiter] is for one connection, or is shared by those of one user. [Connections] counts connections by a key, such
-// as the address or the user. Who goes past a limit is closed with a code that says so, and a hook is told.
+// A [Limiter] is for one connection, or is shared by those of one user.
+// [Connections] counts connections by a key, such as the address or the user.
+// Who goes past a limit is closed with a code that says so, and a hook is told.
 package limit
 
 import (
@@ -15,12 +17,15 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// A Rate is how much may come: PerSecond in the long run, and Burst at once. The zero Rate is no limit. It is a token
-// bucket, which is full at the beginning.
+// A Rate is how much may come: PerSecond in the long run, and Burst at once.
+// The zero Rate is no limit. It is a token bucket, which is full at the
+// beginning.
 type Rate struct {
-	// PerSecond is how much comes back in a second. Zero and less: there is no limit.
+	// PerSecond is how much comes back in a second. Zero and less: there is no
+	// limit.
 	PerSecond float64
-	// Burst is the most that may come at once, and at least 1. Default: PerSecond.
+	// Burst is the most that may come at once, and at least 1. Default:
+	// PerSecond.
 	Burst float64
 }
 
@@ -28,21 +33,23 @@ type Rate struct {
 type Limits struct {
 	// Messages are the messages that may come.
 	Messages Rate
-	// Bytes are the bytes of their payload, after decompression. A message that is longer than the burst is never
-	// allowed. What is on the wire before a message is complete is bounded by its read limit.
+	// Bytes are the bytes of their payload, after decompression. A message that
+	// is longer than the burst is never allowed. What is on the wire before a
+	// message is complete is bounded by its read limit.
 	Bytes Rate
 
-	// Code and Reason are those of the close frame for who goes past a limit. Default: StatusPolicyViolation, and a reason
-	// that names the limit.
+	// Code and Reason are those of the close frame for who goes past a limit.
+	// Default: StatusPolicyViolation, and a reason that names the limit.
 	Code   websocket.StatusCode
 	Reason string
 
-	// OnExceeded is called for each message that is past a limit, by the goroutine that calls the Limiter. It may be nil.
+	// OnExceeded is called for each message that is past a limit, by the
+	// goroutine that calls the Limiter. It may be nil.
 	OnExceeded func(e *ExceededError)
 }
 
-// An ExceededError says which limit a message was past. It matches a [websocket.CloseError] with [errors.As]: what the
-// peer is closed with.
+// An ExceededError says which limit a message was past. It matches a
+// [websocket.CloseError] with [errors.As]: what the peer is closed with.
 type ExceededError struct {
 	What  string // "messages" or "bytes"
 	Limit Rate   // what was allowed
@@ -64,8 +71,9 @@ func (e *ExceededError) As(target any) bool {
 	return ok
 }
 
-// A Limiter counts messages. Its methods may be called concurrently, and several connections may share it: then the
-// limits hold for all of them together.
+// A Limiter counts messages. Its methods may be called concurrently, and
+// several connections may share it: then the limits hold for all of them
+// together.
 type Limiter struct {
 	limits Limits
 
@@ -86,8 +94,9 @@ func New(limits Limits) *Limiter {
 	return l
 }
 
-// Check counts a message of size bytes. The error is nil or an *[ExceededError]; then the message is not counted, and it
-// is for the caller to close the connection. Check is what fits the hooks of package relay.
+// Check counts a message of size bytes. The error is nil or an
+// *[ExceededError]; then the message is not counted, and it is for the caller
+// to close the connection. Check is what fits the hooks of package relay.
 func (l *Limiter) Check(size int) error {
 	now := time.Now()
 	l.mu.Lock()
@@ -124,8 +133,9 @@ func (l *Limiter) check(size int, now time.Time) *ExceededError {
 	return e
 }
 
-// Messages is [websocket.Conn.Messages] with limits. The message that is past one is not delivered: c is closed, and the
-// *[ExceededError] is the last step of the range. Closing waits for the peer, as [websocket.Conn.Close] does.
+// Messages is [websocket.Conn.Messages] with limits. The message that is past
+// one is not delivered: c is closed, and the *[ExceededError] is the last step
+// of the range. Closing waits for the peer, as [websocket.Conn.Close] does.
 func (l *Limiter) Messages(ctx context.Context, c *websocket.Conn) iter.Seq2[websocket.Message, error] {
 	return func(yield func(websocket.Message, error) bool) {
 		for m, err := range c.Messages(ctx) {
@@ -157,7 +167,8 @@ func (r Rate) withDefaults() Rate {
 	return r
 }
 
-// A bucket holds what may still come at once. One without a rate is never empty.
+// A bucket holds what may still come at once. One without a rate is never
+// empty.
 type bucket struct {
 	rate  Rate
 	level float64

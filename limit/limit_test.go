@@ -19,7 +19,8 @@ import (
 	"github.com/seed70bc5565/websocket/wstest"
 )
 
-// TestMain fails the run if a test has left a goroutine behind that runs code of this module.
+// TestMain fails the run if a test has left a goroutine behind that runs code
+// of this module.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
@@ -89,7 +90,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// In any stretch of time no more comes than the burst and what comes back, and who asks often enough gets all of it.
+// In any stretch of time no more comes than the burst and what comes back, and
+// who asks often enough gets all of it.
 func TestRateHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const perSecond, burst = 10, 5

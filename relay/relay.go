@@ -1,5 +1,5 @@
-// Package relay forwards messages between two WebSocket connections: it is the middle of a reverse proxy that counts,
-// changes or refuses messages.
+// Package relay forwards messages between two WebSocket connections: it is the
+// middle of a reverse proxy that counts, changes or refuses messages.
 package relay
 
 import (
@@ -12,37 +12,47 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// Options are the options of [Run]. A nil pointer and the zero value forward all messages as they are. The struct is
-// only read.
+// Options are the options of [Run]. A nil pointer and the zero value forward
+// all messages as they are. The struct is only read.
 type Options struct {
-	// ToServer is called with each message of the client before it is forwarded, and ToClient with each of the server.
-	// They may change m.Type and m.Data, in place too, and keep neither when they return. A Type of 0 drops the message.
+	// ToServer is called with each message of the client before it is
+	// forwarded, and ToClient with each of the server. They may change m.Type
+	// and m.Data, in place too, and keep neither when they return. A Type of 0
+	// drops the message.
 	//
-	// An error ends the relay, and Run returns it wrapped. Both connections are then closed with the code and the reason
-	// of the [websocket.CloseError] in its chain, or with StatusInternalError if there is none.
+	// An error ends the relay, and Run returns it wrapped. Both connections are
+	// then closed with the code and the reason of the [websocket.CloseError] in
+	// its chain, or with StatusInternalError if there is none.
 	//
-	// One goroutine calls ToServer and another calls ToClient. ctx ends when the relay does.
+	// One goroutine calls ToServer and another calls ToClient. ctx ends when
+	// the relay does.
 	ToServer, ToClient func(ctx context.Context, m *websocket.Message) error
 }
 
-// Run forwards messages in both directions until one of the connections or ctx ends. Then both are closed, and Run
-// returns. client is the connection of the client that the relay serves, and server is the one that it has dialed.
+// Run forwards messages in both directions until one of the connections or ctx
+// ends. Then both are closed, and Run returns. client is the connection of the
+// client that the relay serves, and server is the one that it has dialed.
 //
-// A message is read whole, so the read limits of the connections bound the memory, and written before the next one of
-// its direction is read: a receiver that is slow makes the sender wait. Meanwhile the sender's pings wait too.
+// A message is read whole, so the read limits of the connections bound the
+// memory, and written before the next one of its direction is read: a receiver
+// that is slow makes the sender wait. Meanwhile the sender's pings wait too.
 //
-// Each connection answers its own pings and has its own heartbeat, compression and limits. A fault of one side is thus
-// found on that side.
+// Each connection answers its own pings and has its own heartbeat, compression
+// and limits. A fault of one side is thus found on that side.
 //
-// When one peer closes, the other is sent the same code and reason, behind the messages that came before. When the
-// connection of the client ends in another way, the server is sent StatusGoingAway. When that of the server does, the
-// client is sent StatusBadGateway. A message past a read limit is StatusMessageTooBig for both. The end of ctx is
-// StatusGoingAway for both. ctx may be the context of the request that a [websocket.Handler] passes to serve, which ends
-// with the connection.
+// When one peer closes, the other is sent the same code and reason, behind the
+// messages that came before. When the connection of the client ends in another
+// way, the server is sent StatusGoingAway. When that of the server does, the
+// client is sent StatusBadGateway. A message past a read limit is
+// StatusMessageTooBig for both. The end of ctx is StatusGoingAway for both. ctx
+// may be the context of the request that a [websocket.Handler] passes to serve,
+// which ends with the connection.
 //
-// The error is nil after an orderly end: a peer closed with StatusNormalClosure, StatusGoingAway, or no code. It matches
-// ctx.Err() if ctx has ended. Otherwise it tells which connection ended, and wraps why. No other goroutine may read from
-// the connections while Run is in progress; writing and closing are allowed.
+// The error is nil after an orderly end: a peer closed with
+// StatusNormalClosure, StatusGoingAway, or no code. It matches ctx.Err() if ctx
+// has ended. Otherwise it tells which connection ended, and wraps why. No other
+// goroutine may read from the connections while Run is in progress; writing and
+// closing are allowed.
 func Run(ctx context.Context, client, server *websocket.Conn, opts *Options) error {
 	if opts == nil {
 		opts = &Options{}
@@ -58,7 +68,8 @@ func Run(ctx context.Context, client, server *websocket.Conn, opts *Options) err
 	stop()
 	second := <-ends
 
-	// ctx may end because a connection has: that of a Handler's request does. Then the connection is the reason.
+	// ctx may end because a connection has: that of a Handler's request does.
+	// Then the connection is the reason.
 	if err := ctx.Err(); err != nil && errors.Is(first.err, err) && !errors.Is(second.err, err) {
 		first = second
 	}
@@ -130,8 +141,8 @@ func forward(ctx context.Context, from, to *websocket.Conn, hook func(context.Co
 // reasonTimeout bounds the search for the reason of a failed write.
 const reasonTimeout = 5 * time.Second
 
-// lastError returns why conn, to which a write has failed, is over: its peer may have said so. Messages that are still
-// to be read are discarded.
+// lastError returns why conn, to which a write has failed, is over: its peer
+// may have said so. Messages that are still to be read are discarded.
 func lastError(conn *websocket.Conn, writeErr error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), reasonTimeout)
 	defer cancel()

@@ -17,7 +17,8 @@ import (
 	"github.com/seed70bc5565/websocket/wstest"
 )
 
-// TestMain fails the run if a test has left a goroutine behind that runs code of this module.
+// TestMain fails the run if a test has left a goroutine behind that runs code
+// of this module.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
@@ -29,7 +30,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// connect returns a connection and its raw peer. To a relay it is the same which of the two has dialed.
+// connect returns a connection and its raw peer. To a relay it is the same
+// which of the two has dialed.
 func connect(t *testing.T, opts websocket.DialOptions) (*websocket.Conn, *wstest.Peer) {
 	t.Helper()
 	if opts.PingInterval == 0 {
@@ -79,7 +81,8 @@ func TestForwards(t *testing.T) {
 	})
 }
 
-// What ends one connection decides what the other is told, and what Run returns.
+// What ends one connection decides what the other is told, and what Run
+// returns.
 func TestEnds(t *testing.T) {
 	closes := func(code websocket.StatusCode, reason string) func(*wstest.Peer) {
 		return func(p *wstest.Peer) { p.WriteClose(code, reason) }
@@ -207,7 +210,8 @@ func TestHookCloses(t *testing.T) {
 	})
 }
 
-// A receiver that takes nothing makes the sender wait, and what the relay keeps is bounded. The other direction goes on.
+// A receiver that takes nothing makes the sender wait, and what the relay keeps
+// is bounded. The other direction goes on.
 func TestBackPressure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server, result := relayed(t, t.Context(), nil, 0)
@@ -271,8 +275,9 @@ func TestWriteFails(t *testing.T) {
 	})
 }
 
-// Each side has its own compression, over real connections. The context is that of a request, which ends with the
-// client's connection: the end is an orderly one all the same.
+// Each side has its own compression, over real connections. The context is that
+// of a request, which ends with the client's connection: the end is an orderly
+// one all the same.
 func TestCompressionOfEachSide(t *testing.T) {
 	text := strings.Repeat("the same again, ", 1000)
 	for _, tt := range []struct{ client, server websocket.CompressionMode }{

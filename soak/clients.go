@@ -35,8 +35,8 @@ var profiles = []profile{
 	{"/alone", websocket.CompressionNoContextTakeover, 12, 8},
 }
 
-// clients keep up a number of connections: each ends after some messages, in one way or another, and is followed by
-// the next.
+// clients keep up a number of connections: each ends after some messages, in
+// one way or another, and is followed by the next.
 type clients struct {
 	server *server
 	http   *http.Client
@@ -57,7 +57,8 @@ func newClients(s *server, think time.Duration, tally *tally) *clients {
 	return &clients{server: s, http: &http.Client{Transport: transport}, think: think, dials: make(chan struct{}, 64), tally: tally}
 }
 
-// connKey is the key of the context's value in which a dial leaves its connection, to be reset.
+// connKey is the key of the context's value in which a dial leaves its
+// connection, to be reset.
 type connKey struct{}
 
 // run keeps up n connections until ctx ends, and then ends them all.
@@ -85,7 +86,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// session makes one connection, uses it and ends it. The end of ctx makes it short; nothing else depends on ctx.
+// session makes one connection, uses it and ends it. The end of ctx makes it
+// short; nothing else depends on ctx.
 func (cs *clients) session(ctx context.Context, rng *mrand.Rand, i int) {
 	p := profiles[rng.IntN(len(profiles))]
 	path := p.path
@@ -219,7 +221,8 @@ func (cs *clients) end(c *websocket.Conn, conn net.Conn, rng *mrand.Rand) {
 	}
 }
 
-// disconnected reports whether err is nil or can come of a disconnect by either side.
+// disconnected reports whether err is nil or can come of a disconnect by either
+// side.
 func disconnected(err error) bool {
 	if wrong := (wrongError{}); errors.As(err, &wrong) {
 		return false

@@ -18,12 +18,13 @@ import (
 // maxMessage is the read limit: nothing comes near to it.
 const maxMessage = 1 << 20
 
-// listeners is how many ports there are: a pair of addresses has some 28,000 ports for its connections, and one that
-// was used is not free for a while.
+// listeners is how many ports there are: a pair of addresses has some 28,000
+// ports for its connections, and one that was used is not free for a while.
 const listeners = 8
 
-// A server answers each message with itself. Now and then it ends a connection of its own accord. Half of the
-// connections are served by Handler, half by Events.
+// A server answers each message with itself. Now and then it ends a connection
+// of its own accord. Half of the connections are served by Handler, half by
+// Events.
 type server struct {
 	http    *http.Server
 	urls    []string

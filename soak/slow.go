@@ -15,14 +15,15 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// A slowCase is one message to a peer that takes it slowly, and answers each ping
-// as soon as it gets to it. Such a peer is alive: the heartbeat must not give it up.
+// A slowCase is one message to a peer that takes it slowly, and answers each
+// ping as soon as it gets to it. Such a peer is alive: the heartbeat must not
+// give it up.
 type slowCase struct {
 	size, rate int // bytes, and bytes a second
 }
 
-// slowCases last longer than the interval and the timeout of the heartbeat, which
-// have their defaults.
+// slowCases last longer than the interval and the timeout of the heartbeat,
+// which have their defaults.
 var slowCases = []slowCase{{5_000_000, 80_000}, {3_000_000, 60_000}}
 
 // runSlow runs all cases at once.
@@ -97,7 +98,7 @@ func (sc slowCase) receive(addr string) error {
 	}
 }
 
-// readFrame reads a frame of a server's.
+// readFrame reads a frame from a server.
 func readFrame(in *bufio.Reader) (op byte, payload []byte, err error) {
 	var head [10]byte
 	if _, err := io.ReadFull(in, head[:2]); err != nil {
@@ -120,7 +121,7 @@ func readFrame(in *bufio.Reader) (op byte, payload []byte, err error) {
 	return head[0] & 15, payload, err
 }
 
-// maskedFrame returns a short frame of a client's, with a masking key of zeros.
+// maskedFrame returns a short frame from a client, with a masking key of zeros.
 func maskedFrame(op byte, payload []byte) []byte {
 	return append([]byte{0x80 | op, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...)
 }

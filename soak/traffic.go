@@ -13,8 +13,9 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// A message is eight hexadecimal digits, the CRC-32 of the rest, and the rest: text and binary alike. The server sends
-// each back in one way or another; both sides check what they receive.
+// A message is eight hexadecimal digits, the CRC-32 of the rest, and the rest:
+// text and binary alike. The server sends each back in one way or another; both
+// sides check what they receive.
 
 const sumLength = 8
 
@@ -26,7 +27,8 @@ var noise = func() []byte {
 
 var words = []byte(strings.Repeat(`{"id":4711,"name":"sensor ☃","unit":"°C","value":21.5},`, 1<<20/50))
 
-// makeMessage returns a message of about n bytes: text that compresses, or binary that does not.
+// makeMessage returns a message of about n bytes: text that compresses, or
+// binary that does not.
 func makeMessage(rng *mrand.Rand, dst []byte, n int) (websocket.MessageType, []byte) {
 	typ, from := websocket.MessageText, words
 	if rng.IntN(2) == 0 {
@@ -52,7 +54,8 @@ func check(msg []byte) error {
 	return nil
 }
 
-// size returns how long a message is to be: mostly short, now and then some 100 KB.
+// size returns how long a message is to be: mostly short, now and then some 100
+// KB.
 func size(rng *mrand.Rand) int {
 	switch n := rng.IntN(100); {
 	case n < 60:
@@ -94,7 +97,8 @@ func send(ctx context.Context, c *websocket.Conn, rng *mrand.Rand, typ websocket
 	return c.Write(ctx, typ, msg)
 }
 
-// receive receives a message in one of the ways that there are, and checks it. It uses and returns buf.
+// receive receives a message in one of the ways that there are, and checks it.
+// It uses and returns buf.
 func receive(ctx context.Context, c *websocket.Conn, rng *mrand.Rand, buf []byte) (websocket.MessageType, []byte, error) {
 	var typ websocket.MessageType
 	var err error

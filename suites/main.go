@@ -1,11 +1,13 @@
-// Command suites runs the tests of others: first as they are, then with this module in the place of the WebSocket
-// library that they were written for. Sources come from the module proxy and go to a temporary folder; nothing of them
-// is kept.
+// Command suites runs the tests of others: first as they are, then with this
+// module in the place of the WebSocket library that they were written for.
+// Sources come from the module proxy and go to a temporary folder; nothing of
+// them is kept.
 //
 //	cd suites && go run . [-full] [-only REGEXP] [-keep] [-update]
 //
-// It fails when a program does not build, when a test that passes with the other library fails with ours and the table
-// of programs does not give a reason, or when fewer tests pass than the table says. See README.md.
+// It fails when a program does not build, when a test that passes with the
+// other library fails with ours and the table of programs does not give a
+// reason, or when fewer tests pass than the table says. See README.md.
 package main
 
 import (

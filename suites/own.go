@@ -13,8 +13,9 @@ import (
 	"strings"
 )
 
-// The tests of a library itself. Its own files are taken away; its tests see our package in their place. A declaration
-// that does not compile then, because it reaches into unexported names, is taken out of the tests and reported.
+// The tests of a library itself. Its own files are taken away; its tests see
+// our package in their place. A declaration that does not compile then, because
+// it reaches into unexported names, is taken out of the tests and reported.
 
 // makeOwn prepares the tests of the library in dir.
 func (p *program) makeOwn(dir string, r *result) error {
@@ -52,7 +53,8 @@ func (p *program) makeOwn(dir string, r *result) error {
 	return p.prune(dir, r)
 }
 
-// dotImport turns the tests in dir, which are of the library's own package, into tests that import ours.
+// dotImport turns the tests in dir, which are of the library's own package,
+// into tests that import ours.
 func dotImport(dir string) error {
 	return eachTest(dir, func(name, text string) (string, error) {
 		return strings.Replace(text, "package websocket\n", "package websocket\n\nimport . \"github.com/gorilla/websocket\"\n", 1), nil
@@ -137,8 +139,8 @@ func (p *program) prune(dir string, r *result) error {
 	return fmt.Errorf("the tests still do not build after 20 rounds")
 }
 
-// subtests returns the calls of t.Run in a test that hold all of its errors, by their names; none if an error stands
-// elsewhere.
+// subtests returns the calls of t.Run in a test that hold all of its errors, by
+// their names; none if an error stands elsewhere.
 func subtests(d *ast.FuncDecl, bad map[int]string, fset *token.FileSet) map[string]ast.Stmt {
 	runs := map[string]ast.Stmt{}
 	for line := range bad {

@@ -104,8 +104,9 @@ func (p *program) try(repo, work string, was pin) *result {
 	return r
 }
 
-// hold holds a result against what was found when the table was written. Tests may fail with both libraries, for they are
-// not ours; but not most of them.
+// hold holds a result against what was found when the table was written. Tests
+// may fail with both libraries, because they are not ours; but not most of
+// them.
 func (r *result) hold(was pin) {
 	switch {
 	case was.Version == "":
@@ -117,7 +118,8 @@ func (r *result) hold(was pin) {
 	}
 }
 
-// compare fills in what passed. A test that fails only with ours is tried again: it may be one that fails now and then.
+// compare fills in what passed. A test that fails only with ours is tried
+// again: it may be one that fails now and then.
 func (p *program) compare(dir string, r *result, theirs, tests outcome) {
 	for name, ok := range theirs {
 		if !ok || r.isDropped(testOf(name)) {
@@ -264,7 +266,8 @@ func (p *program) goCommand(dir, name string, args ...string) ([]byte, error) {
 	return cmd.CombinedOutput()
 }
 
-// An outcome tells for each test that ran, as "package test", whether it passed. Tests that were skipped are not in it.
+// An outcome tells for each test that ran, as "package test", whether it
+// passed. Tests that were skipped are not in it.
 type outcome map[string]bool
 
 func testOf(name string) string { return name[strings.LastIndexByte(name, ' ')+1:] }
@@ -278,7 +281,8 @@ func (o outcome) passed() (n int) {
 	return n
 }
 
-// test runs the program's tests: those that only matches, or all if it is "", except those that skip matches.
+// test runs the program's tests: those that only matches, or all if it is "",
+// except those that skip matches.
 func (p *program) test(dir, only, skip string) (outcome, error) {
 	timeout := time.Minute // of a package
 	if p.large {

@@ -1,7 +1,8 @@
 package main
 
-// shim stands in for unexported functions that gorilla's tests use, as far as the public API can do what they do. The
-// connections that it makes have been through a handshake.
+// shim stands in for unexported functions that gorilla's tests use, as far as
+// the public API can do what they do. The connections that it makes have been
+// through a handshake.
 const shim = `package websocket
 
 import (
@@ -85,8 +86,9 @@ var errUnexpectedEOF = func() error {
 }()
 `
 
-// coderPipe stands in for the transport of coder's tests, which takes the response of a handshake from an
-// httptest.ResponseRecorder. Where the ResponseWriter is not net/http's, ours is written to the connection.
+// coderPipe stands in for the transport of coder's tests, which takes the
+// response of a handshake from an httptest.ResponseRecorder. Where the
+// ResponseWriter is not net/http's, ours is written to the connection.
 const coderPipe = `package wstest
 
 import (

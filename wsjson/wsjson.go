@@ -11,8 +11,10 @@ import (
 	"github.com/seed70bc5565/websocket/internal/bridge"
 )
 
-// Read reads one message from c, of either type, and unmarshals it into v. A message that is not JSON, or does not
-// fit v, closes the connection with StatusInvalidFramePayloadData; other errors are those of [websocket.Conn.Read].
+// Read reads one message from c, of either type, and unmarshals it into v. A
+// message that is not JSON, or does not fit v, closes the connection with
+// StatusInvalidFramePayloadData; other errors are those of
+// [websocket.Conn.Read].
 func Read(ctx context.Context, c *websocket.Conn, v any) error {
 	_, data, err := c.Read(ctx)
 	if err != nil {
@@ -29,9 +31,10 @@ func unmarshal(ctx context.Context, c *websocket.Conn, data []byte, v any) error
 	return nil
 }
 
-// Messages returns an iterator over the messages that come in, each unmarshalled
-// into a T of its own. An error is the last step; it is that of Read. The range
-// ends without an error where that of [websocket.Conn.Messages] does.
+// Messages returns an iterator over the messages that come in, each
+// unmarshalled into a T of its own. An error is the last step; it is that of
+// Read. The range ends without an error where that of [websocket.Conn.Messages]
+// does.
 func Messages[T any](ctx context.Context, c *websocket.Conn) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for m, err := range c.Messages(ctx) {
@@ -48,7 +51,8 @@ func Messages[T any](ctx context.Context, c *websocket.Conn) iter.Seq2[T, error]
 	}
 }
 
-// Write marshals v and writes it to c as one text message. What cannot be marshaled is an error and sends nothing.
+// Write marshals v and writes it to c as one text message. What cannot be
+// marshaled is an error and sends nothing.
 func Write(ctx context.Context, c *websocket.Conn, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {

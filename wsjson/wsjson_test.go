@@ -17,8 +17,8 @@ import (
 
 type point struct{ X, Y int }
 
-// connect serves one connection over a socket, for an Example, and returns the client's end of it. end closes that, and returns when
-// serve has returned.
+// connect serves one connection over a socket, for an Example, and returns the
+// client's end of it. end closes that, and returns when serve has returned.
 func connect(serve func(c *websocket.Conn, r *http.Request)) (c *websocket.Conn, end func()) {
 	returned := make(chan struct{})
 	s := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
@@ -36,7 +36,8 @@ func connect(serve func(c *websocket.Conn, r *http.Request)) (c *websocket.Conn,
 	}
 }
 
-// dial serves one connection with serve and returns the client's end of it, without a port.
+// dial serves one connection with serve and returns the client's end of it,
+// without a port.
 func dial(t *testing.T, serve func(c *websocket.Conn, r *http.Request)) *websocket.Conn {
 	t.Helper()
 	returned := make(chan struct{})

@@ -14,7 +14,8 @@ import (
 	"github.com/seed70bc5565/websocket/wstest"
 )
 
-// run does what go test does with a test, once and in silence, whatever the flags of go test are.
+// run does what go test does with a test, once and in silence, whatever the
+// flags of go test are.
 func run(test func(t *testing.T)) {
 	for name, value := range map[string]string{"test.run": "", "test.skip": "", "test.count": "1", "test.v": "false"} {
 		f := flag.Lookup(name).Value

@@ -10,8 +10,8 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// What docs/how-to.md says of httptest.NewTestServer: its client reaches it without a port, in a bubble too, for Dial as
-// well.
+// What docs/how-to.md says of httptest.NewTestServer: its client reaches it
+// without a port, in a bubble too, for Dial as well.
 func TestNewTestServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := httptest.NewTestServer(t, websocket.Handler(echo, nil))

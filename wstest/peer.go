@@ -58,8 +58,8 @@ func (p *Peer) ClientHandshake(path string, lines ...string) *http.Response {
 }
 
 // ServerHandshake reads the opening handshake of a client, and accepts it with
-// more lines of the header, such as "Sec-WebSocket-Protocol: chat". It fails the
-// test unless a server must accept the request (section 4.2.1).
+// more lines of the header, such as "Sec-WebSocket-Protocol: chat". It fails
+// the test unless a server must accept the request (section 4.2.1).
 func (p *Peer) ServerHandshake(lines ...string) *http.Request {
 	p.t.Helper()
 	return p.p.ServerHandshake(lines...)

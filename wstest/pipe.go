@@ -11,8 +11,8 @@ import (
 // Options are the options of [Pipe], [ClientWithPeer] and [ServerWithPeer]. A
 // nil pointer and the zero value hold the defaults.
 type Options struct {
-	// Accept are the options of the server's end, and Dial those of the client's
-	// end, whose HTTPClient is replaced. Nil means the defaults.
+	// Accept are the options of the server's end, and Dial those of the
+	// client's end, whose HTTPClient is replaced. Nil means the defaults.
 	Accept *websocket.AcceptOptions
 	Dial   *websocket.DialOptions
 	// ClientTransport and ServerTransport are the two ends of the transport.

@@ -29,10 +29,11 @@ type Transport struct {
 	// Delay is how long each Write takes, as over a slow network. A write
 	// deadline that comes first ends the wait, and nothing has been written.
 	Delay time.Duration
-	// Fault is what happens at the call FaultAt, and after it. Default: nothing.
+	// Fault is what happens at the call FaultAt, and after it. Default:
+	// nothing.
 	Fault Fault
-	// FaultAt is the index of the call that Fault strikes. Reads and Writes count
-	// together, from 0, in the order in which they begin.
+	// FaultAt is the index of the call that Fault strikes. Reads and Writes
+	// count together, from 0, in the order in which they begin.
 	FaultAt int
 }
 
@@ -53,9 +54,9 @@ const (
 	// HalfClose ends one direction: the Read returns io.EOF, or the Write fails
 	// with EPIPE, and so does each later call of its direction.
 	HalfClose
-	// Silence lets this end vanish without a word, as a peer does whose cable is
-	// pulled: from the call on, Writes succeed and their bytes are lost, and Reads
-	// wait for their deadline. The other end hears nothing more.
+	// Silence lets this end vanish without a word, as a peer does whose cable
+	// is pulled: from the call on, Writes succeed and their bytes are lost, and
+	// Reads wait for their deadline. The other end hears nothing more.
 	Silence
 )
 

@@ -18,7 +18,8 @@ import (
 	internal "github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// TestMain fails the run if a test has left a goroutine behind that runs code of this module.
+// TestMain fails the run if a test has left a goroutine behind that runs code
+// of this module.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
@@ -100,7 +101,8 @@ func TestDial(t *testing.T) {
 	})
 }
 
-// A server has paths, refuses, and is reached by any HTTP client with its DialContext.
+// A server has paths, refuses, and is reached by any HTTP client with its
+// DialContext.
 func TestServer(t *testing.T) {
 	everywhere(t, func(t *testing.T) {
 		mux := http.NewServeMux()
@@ -124,7 +126,8 @@ func TestServer(t *testing.T) {
 	})
 }
 
-// What is cut off and refused while a server is stopped comes back when it has started.
+// What is cut off and refused while a server is stopped comes back when it has
+// started.
 func TestStopAndStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewServer(t, websocket.Handler(echo, nil))
@@ -262,7 +265,8 @@ func TestAcceptPeer(t *testing.T) {
 	})
 }
 
-// A fault strikes the call that it is meant for: the end with the fault sees it, and the other end what follows of it.
+// A fault strikes the call that it is meant for: the end with the fault sees
+// it, and the other end what follows of it.
 func TestFaults(t *testing.T) {
 	for _, tt := range []struct {
 		fault       Fault
@@ -394,7 +398,8 @@ func (f *failing) Fatalf(format string, args ...any) {
 	panic(f)
 }
 
-// What is not as a test wants it fails the test, and the text says what came and what was wanted.
+// What is not as a test wants it fails the test, and the text says what came
+// and what was wanted.
 func TestFailures(t *testing.T) {
 	refuse := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusForbidden) })
 	for name, tt := range map[string]struct {

@@ -28,14 +28,16 @@ import (
 	"github.com/seed70bc5565/websocket/autobahn/suite"
 )
 
-// A peer is an echo server or client: a program with the flags of autobahn/echoserver and autobahn/echoclient.
+// A peer is an echo server or client: a program with the flags of
+// autobahn/echoserver and autobahn/echoclient.
 type peer struct {
 	name           string
 	server, client string // programs, or ""
 	args           []string
 }
 
-// brokenCases are enough to tell the faults apart. A broken peer makes most of them wait for a limit.
+// brokenCases are enough to tell the faults apart. A broken peer makes most of
+// them wait for a limit.
 const brokenCases = "1.1.1,1.1.2,1.1.6,1.1.7,1.2.1,1.2.2,2.1-2,2.5,2.7,2.9-10,3.1-2,3.5,3.7,4.1.1,4.1.3,4.2.1,4.2.3,5.1-3,5.6,5.9,5.12,5.15-16,5.18,5.19," +
 	"6.1.2,6.2.1,6.2.3,6.3.1,6.4.1,6.4.3,6.6.1,6.9.3,6.17.1,6.19.1,6.20.1,6.22.1,7.1.1-6,7.3.1-2,7.3.4,7.3.6,7.5.1,7.7.1-2,7.7.10,7.9.1,7.9.4,7.13.1"
 

@@ -1,5 +1,6 @@
-// Command echoclient is the client that the Autobahn|Testsuite tests: it asks the suite's fuzzing server for the
-// number of cases, runs each on a connection of its own, and has the report written.
+// Command echoclient is the client that the Autobahn|Testsuite tests: it asks
+// the suite's fuzzing server for the number of cases, runs each on a connection
+// of its own, and has the report written.
 package main
 
 import (
@@ -46,7 +47,8 @@ type client struct {
 	options     *echo.Options
 }
 
-// run plays all cases. That a case fails is for the suite's report to say; run fails if there can be no report.
+// run plays all cases. That a case fails is for the suite's report to say; run
+// fails if there can be no report.
 func (c *client) run(ctx context.Context) error {
 	n, err := c.caseCount(ctx)
 	if err != nil {
@@ -107,7 +109,8 @@ func (c *client) runCase(ctx context.Context, i int) error {
 	return c.options.Echo(ctx, conn)
 }
 
-// updateReports returns once the fuzzing server has written its report: it closes the connection then.
+// updateReports returns once the fuzzing server has written its report: it
+// closes the connection then.
 func (c *client) updateReports(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()

@@ -1,5 +1,6 @@
-// Command echogorilla is the server that the Autobahn|Testsuite tests through the package gorilla. It has the flags of
-// echoserver, in whose place the runner takes it with -echoserver, and prints the address it listens on.
+// Command echogorilla is the server that the Autobahn|Testsuite tests through
+// the package gorilla. It has the flags of echoserver, in whose place the
+// runner takes it with -echoserver, and prints the address it listens on.
 package main
 
 import (

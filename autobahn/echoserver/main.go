@@ -1,4 +1,5 @@
-// Command echoserver is the server that the Autobahn|Testsuite tests. It prints the address it listens on.
+// Command echoserver is the server that the Autobahn|Testsuite tests. It prints
+// the address it listens on.
 package main
 
 import (

@@ -1,9 +1,11 @@
-// Command gate judges a report of the Autobahn|Testsuite, whose own exit status says nothing.
+// Command gate judges a report of the Autobahn|Testsuite, whose own exit status
+// says nothing.
 //
 //	gate -agent websocket-server [-cases "7.*,12.1.1-6" | -full] [-count N] reports/server/index.json
 //
-// It prints a table by section and every case at fault, and exits with 1 unless the report holds exactly the cases
-// asked for, all of them OK (three may be INFORMATIONAL). With 2 it exits when it cannot tell.
+// It prints a table by section and every case at fault, and exits with 1 unless
+// the report holds exactly the cases asked for, all of them OK (three may be
+// INFORMATIONAL). With 2 it exits when it cannot tell.
 package main
 
 import (

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// The samples hold the cases 1.1.1, 1.1.2, 6.4.3 and 7.13.1, all green but for what their names say.
+// The samples hold the cases 1.1.1, 1.1.2, 6.4.3 and 7.13.1, all green except
+// for what their names say.
 const sampleCases = "1.1.1-2,6.4.3,7.13.1"
 
 func TestGate(t *testing.T) {

@@ -17,7 +17,8 @@ import (
 	"github.com/seed70bc5565/websocket/autobahn/internal/suite"
 )
 
-// A direction is one of our two peers under test, and the mode of the suite that tests it.
+// A direction is one of our two peers under test, and the mode of the suite
+// that tests it.
 type direction struct {
 	name     string // also the name of the folder of its report
 	agent    string // the name of the peer in the report
@@ -58,7 +59,8 @@ func (d direction) build(ctx context.Context, o *options, bin string) (string, e
 	return path, nil
 }
 
-// run lets the suite test the peer and judges its report. All that it starts has ended when it returns.
+// run lets the suite test the peer and judges its report. All that it starts
+// has ended when it returns.
 func (d direction) run(ctx context.Context, o *options, w *wstest, peer string, out io.Writer) (*suite.Verdict, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not done after %s", o.timeout))
 	defer cancel()
@@ -169,7 +171,8 @@ func (o *options) peerCommand(peer string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// writeSpec writes what wstest is to do: the template with the address, the folder and the cases of this run.
+// writeSpec writes what wstest is to do: the template with the address, the
+// folder and the cases of this run.
 func (d direction) writeSpec(o *options, w *wstest, url string) error {
 	data, err := os.ReadFile(filepath.Join(o.root, d.template))
 	if err != nil {
@@ -193,7 +196,8 @@ func (d direction) writeSpec(o *options, w *wstest, url string) error {
 	return os.WriteFile(filepath.Join(d.reports(o), d.template), append(data, '\n'), 0o666)
 }
 
-// freePort returns a port that was free a moment ago: wstest cannot be told to choose one.
+// freePort returns a port that was free a moment ago: wstest cannot be told to
+// choose one.
 func freePort() (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -204,7 +208,8 @@ func freePort() (string, error) {
 	return port, err
 }
 
-// A progress counts the cases in wstest's output and now and then says how far it is.
+// A progress counts the cases in wstest's output and now and then says how far
+// it is.
 type progress struct {
 	out   io.Writer
 	name  string

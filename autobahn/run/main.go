@@ -1,5 +1,6 @@
-// Command run tests the library with the Autobahn|Testsuite, in both directions, and fails on anything but a clean
-// result. It needs Go and one of: wstest, a Docker engine, CPython 2.7.
+// Command run tests the library with the Autobahn|Testsuite, in both
+// directions, and fails on anything but a clean result. It needs Go and one of:
+// wstest, a Docker engine, CPython 2.7.
 //
 //	go run ./autobahn/run                          # the 301 cases without compression
 //	go run ./autobahn/run -full                    # all 517

@@ -16,8 +16,9 @@ import (
 	"time"
 )
 
-// The tests run this binary once more in every part that run starts: as wstest, as the echo server and as the echo
-// client. fakeEnv says so, and how they are to behave.
+// The tests run this binary once more in every part that run starts: as wstest,
+// as the echo server and as the echo client. fakeEnv says so, and how they are
+// to behave.
 const fakeEnv = "AUTOBAHN_RUN_TEST_FAKE"
 
 func TestMain(m *testing.M) {
@@ -60,7 +61,8 @@ func fakeServer(how string) int {
 	return 0
 }
 
-// hang waits to be killed. In a program without cgo, select {} would be found to be a deadlock.
+// hang waits to be killed. In a program without cgo, select {} would be found
+// to be a deadlock.
 func hang() {
 	for {
 		time.Sleep(time.Hour)
@@ -115,7 +117,7 @@ func fakeSuite(how, path string) int {
 		if err != nil {
 			return 1
 		}
-		for range 2 { // the one that asks whether somebody listens, and the client
+		for range 2 { // the one that asks whether the port is open, and the client
 			c, err := ln.Accept()
 			if err != nil {
 				return 1
@@ -151,7 +153,8 @@ func fakeSuite(how, path string) int {
 	return 0
 }
 
-// newRun returns the options of a run whose parts are all fakes, in a repository of its own.
+// newRun returns the options of a run whose parts are all fakes, in a
+// repository of its own.
 func newRun(t *testing.T, how string, args ...string) *options {
 	t.Helper()
 	self, err := os.Executable()
@@ -224,7 +227,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestRunForgetsOldReports has a run write a green report, and the next one none.
+// TestRunForgetsOldReports has a run write a green report, and the next one
+// none.
 func TestRunForgetsOldReports(t *testing.T) {
 	o := newRun(t, "green", "-direction", "server")
 	if err := run(t.Context(), o, io.Discard); err != nil {

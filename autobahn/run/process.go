@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// A process is a program that run has started. Whoever started it calls stop.
+// A process is a program that run has started. The code that started it calls
+// stop.
 type process struct {
 	name    string
 	log     string // path of what it printed
@@ -24,7 +25,8 @@ type process struct {
 	stopper func()        // for a process that does not end with the one we started
 }
 
-// start starts cmd with its output in dir/name.log. watch, if not nil, reads the same output.
+// start starts cmd with its output in dir/name.log. watch, if not nil, reads
+// the same output.
 func start(cmd *exec.Cmd, dir, name string, watch func(io.Reader)) (*process, error) {
 	path := filepath.Join(dir, name+".log")
 	log, err := os.Create(path)
@@ -130,7 +132,8 @@ func (p *process) await(ctx context.Context, what string, limit time.Duration, r
 	return nil
 }
 
-// awaitLine waits for a line with the prefix in the output and returns what follows it.
+// awaitLine waits for a line with the prefix in the output and returns what
+// follows it.
 func (p *process) awaitLine(ctx context.Context, prefix string, limit time.Duration) (string, error) {
 	var rest string
 	err := p.await(ctx, fmt.Sprintf("it printed %q", prefix), limit, func() bool {
@@ -149,7 +152,7 @@ func (p *process) awaitLine(ctx context.Context, prefix string, limit time.Durat
 	return rest, err
 }
 
-// awaitPort waits until somebody accepts TCP connections at addr.
+// awaitPort waits until a program accepts TCP connections at addr.
 func (p *process) awaitPort(ctx context.Context, addr string, limit time.Duration) error {
 	return p.await(ctx, "it listens on "+addr, limit, func() bool {
 		c, err := net.DialTimeout("tcp", addr, time.Second)

@@ -14,10 +14,12 @@ import (
 	"time"
 )
 
-// findPython installs the suite for a CPython 2.7 of this machine, in the folder .venv, unless it stands there.
+// findPython installs the suite for a CPython 2.7 of this machine, in the
+// folder .venv, unless it stands there.
 //
-// The packages go to a user base (PEP 370) of their own: unlike a virtual environment it needs nothing but the
-// interpreter's own pip, and nothing else on the machine sees it.
+// The packages go to a user base (PEP 370) of their own: unlike a virtual
+// environment it needs nothing but the interpreter's own pip, and nothing else
+// on the machine sees it.
 func findPython(ctx context.Context, root string, out io.Writer) (*wstest, error) {
 	python, err := findInterpreter(ctx)
 	if err != nil {
@@ -111,7 +113,8 @@ func interpreters(ctx context.Context) []string {
 	return unique
 }
 
-// checkInterpreter asks python what it is: a shim of pyenv may stand for no interpreter at all.
+// checkInterpreter asks python what it is: a shim of pyenv may stand for no
+// interpreter at all.
 func checkInterpreter(ctx context.Context, python string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

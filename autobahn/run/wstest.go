@@ -127,7 +127,8 @@ func (w *wstest) folder(dir string) string {
 	return dir
 }
 
-// start runs wstest for d, whose specification lies in dir. port is the one it is to listen on, if any.
+// start runs wstest for d, whose specification lies in dir. port is the one it
+// is to listen on, if any.
 func (w *wstest) start(d direction, dir, port string, p *progress) (*process, error) {
 	container := "autobahn-" + d.name + "-" + strconv.Itoa(os.Getpid())
 	cmd := w.command(d, dir, port, container)
@@ -144,7 +145,7 @@ func (w *wstest) start(d direction, dir, port string, p *progress) (*process, er
 func (w *wstest) command(d direction, dir, port, container string) *exec.Cmd {
 	args := []string{"-m", d.mode, "-s", d.template}
 	if port != "" {
-		args = append(args, "-u", "0") // no web server beside it
+		args = append(args, "-u", "0") // no web server next to it
 	}
 	if !w.container {
 		return exec.Command(w.argv[0], append(w.argv[1:len(w.argv):len(w.argv)], args...)...)
@@ -152,7 +153,7 @@ func (w *wstest) command(d direction, dir, port, container string) *exec.Cmd {
 	docker := []string{"run", "--rm", "--name", container, "-e", "PYTHONUNBUFFERED=1", "-v", dir + ":" + containerPath, "-w", containerPath}
 	switch {
 	case runtime.GOOS == "linux":
-		// The report is to belong to whoever runs this.
+		// The report is to belong to the user who runs this.
 		docker = append(docker, "--network", "host", "--user", fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid()))
 	case port != "":
 		docker = append(docker, "-p", "127.0.0.1:"+port+":"+port)

@@ -11,12 +11,14 @@ import (
 // A beyondCase is what a case beyond the original has of its own.
 type beyondCase struct {
 	notFor string // "server" or "client": the peer that the case says nothing of
-	// request changes a request for a server under test, and refused says that the answer must not be 101.
-	// With neither set the opening handshake is the usual one.
+	// request changes a request for a server under test, and refused says that
+	// the answer must not be 101. With neither set the opening handshake is the
+	// usual one.
 	request func(req string) string
 	refused bool
 	either  bool // 101 is as good as a refusal
-	// response changes the answer to a client under test, which must give up the connection.
+	// response changes the answer to a client under test, which must give up
+	// the connection.
 	response func(resp string) string
 	hold     time.Duration // the suite reads nothing for so long
 	halfOpen bool          // the suite ends its side of TCP behind the script
@@ -162,7 +164,8 @@ func beyondCases() []*Case {
 	c = deflated(add(Case{Sends: "A compressed message of 512 KiB that decompresses to 512 MiB.", limit: 20 * oneSecond, untimed: true, noLog: true,
 		Expects: "The peer gives up the connection, 1009 being the code for it.", closing: closing{codes: []int{1009, 1008, 1011, 1002}}}))
 	c.play = func() player { return &bomb{} }
-	// Offers that must be declined: the answer names no extension (section 7.1).
+	// Offers that must be declined: the answer names no extension (section
+	// 7.1).
 	for _, params := range []string{"unknown", "server_no_context_takeover=1", "client_no_context_takeover=1", "server_max_window_bits", "server_max_window_bits=7",
 		"server_max_window_bits=16", "client_max_window_bits=7", "client_max_window_bits=16", "server_max_window_bits=010", "server_no_context_takeover; server_no_context_takeover"} {
 		add(Case{Sends: "The offer permessage-deflate; " + params + ".", Expects: "The connection is opened without the extension, or refused.",
@@ -296,7 +299,8 @@ func setHeader(name, value string) func(string) string {
 	return func(head string) string { return addHeader(name + ": " + value)(dropHeader(name)(head)) }
 }
 
-// judgeRequest judges a server by its answer to a request. It reports whether the case goes on.
+// judgeRequest judges a server by its answer to a request. It reports whether
+// the case goes on.
 func (s *session) judgeRequest(response string, err error) (open bool) {
 	b := s.c.beyond
 	accepted := strings.HasPrefix(response, "HTTP/1.1 101")

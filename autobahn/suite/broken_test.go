@@ -14,7 +14,8 @@ import (
 	"github.com/seed70bc5565/websocket/autobahn/internal/broken"
 )
 
-// full asks for all broken peers: go test ./autobahn/suite -run Broken -timeout 30m -args -full
+// full asks for all broken peers: go test ./autobahn/suite -run Broken -timeout
+// 30m -args -full
 var full = flag.Bool("full", false, "judge all broken peers")
 
 // explained are the verdicts of the original that are not ours, and why.
@@ -96,7 +97,8 @@ func TestBrokenPeers(t *testing.T) {
 				if explained[j.name+" "+r.ID] != "" {
 					continue
 				}
-				// The limits are as short as half a second. On a busy machine a case is run again, alone.
+				// The limits are as short as half a second. On a busy machine a
+				// case is run again, alone.
 				for range 2 {
 					if r.Behavior+" / "+r.BehaviorClose != j.want[r.ID] {
 						r = j.again(t, r)

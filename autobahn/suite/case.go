@@ -39,7 +39,8 @@ type Case struct {
 	closesNever bool // the script closes by itself, or not at all: no Close 1000 after the expected events
 	// A wrong close code also fails the behavior.
 	codeFails bool
-	// The peer must notice what is wrong: if the suite had to close, the behavior failed.
+	// The peer must notice what is wrong: if the suite had to close, the
+	// behavior failed.
 	wrongEndFails bool
 	informational bool
 	deflate       *deflateCase // nil: no extension is offered or accepted
@@ -116,10 +117,12 @@ type part struct {
 	whole   int
 }
 
-// A player plays a case that no table can hold. The session calls it from one goroutine.
+// A player plays a case that no table can hold. The session calls it from one
+// goroutine.
 type player interface {
 	open(s *session)
-	// message gets a whole message of the peer: its payload is nil if the player does not keep payloads.
+	// message gets a whole message of the peer: its payload is nil if the
+	// player does not keep payloads.
 	message(s *session, payload []byte, length int, binary bool)
 	// keeps reports whether payloads are to be kept.
 	keeps() bool

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// The tables of groups 1 to 5 and 10: framing, pings, reserved bits and opcodes, fragmentation.
+// The tables of groups 1 to 5 and 10: framing, pings, reserved bits and
+// opcodes, fragmentation.
 
 const (
 	hello      = "Hello, world!"
@@ -22,7 +23,8 @@ const (
 // oneWrite sends all frames in one TCP write.
 func oneWrite(f ...frame) []step { return []step{{frames: f}} }
 
-// The ways to send the same frames: in one TCP write, one for each, and byte by byte.
+// The ways to send the same frames: in one TCP write, one for each, and byte by
+// byte.
 var threeWays = []struct {
 	words string
 	step  step

@@ -8,7 +8,8 @@ import (
 // The tables of group 7: closing.
 func closeCases() []*Case {
 	var cases []*Case
-	// closes sends the suite's close frame and what comes behind it; before is what comes first.
+	// closes sends the suite's close frame and what comes behind it; before is
+	// what comes first.
 	closes := func(id, sends, expects string, before []frame, closing frame, behind ...frame) *Case {
 		script := []step{{frames: append(before[:len(before):len(before)], closing), close: true}}
 		if len(behind) > 0 {

@@ -13,7 +13,8 @@ import (
 // A deflateCase says how the extension is negotiated.
 type deflateCase struct {
 	offers []deflateParams // what a server gets
-	// answers are what a client is asked for, the best first. The first that its offer allows is taken.
+	// answers are what a client is asked for, the best first. The first that
+	// its offer allows is taken.
 	answers []deflateParams
 }
 
@@ -27,8 +28,8 @@ var deflateSizes = []struct {
 	{8192, 256, 480}, {16384, 256, 480}, {32768, 256, 480}, {65536, 256, 480}, {131072, 256, 480}, {131072, 1024, 480}, {131072, 4096, 480}, {131072, 32768, 480},
 }
 
-// extra are the parameters of groups 13.1 to 13.7: of what a server is offered for its own messages, and of
-// what a client is asked for.
+// extra are the parameters of groups 13.1 to 13.7: of what a server is offered
+// for its own messages, and of what a client is asked for.
 var extra = [][]struct {
 	noContext bool
 	bits      int
@@ -116,7 +117,8 @@ func (t *deflateTrips) next(s *session) {
 	t.place = t.at
 	t.plain = t.data.slice(t.at, t.size)
 	t.at = (t.at + t.size) % t.data.size
-	// Long slices come round often. Once the window is full of the same bytes as the time before, so is what is sent.
+	// Long slices come round often. Once the window is full of the same bytes
+	// as the time before, so is what is sent.
 	t.cyclic = t.size >= 4096 && t.sent*t.size >= windowSize
 	var z []byte
 	if t.size >= 4096 && s.comp.out.bits == 15 {
@@ -144,7 +146,8 @@ func (t *deflateTrips) next(s *session) {
 
 func (t *deflateTrips) message(s *session, payload []byte, _ int, binary bool) {
 	if !s.in.compressed && !s.comp.in.reset {
-		// The window does not hold this message: what the peer sends next need not come round.
+		// The window does not hold this message: what the peer sends next need
+		// not come round.
 		s.comp.in.expect = nil
 	}
 	same := s.in.compressed && s.comp.in.known || bytes.Equal(payload, t.plain)
@@ -163,8 +166,8 @@ func (t *deflateTrips) message(s *session, payload []byte, _ int, binary bool) {
 	s.closeWith(1000)
 }
 
-// compressedSlices remembers the compressed form of long slices: what it is depends on the slice and on the
-// bytes of the window before it.
+// compressedSlices remembers the compressed form of long slices: what it is
+// depends on the slice and on the bytes of the window before it.
 var compressedSlices sync.Map // of sliceKey to []byte
 
 type sliceKey struct {
@@ -172,7 +175,8 @@ type sliceKey struct {
 	place, size, back int
 }
 
-// compressedSlice compresses the sent'th message of size, which begins at place.
+// compressedSlice compresses the sent'th message of size, which begins at
+// place.
 func compressedSlice(d *dataset, place, size, sent int, reset bool) []byte {
 	back := min(sent*size, windowSize)
 	if reset {
@@ -190,7 +194,8 @@ func compressedSlice(d *dataset, place, size, sent int, reset bool) []byte {
 		w.Write(d.slice(place, size))
 		w.Flush()
 	} else {
-		// back is in code points if the data is text: then the window has a little more.
+		// back is in code points if the data is text: then the window has a
+		// little more.
 		window := d.slice((place-back+d.size)%d.size, back)
 		if len(window) > windowSize {
 			window = window[len(window)-windowSize:]

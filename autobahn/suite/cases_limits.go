@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// The tables of group 9: long messages, many fragments, many small writes, many round trips.
+// The tables of group 9: long messages, many fragments, many small writes, many
+// round trips.
 
 const (
 	textPattern   = "BAsd7&jh23"
@@ -94,7 +95,8 @@ func (e *echoOnce) open(s *session) {
 	s.setLimit()
 }
 
-// writeFragments gathers small fragments in writes of 64 KiB and more. It cuts as fragments does.
+// writeFragments gathers small fragments in writes of 64 KiB and more. It cuts
+// as fragments does.
 func (e *echoOnce) writeFragments(s *session) error {
 	var buf []byte
 	f := e.frame

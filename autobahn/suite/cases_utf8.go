@@ -7,7 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// The tables of group 6. What is text is told by RFC 3629, which unicode/utf8 follows.
+// The tables of group 6. What is text is told by RFC 3629, which unicode/utf8
+// follows.
 
 const (
 	greek     = "\u03ba\u1f79\u03c3\u03bc\u03b5"
@@ -19,7 +20,8 @@ const (
 	word1007  = "The peer fails the connection: a close frame with 1007, or the end of TCP."
 )
 
-// utf8Groups are groups 6.5 to 6.23, after Markus Kuhn's stress test of UTF-8 decoders.
+// utf8Groups are groups 6.5 to 6.23, after Markus Kuhn's stress test of UTF-8
+// decoders.
 func utf8Groups() [][]string {
 	var prefixes []string
 	for i := range len(greek) {
@@ -49,7 +51,8 @@ func utf8Groups() [][]string {
 	return [][]string{
 		{"hello$world", "hello\u00a2world", "hello\u20acworld", "hello\U00024b62world", greek},
 		prefixes,
-		// The first code points of each length, and those of lengths that are no more.
+		// The first code points of each length, and those of lengths that are
+		// no more.
 		{"\x00", "\u0080", "\u0800", "\U00010000"},
 		{"\xf8\x88\x80\x80\x80", "\xfc\x84\x80\x80\x80\x80"},
 		// The last ones.

@@ -26,7 +26,8 @@ type Tester struct {
 	Cases []*Case
 	// Done, if set, is called after each case, from one goroutine at a time.
 	Done func(agent string, r *Result)
-	// Update, if set, is called when a client asks for its report, which the client then takes to be written.
+	// Update, if set, is called when a client asks for its report, which the
+	// client then takes to be written.
 	Update func(agent string)
 
 	mu      sync.Mutex
@@ -41,7 +42,8 @@ func (t *Tester) cases() []*Case {
 	return t.Cases
 }
 
-// Results returns what is known of agent, in the order of the cases: nil stands for a case that it has not run.
+// Results returns what is known of agent, in the order of the cases: nil stands
+// for a case that it has not run.
 func (t *Tester) Results(agent string) []*Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -82,7 +84,8 @@ func (t *Tester) note(agent string, r *Result) {
 	}
 }
 
-// await waits for the result of a case, which its client may ask for before the connection has ended.
+// await waits for the result of a case, which its client may ask for before the
+// connection has ended.
 func (t *Tester) await(ctx context.Context, agent, id string) *Result {
 	for {
 		t.mu.Lock()
@@ -176,7 +179,7 @@ func (t *Tester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	// What the suite says of itself goes by a case that nobody looks at.
+	// What the suite says of itself goes by a case that no report has.
 	plain := &Case{ID: "0", closing: closeNormally, limit: 10 * time.Second, play: func() player { return &tell{reply} }}
 	if s, early, _, _ := t.open(w, r, plain); s != nil {
 		s.run(early)
@@ -253,7 +256,8 @@ func (t *Tester) runCase(w http.ResponseWriter, r *http.Request, c *Case, agent 
 	t.note(agent, s.result(request, resp))
 }
 
-// Serve serves t on ln, over TLS if config is set, until ln is closed or ctx is done.
+// Serve serves t on ln, over TLS if config is set, until ln is closed or ctx is
+// done.
 func (t *Tester) Serve(ctx context.Context, ln net.Listener, config *tls.Config) error {
 	if config != nil {
 		config = config.Clone()

@@ -56,7 +56,8 @@ func (d *dataset) offset(i int) int {
 	return d.starts[i]
 }
 
-// slice returns n bytes, or code points, from i on; what follows the end is the beginning.
+// slice returns n bytes, or code points, from i on; what follows the end is the
+// beginning.
 func (d *dataset) slice(i, n int) []byte {
 	if i+n <= d.size {
 		return d.bytes[d.offset(i):d.offset(i+n)]

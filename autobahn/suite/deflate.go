@@ -56,7 +56,8 @@ var syncMark = []byte{0, 0, 0xff, 0xff}
 func (c *compressor) message(b []byte) []byte {
 	c.buf.Reset()
 	if c.bits < 15 {
-		// compress/flate knows no smaller windows. Pieces as long as the window, each without what was before it, hold to it.
+		// compress/flate knows no smaller windows. Pieces as long as the
+		// window, each without what was before it, hold to it.
 		w := writers.Get().(*flate.Writer)
 		defer writers.Put(w)
 		w.Reset(&c.buf)
@@ -90,7 +91,8 @@ func (c *compressor) message(b []byte) []byte {
 
 func cutMark(b []byte) []byte { return bytes.TrimSuffix(b, syncMark) }
 
-// A decompressor decompresses the messages of the peer, and holds it to its window.
+// A decompressor decompresses the messages of the peer, and holds it to its
+// window.
 type decompressor struct {
 	bits   int
 	reset  bool
@@ -100,8 +102,9 @@ type decompressor struct {
 	buf    []byte
 	tail   []byte
 
-	// expect, if set, names the place of the coming message in a cycle, and its text. A message whose
-	// compressed form is that of the same place before needs no decompressing again.
+	// expect, if set, names the place of the coming message in a cycle, and its
+	// text. A message whose compressed form is that of the same place before
+	// needs no decompressing again.
 	expect func() (place int, plain []byte, ok bool)
 	memory map[int][]byte
 	known  bool // the last message was one of those
@@ -170,7 +173,8 @@ func (d *decompressor) inflate(b []byte) ([]byte, error) {
 		if d.in.Len() == 0 {
 			return d.buf, nil
 		}
-		// A block said that it is the last: the next bytes begin a new one (RFC 7692, section 7.2.3.4).
+		// A block said that it is the last: the next bytes begin a new one (RFC
+		// 7692, section 7.2.3.4).
 		if window = append(append([]byte(nil), d.window...), d.buf...); len(window) > windowSize {
 			window = window[len(window)-windowSize:]
 		}

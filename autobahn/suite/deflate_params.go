@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// deflateParams are the parameters of one permessage-deflate offer or answer (RFC 7692, section 7.1).
+// deflateParams are the parameters of one permessage-deflate offer or answer
+// (RFC 7692, section 7.1).
 type deflateParams struct {
 	serverNoContext, clientNoContext bool
 	serverBits, clientBits           int  // 0: not there

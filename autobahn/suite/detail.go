@@ -2,7 +2,8 @@ package suite
 
 import "strconv"
 
-// A Detail is what a report says of a case beyond its verdicts, with the names of the original's files.
+// A Detail is what a report says of a case beyond its verdicts, with the names
+// of the original's files.
 type Detail struct {
 	ID                string           `json:"id"`
 	Agent             string           `json:"agent"`

@@ -78,7 +78,8 @@ func (r *bitReader) skip(n int) {
 	r.b = r.b[n:]
 }
 
-// A huffman decodes by a table of all codes of 15 bits: entries are symbol<<4 | length.
+// A huffman decodes by a table of all codes of 15 bits: entries are symbol<<4 |
+// length.
 type huffman struct{ table [1 << 15]uint16 }
 
 func newHuffman(lengths []byte) *huffman {

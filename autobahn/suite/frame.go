@@ -23,9 +23,11 @@ type frame struct {
 	payload string
 	// repeat, if set, is the length of the payload: payload over and over.
 	repeat int
-	// length, if set, is written in the header in place of the payload's length.
+	// length, if set, is written in the header in place of the payload's
+	// length.
 	length uint64
-	// lengthBytes is how many bytes the extended length has: 0, 2 or 8. -1: as few as can be.
+	// lengthBytes is how many bytes the extended length has: 0, 2 or 8. -1: as
+	// few as can be.
 	longLength int
 	// mask says whether the frame is masked in spite of what the role demands.
 	mask masking
@@ -65,7 +67,8 @@ func (f *frame) len() int {
 	return len(f.payload)
 }
 
-// appendFrame appends f to dst, masked if the sender is a client. It returns the key that it chose.
+// appendFrame appends f to dst, masked if the sender is a client. It returns
+// the key that it chose.
 func appendFrame(dst []byte, f *frame, client bool) ([]byte, []byte) {
 	n := f.len()
 	length := uint64(n)
@@ -120,7 +123,8 @@ func appendHeader(dst []byte, opcode byte, fin bool, rsv byte, length uint64, lo
 	return append(dst, b0, b1|byte(length))
 }
 
-// maskBytes masks or unmasks b, whose first byte is the pos'th of the payload. It returns the position behind b.
+// maskBytes masks or unmasks b, whose first byte is the pos'th of the payload.
+// It returns the position behind b.
 func maskBytes(b, key []byte, pos int) int {
 	var k [8]byte
 	for i := range k {

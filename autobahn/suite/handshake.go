@@ -38,7 +38,8 @@ func request(u *url.URL, extensions string) (req, key string) {
 	return b.String(), key
 }
 
-// handshakeAsClient opens the connection. It returns the bytes that came behind the answer.
+// handshakeAsClient opens the connection. It returns the bytes that came behind
+// the answer.
 func (s *session) handshakeAsClient(req, key string) (early []byte, request, response string, err error) {
 	s.conn.SetDeadline(time.Now().Add(openingLimit))
 	s.log.octets(&s.log.txOctets, "TO", []byte(req))

@@ -10,7 +10,8 @@ import (
 	"text/tabwriter"
 )
 
-// A Report holds the results of one or more agents: servers or clients by the names they go by.
+// A Report holds the results of one or more agents: servers or clients by the
+// names they go by.
 type Report struct {
 	cases   []*Case
 	agents  []string
@@ -20,7 +21,8 @@ type Report struct {
 // NewReport returns an empty report about cases.
 func NewReport(cases []*Case) *Report { return &Report{cases: cases, results: map[string][]*Result{}} }
 
-// Add adds the results of an agent, which stand in the order of the cases; nil stands for a case that was not run.
+// Add adds the results of an agent, which stand in the order of the cases; nil
+// stands for a case that was not run.
 func (r *Report) Add(agent string, results []*Result) {
 	if r.results[agent] == nil {
 		r.agents = append(r.agents, agent)

@@ -25,7 +25,8 @@ func echo(ctx context.Context, c *websocket.Conn) error {
 	}
 }
 
-// quick is what go test has the time for: no case that pauses, and of the long ones a few.
+// quick is what go test has the time for: no case that pauses, and of the long
+// ones a few.
 func quick(t *testing.T) []*suite.Case {
 	cases, err := suite.Select(suite.Cases(), "", "6.4.*,5.19-20,9.1.5-6,9.2.5-6,9.3.1-3,9.4.1-3,9.5.1-3,9.6.1-3,9.7.3-6,9.8.3-6,12.*.2-18,13.*.2-18")
 	if err != nil {

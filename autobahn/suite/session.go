@@ -11,14 +11,15 @@ import (
 	"unicode/utf8"
 )
 
-// The limits of the original beside those of the cases.
+// The limits of the original in addition to those of the cases.
 const (
 	openingLimit = 5 * time.Second // for the opening handshake
 	closingLimit = time.Second     // for the answer to a close frame
 	dropLimit    = time.Second     // for a server to end TCP after the close frames
 	// straggling ends what the original would wait for without end.
 	straggling = 2 * time.Second
-	// longestMessage is what a peer may send before it is cut off: more than the suite sends to be echoed.
+	// longestMessage is what a peer may send before it is cut off: more than
+	// the suite sends to be echoed.
 	longestMessage = 64 << 20
 )
 
@@ -82,7 +83,8 @@ func newSession(c *Case, conn net.Conn, server bool) *session {
 	return s
 }
 
-// run plays the case on the opened connection, whose first bytes may be in early. It returns once TCP has ended.
+// run plays the case on the opened connection, whose first bytes may be in
+// early. It returns once TCP has ended.
 func (s *session) run(early []byte) {
 	s.opened = true
 	s.opening = time.Now()
@@ -254,7 +256,8 @@ func (s *session) setLimit() {
 	})
 }
 
-// send sends f. Frames of one turn share a TCP write unless they are chopped or synced.
+// send sends f. Frames of one turn share a TCP write unless they are chopped or
+// synced.
 func (s *session) send(f *frame, chop int, sync bool) {
 	if f.repeat > 1<<17 && chop == 0 {
 		s.flush()
@@ -295,7 +298,8 @@ func (s *session) appendBytes(opcode, rsv byte, b []byte, more bool) {
 	maskBytes(s.out[start:], key[:], 0)
 }
 
-// sendPart sends a piece of a frame. One without a length continues the frame of the last one.
+// sendPart sends a piece of a frame. One without a length continues the frame
+// of the last one.
 func (s *session) sendPart(p *part) {
 	start := len(s.out)
 	if p.whole > 0 {
@@ -374,8 +378,9 @@ func splitClose(payload []byte) (int, string) {
 	return int(payload[0])<<8 | int(payload[1]), string(payload[2:])
 }
 
-// A parser holds what is known of the frame and the message that the peer is sending. It reads on after a
-// violation, as far as it can, because the peer's close frame is still to come.
+// A parser holds what is known of the frame and the message that the peer is
+// sending. It reads on after a violation, as far as it can, because the peer's
+// close frame is still to come.
 type parser struct {
 	header     []byte
 	inFrame    bool
@@ -612,7 +617,8 @@ func (s *session) endMessage() {
 	if p.compressed && !s.failedByMe {
 		var err error
 		if payload, err = s.comp.in.message(payload); err != nil {
-			// The original's connection breaks down here: no close frame, nothing said.
+			// The original's connection breaks down here: no close frame,
+			// nothing said.
 			s.explanation = fmt.Sprintf("A message cannot be decompressed: %v.", err)
 			s.behavior = Failed
 			s.drop()
@@ -637,7 +643,8 @@ func (s *session) endMessage() {
 	s.note(event{kind: "message", data: append([]byte(nil), payload...), binary: p.binary})
 }
 
-// note notes an event, and closes once it was the last of those expected, whichever are.
+// note notes an event, and closes once it was the last of those expected,
+// whichever are.
 func (s *session) note(e event) {
 	if s.player != nil {
 		return
@@ -700,7 +707,8 @@ type utf8Checker struct {
 	n    int // bytes of an unfinished code point in rest
 }
 
-// add reports whether the text is UTF-8 so far. It fails at the first byte that no continuation can mend.
+// add reports whether the text is UTF-8 so far. It fails at the first byte that
+// no continuation can mend.
 func (u *utf8Checker) add(b []byte) bool {
 	if !u.on || u.bad {
 		return !u.bad

@@ -25,7 +25,8 @@ var allCases = sync.OnceValue(func() []*Case {
 	return append(cases, deflateCases()...)
 })
 
-// Cases returns the 517 cases of the original, in its order. They must not be changed.
+// Cases returns the 517 cases of the original, in its order. They must not be
+// changed.
 func Cases() []*Case { return allCases() }
 
 // Select returns those of cases that the patterns of include name and those

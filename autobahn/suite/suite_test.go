@@ -125,7 +125,8 @@ func TestCompressedSlice(t *testing.T) {
 }
 
 func TestFinalBlock(t *testing.T) {
-	// RFC 7692, section 7.2.3.4: "Hello" in a block with BFINAL set, and an empty one without.
+	// RFC 7692, section 7.2.3.4: "Hello" in a block with BFINAL set, and an
+	// empty one without.
 	hello := []byte{0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00}
 	d := decompressor{bits: 15}
 	for range 3 {

@@ -16,7 +16,8 @@ type testOptions struct {
 	allow []string
 }
 
-// WithCases runs these cases in place of the 517, such as those of Select or Beyond.
+// WithCases runs these cases in place of the 517, such as those of Select or
+// Beyond.
 func WithCases(cases []*Case) TestOption {
 	return func(o *testOptions) { o.Cases = cases }
 }

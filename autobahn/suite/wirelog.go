@@ -65,7 +65,8 @@ func hexSample(b []byte) string {
 	return hex.EncodeToString(b)
 }
 
-// textSample shows the first bytes of a payload of length bytes: as text if they are text, else as hexadecimal.
+// textSample shows the first bytes of a payload of length bytes: as text if
+// they are text, else as hexadecimal.
 func textSample(b []byte, length int) string {
 	more := ""
 	if len(b) > sampleLen {

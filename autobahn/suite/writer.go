@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// directWrite is how much the session's goroutine writes itself: what a socket buffer takes at once.
+// directWrite is how much the session's goroutine writes itself: what a socket
+// buffer takes at once.
 const directWrite = 16 << 10
 
 // A writer sends in the background what could make the session wait: long
@@ -54,7 +55,8 @@ func (w *writer) work() {
 	}
 }
 
-// writeNow sends b, in this goroutine if it is short. It returns a slice to use in place of b.
+// writeNow sends b, in this goroutine if it is short. It returns a slice to use
+// in place of b.
 func (w *writer) writeNow(b []byte) []byte {
 	w.mu.Lock()
 	busy := w.busy
@@ -67,7 +69,8 @@ func (w *writer) writeNow(b []byte) []byte {
 	return nil
 }
 
-// write sends b in TCP writes of chop bytes, or in one if chop is 0. It keeps b.
+// write sends b in TCP writes of chop bytes, or in one if chop is 0. It keeps
+// b.
 func (w *writer) write(b []byte, chop int) {
 	w.add(func() error {
 		for len(b) > 0 {
@@ -84,7 +87,8 @@ func (w *writer) write(b []byte, chop int) {
 	})
 }
 
-// long sends a long frame, whose payload is made piece by piece. It returns the masking key.
+// long sends a long frame, whose payload is made piece by piece. It returns the
+// masking key.
 func (w *writer) long(f *frame, client bool) []byte {
 	const piece = 128 << 10
 	header := appendHeader(nil, f.opcode, !f.more, f.rsv, uint64(f.repeat), 0, client)

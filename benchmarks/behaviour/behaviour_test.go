@@ -1,4 +1,5 @@
-// Package behaviour asks this library and others the questions of the comparison in the README, over real connections.
+// Package behaviour asks this library and others the questions of the
+// comparison in the README, over real connections.
 package behaviour
 
 import (
@@ -25,13 +26,14 @@ const (
 	boring    = 2 * time.Second        // for what must not, at the other end
 )
 
-// A question is asked to every library. Its answers are "yes", "no", and "-" where the library leaves the matter to
-// its caller.
+// A question is asked to every library. Its answers are "yes", "no", and "-"
+// where the library leaves the matter to its caller.
 type question struct {
 	text    string // as the README has it
 	answers [6]string
-	// Exactly one of these is set. server is given the peer's end of a TCP connection and our end of the WebSocket,
-	// and the other way around for client; both return yes or no.
+	// Exactly one of these is set. server is given the peer's end of a TCP
+	// connection and our end of the WebSocket, and the other way around for
+	// client; both return yes or no.
 	server func(raw *rawPeer, s session) bool
 	client func(raw *rawPeer, s session) bool
 	// early is sent together with the handshake's last byte.
@@ -127,8 +129,9 @@ var questions = []question{
 	},
 }
 
-// refuses asks whether a session's read fails, or its peer gets a close frame or the end of the connection, when
-// bytes come in that the session must not take.
+// refuses asks whether a session's read fails, or its peer gets a close frame
+// or the end of the connection, when bytes come in that the session must not
+// take.
 func refuses(parts ...[]byte) func(raw *rawPeer, s session) bool {
 	return func(raw *rawPeer, s session) bool {
 		raw.send(bytes.Join(parts, nil))
@@ -150,7 +153,8 @@ func refuses(parts ...[]byte) func(raw *rawPeer, s session) bool {
 	}
 }
 
-// concurrentWriters has eight goroutines write at once, and reads whether whole frames come out.
+// concurrentWriters has eight goroutines write at once, and reads whether whole
+// frames come out.
 func concurrentWriters(raw *rawPeer, s session) bool {
 	const writers, each, size = 8, 200, 20_000
 	payload := bytes.Repeat([]byte{0xAA}, size)
@@ -189,7 +193,8 @@ func concurrentWriters(raw *rawPeer, s session) bool {
 	return whole && len(panics) == 0
 }
 
-// TestAnswers asks every question to every library, and compares with the answers given here and with the README's table.
+// TestAnswers asks every question to every library, and compares with the
+// answers given here and with the README's table.
 func TestAnswers(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -289,7 +294,8 @@ func frame(first byte, mask bool, payload string) []byte {
 
 const sampleKey = "dGhlIHNhbXBsZSBub25jZQ=="
 
-// rawDial opens a WebSocket connection. It sends early right behind the request.
+// rawDial opens a WebSocket connection. It sends early right behind the
+// request.
 func rawDial(addr string, early []byte) (*rawPeer, error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {

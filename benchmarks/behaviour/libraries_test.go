@@ -18,7 +18,8 @@ import (
 	xnet "golang.org/x/net/websocket"
 )
 
-// A library is used as its documentation shows first, with its default settings.
+// A library is used as its documentation shows first, with its default
+// settings.
 type library struct {
 	name    string
 	handler func(serve func(session)) http.Handler
@@ -27,7 +28,8 @@ type library struct {
 
 // A session is one end of a connection.
 type session interface {
-	// read returns the next message. It gives up after timeout, in the way that the library has for it.
+	// read returns the next message. It gives up after timeout, in the way that
+	// the library has for it.
 	read(timeout time.Duration) (string, error)
 	write(data []byte) error
 	end()

@@ -1,4 +1,5 @@
-// Package compat shows that a program written for github.com/coder/websocket needs a new import path and nothing else.
+// Package compat shows that a program written for github.com/coder/websocket
+// needs a new import path and nothing else.
 package compat
 
 import (
@@ -23,7 +24,8 @@ const (
 	ourPath   = "github.com/seed70bc5565/websocket"
 )
 
-// TestSameSource holds the two programs equal, so that both compiling means what it should.
+// TestSameSource holds the two programs equal, so that both compiling means
+// what it should.
 func TestSameSource(t *testing.T) {
 	coders, err := os.ReadFile("withcoder/program.go")
 	if err != nil {
@@ -59,8 +61,9 @@ func TestSameBehaviour(t *testing.T) {
 	}
 }
 
-// TestSameNames compares the exported names of the two packages, from their sources: whatever theirs has, ours has,
-// with the same type and, for a constant, the same value. Ours may have more.
+// TestSameNames compares the exported names of the two packages, from their
+// sources: whatever theirs has, ours has, with the same type and, for a
+// constant, the same value. Ours may have more.
 func TestSameNames(t *testing.T) {
 	imp := importer.ForCompiler(token.NewFileSet(), "source", nil)
 	for _, sub := range []string{"", "/wsjson"} {
@@ -86,7 +89,8 @@ func TestSameNames(t *testing.T) {
 	}
 }
 
-// surface lists what a program can name in pkg, each with its type. Parameters and packages go by type alone.
+// surface lists what a program can name in pkg, each with its type. Parameters
+// and packages go by type alone.
 func surface(pkg *types.Package) map[string]string {
 	s := map[string]string{}
 	qualify := func(p *types.Package) string { return p.Name() }

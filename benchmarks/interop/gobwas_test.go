@@ -53,7 +53,8 @@ var gobwasPeer = peer{
 	},
 }
 
-// A gobwasConn speaks gobwas's frames: its own protocol rules are checked with ws.CheckHeader.
+// A gobwasConn speaks gobwas's frames: its own protocol rules are checked with
+// ws.CheckHeader.
 type gobwasConn struct {
 	c     net.Conn
 	br    *bufio.Reader

@@ -58,7 +58,8 @@ func gwsDeflate(o options) gws.PermessageDeflate {
 	}
 }
 
-// A gwsConn turns the events of gws into calls. Its channels are closed never and bounded by what a scenario sends.
+// A gwsConn turns the events of gws into calls. Its channels are closed never
+// and bounded by what a scenario sends.
 type gwsConn struct {
 	gws.BuiltinEventHandler
 	c        *gws.Conn

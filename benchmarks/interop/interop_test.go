@@ -37,8 +37,8 @@ func (e end) lacks(a ability) bool {
 	return lacking
 }
 
-// A scenario is what the two ends do with one connection. Each runs with this library as the client, and again as the
-// server.
+// A scenario is what the two ends do with one connection. Each runs with this
+// library as the client, and again as the server.
 type scenario struct {
 	name    string
 	options options
@@ -113,7 +113,8 @@ func compressed(run func(*testing.T, end, end)) func(*testing.T, end, end) {
 	}
 }
 
-// A counter counts what passes through the connections of a listener, in both directions.
+// A counter counts what passes through the connections of a listener, in both
+// directions.
 type counter struct {
 	net.Listener
 	bytes atomic.Int64
@@ -169,7 +170,8 @@ func runAll(t *testing.T, scheme string, client, server peer) {
 	}
 }
 
-// connect opens one connection from client to server. Both ends are ended with the test.
+// connect opens one connection from client to server. Both ends are ended with
+// the test.
 func connect(t *testing.T, scheme string, client, server peer, o options) (end, end) {
 	t.Helper()
 	accepted := make(chan conn, 1)
@@ -207,7 +209,8 @@ func connect(t *testing.T, scheme string, client, server peer, o options) (end, 
 	}
 }
 
-// exchange sends messages from the client to the server, and then the other way.
+// exchange sends messages from the client to the server, and then the other
+// way.
 func exchange(messages ...message) func(*testing.T, end, end) {
 	return func(t *testing.T, client, server end) {
 		for _, way := range []struct {
@@ -277,7 +280,8 @@ func fragmented(text bool, count, size int) func(*testing.T, end, end) {
 	}
 }
 
-// pinging has both ends ping each other while both read, and sends a message each way behind the pings.
+// pinging has both ends ping each other while both read, and sends a message
+// each way behind the pings.
 func pinging(t *testing.T, client, server end) {
 	type result struct {
 		m   message
@@ -334,8 +338,8 @@ const (
 	byServer
 )
 
-// closing has one end close while the other reads: the reader learns the code and the reason, and the closer's
-// handshake completes.
+// closing has one end close while the other reads: the reader learns the code
+// and the reason, and the closer's handshake completes.
 func closing(by side, code int, reason string) func(*testing.T, end, end) {
 	return func(t *testing.T, client, server end) {
 		closer, reader := client, server
@@ -384,7 +388,8 @@ func same(got, want message) error {
 	return nil
 }
 
-// pattern is a binary message in which a shifted, dropped or wrongly masked byte shows.
+// pattern is a binary message in which a shifted, dropped or wrongly masked
+// byte shows.
 func pattern(n int) message {
 	data := make([]byte, n)
 	x := uint32(n)
@@ -403,7 +408,8 @@ func sequence(n int) []message {
 	return m
 }
 
-// jsonText is a text of about n bytes that compresses well, like and unlike those with other seeds.
+// jsonText is a text of about n bytes that compresses well, like and unlike
+// those with other seeds.
 func jsonText(seed, n int) message {
 	var b bytes.Buffer
 	for i := 0; b.Len() < n; i++ {

@@ -9,18 +9,21 @@ import (
 	"time"
 )
 
-// patience bounds every connection of these tests: what has not happened by then never will.
+// patience bounds every connection of these tests: what has not happened by
+// then never will.
 const patience = 30 * time.Second
 
 // A peer is one library, in both roles.
 type peer struct {
 	name string
-	// lacks says which abilities the library's own API does not have. A scenario that needs one is skipped, by
-	// name and with the reason.
+	// lacks says which abilities the library's own API does not have. A
+	// scenario that needs one is skipped, by name and with the reason.
 	lacks map[ability]string
-	// handler serves WebSockets: serve gets each connection and owns it until it returns.
+	// handler serves WebSockets: serve gets each connection and owns it until
+	// it returns.
 	handler func(o options, serve func(conn)) http.Handler
-	// dial opens a connection to a ws or wss URL. The connection ends with ctx, or its own patience.
+	// dial opens a connection to a ws or wss URL. The connection ends with ctx,
+	// or its own patience.
 	dial func(ctx context.Context, url string, o options) (conn, error)
 }
 
@@ -42,8 +45,8 @@ const (
 type options struct {
 	subprotocols []string
 	tls          *tls.Config // the client's
-	// compression is what both ends are set to. A library that cannot keep the context between messages negotiates
-	// that it does not.
+	// compression is what both ends are set to. A library that cannot keep the
+	// context between messages negotiates that it does not.
 	compression compression
 	windowBits  int // of both directions, for the libraries that let one choose; 0: 15
 }
@@ -63,16 +66,20 @@ type message struct {
 
 // A conn is one end of a connection, in the terms that all libraries share.
 type conn interface {
-	// Read returns the next message, or a *closed when the peer's close frame came.
+	// Read returns the next message, or a *closed when the peer's close frame
+	// came.
 	Read() (message, error)
 	// Write sends one message.
 	Write(m message) error
-	// WriteFragments sends one message in at least as many frames as there are parts, where the API lets one.
+	// WriteFragments sends one message in at least as many frames as there are
+	// parts, where the API lets one.
 	WriteFragments(text bool, parts [][]byte) error
-	// Ping sends pings and returns when their pongs have come. Both ends must be in Read meanwhile.
+	// Ping sends pings and returns when their pongs have come. Both ends must
+	// be in Read meanwhile.
 	Ping() error
-	// Close sends a close frame, waits for the peer's where the library can, and ends the connection. The code 1005 means a
-	// close frame without a code. Nobody may be in Read.
+	// Close sends a close frame, waits for the peer's where the library can,
+	// and ends the connection. The code 1005 means a close frame without a
+	// code. No goroutine may be in Read.
 	Close(code int, reason string) error
 	Subprotocol() string
 	// End lets go of the connection, in whatever state it is.

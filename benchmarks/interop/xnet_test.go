@@ -28,7 +28,8 @@ var xnetPeer = peer{
 	handler: func(o options, serve func(conn)) http.Handler {
 		return websocket.Server{
 			Handshake: func(cfg *websocket.Config, r *http.Request) error {
-				// x/net hands over what the client offered and wants at most one of them back.
+				// x/net hands over what the client offered and wants at most
+				// one of them back.
 				var chosen []string
 				for _, s := range o.subprotocols {
 					if slices.Contains(cfg.Protocol, s) {

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// Certificate makes a certificate that nobody needs to trust: the load generator does not verify it.
+// Certificate makes a certificate that no program needs to trust: the load
+// generator does not verify it.
 func Certificate() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"os/exec"
 )
 
-// A Child is a process that takes lines and answers with lines. It ends with its input.
+// A Child is a process that takes lines and answers with lines. It ends with
+// its input.
 type Child struct {
 	Cmd *exec.Cmd
 	In  io.WriteCloser

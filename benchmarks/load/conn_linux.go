@@ -11,7 +11,8 @@ import (
 	"unsafe"
 )
 
-// The system calls of the hot loop go around Go's scheduler: none of them blocks.
+// The system calls of the hot loop go around Go's scheduler: none of them
+// blocks.
 
 func rawRead(fd int, b []byte) (int, syscall.Errno) {
 	n, _, e := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
@@ -34,14 +35,16 @@ const ipBindAddressNoPort = 24 // package syscall does not have it
 // open connects to addr and returns a socket that does not block.
 func open(addr netip.AddrPort) (int, error) { return openFrom(netip.IPv4Unspecified(), addr) }
 
-// openFrom is open from an address of this machine, each of which has the ports for some 28,000 connections to addr.
+// openFrom is open from an address of this machine, each of which has the ports
+// for some 28,000 connections to addr.
 func openFrom(from netip.Addr, addr netip.AddrPort) (int, error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, err
 	}
 	if !from.IsUnspecified() {
-		// Without this option bind would choose a port that is free whatever it is connected to.
+		// Without this option bind would choose a port that is free whatever it
+		// is connected to.
 		if err = syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, ipBindAddressNoPort, 1); err == nil {
 			err = syscall.Bind(fd, &syscall.SockaddrInet4{Addr: from.As4()})
 		}
@@ -69,7 +72,8 @@ func openFrom(from netip.Addr, addr netip.AddrPort) (int, error) {
 	return fd, nil
 }
 
-// reset ends a connection without leaving its port in TIME_WAIT: there are too few ports for that.
+// reset ends a connection without leaving its port in TIME_WAIT: there are too
+// few ports for that.
 func reset(fd int) {
 	syscall.SetsockoptLinger(fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
 	syscall.Close(fd)
@@ -84,7 +88,8 @@ const (
 // patience bounds every wait for the server.
 const patience = 30 * time.Second
 
-// upgraded reports whether b is a whole answer to request, and an error if it refuses.
+// upgraded reports whether b is a whole answer to request, and an error if it
+// refuses.
 func upgraded(b []byte) (bool, error) {
 	if !bytes.HasSuffix(b, []byte("\r\n\r\n")) {
 		return false, nil
@@ -121,7 +126,8 @@ func upgradeWith(fd int, request string, buf []byte) error {
 	return errors.New("no answer to the upgrade")
 }
 
-// systemCalls returns how often process pid has read and written. Where the kernel does not say, it returns zeros.
+// systemCalls returns how often process pid has read and written. Where the
+// kernel does not say, it returns zeros.
 func systemCalls(pid int) (calls [2]int64) {
 	io, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
 	if err != nil {

@@ -14,14 +14,16 @@ import (
 	"time"
 )
 
-// Echoes of compressed messages. What a server answers with is its own affair, so answers are counted by their
-// headers while the clock runs; before it does, one connection's are inflated and compared.
+// Echoes of compressed messages. What a server answers with is its own affair,
+// so answers are counted by their headers while the clock runs; before it does,
+// one connection's are inflated and compared.
 
 // deflateTexts is how many different messages there are.
 const deflateTexts = 64
 
-// Texts returns different JSON texts of about n bytes each, the same every time: orders of a shop, which have the
-// names of their fields and some of their values in common.
+// Texts returns different JSON texts of about n bytes each, the same every
+// time: orders of a shop, which have the names of their fields and some of
+// their values in common.
 func Texts(n int) [][]byte {
 	rng := rand.New(rand.NewPCG(7692, 1951))
 	pick := func(words ...string) string { return words[rng.IntN(len(words))] }
@@ -43,7 +45,8 @@ func Texts(n int) [][]byte {
 
 var deflateTail = []byte{0, 0, 0xff, 0xff}
 
-// A deflateScript is what each connection sends: the frames of first once, then those of again, over and over.
+// A deflateScript is what each connection sends: the frames of first once, then
+// those of again, over and over.
 type deflateScript struct {
 	texts        [][]byte
 	first, again [][]byte
@@ -61,7 +64,8 @@ func newDeflateScript(size int, mode Deflate, window int) deflateScript {
 		f[0] |= 0x40 // RSV1
 		return f
 	}
-	// Once all texts have been sent the history is the same each time one comes.
+	// Once all texts have been sent the history is the same each time one
+	// comes.
 	cycle := slices.Concat(s.texts...)
 	var before []byte
 	for _, text := range s.texts {
@@ -70,7 +74,8 @@ func newDeflateScript(size int, mode Deflate, window int) deflateScript {
 		if mode == NoTakeover {
 			dict = nil
 		}
-		// compress/flate has one window: so that no distance is longer than this one's, history and text together are not.
+		// compress/flate has one window: so that no distance is longer than
+		// this one's, history and text together are not.
 		s.again = append(s.again, compress(text, dict[max(0, len(dict)-(window-len(text))):]))
 		before = append(before, text...)
 	}
@@ -141,8 +146,8 @@ func (c *deflateConn) send(s *deflateScript) error {
 	return nil
 }
 
-// receive returns the payload of the answer, which is valid until the next call, and the bytes of its frames, or nil
-// if it has not come yet.
+// receive returns the payload of the answer, which is valid until the next
+// call, and the bytes of its frames, or nil if it has not come yet.
 func (c *deflateConn) receive() (payload []byte, size int, err error) {
 	n, e := rawRead(c.fd, c.buf[c.have:])
 	switch {
@@ -205,7 +210,8 @@ func (c *deflateConn) echo(s *deflateScript) ([]byte, int, error) {
 	return nil, 0, errors.New("no echo")
 }
 
-// check inflates what the server answers on a connection of its own, and returns what the connections are to send.
+// check inflates what the server answers on a connection of its own, and
+// returns what the connections are to send.
 func (j *Job) check(addr netip.AddrPort) (s deflateScript, err error) {
 	c, err := j.openDeflate(addr)
 	if err != nil {
@@ -277,7 +283,8 @@ func (j *Job) deflated(addr netip.AddrPort) (Result, error) {
 	}
 }
 
-// idleDeflate is idle with Outstanding compressed messages on each connection, one after the other.
+// idleDeflate is idle with Outstanding compressed messages on each connection,
+// one after the other.
 func (j *Job) idleDeflate(addr netip.AddrPort, hold func(Result)) error {
 	s, err := j.check(addr)
 	if err != nil {

@@ -34,8 +34,9 @@ func appendLength(b []byte, bit byte, n int) []byte {
 	return binary.BigEndian.AppendUint64(append(b, bit|127), uint64(n))
 }
 
-// A ring holds prebuilt frames of one length, each masked with a key of its own, so that any batch of up to a given
-// count stands in one piece, wherever it starts.
+// A ring holds prebuilt frames of one length, each masked with a key of its
+// own, so that any batch of up to a given count stands in one piece, wherever
+// it starts.
 type ring struct {
 	bytes []byte
 	frame int // bytes of a frame
@@ -55,7 +56,8 @@ func newRing(opcode byte, payload []byte, batch int) *ring {
 	return r
 }
 
-// at returns up to n bytes that follow the first sent bytes of the endless sequence of frames.
+// at returns up to n bytes that follow the first sent bytes of the endless
+// sequence of frames.
 func (r *ring) at(sent int64, n int) []byte {
 	start := int(sent % int64(r.frame*r.count))
 	return r.bytes[start:min(start+n, len(r.bytes))]
@@ -72,7 +74,8 @@ type checker struct {
 	done int64
 }
 
-// take consumes b and returns how many frames it completes, or -1 if b is not what it must be.
+// take consumes b and returns how many frames it completes, or -1 if b is not
+// what it must be.
 func (c *checker) take(b []byte) int {
 	completed := 0
 	for len(b) > 0 {

@@ -1,7 +1,9 @@
-// Package load is the client side of the benchmarks. It uses no WebSocket library: frames are built and masked before
-// the clock starts, and a server's answers are checked for their headers and lengths always, for their contents in
-// samples. Its hot loop never sleeps: a sleeping client makes the kernel charge wake-ups to the server, which changed
-// the figures of identical servers by 30 %.
+// Package load is the client side of the benchmarks. It uses no WebSocket
+// library: frames are built and masked before the clock starts, and a server's
+// answers are checked for their headers and lengths always, for their contents
+// in samples. Its hot loop never sleeps: a sleeping client makes the kernel
+// charge wake-ups to the server, which changed the figures of identical servers
+// by 30 %.
 package load
 
 import "time"
@@ -19,13 +21,16 @@ type Job struct {
 	TLS         bool // Idle: connect over TLS
 	PerTrigger  int  // Receive: messages that one trigger makes the server send, over all connections
 
-	// Deflate makes Echo and Idle use compressed JSON texts of about Size bytes. Idle then has Outstanding messages
-	// echoed on each connection, one after the other.
+	// Deflate makes Echo and Idle use compressed JSON texts of about Size
+	// bytes. Idle then has Outstanding messages echoed on each connection, one
+	// after the other.
 	Deflate Deflate
 
-	// Blind says that the server answers with the right lengths and other contents.
+	// Blind says that the server answers with the right lengths and other
+	// contents.
 	Blind bool
-	// Raw says that the server does no WebSocket at all but sends back what it gets.
+	// Raw says that the server does no WebSocket at all but sends back what it
+	// gets.
 	Raw bool
 
 	WarmUp, Duration time.Duration
@@ -60,10 +65,12 @@ type Result struct {
 	Err      string
 }
 
-// MessagesPerWriter is how many messages each writing goroutine sends on one trigger.
+// MessagesPerWriter is how many messages each writing goroutine sends on one
+// trigger.
 const MessagesPerWriter = 64
 
-// Payload returns n bytes that are the same every time: binary, or Chinese text in UTF-8.
+// Payload returns n bytes that are the same every time: binary, or Chinese text
+// in UTF-8.
 func Payload(n int, text bool) []byte {
 	p := make([]byte, 0, n+3)
 	x := uint32(2463534242)

@@ -12,7 +12,8 @@ import (
 	"unsafe"
 )
 
-// startPinned starts cmd on one CPU: a new process has the affinity of the thread that forks it.
+// startPinned starts cmd on one CPU: a new process has the affinity of the
+// thread that forks it.
 func startPinned(cmd *exec.Cmd, cpu int) error {
 	errs := make(chan error)
 	go func() {
@@ -30,7 +31,8 @@ func startPinned(cmd *exec.Cmd, cpu int) error {
 
 // CPUTime returns the user and system time that process pid has used.
 func CPUTime(pid int) (time.Duration, error) {
-	// The process's CPU clock counts nanoseconds; /proc/PID/stat has the same sum in ticks of 10 ms.
+	// The process's CPU clock counts nanoseconds; /proc/PID/stat has the same
+	// sum in ticks of 10 ms.
 	clock := int32(^pid)<<3 | 2
 	var ts syscall.Timespec
 	if _, _, e := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, uintptr(uint32(clock)), uintptr(unsafe.Pointer(&ts)), 0); e == 0 {

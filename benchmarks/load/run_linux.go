@@ -67,7 +67,8 @@ func (m *meter) tick(messages int64) (bool, error) {
 		m.running, m.start, m.messages, m.cpu, m.calls = true, now, messages, cpu, systemCalls(m.job.PID)
 		return false, nil
 	}
-	// On a machine that has other work too, a server may not have had its share yet.
+	// On a machine that has other work too, a server may not have had its share
+	// yet.
 	if cpu-m.cpu < m.job.Duration/2 && since < 20*m.job.Duration {
 		return false, nil
 	}
@@ -219,8 +220,8 @@ func (j *Job) messages(addr netip.AddrPort) (Result, error) {
 	}
 }
 
-// handshakes opens as many connections at a time as the job says, each as soon as the one before it on the same place
-// is done.
+// handshakes opens as many connections at a time as the job says, each as soon
+// as the one before it on the same place is done.
 func (j *Job) handshakes(addr netip.AddrPort) (Result, error) {
 	type place struct {
 		fd, n int
@@ -280,7 +281,8 @@ func (j *Job) handshakes(addr netip.AddrPort) (Result, error) {
 	}
 }
 
-// idle opens connections, has one message echoed on each, and holds them until hold returns.
+// idle opens connections, has one message echoed on each, and holds them until
+// hold returns.
 func (j *Job) idle(addr netip.AddrPort, hold func(Result)) error {
 	payload := Payload(j.Size, false)
 	frame := appendMasked(nil, 2, payload)

@@ -8,12 +8,13 @@ import (
 	"time"
 )
 
-// A Swarm is a client process that holds many connections to one server. It answers pings, sends a message on each
-// connection now and then, which the server must send back, and counts what it is sent. Unlike the other clients of
-// this package it sleeps when there is nothing to do.
+// A Swarm is a client process that holds many connections to one server. It
+// answers pings, sends a message on each connection now and then, which the
+// server must send back, and counts what it is sent. Unlike the other clients
+// of this package it sleeps when there is nothing to do.
 //
-// It takes orders from its standard input, as JSON, a line each, and answers each with a Report on its standard
-// output when it is carried out.
+// It takes orders from its standard input, as JSON, a line each, and answers
+// each with a Report on its standard output when it is carried out.
 type Swarm struct {
 	Addr  string        // of the server
 	From  []string      // addresses of this machine to dial from, in turns
@@ -58,8 +59,8 @@ type Report struct {
 	Sent   int64          // messages
 	Echoed int64          // messages that came back
 
-	// First and Last are when the broadcast came that was awaited; or Last is when the last of those to be dialled was
-	// upgraded.
+	// First and Last are when the broadcast came that was awaited; or Last is
+	// when the last of those to be dialled was upgraded.
 	First, Last time.Time
 	Received    int // connections that have the broadcast
 
@@ -85,13 +86,14 @@ func parseTick(b []byte) (tick uint32, ok bool) {
 	return uint32(n), err == nil
 }
 
-// swarmLimit is the longest payload that a swarm takes: a frame must fit its buffer.
+// swarmLimit is the longest payload that a swarm takes: a frame must fit its
+// buffer.
 const swarmLimit = 16 << 10
 
 var errFrame = errors.New("the server sent a frame that it must not send")
 
-// nextFrame parses the frame at the start of b, which is a server's: n is its length, or 0 if b holds less than a
-// frame.
+// nextFrame parses the frame at the start of b, which is a server's: n is its
+// length, or 0 if b holds less than a frame.
 func nextFrame(b []byte) (opcode byte, payload []byte, n int, err error) {
 	if len(b) < 2 {
 		return 0, nil, 0, nil

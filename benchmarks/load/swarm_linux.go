@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// inFlight is how many handshakes of a swarm are under way at a time: fewer than a server's backlog takes.
+// inFlight is how many handshakes of a swarm are under way at a time: fewer
+// than a server's backlog takes.
 const inFlight = 512
 
 // A member is a connection of a swarm.
@@ -322,7 +323,8 @@ func (s *swarm) frame(m *member, opcode byte, payload []byte) error {
 	return nil
 }
 
-// await counts a broadcast from now on. It may come before the order to await it.
+// await counts a broadcast from now on. It may come before the order to await
+// it.
 func (s *swarm) await(tick uint32) {
 	if tick > s.tick {
 		s.tick = tick
@@ -341,7 +343,8 @@ func (s *swarm) write(m *member, b []byte) error {
 	return nil
 }
 
-// talk sends the messages that are due: one after the other, so that all connections have had a turn in the interval.
+// talk sends the messages that are due: one after the other, so that all
+// connections have had a turn in the interval.
 func (s *swarm) talk(now time.Time) {
 	if !s.talking || len(s.members) == 0 {
 		return

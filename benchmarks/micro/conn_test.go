@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// A feed is a server's net.Conn. Reads give the same masked frame again and again, as often as was asked for, and
-// then io.EOF. Writes are counted and dropped.
+// A feed is a server's net.Conn. Reads give the same masked frame again and
+// again, as often as was asked for, and then io.EOF. Writes are counted and
+// dropped.
 type feed struct {
 	block   []byte // whole frames
 	pos     int
@@ -111,7 +112,8 @@ func deflateUpgrade(f *feed, takeover bool) (http.ResponseWriter, *http.Request)
 // A library is what the benchmarks need of a server.
 type library struct {
 	name string
-	// read reads messages until the feed ends and returns how many bytes they had.
+	// read reads messages until the feed ends and returns how many bytes they
+	// had.
 	read func(f *feed) int64
 	// writer returns a function that writes one binary message.
 	writer func(f *feed) func(p []byte) error

@@ -15,10 +15,11 @@ import (
 	"github.com/seed70bc5565/websocket/benchmarks/load"
 )
 
-// What a compressed message costs each library, a JSON text of 1 KB, and how much it allocates.
+// What a compressed message costs each library, a JSON text of 1 KB, and how
+// much it allocates.
 
-// newDeflateFeed is newFeed for compressed texts. They refer to nothing but themselves, so they suit a connection
-// with context takeover too.
+// newDeflateFeed is newFeed for compressed texts. They refer to nothing but
+// themselves, so they suit a connection with context takeover too.
 func newDeflateFeed(count int) *feed {
 	f := &feed{}
 	texts := load.Texts(1000)

@@ -72,7 +72,8 @@ func ourPair(t testing.TB, deflate bool) (server, client gorillaConn) {
 		})
 }
 
-// A message costs no more allocations than in gorilla/websocket: each way to send one, and to receive it.
+// A message costs no more allocations than in gorilla/websocket: each way to
+// send one, and to receive it.
 func TestGorillaAllocations(t *testing.T) {
 	payload := make([]byte, 1000)
 	buf := make([]byte, 4096)

@@ -95,7 +95,8 @@ type bench struct {
 	latency histogram // guarded by mu
 }
 
-// A countingConn counts what passes. It is put below connections with compression only, because it costs the client.
+// A countingConn counts what passes. It is put below connections with
+// compression only, because it costs the client.
 type countingConn struct {
 	net.Conn
 	b *bench
@@ -302,7 +303,8 @@ func (b *bench) fail(err error) {
 	b.firstBroken.CompareAndSwap(nil, &err)
 }
 
-// write sends messages until ctx ends. A message is begun only before the end, so that it goes out whole.
+// write sends messages until ctx ends. A message is begun only before the end,
+// so that it goes out whole.
 func (b *bench) write(ctx context.Context, conn *websocket.Conn, payload []byte, due chan time.Time, index int) {
 	typ := websocket.MessageText
 	if b.flags.binary {

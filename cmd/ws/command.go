@@ -17,7 +17,8 @@ var errHelp = flag.ErrHelp
 
 func asExit(err error, e *exitError) bool { return errors.As(err, e) }
 
-// A command is one of the things that ws does. Its options also make its help and its completion.
+// A command is one of the things that ws does. Its options also make its help
+// and its completion.
 type command struct {
 	name    string // "" is "ws URL"
 	args    string // its arguments, as help shows them
@@ -32,7 +33,8 @@ type option struct {
 	names []string // without dashes, the shortest first
 	arg   string   // the placeholder of its value; "" if it has none
 	help  string
-	// complete says what the shell offers as value: "file", "dir", or words with spaces between them.
+	// complete says what the shell offers as value: "file", "dir", or words
+	// with spaces between them.
 	complete string
 	set      func(string) error
 }
@@ -97,8 +99,8 @@ func (cmd *command) duration(p *time.Duration, names, help string) {
 	})
 }
 
-// parse sets the options that args has, and returns the other arguments. Options may stand before and behind them.
-// What follows "--" is no option.
+// parse sets the options that args has, and returns the other arguments.
+// Options may stand before and behind them. What follows "--" is no option.
 func (cmd *command) parse(args []string) (rest []string, err error) {
 	fs := flag.NewFlagSet(cmd.title(), flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
@@ -163,7 +165,8 @@ func dashed(name string) string {
 	return "--" + name
 }
 
-// wrapText breaks text into lines of at most width columns, each with the indent before it.
+// wrapText breaks text into lines of at most width columns, each with the
+// indent before it.
 func wrapText(text string, width int, indent string) string {
 	var lines []string
 	line := indent

@@ -182,7 +182,8 @@ func (s *session) run(ctx context.Context) error {
 	return s.end(context.Cause(working), readErr)
 }
 
-// read prints messages until ctx or the connection ends, or all that were asked for have come.
+// read prints messages until ctx or the connection ends, or all that were asked
+// for have come.
 func (s *session) read(ctx context.Context, stop context.CancelCauseFunc) error {
 	for {
 		typ, data, err := s.conn.Read(ctx)
@@ -209,7 +210,8 @@ func (s *session) active() {
 	}
 }
 
-// end closes the connection unless it is over, and says how it ended. cause is what ended the session.
+// end closes the connection unless it is over, and says how it ended. cause is
+// what ended the session.
 func (s *session) end(cause, readErr error) error {
 	local := errors.Is(cause, errDone) || errors.Is(cause, errInterrupted)
 	var closing closeRequest
@@ -239,7 +241,8 @@ func (s *session) end(cause, readErr error) error {
 	return nil
 }
 
-// report says how the connection ended, and returns the exit code that goes with it.
+// report says how the connection ended, and returns the exit code that goes
+// with it.
 func (s *session) report(readErr error) int {
 	text, code := s.tracer.ending(readErr)
 	colour := dim
@@ -250,8 +253,8 @@ func (s *session) report(readErr error) int {
 	return code
 }
 
-// ending says who closed the connection, and with which code, and returns the exit code that goes with it. readErr is
-// the error of the last read.
+// ending says who closed the connection, and with which code, and returns the
+// exit code that goes with it. readErr is the error of the last read.
 func (t *tracer) ending(readErr error) (text string, code int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -298,7 +301,7 @@ func (s *session) summary() string {
 	return text
 }
 
-// A closeRequest ends a session with a code and a reason of the user's.
+// A closeRequest ends a session with the user's code and reason.
 type closeRequest struct {
 	code   websocket.StatusCode
 	reason string
@@ -330,7 +333,8 @@ func (s *session) send(ctx context.Context) error {
 	}
 }
 
-// next returns the next message of stdin. The last one comes with io.EOF; if it is empty then there is none.
+// next returns the next message of stdin. The last one comes with io.EOF; if it
+// is empty then there is none.
 func (s *session) next(in *bufio.Reader) ([]byte, error) {
 	if s.flags.whole {
 		data, err := io.ReadAll(in)
@@ -369,7 +373,8 @@ func (s *session) sendLine(ctx context.Context, data []byte, line int) error {
 	return s.write(ctx, typ, data)
 }
 
-// write sends a message. Its error is nil if the connection is over: the reader tells how.
+// write sends a message. Its error is nil if the connection is over: the reader
+// tells how.
 func (s *session) write(ctx context.Context, typ websocket.MessageType, data []byte) error {
 	if err := s.conn.Write(ctx, typ, data); err == nil {
 		s.active()
@@ -390,8 +395,9 @@ func decodeHex(s string) ([]byte, error) {
 	return b, nil
 }
 
-// linger waits until the peer has seen all that was sent, and no message has come for a while. A pong, which comes
-// behind the answers of a peer that works in order, is awaited first, so that a slow network does not cut answers off.
+// linger waits until the peer has seen all that was sent, and no message has
+// come for a while. A pong, which comes behind the answers of a peer that works
+// in order, is awaited first, so that a slow network does not cut answers off.
 func (s *session) linger(ctx context.Context) error {
 	if s.flags.count > 0 {
 		return nil // the count decides

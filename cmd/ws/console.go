@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// A console is the three streams of the process. Its methods may be called concurrently.
+// A console is the three streams of the process. Its methods may be called
+// concurrently.
 type console struct {
 	in  io.Reader
 	out io.Writer
@@ -19,7 +20,8 @@ type console struct {
 	colour      bool // terminals get colours
 
 	mu sync.Mutex // guards what follows, and the order of what is written
-	// prompt is the line that the user edits, if there is one: it stands below everything else.
+	// prompt is the line that the user edits, if there is one: it stands below
+	// everything else.
 	prompt *prompt
 	failed error // of the first write to out that failed
 }

@@ -163,8 +163,8 @@ func (f *dialFlags) dialer() (*dialer, error) {
 	return d, nil
 }
 
-// dial connects to the URL. through is called with the connection below the handshake, and may put another in its place;
-// it may be nil.
+// dial connects to the URL. through is called with the connection below the
+// handshake, and may put another in its place; it may be nil.
 func (d *dialer) dial(ctx context.Context, target string, through func(net.Conn) net.Conn) (*websocket.Conn, *http.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.flags.timeout)
 	defer cancel()
@@ -188,7 +188,8 @@ func (d *dialer) dial(ctx context.Context, target string, through func(net.Conn)
 	return websocket.Dial(ctx, target, &options)
 }
 
-// completeURL makes a URL of what the user has typed: "localhost:8080" and ":8080/path" mean ws.
+// completeURL makes a URL of what the user has typed: "localhost:8080" and
+// ":8080/path" mean ws.
 func completeURL(s string) string {
 	if !strings.Contains(s, "://") {
 		s = "ws://" + s
@@ -237,8 +238,9 @@ func readPool(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// A network opens what lies below a handshake: TCP or a Unix socket, through a proxy or not, with TLS or not.
-// RFC 6455, section 4.1, asks for CONNECT at a proxy for ws too.
+// A network opens what lies below a handshake: TCP or a Unix socket, through a
+// proxy or not, with TLS or not. RFC 6455, section 4.1, asks for CONNECT at a
+// proxy for ws too.
 type network struct {
 	unix  string
 	tls   *tls.Config
@@ -363,7 +365,8 @@ type oneByte struct{ r io.Reader }
 
 func (o oneByte) Read(p []byte) (int, error) { return o.r.Read(p[:min(1, len(p))]) }
 
-// socksThrough asks a SOCKS5 proxy for a connection to address (RFC 1928, and RFC 1929 for name and password).
+// socksThrough asks a SOCKS5 proxy for a connection to address (RFC 1928, and
+// RFC 1929 for name and password).
 func socksThrough(c net.Conn, address string, user *url.Userinfo) error {
 	host, portText, err := net.SplitHostPort(address)
 	if err != nil {

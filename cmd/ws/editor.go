@@ -6,7 +6,8 @@ import (
 	"unicode"
 )
 
-// An editor is the line that the user types, and those typed before. It knows no terminal.
+// An editor is the line that the user types, and those typed before. It knows
+// no terminal.
 type editor struct {
 	line    []rune
 	cursor  int // index in line
@@ -161,11 +162,13 @@ func (e *editor) wordEnd() int {
 	return i
 }
 
-// view returns the part of the line that fits into width columns, and the column of the cursor in it. The line scrolls
-// so that the cursor is always seen.
+// view returns the part of the line that fits into width columns, and the
+// column of the cursor in it. The line scrolls so that the cursor is always
+// seen.
 func (e *editor) view(width int) (text string, column int) {
 	width = max(width, 2)
-	// back returns where the text begins that ends at index to and has less than width columns.
+	// back returns where the text begins that ends at index to and has less
+	// than width columns.
 	back := func(to int) int {
 		for n := 0; to > 0; to-- {
 			if n += runeWidth(shownRune(e.line[to-1])); n >= width {
@@ -203,7 +206,8 @@ func shownRune(r rune) rune {
 	return '\ufffd'
 }
 
-// wide are the characters that take two columns: East Asian ones and most emoji.
+// wide are the characters that take two columns: East Asian ones and most
+// emoji.
 var wide = &unicode.RangeTable{
 	R16: []unicode.Range16{{0x1100, 0x115f, 1}, {0x2329, 0x232a, 1}, {0x2e80, 0x303e, 1}, {0x3041, 0xa4cf, 1}, {0xa960, 0xa97f, 1},
 		{0xac00, 0xd7a3, 1}, {0xf900, 0xfaff, 1}, {0xfe30, 0xfe6f, 1}, {0xff00, 0xff60, 1}, {0xffe0, 0xffe6, 1}},

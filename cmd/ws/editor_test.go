@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// typeKeys presses the keys that the bytes stand for, and returns the lines that were finished.
+// typeKeys presses the keys that the bytes stand for, and returns the lines
+// that were finished.
 func typeKeys(t *testing.T, e *editor, bytes string) (lines []string) {
 	t.Helper()
 	for b := []byte(bytes); len(b) > 0; {
@@ -67,7 +68,8 @@ func TestEditor(t *testing.T) {
 	}
 }
 
-// A line of the history that was changed and not sent is as before the next time.
+// A line of the history that was changed and not sent is as before the next
+// time.
 func TestHistoryIsNotChanged(t *testing.T) {
 	var e editor
 	lines := typeKeys(t, &e, "first\rsecond\r\x1b[A\x1b[Axxx\x1b[B\x1b[A\r")

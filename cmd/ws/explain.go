@@ -16,9 +16,11 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// The sentences here are the short form of docs/handshake-errors.md, which has more to say.
+// The sentences here are the short form of docs/handshake-errors.md, which has
+// more to say.
 
-// A refusalText is what a status means whose answer has a text of this library's server.
+// A refusalText is what a status means whose answer has a text of this
+// library's server.
 type refusalText struct{ part, sentence string }
 
 // refusalTexts are judged in order, before statusSentences.
@@ -67,7 +69,8 @@ var statusSentences = map[int]string{
 // unsolicited is what net/http says of a server that speaks first.
 const unsolicited = "readLoopPeekFailLocked"
 
-// explain returns the exit code for an error of a dial, and a sentence that says what to look for, or "".
+// explain returns the exit code for an error of a dial, and a sentence that
+// says what to look for, or "".
 func explain(err error) (code int, sentence string) {
 	var refused *websocket.HandshakeError
 	if errors.As(err, &refused) {

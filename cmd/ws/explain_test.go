@@ -27,7 +27,8 @@ func acceptKey(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Every status that docs/handshake-errors.md knows has a sentence here, and no other.
+// Every status that docs/handshake-errors.md knows has a sentence here, and no
+// other.
 func TestStatusSentences(t *testing.T) {
 	page, err := os.ReadFile("../../docs/handshake-errors.md")
 	if err != nil {

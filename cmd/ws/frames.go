@@ -14,7 +14,8 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// A frame is the header of a frame (RFC 6455, section 5.2), and the beginning of its payload, unmasked.
+// A frame is the header of a frame (RFC 6455, section 5.2), and the beginning
+// of its payload, unmasked.
 type frame struct {
 	sent   bool // by this side
 	fin    bool
@@ -84,7 +85,8 @@ func (f frame) String() string {
 	return b.String()
 }
 
-// quoted quotes text for one line: JSON between backquotes, as it stands, and where that does not do, as a Go string.
+// quoted quotes text for one line: JSON between backquotes, as it stands, and
+// where that does not do, as a Go string.
 func quoted(text string) string {
 	if strings.Contains(text, `"`) && strconv.CanBackquote(text) && sanitize(text) == text {
 		return "`" + text + "`"
@@ -99,7 +101,8 @@ func bit(b bool) int {
 	return 0
 }
 
-// tornRune returns the bytes at the end of p that begin a character which p does not finish.
+// tornRune returns the bytes at the end of p that begin a character which p
+// does not finish.
 func tornRune(p []byte) string {
 	for i := len(p) - 1; i >= 0 && i >= len(p)-utf8.UTFMax; i-- {
 		if utf8.RuneStart(p[i]) {
@@ -115,7 +118,8 @@ func tornRune(p []byte) string {
 // shownPayload is how many bytes of a data frame's payload a frame keeps.
 const shownPayload = 60
 
-// A frameParser finds the frames in one direction of a connection. It judges nothing, so that it shows what is wrong.
+// A frameParser finds the frames in one direction of a connection. It judges
+// nothing, so that it shows what is wrong.
 type frameParser struct {
 	sent   bool
 	emit   func(frame) // called as soon as the header and the start of the payload are there
@@ -202,7 +206,8 @@ func payloadLength(h []byte) uint64 {
 	}
 }
 
-// A tracer shows the frames of a connection, and knows how it was closed. Its methods may be called concurrently.
+// A tracer shows the frames of a connection, and knows how it was closed. Its
+// methods may be called concurrently.
 type tracer struct {
 	mu            sync.Mutex  // guards what follows
 	show          func(frame) // nil: none are shown yet
@@ -257,8 +262,8 @@ func (t *tracer) frame(f frame) {
 // earlyFrames bounds the frames that are kept for begin.
 const earlyFrames = 1000
 
-// begin shows the frames that have passed, and those that will. It may be called late, so that frames are shown behind
-// what is said of the handshake.
+// begin shows the frames that have passed, and those that will. It may be
+// called late, so that frames are shown behind what is said of the handshake.
 func (t *tracer) begin(show func(frame)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -306,8 +311,8 @@ func (t *tracer) summary() (in, out counts) {
 	return t.in, t.out
 }
 
-// A tracedConn is a transport that tells a tracer of the frames on it. Before them it follows the HTTP handshake, and
-// waits for a response with the status 101.
+// A tracedConn is a transport that tells a tracer of the frames on it. Before
+// them it follows the HTTP handshake, and waits for a response with the status 101.
 type tracedConn struct {
 	net.Conn
 	t      *tracer
@@ -320,7 +325,8 @@ type tracedConn struct {
 	in, out  frameParser
 }
 
-// maxHead bounds the head of a request or a response that is followed, in bytes.
+// maxHead bounds the head of a request or a response that is followed, in
+// bytes.
 const maxHead = 1 << 20
 
 func newTracedConn(c net.Conn, t *tracer, client bool) *tracedConn {

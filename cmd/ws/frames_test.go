@@ -36,7 +36,8 @@ func appendFrame(dst []byte, first byte, key []byte, payload []byte) []byte {
 
 var frameKey = []byte{0xde, 0xad, 0xbe, 0xef}
 
-// Each frame has one line. The second columns are what the bytes say, however they are cut.
+// Each frame has one line. The second columns are what the bytes say, however
+// they are cut.
 var frameLines = []struct {
 	bytes []byte
 	line  string
@@ -131,7 +132,8 @@ func FuzzFrameParser(f *testing.F) {
 	})
 }
 
-// The frames begin behind the handshake, whatever came before on the same connection.
+// The frames begin behind the handshake, whatever came before on the same
+// connection.
 func TestTracedConn(t *testing.T) {
 	hello := appendFrame(nil, 0x81, nil, []byte("hello"))
 	reply := appendFrame(nil, 0x81, frameKey, []byte("reply"))

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A histogram counts durations in buckets that are at most 1/32 wide. The zero value is empty.
+// A histogram counts durations in buckets that are at most 1/32 wide. The zero
+// value is empty.
 type histogram struct {
 	counts   [buckets]int64
 	n        int64
@@ -71,7 +72,8 @@ func (h *histogram) mean() time.Duration {
 	return time.Duration(h.sum / float64(h.n))
 }
 
-// percentile returns the duration that p percent do not exceed, or one at most 1/32 longer.
+// percentile returns the duration that p percent do not exceed, or one at most
+// 1/32 longer.
 func (h *histogram) percentile(p float64) time.Duration {
 	rank := max(int64(math.Ceil(p/100*float64(h.n))), 1)
 	var seen int64
@@ -86,7 +88,8 @@ func (h *histogram) percentile(p float64) time.Duration {
 	return h.max
 }
 
-// String draws the histogram: one line for each step, which are powers of two, or their quarters if all is close.
+// String draws the histogram: one line for each step, which are powers of two,
+// or their quarters if all is close.
 func (h *histogram) String() string {
 	if h.n == 0 {
 		return ""

@@ -23,7 +23,8 @@ func TestBuckets(t *testing.T) {
 	}
 }
 
-// The percentiles are those of the sorted durations, but for the width of a bucket.
+// The percentiles are those of the sorted durations, except for the width of a
+// bucket.
 func TestPercentiles(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{1, 2, 10, 1000} {

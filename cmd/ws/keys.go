@@ -59,7 +59,8 @@ const (
 	pasteLimit = 4 << 20 // bytes; a paste without end is no paste
 )
 
-// parseKey returns the first key of b, and its length. The length is 0 if b does not have all of it yet.
+// parseKey returns the first key of b, and its length. The length is 0 if b
+// does not have all of it yet.
 func parseKey(b []byte) (key, int) {
 	if len(b) == 0 {
 		return key{}, 0

@@ -8,7 +8,8 @@
 //	ws bench URL        load a server
 //	ws completion SHELL print the completion for bash, zsh or fish
 //
-// Messages go to stdout and everything else to stderr, so that ws works in a pipe:
+// Messages go to stdout and everything else to stderr, so that ws works in a
+// pipe:
 //
 //	echo '{"id":1}' | ws -n 1 wss://example.com/rpc | jq .result
 //
@@ -75,7 +76,8 @@ func commands() []*command {
 	return []*command{connectCommand(), listenCommand(), pingCommand(), benchCommand(), completionCommand(), helpCommand(), versionCommand()}
 }
 
-// run runs the command line args, and returns its exit code. The end of ctx is an interruption.
+// run runs the command line args, and returns its exit code. The end of ctx is
+// an interruption.
 func run(ctx context.Context, args []string, c *console) int {
 	all := commands()
 	cmd := all[0]
@@ -151,7 +153,8 @@ func versionCommand() *command {
 		}}
 }
 
-// exitError is an error with the exit code that it ends ws with. err may be nil: then everything is said.
+// exitError is an error with the exit code that it ends ws with. err may be
+// nil: then everything is said.
 type exitError struct {
 	code int
 	err  error

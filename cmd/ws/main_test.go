@@ -16,7 +16,8 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// The test binary is ws itself where asWS is set: so tests can start it in a terminal of its own.
+// The test binary is ws itself where asWS is set: so tests can start it in a
+// terminal of its own.
 const asWS = "WS_TEST_RUN_MAIN"
 
 func TestMain(m *testing.M) {
@@ -31,7 +32,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience bounds what a test waits for. It is never used up unless something is wrong.
+// patience bounds what a test waits for. It is never used up unless something
+// is wrong.
 const patience = 30 * time.Second
 
 // A result is what a run of ws has said.

@@ -13,8 +13,9 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// A prompt is the line at the bottom of a terminal that the user edits. Messages appear above it. Its methods hide and
-// show are called with the lock of the console.
+// A prompt is the line at the bottom of a terminal that the user edits.
+// Messages appear above it. Its methods hide and show are called with the lock
+// of the console.
 type prompt struct {
 	c       *console
 	term    *terminal
@@ -26,13 +27,15 @@ type prompt struct {
 
 const promptText = "> "
 
-// The terminal marks what is pasted, so that line ends in it are not taken for the return key.
+// The terminal marks what is pasted, so that line ends in it are not taken for
+// the return key.
 const (
 	pasteMarksOn  = "\x1b[?2004h"
 	pasteMarksOff = "\x1b[?2004l"
 )
 
-// openPrompt shows a prompt. It is nil where lines cannot be edited: then the terminal's own editing must do.
+// openPrompt shows a prompt. It is nil where lines cannot be edited: then the
+// terminal's own editing must do.
 func openPrompt(c *console) *prompt {
 	file, ok := c.in.(*os.File)
 	if !ok || os.Getenv("TERM") == "dumb" {
@@ -137,7 +140,8 @@ const promptHelp = `A line is a message, and so is what is pasted. Commands:
   //...                  send a line that begins with one slash
 Ctrl-D closes too, and Ctrl-C closes with 1001. Up and Down recall lines.`
 
-// talk sends the lines that the user types at the prompt. Its error ends the session.
+// talk sends the lines that the user types at the prompt. Its error ends the
+// session.
 func (s *session) talk(ctx context.Context, p *prompt) error {
 	for {
 		line, err := p.readLine()
@@ -201,7 +205,8 @@ func (s *session) command(ctx context.Context, line string) error {
 	return nil
 }
 
-// parseClose parses "CODE REASON", both of which may be left out. It returns a closeRequest, or what is wrong.
+// parseClose parses "CODE REASON", both of which may be left out. It returns a
+// closeRequest, or what is wrong.
 func parseClose(arg string) error {
 	if arg == "" {
 		return closeRequest{code: websocket.StatusNormalClosure}

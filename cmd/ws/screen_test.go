@@ -7,8 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// screenOf returns what a terminal of so many columns shows after output: lines without the spaces at their ends. It
-// knows the few sequences that ws sends, and shows others as they are. The row of the cursor has a "|" at its place.
+// screenOf returns what a terminal of so many columns shows after output: lines
+// without the spaces at their ends. It knows the few sequences that ws sends,
+// and shows others as they are. The row of the cursor has a "|" at its place.
 func screenOf(output string, columns int) string {
 	rows, row, column := [][]rune{nil}, 0, 0
 	put := func(r rune) {

@@ -137,8 +137,9 @@ type scriptRun struct {
 // scriptQueue is how many messages may wait for the script.
 const scriptQueue = 1024
 
-// newScriptRun starts a goroutine that reads until the connection ends, so that pings and the close frame are seen
-// whatever the script does. received is told of each message.
+// newScriptRun starts a goroutine that reads until the connection ends, so that
+// pings and the close frame are seen whatever the script does. received is told
+// of each message.
 func newScriptRun(conn *websocket.Conn, received func(websocket.MessageType, []byte)) *scriptRun {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &scriptRun{conn: conn, queue: make(chan scriptMessage, scriptQueue), ctx: ctx}
@@ -171,10 +172,12 @@ type scriptMessage struct {
 	data []byte
 }
 
-// errExpected is wrapped by the error of a script whose peer did something else.
+// errExpected is wrapped by the error of a script whose peer did something
+// else.
 var errExpected = errors.New("not what the script expects")
 
-// run goes through the script, and closes the connection. The error is errExpected, or the connection's.
+// run goes through the script, and closes the connection. The error is
+// errExpected, or the connection's.
 func (r *scriptRun) run(sc *script) error {
 	round := 0
 	for i := 0; i < len(sc.steps); i++ {

@@ -31,7 +31,8 @@ const terminalColumns = 80
 
 var address = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 
-// inTerminal starts ws in a pseudo-terminal. redirect may change where its streams go.
+// inTerminal starts ws in a pseudo-terminal. redirect may change where its
+// streams go.
 func inTerminal(t *testing.T, redirect func(*exec.Cmd), args ...string) *terminalRun {
 	t.Helper()
 	master, slave := openPty(t)
@@ -100,7 +101,8 @@ func (r *terminalRun) types(keys string) {
 	}
 }
 
-// sees waits until the last lines of the screen are these. ADDRESS stands for an address.
+// sees waits until the last lines of the screen are these. ADDRESS stands for
+// an address.
 func (r *terminalRun) sees(lines ...string) {
 	r.t.Helper()
 	want := strings.Join(lines, "\n")
@@ -133,8 +135,8 @@ func (r *terminalRun) ends(code int) {
 	}
 }
 
-// writes waits until ws has written text n times. What it wrote last may still be
-// in the terminal when it has ended.
+// writes waits until ws has written text n times. What it wrote last may still
+// be in the terminal when it has ended.
 func (r *terminalRun) writes(text string, n int) {
 	r.t.Helper()
 	timeout := time.After(patience)
@@ -242,7 +244,8 @@ func TestTerminalIsGivenBack(t *testing.T) {
 	}
 }
 
-// A peer that does not answer the close frame: the second Ctrl-C ends at once, and the terminal is given back.
+// A peer that does not answer the close frame: the second Ctrl-C ends at once,
+// and the terminal is given back.
 func TestSecondInterruption(t *testing.T) {
 	url := rawServer(t, func(_ net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) })
 	r := inTerminal(t, nil, url)
@@ -278,7 +281,8 @@ func (r *terminalRun) mode() (mode syscall.Termios) {
 	return mode
 }
 
-// With only one end in a pipe there is no prompt, and messages are plain in the pipe.
+// With only one end in a pipe there is no prompt, and messages are plain in the
+// pipe.
 func TestHalfATerminal(t *testing.T) {
 	url := serve(t, echo, nil)
 	t.Run("stdout in a pipe", func(t *testing.T) {

@@ -14,7 +14,8 @@ import (
 // coloursWork says that a terminal understands escape sequences.
 const coloursWork = true
 
-// A terminal is one whose lines the program edits itself. Ctrl-C and Ctrl-Z still are signals.
+// A terminal is one whose lines the program edits itself. Ctrl-C and Ctrl-Z
+// still are signals.
 type terminal struct {
 	fd     uintptr
 	before syscall.Termios
@@ -77,7 +78,8 @@ func restoreTerminal() {
 	}
 }
 
-// onResume lets f be called when the process goes on after Ctrl-Z, and when the window has another size.
+// onResume lets f be called when the process goes on after Ctrl-Z, and when the
+// window has another size.
 func (t *terminal) onResume(f func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGCONT, syscall.SIGWINCH)

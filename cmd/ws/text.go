@@ -13,8 +13,9 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// sanitize makes what a peer has sent harmless for a terminal: control characters, which could move the cursor or
-// change colours and titles, become visible. Line ends and tabs stay.
+// sanitize makes what a peer has sent harmless for a terminal: control
+// characters, which could move the cursor or change colours and titles, become
+// visible. Line ends and tabs stay.
 func sanitize(s string) string {
 	clean := true
 	for i := 0; i < len(s) && clean; i++ {
@@ -41,7 +42,8 @@ func sanitize(s string) string {
 	return b.String()
 }
 
-// prettyJSON returns data indented; ok is false if it is no JSON. Numbers stay as they are written.
+// prettyJSON returns data indented; ok is false if it is no JSON. Numbers stay
+// as they are written.
 func prettyJSON(data []byte) (indented []byte, ok bool) {
 	var b bytes.Buffer
 	if err := json.Indent(&b, bytes.TrimSpace(data), "", "  "); err != nil {
@@ -50,7 +52,8 @@ func prettyJSON(data []byte) (indented []byte, ok bool) {
 	return b.Bytes(), true
 }
 
-// colourJSON colours the keys, strings and other values of indented JSON for a terminal.
+// colourJSON colours the keys, strings and other values of indented JSON for a
+// terminal.
 func colourJSON(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
@@ -126,7 +129,8 @@ func thousands(n int64) string {
 	return s
 }
 
-// closeNames are the names of close codes (RFC 6455, section 7.4.1, and the registry of IANA).
+// closeNames are the names of close codes (RFC 6455, section 7.4.1, and the
+// registry of IANA).
 var closeNames = map[websocket.StatusCode]string{
 	websocket.StatusNormalClosure:           "normal closure",
 	websocket.StatusGoingAway:               "going away",

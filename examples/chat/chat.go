@@ -25,12 +25,13 @@ const (
 	maxName     = 32      // characters, of a person or a room
 	queueLength = 64      // messages that may wait for one member, who is dropped when there are more
 	kept        = 100     // messages of each room, for those who come back
-	recent      = 20      // messages that somebody new gets
+	recent      = 20      // messages that a new member gets
 	shownRooms  = 50
 	firstRoom   = "Lobby"
 )
 
-// Topics of the hub. What was said in a room has a topic with a history; who comes and goes has one without.
+// Topics of the hub. What was said in a room has a topic with a history; who
+// comes and goes has one without.
 const (
 	talk  = "talk/"
 	who   = "who/"
@@ -46,7 +47,7 @@ type event struct {
 	Position string `json:"position,omitempty"` // message: where to go on after it
 
 	Room    string   `json:"room,omitempty"`    // hello: the room that the member is in from now on
-	People  []string `json:"people,omitempty"`  // hello: everybody here, sorted
+	People  []string `json:"people,omitempty"`  // hello: all members here, sorted
 	Resumed bool     `json:"resumed,omitempty"` // hello: the messages that follow are all that were missed
 	Missed  int      `json:"missed,omitempty"`  // hello: how many of the messages that follow are not new
 
@@ -62,7 +63,8 @@ type room struct {
 type chat struct {
 	hub *hub.Hub
 
-	// mu makes one step of coming and going and of telling it: so everybody's list of who is here is right.
+	// mu makes one step of coming and going and of telling it: so each member's
+	// list of who is here is right.
 	mu    sync.Mutex
 	rooms map[string]map[*member]bool // guarded by mu; no room is empty
 }
@@ -90,7 +92,8 @@ func newChat() *chat {
 	}
 }
 
-// encode puts the position into a message, which is a JSON object, so that the page can go on after it.
+// encode puts the position into a message, which is a JSON object, so that the
+// page can go on after it.
 func encode(dst []byte, m hub.Message) []byte {
 	if m.Position.IsZero() {
 		return append(dst, m.Data...)
@@ -100,7 +103,8 @@ func encode(dst []byte, m hub.Message) []byte {
 	return append(append(dst, `",`...), m.Data[1:]...)
 }
 
-// serve runs one connection from beginning to end: GET /ws?name=NAME&room=ROOM&after=POSITION.
+// serve runs one connection from beginning to end: GET
+// /ws?name=NAME&room=ROOM&after=POSITION.
 func (c *chat) serve(conn *websocket.Conn, r *http.Request) {
 	defer conn.CloseNow()
 	query := r.URL.Query()
@@ -109,12 +113,14 @@ func (c *chat) serve(conn *websocket.Conn, r *http.Request) {
 		err = c.talk(r.Context(), conn, name, cmp.Or(query.Get("room"), firstRoom), query.Get("after"))
 	}
 	if refused := refusal(""); errors.As(err, &refused) {
-		// A page cannot see why a handshake was refused, but it can see a close code and reason.
+		// A page cannot see why a handshake was refused, but it can see a close
+		// code and reason.
 		conn.Close(websocket.StatusPolicyViolation, refused.Error())
 	}
 }
 
-// talk lets somebody take part until the connection ends. An error is a refusal, or the connection's.
+// talk lets a member take part until the connection ends. An error is a
+// refusal, or the connection's.
 func (c *chat) talk(ctx context.Context, conn *websocket.Conn, name, room, after string) error {
 	m := &member{s: c.hub.Join(conn)}
 	defer c.leave(m)
@@ -143,8 +149,9 @@ func (c *chat) talk(ctx context.Context, conn *websocket.Conn, name, room, after
 	}
 }
 
-// enter takes m out of the room that it is in and into another, under a name that nobody else has there, and tells
-// everybody in both. after is the position in the room's messages up to which m has them, or empty.
+// enter takes m out of the room that it is in and into another, under a name
+// that no other member has there, and tells the members of both. after is the
+// position in the room's messages up to which m has them, or empty.
 func (c *chat) enter(ctx context.Context, m *member, name, room, after string) error {
 	room, err := cleanName(room)
 	if err != nil {
@@ -194,7 +201,8 @@ func (c *chat) leave(m *member) {
 	}
 }
 
-// leaveLocked takes m out of the room that it is in, if any, and tells those who are still there. c.mu is held.
+// leaveLocked takes m out of the room that it is in, if any, and tells those
+// who are still there. c.mu is held.
 func (c *chat) leaveLocked(m *member) bool {
 	members := c.rooms[m.room]
 	if !members[m] {
@@ -214,7 +222,7 @@ func (c *chat) say(m *member, text string) {
 	c.tell(talk+m.room, event{Type: "message", Name: m.name, Text: text, At: time.Now().UnixMilli()})
 }
 
-// tellRooms tells everybody which rooms there are. c.mu is held.
+// tellRooms tells all members which rooms there are. c.mu is held.
 func (c *chat) tellRooms() {
 	var all []room
 	for name, members := range c.rooms {
@@ -254,7 +262,8 @@ type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-// cleanName returns the name of a person or a room without the spaces around it. The error is a refusal.
+// cleanName returns the name of a person or a room without the spaces around
+// it. The error is a refusal.
 func cleanName(name string) (string, error) {
 	name = strings.TrimSpace(name)
 	switch {

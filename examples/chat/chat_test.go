@@ -46,7 +46,8 @@ func (v *visitor) say(text string) {
 	}
 }
 
-// next returns the next event, without those of type rooms, unless that is wanted, and without its time and position.
+// next returns the next event, without those of type rooms, unless that is
+// wanted, and without its time and position.
 func (v *visitor) next(kind string) (got event, at string) {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(v.t.Context(), 10*time.Second)
@@ -98,7 +99,8 @@ func (v *visitor) wantClose(code websocket.StatusCode) websocket.CloseError {
 	}
 }
 
-// serveRoom serves a chat for the time of the test and returns its URL, with a slash at the end.
+// serveRoom serves a chat for the time of the test and returns its URL, with a
+// slash at the end.
 func serveRoom(t *testing.T) string {
 	s := httptest.NewServer(program(newChat()).Handler())
 	t.Cleanup(s.Close)
@@ -117,7 +119,7 @@ func TestJoinTalkLeave(t *testing.T) {
 	for _, v := range []*visitor{ada, bob} {
 		v.want(event{Type: "message", Name: "Ada", Text: "hello <b>Bob</b>"})
 	}
-	bob.say("   ") // says nothing, so nobody hears it
+	bob.say("   ") // says nothing, so no member hears it
 	bob.say("grüß dich, 世界")
 	for _, v := range []*visitor{ada, bob} {
 		v.want(event{Type: "message", Name: "Bob", Text: "grüß dich, 世界"})
@@ -187,7 +189,8 @@ func TestRooms(t *testing.T) {
 	ada.say("there")
 	ada.want(event{Type: "message", Name: "Ada", Text: "there"})
 
-	// Into the other room, where somebody has the name, and where something was said.
+	// Into the other room, where another member has the name, and where
+	// something was said.
 	if err := wsjson.Write(t.Context(), ada.c, map[string]string{"enter": "Garden"}); err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +206,7 @@ func TestRooms(t *testing.T) {
 	bob.want(event{Type: "rooms", Rooms: []room{{"Garden", 1}}})
 }
 
-// Somebody who comes back gets what was said meanwhile.
+// A member who comes back gets what was said meanwhile.
 func TestComingBack(t *testing.T) {
 	url := serveRoom(t)
 	ada := visit(t, url, "Ada")
@@ -221,14 +224,17 @@ func TestComingBack(t *testing.T) {
 		back.want(event{Type: "message", Name: "Ada", Text: text})
 	}
 	visitRoom(t, url, map[string][]string{"name": {"Eve"}, "after": {"nonsense"}}).wantClose(websocket.StatusPolicyViolation)
-	// Of another run of the server: the latest messages, and it is not told that they are all.
+	// Of another run of the server: the latest messages, and it is not told
+	// that they are all.
 	other := visitRoom(t, url, map[string][]string{"name": {"Eve"}, "after": {"1-1"}})
 	other.want(event{Type: "hello", Name: "Eve", People: []string{"Ada", "Bob", "Eve"}, Missed: 3})
 }
 
-// A member that does not read is dropped; nobody waits for it and nobody else misses anything.
+// A member that does not read is dropped; no other waits for it or misses
+// anything.
 func TestSlowMemberIsDropped(t *testing.T) {
-	// The server waits less long for the answer to its close frame, which does not come.
+	// The server waits less long for the answer to its close frame, which does
+	// not come.
 	opts := &websocket.AcceptOptions{ReadLimit: maxMessage, CloseTimeout: 50 * time.Millisecond}
 	s := httptest.NewServer(websocket.Handler(newChat().serve, opts))
 	defer s.Close()

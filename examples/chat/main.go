@@ -1,4 +1,4 @@
-// Command chat serves one web page with chat rooms for everybody who opens it.
+// Command chat serves one web page with chat rooms for all who open it.
 //
 //	go run ./examples/chat
 //

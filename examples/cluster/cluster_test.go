@@ -38,7 +38,8 @@ func (v *visitor) say(text string) {
 	}
 }
 
-// next returns the next event that is wanted. What is told of people may come between at any time.
+// next returns the next event that is wanted. What is told of people may come
+// between at any time.
 func (v *visitor) next(wanted func(event) bool) event {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(v.t.Context(), 20*time.Second)
@@ -106,7 +107,8 @@ func serveNodes(t *testing.T) (engine *memorybroker.Engine, a, b string) {
 	return engine, a, b
 }
 
-// serveNodesUntil is serveNodes, with a function that ends the work of the second node.
+// serveNodesUntil is serveNodes, with a function that ends the work of the
+// second node.
 func serveNodesUntil(t *testing.T) (engine *memorybroker.Engine, a, b string, endB func()) {
 	engine = memorybroker.New()
 	serve := func(name string) (string, func()) {
@@ -147,7 +149,7 @@ func TestTwoNodes(t *testing.T) {
 	bob.want(event{Type: "message", Node: "A", Name: "Ada", Text: "are you there?"})
 }
 
-// A node that stops says that nobody is there any more.
+// A node that stops says that no member is there any more.
 func TestNodeStops(t *testing.T) {
 	_, a, b, endB := serveNodesUntil(t)
 	ada, bob := visit(t, a, "Ada", ""), visit(t, b, "Bob", "")

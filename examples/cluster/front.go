@@ -16,8 +16,9 @@ import (
 // nodeTimeout is how long a node may take to accept a connection.
 const nodeTimeout = time.Second
 
-// front is a balancer: each request, and each WebSocket connection, goes to a node that is there. Which one does not
-// matter: what a page has missed is known to all nodes.
+// front is a balancer: each request, and each WebSocket connection, goes to a
+// node that is there. Which one does not matter: what a page has missed is
+// known to all nodes.
 func front(nodes []string) *site.Program {
 	transport := &http.Transport{
 		DialContext:       dialAny(nodes),

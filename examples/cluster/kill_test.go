@@ -18,7 +18,8 @@ import (
 	"github.com/seed70bc5565/websocket/wsjson"
 )
 
-// nodeVariable is the environment variable that makes a node of the test's own program.
+// nodeVariable is the environment variable that makes a node of the test's own
+// program.
 const nodeVariable = "CLUSTER_TEST_NODE"
 
 func TestMain(m *testing.M) {
@@ -29,7 +30,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// startEngine starts a real engine for the time of the test, and returns its address.
+// startEngine starts a real engine for the time of the test, and returns its
+// address.
 func startEngine(t *testing.T, engine string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -68,7 +70,8 @@ func startEngine(t *testing.T, engine string) string {
 	}
 }
 
-// startNode starts a node in a process of its own, and returns its address, and what kills it.
+// startNode starts a node in a process of its own, and returns its address, and
+// what kills it.
 func startNode(t *testing.T, name, engine, url string) (addr string, kill func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-engine", engine, "-url", url, "-addr", "127.0.0.1:0", "-node", name)
@@ -91,8 +94,8 @@ func startNode(t *testing.T, name, engine, url string) (addr string, kill func()
 	return found[1], kill
 }
 
-// A node is killed while its pages listen: they come back to the other one, and have each message once, in order.
-// Who is here is right again within 15 s.
+// A node is killed while its pages listen: they come back to the other one, and
+// have each message once, in order. Who is here is right again within 15 s.
 func TestNodeKilled(t *testing.T) {
 	for _, engine := range []string{"redis", "jetstream"} {
 		t.Run(engine, func(t *testing.T) {
@@ -115,7 +118,8 @@ func TestNodeKilled(t *testing.T) {
 					}
 				}
 			}()
-			// Ada comes through the balancer until she is on the node that is to be killed.
+			// Ada comes through the balancer until she is on the node that is
+			// to be killed.
 			var ada *visitor
 			for ada == nil {
 				v := visit(t, way.URL, "Ada", "")

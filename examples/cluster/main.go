@@ -1,21 +1,24 @@
-// Command cluster is a chat on several servers, whose users see each other: what is said on one node goes through an
-// engine to all others.
+// Command cluster is a chat on several servers, whose users see each other:
+// what is said on one node goes through an engine to all others.
 //
 //	go run -C examples/cluster .
 //
-// needs nothing: the engine is in memory, and the process has two nodes, on two ports. With a real engine a process
-// is one node, and there are as many as are started:
+// needs nothing: the engine is in memory, and the process has two nodes, on two
+// ports. With a real engine a process is one node, and there are as many as are
+// started:
 //
 //	go run -C examples/cluster . -engine redis -addr localhost:8088
 //	go run -C examples/cluster . -engine redis -addr localhost:8089
 //
-// The same with -engine jetstream. Stop the engine, and start it again, to see what happens.
+// The same with -engine jetstream. Stop the engine, and start it again, to see
+// what happens.
 //
 // In front of them a balancer gives both one address:
 //
 //	go run -C examples/cluster . -front localhost:8088,localhost:8089 -addr localhost:8080
 //
-// Open that, and kill the node that the page names: the page comes back to the other one, and has missed nothing.
+// Open that, and kill the node that the page names: the page comes back to the
+// other one, and has missed nothing.
 package main
 
 import (
@@ -71,7 +74,8 @@ type broker interface {
 	Close() error
 }
 
-// connect returns the broker of a real engine, which connects in the background.
+// connect returns the broker of a real engine, which connects in the
+// background.
 func connect(engine, url string) (broker, error) {
 	switch engine {
 	case "redis":
@@ -128,7 +132,8 @@ func program(n *node, b broker) *site.Program {
 	}
 }
 
-// inMemory is two nodes in one process. The second one runs as long as the first.
+// inMemory is two nodes in one process. The second one runs as long as the
+// first.
 func inMemory(addr string) (*site.Program, error) {
 	l, url, err := site.Listen(addr)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// A simulated client has no connection: what it sends and what it is sent is in queues, which the test delivers when
-// it likes.
+// A simulated client has no connection: what it sends and what it is sent is in
+// queues, which the test delivers when it likes.
 type simulated struct {
 	name     string
 	text     text
@@ -61,8 +61,8 @@ func (w *simulated) receive(c change) error {
 	return nil
 }
 
-// Several clients edit at the same time, and everything is on its way for as long as chance wants. When all has
-// arrived, all have the same text.
+// Several clients edit at the same time, and everything is on its way for as
+// long as chance wants. When all has arrived, all have the same text.
 func TestClientsConverge(t *testing.T) {
 	r := rand.New(rand.NewPCG(6455, 3))
 	for round := range 200 {

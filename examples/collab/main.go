@@ -1,9 +1,10 @@
-// Command collab serves one page on which everybody who opens it edits the same text, at the same time.
+// Command collab serves one page on which all who open it edit the same text,
+// at the same time.
 //
 //	go run ./examples/collab
 //
-// Open the printed URL in two windows. The algorithm is operational transformation with a central server: see
-// document.
+// Open the printed URL in two windows. The algorithm is operational
+// transformation with a central server: see document.
 package main
 
 import (

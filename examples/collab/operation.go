@@ -8,7 +8,8 @@ import (
 	"unicode/utf16"
 )
 
-// A text is in UTF-16 code units, because those are what a browser counts positions in.
+// A text is in UTF-16 code units, because those are what a browser counts
+// positions in.
 type text []uint16
 
 func newText(s string) text   { return utf16.Encode([]rune(s)) }
@@ -18,12 +19,14 @@ func (t text) splits(i int) bool { // reports whether i is inside a surrogate pa
 	return i > 0 && i < len(t) && isLow(t[i])
 }
 
-// An operation turns one text into another. It walks over all of the text, and each step keeps some of it, deletes
-// some, or inserts. In JSON it is an array: a positive number keeps that many code units, a negative one deletes, a
+// An operation turns one text into another. It walks over all of the text, and
+// each step keeps some of it, deletes some, or inserts. In JSON it is an array:
+// a positive number keeps that many code units, a negative one deletes, a
 // string is inserted.
 //
-// Operations are kept in one form only, which push makes: no step is empty, no two of one kind are neighbours, and an
-// insertion stands before a deletion at the same place.
+// Operations are kept in one form only, which push makes: no step is empty, no
+// two of one kind are neighbours, and an insertion stands before a deletion at
+// the same place.
 type operation []step
 
 type step struct {
@@ -47,7 +50,8 @@ func (op operation) push(s step) operation {
 	case last >= 0 && s.n == 0 && op[last].n == 0:
 		op[last].insert = append(slices.Clip(op[last].insert), s.insert...)
 	case last >= 0 && s.n == 0 && op[last].n < 0:
-		// The insertion goes in front of the deletion, where another may stand already.
+		// The insertion goes in front of the deletion, where another may stand
+		// already.
 		deletion := op[last]
 		return append(op[:last].push(s), deletion)
 	default:
@@ -83,8 +87,9 @@ func (op operation) apply(t text) (text, error) {
 	return result, nil
 }
 
-// transform takes two operations that were made at the same time, on the same text, and returns what is left to do
-// of each after the other: a and then b2 makes the same text as b and then a2. Where both insert at one place, a's
+// transform takes two operations that were made at the same time, on the same
+// text, and returns what is left to do of each after the other: a and then b2
+// makes the same text as b and then a2. Where both insert at one place, a's
 // comes first.
 func transform(a, b operation) (a2, b2 operation, err error) {
 	var s, t step // what is left of the steps in hand
@@ -142,7 +147,8 @@ func shorten(amount, n int) int {
 	return amount - n
 }
 
-// move returns where a position in the text is after op. What is inserted right there stays behind it.
+// move returns where a position in the text is after op. What is inserted right
+// there stays behind it.
 func (op operation) move(position int) int {
 	at, moved := 0, position
 	for _, s := range op {

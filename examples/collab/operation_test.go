@@ -140,7 +140,8 @@ func TestTransformConverges(t *testing.T) {
 	}
 }
 
-// A vector is an example of what transform does, which the page's own transform is tested with: the two must agree.
+// A vector is an example of what transform does, which the page's own transform
+// is tested with: the two must agree.
 type vector struct {
 	Text, After string
 	A, B        operation

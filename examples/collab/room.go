@@ -18,7 +18,8 @@ import (
 	"github.com/seed70bc5565/websocket/wsjson"
 )
 
-// maxInput bounds a message from the page: a whole text, with every character escaped.
+// maxInput bounds a message from the page: a whole text, with every character
+// escaped.
 const maxInput = 6*maxText + 1<<10
 
 const topic = "text"
@@ -28,15 +29,17 @@ type room struct {
 	epoch string // tells this document from that of an earlier run, whose revisions mean nothing here
 	hub   *hub.Hub
 
-	// mu makes one step of each change and its publication, and of each arrival: so everybody gets all changes, in the
-	// order of their revisions, and none twice. Neither publishing nor sending waits for a connection.
+	// mu makes one step of each change and its publication, and of each
+	// arrival: so each writer gets all changes, in the order of their
+	// revisions, and none twice. Neither publishing nor sending waits for a
+	// connection.
 	mu      sync.Mutex
 	doc     document                   // guarded by mu
 	writers map[*hub.Subscriber]writer // guarded by mu
 	last    int                        // guarded by mu: the number of the last writer
 }
 
-// A writer is somebody who has the page open.
+// A writer is a page that is open.
 type writer struct {
 	Client string `json:"client"` // the page's own name for itself
 	Number int    `json:"number"`
@@ -44,7 +47,8 @@ type writer struct {
 
 // What goes to the page.
 type (
-	// A start is the end of what a page gets when it connects. Text is set if it has to begin anew.
+	// A start is the end of what a page gets when it connects. Text is set if
+	// it has to begin anew.
 	start struct {
 		Type     string  `json:"type"` // "start"
 		Epoch    string  `json:"epoch"`
@@ -80,8 +84,8 @@ func newRoom() *room {
 	return &room{epoch: rand.Text(), hub: hub.New(nil), writers: make(map[*hub.Subscriber]writer)}
 }
 
-// serve runs one connection from beginning to end. The query says who it is, and what it has if it was here before:
-// client, epoch, revision.
+// serve runs one connection from beginning to end. The query says who it is,
+// and what it has if it was here before: client, epoch, revision.
 func (rm *room) serve(c *websocket.Conn, r *http.Request) {
 	defer c.CloseNow()
 	query := r.URL.Query()
@@ -115,7 +119,8 @@ func (rm *room) serve(c *websocket.Conn, r *http.Request) {
 	}
 }
 
-// join sends s what it needs to go on from revision, if it can, and lets it take part.
+// join sends s what it needs to go on from revision, if it can, and lets it
+// take part.
 func (rm *room) join(ctx context.Context, s *hub.Subscriber, client string, revision int) error {
 	rm.mu.Lock()
 	defer rm.mu.Unlock()
@@ -127,7 +132,8 @@ func (rm *room) join(ctx context.Context, s *hub.Subscriber, client string, revi
 		hello.Text = &text
 	}
 	if len(missed) > 0 {
-		// All in one message: however many there are, they find room in the queue.
+		// All in one message: however many there are, they find room in the
+		// queue.
 		if err := s.Send(websocket.MessageText, encode(map[string]any{"type": "changes", "changes": missed})); err != nil {
 			return err
 		}
@@ -185,7 +191,7 @@ func (rm *room) people() people {
 	return people{"people", slices.SortedFunc(maps.Values(rm.writers), byNumber)}
 }
 
-// publish sends v to everybody. rm.mu is held.
+// publish sends v to all writers. rm.mu is held.
 func (rm *room) publish(v any) {
 	if err := rm.hub.Publish(context.Background(), topic, websocket.MessageText, encode(v)); err != nil {
 		log.Panicf("collab: %v", err) // without a broker it fails only when the hub is closed

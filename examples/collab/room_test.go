@@ -98,7 +98,8 @@ func TestTwoWriters(t *testing.T) {
 	eve.want(`{"type":"start","epoch":"E","revision":2,"number":3,"text":"AdaBob"}`)
 }
 
-// A page that comes back gets what it missed, its own change among it if that had arrived; or the whole text.
+// A page that comes back gets what it missed, its own change among it if that
+// had arrived; or the whole text.
 func TestComingBack(t *testing.T) {
 	rm, url := serveRoom(t)
 	for i := range 3 {

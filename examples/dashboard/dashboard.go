@@ -30,8 +30,9 @@ type dashboard struct {
 	every time.Duration
 }
 
-// What goes to the page. The chart is the last messages of the topic, which the hub keeps: a page that opens gets all
-// of them, and one that comes back those that it has missed.
+// What goes to the page. The chart is the last messages of the topic, which the
+// hub keeps: a page that opens gets all of them, and one that comes back those
+// that it has missed.
 type (
 	hello struct {
 		Type    string `json:"type"` // "hello"
@@ -64,7 +65,8 @@ func newDashboard(m meter, every time.Duration) *dashboard {
 	})}
 }
 
-// encode puts the position into a message, which is a JSON object, so that the page can go on after it.
+// encode puts the position into a message, which is a JSON object, so that the
+// page can go on after it.
 func encode(dst []byte, m hub.Message) []byte {
 	dst = append(dst, `{"position":"`...)
 	dst, _ = m.Position.AppendText(dst)

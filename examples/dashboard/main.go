@@ -1,9 +1,10 @@
-// Command dashboard shows a live chart of this machine's CPU and memory to everybody who opens its page.
+// Command dashboard shows a live chart of this machine's CPU and memory to all
+// who open its page.
 //
 //	go run ./examples/dashboard
 //
-// Open the printed URL in two windows. Where there is no /proc (Linux has it) it shows the CPU and memory of its own
-// process, and says so.
+// Open the printed URL in two windows. Where there is no /proc (Linux has it)
+// it shows the CPU and memory of its own process, and says so.
 package main
 
 import (

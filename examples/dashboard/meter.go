@@ -43,8 +43,8 @@ func readProc() (usage, error) {
 
 var errProc = errors.New("/proc/stat or /proc/meminfo is not as expected")
 
-// parseProc reads the first line of /proc/stat, "cpu" and the times spent in user, nice, system, idle, iowait and so
-// on, and two lines of /proc/meminfo.
+// parseProc reads the first line of /proc/stat, "cpu" and the times spent in
+// user, nice, system, idle, iowait and so on, and two lines of /proc/meminfo.
 func parseProc(stat, meminfo []byte) (u usage, err error) {
 	line, _, _ := bytes.Cut(stat, []byte("\n"))
 	fields := bytes.Fields(line)
@@ -82,7 +82,8 @@ func parseProc(stat, meminfo []byte) (u usage, err error) {
 	return u, nil
 }
 
-// readRuntime asks the Go runtime, which counts the CPU at each garbage collection: so there is one.
+// readRuntime asks the Go runtime, which counts the CPU at each garbage
+// collection: so there is one.
 func readRuntime() (usage, error) {
 	runtime.GC()
 	samples := []metrics.Sample{
@@ -93,7 +94,8 @@ func readRuntime() (usage, error) {
 	return usage{busy: total - idle, idle: idle, used: samples[2].Value.Uint64()}, nil
 }
 
-// load returns how much of the CPU was in use between two measurements, from 0 to 1.
+// load returns how much of the CPU was in use between two measurements, from 0
+// to 1.
 func load(before, now usage) float64 {
 	busy, idle := now.busy-before.busy, now.idle-before.idle
 	if busy+idle <= 0 {

@@ -10,7 +10,8 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// client sends each line of in to the echo server at url and prints its answer to out, until in ends.
+// client sends each line of in to the echo server at url and prints its answer
+// to out, until in ends.
 func client(ctx context.Context, url string, in io.Reader, out io.Writer) error {
 	dialCtx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel() // bounds the handshake; the connection outlives it

@@ -13,7 +13,8 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// startServer runs the server as the program does, and returns the URL it prints and what stops it and waits for it.
+// startServer runs the server as the program does, and returns the URL it
+// prints and what stops it and waits for it.
 func startServer(t *testing.T) (url string, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

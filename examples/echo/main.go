@@ -1,4 +1,5 @@
-// Command echo is a WebSocket server that sends every message back, and a client for it.
+// Command echo is a WebSocket server that sends every message back, and a
+// client for it.
 //
 //	go run ./examples/echo                              the server
 //	go run ./examples/echo -dial ws://localhost:8081/   the client: it sends the lines of its standard input and prints what comes back

@@ -10,11 +10,13 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// serve is an echo server on l. When stop ends it closes every connection with StatusGoingAway, and returns.
+// serve is an echo server on l. When stop ends it closes every connection with
+// StatusGoingAway, and returns.
 func serve(stop context.Context, l net.Listener) error {
 	var open sync.WaitGroup
 	echo := func(w http.ResponseWriter, r *http.Request) {
-		// net/http no longer counts a connection that was upgraded. Until then it does, so Shutdown waits for this line.
+		// net/http no longer counts a connection that was upgraded. Until then
+		// it does, so Shutdown waits for this line.
 		open.Add(1)
 		defer open.Done()
 		c, err := websocket.Accept(w, r, nil)

@@ -26,8 +26,8 @@ const (
 type feed struct {
 	hub *hub.Hub
 
-	// mu makes one step of what happens and its publication: a page that starts with the state gets the updates after
-	// it, and no others.
+	// mu makes one step of what happens and its publication: a page that starts
+	// with the state gets the updates after it, and no others.
 	mu     sync.Mutex
 	league *league // guarded by mu
 }
@@ -42,8 +42,8 @@ func newFeed() *feed {
 	}
 }
 
-// encode puts the position of an update beside it: the page remembers it, and asks for what is behind it when it
-// comes back.
+// encode adds its position to an update: the page remembers it, and asks for
+// what is behind it when it comes back.
 func encode(dst []byte, m hub.Message) []byte {
 	dst = append(dst, `{"type":"update","position":"`...)
 	dst, _ = m.Position.AppendText(dst)
@@ -52,8 +52,9 @@ func encode(dst []byte, m hub.Message) []byte {
 	return append(dst, '}')
 }
 
-// A start is the first thing that a page gets. If it could go on where it was, the updates that it missed follow;
-// otherwise it gets the state, and only then what follows is new.
+// A start is the first thing that a page gets. If it could go on where it was,
+// the updates that it missed follow; otherwise it gets the state, and only then
+// what follows is new.
 type start struct {
 	Type     string  `json:"type"` // "start"
 	Resumed  bool    `json:"resumed"`
@@ -133,7 +134,7 @@ func (f *feed) goal(index int, home bool) error {
 	return err
 }
 
-// publish sends u to everybody. f.mu is held.
+// publish sends u to all pages. f.mu is held.
 func (f *feed) publish(u update) {
 	if err := f.hub.Publish(context.Background(), topic, websocket.MessageText, marshal(u)); err != nil {
 		log.Panicf("feed: %v", err) // without a broker it fails only when the hub is closed

@@ -114,7 +114,8 @@ func TestResume(t *testing.T) {
 		}
 	}
 
-	// It has missed more than is kept: the state, the last updates, and what is new.
+	// It has missed more than is kept: the state, the last updates, and what is
+	// new.
 	goals(kept)
 	late := dial(t, url, at.Position)
 	if m := late.next("start"); m.Resumed || m.Replayed != firstTimes || m.State[0].HomeGoals != 4+kept {

@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// A league is the state that the feed tells of. It has no lock: the feed owns it.
+// A league is the state that the feed tells of. It has no lock: the feed owns
+// it.
 type league struct {
 	matches []match
 	rand    *rand.Rand

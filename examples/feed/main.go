@@ -1,9 +1,11 @@
-// Command feed is a ticker of football scores that resumes: a page whose connection was lost gets what it missed when
-// it comes back, each update once, or is told that too much was missed and gets the state of things.
+// Command feed is a ticker of football scores that resumes: a page whose
+// connection was lost gets what it missed when it comes back, each update once,
+// or is told that too much was missed and gets the state of things.
 //
 //	go run ./examples/feed
 //
-// Open the printed URL in two windows, and lose the connection of one for a while.
+// Open the printed URL in two windows, and lose the connection of one for a
+// while.
 package main
 
 import (

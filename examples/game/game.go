@@ -26,9 +26,10 @@ type game struct {
 
 // A player is one connection.
 type player struct {
-	ball *ball // guarded by the game's mu, but for its id
-	// next holds the newest positions that were not sent yet: at most one message, because old positions are worth
-	// nothing. A client that reads slowly sees fewer of them, and nobody waits for it.
+	ball *ball // guarded by the game's mu, except its id
+	// next holds the newest positions that were not sent yet: at most one
+	// message, because old positions are worth nothing. A client that reads
+	// slowly sees fewer of them, and no other waits for it.
 	next chan *websocket.PreparedMessage
 }
 
@@ -53,7 +54,8 @@ func (g *game) run(ctx context.Context) {
 	}
 }
 
-// tick moves the world once and passes the positions to all players. Without players the world stands still.
+// tick moves the world once and passes the positions to all players. Without
+// players the world stands still.
 func (g *game) tick() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -142,8 +144,8 @@ func (g *game) join() *player {
 	return p
 }
 
-// freeID returns the lowest number that no player has, from 1 to maxPlayers: the
-// page has a colour for each. g.mu is held.
+// freeID returns the lowest number that no player has, from 1 to maxPlayers:
+// the page has a colour for each. g.mu is held.
 func (g *game) freeID() uint16 {
 	id := uint16(1)
 	for slices.ContainsFunc(g.world.balls, func(b *ball) bool { return b.id == id }) {

@@ -154,14 +154,15 @@ func (g *game) count() int {
 	return len(g.players)
 }
 
-// Positions that were not sent in time are replaced by newer ones; tick never waits.
+// Positions that were not sent in time are replaced by newer ones; tick never
+// waits.
 func TestNewestPositionsOnly(t *testing.T) {
 	g := newGame()
 	p := g.join()
 	for range 5 {
 		g.tick()
 	}
-	// Only now somebody writes for it.
+	// Only now a goroutine writes for it.
 	s := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) { p.write(c.CloseRead(r.Context()), c) }, nil))
 	defer s.Close()
 	c := dial(t, s.URL)

@@ -1,9 +1,11 @@
-// Command game is a small game in the browser: everybody who opens its page steers a ball and collects coins.
+// Command game is a small game in the browser: all who open its page steer a
+// ball and collect coins.
 //
 //	go run ./examples/game
 //
-// Open the printed URL in two windows. The server moves everybody 30 times a second and sends the positions to all,
-// in binary messages; a client that cannot keep up gets the newest ones only.
+// Open the printed URL in two windows. The server moves all players 30 times a
+// second and sends the positions to all, in binary messages; a client that
+// cannot keep up gets the newest ones only.
 package main
 
 import (

@@ -6,7 +6,8 @@ import (
 	"math"
 )
 
-// The messages, in both directions, are binary: one byte that says what it is, and numbers in network byte order.
+// The messages, in both directions, are binary: one byte that says what it is,
+// and numbers in network byte order.
 //
 //	from the page   steer      dx int8, dy int8
 //	                ping       anything, 4 bytes

@@ -13,7 +13,8 @@ const (
 	speed         = 420.0 / tickRate // how far a ball moves in one tick, at most
 )
 
-// A world is the state of the game. It has no lock, no clock and no connection: the game owns it.
+// A world is the state of the game. It has no lock, no clock and no connection:
+// the game owns it.
 type world struct {
 	tick  uint32
 	balls []*ball // in the order in which they came
@@ -43,7 +44,8 @@ func (w *world) somewhere() point {
 	return point{radius + w.rand.Float64()*(width-2*radius), radius + w.rand.Float64()*(height-2*radius)}
 }
 
-// steer sets where b is going: (127, 0) is to the right at full speed. A longer vector is no faster.
+// steer sets where b is going: (127, 0) is to the right at full speed. A longer
+// vector is no faster.
 func (b *ball) steer(dx, dy int8) {
 	b.dx, b.dy = float64(dx)/127, float64(dy)/127
 	if n := math.Hypot(b.dx, b.dy); n > 1 {

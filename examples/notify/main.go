@@ -1,5 +1,5 @@
-// Command notify shows messages to the right person: a POST from anywhere reaches all pages that this user has open,
-// and no others.
+// Command notify shows messages to the right person: a POST from anywhere
+// reaches all pages that this user has open, and no others.
 //
 //	go run ./examples/notify
 //

@@ -44,8 +44,9 @@ type notifier struct {
 	token string
 	hub   *hub.Hub // has a topic for each user who has a page open: the user's name
 
-	// mu makes one step of a change to what is unread and of telling it: so a page that opens gets each notification
-	// once, in its first message or after it.
+	// mu makes one step of a change to what is unread and of telling it: so a
+	// page that opens gets each notification once, in its first message or
+	// after it.
 	mu       sync.Mutex
 	sessions map[string]string          // guarded by mu: who is signed in, by the session's key
 	pages    map[*hub.Subscriber]string // guarded by mu: the key of each open page's session
@@ -63,7 +64,8 @@ func newNotifier(token string) *notifier {
 	}
 }
 
-// sockets lets only those in who have signed in: it looks at the request before the connection is upgraded.
+// sockets lets only those in who have signed in: it looks at the request before
+// the connection is upgraded.
 type sockets struct {
 	*websocket.Server
 	n *notifier
@@ -125,7 +127,8 @@ func (n *notifier) leave(s *hub.Subscriber) {
 
 var errTooMany = errors.New("too many users have unread notifications")
 
-// send keeps a notification for a user and sends it to all pages that the user has open. It returns how many.
+// send keeps a notification for a user and sends it to all pages that the user
+// has open. It returns how many.
 func (n *notifier) send(user, from, text string) (pages int, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -154,7 +157,7 @@ func (n *notifier) dismiss(user string, id int) {
 	n.tell(user, event{Type: "dismissed", ID: id})
 }
 
-// tell sends e to all pages of a user. n.mu is held; nobody is waited for.
+// tell sends e to all pages of a user. n.mu is held; it waits for no page.
 func (n *notifier) tell(user string, e event) {
 	if err := n.hub.Publish(context.Background(), user, websocket.MessageText, marshal(e)); err != nil {
 		log.Panicf("notify: %v", err) // without a broker it fails only when the hub is closed

@@ -20,9 +20,11 @@ const (
 	maxSessions = 1000
 )
 
-// cookieName is the cookie that a page's requests, the WebSocket handshake among them, carry by themselves. Browsers
-// send it with those of other sites' pages too, to a host that they may connect to: that is why the handshake's
-// Origin is checked, which websocket.Handler does. Over HTTPS it would be __Host-session, and Secure.
+// cookieName is the cookie that a page's requests, the WebSocket handshake
+// among them, carry by themselves. Browsers send it with those of other sites'
+// pages too, to a host that they may connect to: that is why the handshake's
+// Origin is checked, which websocket.Handler does. Over HTTPS it would be
+// __Host-session, and Secure.
 const cookieName = "session"
 
 func sessionKey(r *http.Request) string {
@@ -47,7 +49,8 @@ func (n *notifier) session(w http.ResponseWriter, r *http.Request) {
 	respond(w, map[string]string{"user": user})
 }
 
-// signIn believes what it is told: an example has no passwords. POST /session, user=NAME.
+// signIn believes what it is told: an example has no passwords. POST /session,
+// user=NAME.
 func (n *notifier) signIn(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	user, err := cleanName(r.FormValue("user"))
@@ -83,8 +86,9 @@ func (n *notifier) signOut(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// notify is for programs that know the token, and for pages of those who are signed in: POST /notify, user=NAME,
-// text=TEXT. It answers on how many pages the notification is.
+// notify is for programs that know the token, and for pages of those who are
+// signed in: POST /notify, user=NAME, text=TEXT. It answers on how many pages
+// the notification is.
 func (n *notifier) notify(w http.ResponseWriter, r *http.Request) {
 	from, ok := n.user(r)
 	if token, is := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); is {

@@ -29,7 +29,7 @@ func newFeed(every time.Duration) *feed {
 	return &feed{every: every, more: make(chan struct{}), rate: make(chan struct{}, 1)}
 }
 
-// publish makes an event, and wakes everybody who waits for one.
+// publish makes an event, and wakes all requests that wait for one.
 func (f *feed) publish(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -42,8 +42,9 @@ func (f *feed) publish(now time.Time) {
 	f.more = make(chan struct{})
 }
 
-// after returns the events that are kept with a number greater than n, and what is closed when there are more. A
-// negative n stands for the number of the last event.
+// after returns the events that are kept with a number greater than n, and what
+// is closed when there are more. A negative n stands for the number of the last
+// event.
 func (f *feed) after(n int) (events []event, last int, more <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -54,8 +55,9 @@ func (f *feed) after(n int) (events []event, last int, more <-chan struct{}) {
 	return append(events, f.events[len(f.events)-missed:]...), f.last, f.more
 }
 
-// follow calls send with all events after n, as they come, until ctx ends or send fails. It is as fast as send: who
-// is slow gets more events at once, and none that are kept no longer.
+// follow calls send with all events after n, as they come, until ctx ends or
+// send fails. It is as fast as send: who is slow gets more events at once, and
+// none that are kept no longer.
 func (f *feed) follow(ctx context.Context, n int, send func([]event) error) error {
 	for {
 		events, last, more := f.after(n)

@@ -11,12 +11,14 @@ import (
 // ways are the paths whose requests are counted.
 var ways = []string{"/short", "/long", "/sse", "/ws"}
 
-// maxClients bounds the memory of a meter. When there are more, it forgets all of them.
+// maxClients bounds the memory of a meter. When there are more, it forgets all
+// of them.
 const maxClients = 1000
 
-// A meter counts the bytes of TCP connections, headers and all, for each client and each way. Several requests follow
-// each other on one connection, of different ways: so a connection belongs to the way of its present request, from
-// the request's first byte to the last of the response.
+// A meter counts the bytes of TCP connections, headers and all, for each client
+// and each way. Several requests follow each other on one connection, of
+// different ways: so a connection belongs to the way of its present request,
+// from the request's first byte to the last of the response.
 type meter struct {
 	mu      sync.Mutex
 	clients map[string]map[string]*count // guarded by mu: by the client's name and the way
@@ -45,7 +47,8 @@ func (m *meter) of(client string) map[string]count {
 
 type meteredKey struct{}
 
-// install makes s count what goes through l, and returns the listener to use in its place.
+// install makes s count what goes through l, and returns the listener to use in
+// its place.
 func (m *meter) install(s *http.Server, l net.Listener) net.Listener {
 	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, meteredKey{}, c)
@@ -87,10 +90,11 @@ func (m *meter) request(r *http.Request) *count {
 		c.Requests++
 		return c
 	}
-	return new(count) // the page's files and all else: counted for nobody
+	return new(count) // the page's files and all else: counted for no page
 }
 
-// begin gives c, and what has gone through it since its last request, to a count; nil: to the next.
+// begin gives c, and what has gone through it since its last request, to a
+// count; nil: to the next.
 func (m *meter) begin(c *meteredConn, to *count) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -163,7 +163,8 @@ func TestWebSocket(t *testing.T) {
 	}
 }
 
-// The bytes of two requests on one connection are those of their own way, and all are counted.
+// The bytes of two requests on one connection are those of their own way, and
+// all are counted.
 func TestMeter(t *testing.T) {
 	_, url := serveFeed(t)
 	for range 2 {

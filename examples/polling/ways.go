@@ -12,14 +12,15 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// longest is how long a long poll waits: shorter than the time after which proxies give up, which is often 30 or 60
-// seconds.
+// longest is how long a long poll waits: shorter than the time after which
+// proxies give up, which is often 30 or 60 seconds.
 const longest = 25 * time.Second
 
 // rates are the times between two events that a page may choose.
 var rates = []time.Duration{0, 10 * time.Second, time.Second, 100 * time.Millisecond, 20 * time.Millisecond}
 
-// number reads where the client is: the number of the last event that it has, -1 if it has none.
+// number reads where the client is: the number of the last event that it has,
+// -1 if it has none.
 func number(s string) int {
 	if n, err := strconv.Atoi(s); err == nil {
 		return n
@@ -60,7 +61,8 @@ func (f *feed) long(w http.ResponseWriter, r *http.Request) {
 	respond(w, answer{events, last})
 }
 
-// sse is one response that does not end. The browser reconnects by itself, and then says where it was.
+// sse is one response that does not end. The browser reconnects by itself, and
+// then says where it was.
 func (f *feed) sse(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
@@ -105,7 +107,8 @@ func (f *feed) postPublish(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// postRate sets how often something happens, for everybody: POST /rate?every=MILLISECONDS.
+// postRate sets how often something happens, for all pages: POST
+// /rate?every=MILLISECONDS.
 func (f *feed) postRate(w http.ResponseWriter, r *http.Request) {
 	ms, err := strconv.Atoi(r.URL.Query().Get("every"))
 	every := time.Duration(ms) * time.Millisecond
@@ -117,7 +120,8 @@ func (f *feed) postRate(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// stats tells what the page cannot know: the bytes, the rate, and the server's clock.
+// stats tells what the page cannot know: the bytes, the rate, and the server's
+// clock.
 func (f *feed) stats(w http.ResponseWriter, used map[string]count) {
 	respond(w, map[string]any{
 		"used":  used,

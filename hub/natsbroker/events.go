@@ -10,8 +10,8 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// The handlers of the connection's events run one after the other, on a
-// goroutine of the connection's.
+// The handlers of the connection's events run one after the other, on one
+// goroutine.
 
 // connected is called when the server is there, and again whenever it is back:
 // all subscriptions have been sent to it.

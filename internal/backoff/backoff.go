@@ -10,15 +10,17 @@ import (
 	"time"
 )
 
-// A Backoff says how long to wait before the next attempt: a random time below a ceiling that doubles with each
-// failure ("full jitter"), so that clients which lost their server together do not come back together.
+// A Backoff says how long to wait before the next attempt: a random time below
+// a ceiling that doubles with each failure ("full jitter"), so that clients
+// which lost their server together do not come back together.
 type Backoff struct {
 	Base     time.Duration // ceiling of the first wait; not positive: no wait
 	Max      time.Duration // of all ceilings; negative: no limit
 	Failures int           // in a row
 }
 
-// Fail counts a failure, and returns the wait that follows it. random is uniform over all values.
+// Fail counts a failure, and returns the wait that follows it. random is
+// uniform over all values.
 func (b *Backoff) Fail(random uint64) time.Duration {
 	b.Failures++
 	below, _ := bits.Mul64(random, uint64(b.Ceiling()))
@@ -41,7 +43,8 @@ func (b *Backoff) Ceiling() time.Duration {
 	return min(d, limit)
 }
 
-// AddWaits returns a+b, neither of which is negative, or the longest duration if that is longer.
+// AddWaits returns a+b, neither of which is negative, or the longest duration
+// if that is longer.
 func AddWaits(a, b time.Duration) time.Duration {
 	if a > math.MaxInt64-b {
 		return math.MaxInt64
@@ -49,8 +52,9 @@ func AddWaits(a, b time.Duration) time.Duration {
 	return a + b
 }
 
-// ParseRetryAfter returns how long the server asks to wait, from now on: a number of seconds or a date (RFC 9110,
-// section 10.2.3). A date is compared with the server's own clock, if the response has its Date. 0 if there is no
+// ParseRetryAfter returns how long the server asks to wait, from now on: a
+// number of seconds or a date (RFC 9110, section 10.2.3). A date is compared
+// with the server's own clock, if the response has its Date. 0 if there is no
 // Retry-After, or none that can be read.
 func ParseRetryAfter(h http.Header, now time.Time) time.Duration {
 	v := h["Retry-After"]

@@ -25,7 +25,8 @@ func TestBackoffCeilings(t *testing.T) {
 	} {
 		low, high := Backoff{Base: tt.base, Max: tt.max}, Backoff{Base: tt.base, Max: tt.max}
 		for i, want := range tt.want {
-			// The least and the greatest random value span the whole range below the ceiling.
+			// The least and the greatest random value span the whole range
+			// below the ceiling.
 			if got := low.Fail(0); got != 0 {
 				t.Errorf("%v to %v, failure %d: the shortest wait is %v", tt.base, tt.max, i+1, got)
 			}
@@ -40,7 +41,8 @@ func TestBackoffCeilings(t *testing.T) {
 	}
 }
 
-// Full jitter: waits are spread evenly over the whole range, those after the first failure too.
+// Full jitter: waits are spread evenly over the whole range, those after the
+// first failure too.
 func TestBackoffSpread(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for failures := range 3 {

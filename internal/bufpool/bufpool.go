@@ -1,9 +1,10 @@
 // Package bufpool has the pools of buffers, and is the only place with pools,
-// except the one of masking keys. A pool keeps pieces of one fixed size, so that it cannot
-// keep more than it was made for. A buffer longer than the largest piece is left to
-// the collector.
+// except the one of masking keys. A pool keeps pieces of one fixed size, so
+// that it cannot keep more than it was made for. A buffer longer than the
+// largest piece is left to the collector.
 //
-// Pooled memory never crosses the API, except where Messages lends it for one step.
+// Pooled memory never crosses the API, except where Messages lends it for one
+// step.
 package bufpool
 
 import (
@@ -28,7 +29,8 @@ var (
 	poolHuge   = sync.Pool{New: func() any { return new([Huge]byte) }}
 )
 
-// Get returns a buffer of at least n bytes, all of its capacity in use. What it holds is left from earlier use.
+// Get returns a buffer of at least n bytes, all of its capacity in use. What it
+// holds is left from earlier use.
 func Get(n int) []byte {
 	if poison.On {
 		return take(n)
@@ -46,8 +48,8 @@ func Get(n int) []byte {
 	return make([]byte, n)
 }
 
-// Put gives back a buffer that Get returned, in its whole capacity. The caller no longer uses it.
-// nil, and a buffer of another size, are left alone.
+// Put gives back a buffer that Get returned, in its whole capacity. The caller
+// no longer uses it. nil, and a buffer of another size, are left alone.
 func Put(b []byte) {
 	b = b[:cap(b)]
 	if poison.On {
@@ -66,8 +68,8 @@ func Put(b []byte) {
 	}
 }
 
-// Grow returns a pooled buffer of at least n bytes that begins with the content of b, which it gives back.
-// The length of the result is that of b.
+// Grow returns a pooled buffer of at least n bytes that begins with the content
+// of b, which it gives back. The length of the result is that of b.
 func Grow(b []byte, n int) []byte {
 	next := Get(n)
 	next = next[:copy(next, b)]
@@ -85,14 +87,16 @@ var poolBody = sync.Pool{New: func() any { return new([Body]byte) }}
 // use is left to the collector, so these buffers are not counted as others are.
 func GetBody() []byte { return poolBody.Get().(*[Body]byte)[:] }
 
-// PutBody gives back what GetBody returned. A buffer of another size is left alone.
+// PutBody gives back what GetBody returned. A buffer of another size is left
+// alone.
 func PutBody(b []byte) {
 	if cap(b) == Body {
 		poolBody.Put((*[Body]byte)(b[:Body]))
 	}
 }
 
-// A gatherVec is the argument of one writev: net.Buffers wants a slice that outlives the call.
+// A gatherVec is the argument of one writev: net.Buffers wants a slice that
+// outlives the call.
 type gatherVec struct {
 	parts [2][]byte
 	bufs  net.Buffers

@@ -1,7 +1,9 @@
-// Package faultconn provides a net.Conn that fails at a chosen call, for tests: they run an exchange again and again
-// with a fault at its first, second, third call, until it completes without having met the fault.
+// Package faultconn provides a net.Conn that fails at a chosen call, for tests:
+// they run an exchange again and again with a fault at its first, second, third
+// call, until it completes without having met the fault.
 //
-// It works in a testing/synctest bubble if the connection under it does, such as one of package netfake.
+// It works in a testing/synctest bubble if the connection under it does, such
+// as one of package netfake.
 package faultconn
 
 import (
@@ -15,23 +17,30 @@ import (
 	"time"
 )
 
-// A Kind says what a fault does to the Read or the Write that it strikes, and to those after it.
+// A Kind says what a fault does to the Read or the Write that it strikes, and
+// to those after it.
 type Kind int
 
 const (
-	// Fail fails the call with Err before it moves anything, and so every later call of its direction.
+	// Fail fails the call with Err before it moves anything, and so every later
+	// call of its direction.
 	Fail Kind = iota
-	// Short moves half of what it was asked to, and returns that together with Err, as the contracts of io.Reader and
-	// io.Writer allow; every later call of its direction fails with Err.
+	// Short moves half of what it was asked to, and returns that together with
+	// Err, as the contracts of io.Reader and io.Writer allow; every later call
+	// of its direction fails with Err.
 	Short
-	// Reset fails the call and every later one with ECONNRESET, and the peer's calls too, as a TCP reset does.
+	// Reset fails the call and every later one with ECONNRESET, and the peer's
+	// calls too, as a TCP reset does.
 	Reset
-	// HalfClose ends one direction: a Read returns io.EOF, a Write EPIPE, from now on.
+	// HalfClose ends one direction: a Read returns io.EOF, a Write EPIPE, from
+	// now on.
 	HalfClose
-	// Timeout fails this call alone, with an error that matches os.ErrDeadlineExceeded though no deadline has passed.
-	// A Write has moved half by then.
+	// Timeout fails this call alone, with an error that matches
+	// os.ErrDeadlineExceeded though no deadline has passed. A Write has moved
+	// half by then.
 	Timeout
-	// Delay sleeps for DelayTime before the call, which then goes on as if nothing had been.
+	// Delay sleeps for DelayTime before the call, which then goes on as if
+	// nothing had been.
 	Delay
 )
 
@@ -51,8 +60,8 @@ const DelayTime = 3 * time.Second
 // A Plan says when a Conn fails, and how.
 type Plan struct {
 	Kind Kind
-	// At is the index of the call that is struck: Reads and Writes count together, from 0, in the order in which they
-	// begin.
+	// At is the index of the call that is struck: Reads and Writes count
+	// together, from 0, in the order in which they begin.
 	At int
 	// ReadMax is the most bytes that a Read returns. Default: no bound.
 	ReadMax int
@@ -96,8 +105,9 @@ func (c *Conn) Struck() bool {
 // A reset is what a connection can do that imitates one, such as netfake's.
 type resetter interface{ Reset() }
 
-// begin counts a call. It returns whether the fault strikes it, and the error that the direction has from before.
-// sticky is that error's place, after that which the direction has from now on.
+// begin counts a call. It returns whether the fault strikes it, and the error
+// that the direction has from before. sticky is that error's place, after that
+// which the direction has from now on.
 func (c *Conn) begin(sticky *error, after error) (strike bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

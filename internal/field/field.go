@@ -2,8 +2,8 @@
 // reads, and the rules for origins. It knows strings only.
 //
 // A field may stand on several lines, which together are one list (RFC 9110,
-// section 5.3). A list may have empty elements (RFC 2616, section 2.1, which RFC
-// 6455 uses).
+// section 5.3). A list may have empty elements (RFC 2616, section 2.1, which
+// RFC 6455 uses).
 package field
 
 import (
@@ -35,8 +35,8 @@ func tokenLen(s string) int {
 	return len(s)
 }
 
-// ValidValue reports whether s may be sent as the value of a header field: no control characters but the tab
-// (RFC 9110, section 5.5).
+// ValidValue reports whether s may be sent as the value of a header field: no
+// control characters but the tab (RFC 9110, section 5.5).
 func ValidValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
@@ -49,8 +49,8 @@ func ValidValue(s string) bool {
 // TrimSpace returns s without the spaces and tabs around it.
 func TrimSpace(s string) string { return strings.Trim(s, " \t") }
 
-// spellings has the fields of the handshake whose names the RFC spells in another
-// way than package net/http.
+// spellings has the fields of the handshake whose names the RFC spells in
+// another way than package net/http.
 var spellings = [...][2]string{
 	{"Sec-Websocket-Key", "Sec-WebSocket-Key"},
 	{"Sec-Websocket-Version", "Sec-WebSocket-Version"},
@@ -70,8 +70,8 @@ func SpellAsRFC(h map[string][]string) {
 	}
 }
 
-// EqualFold is strings.EqualFold for ASCII. Unicode knows letters beyond ASCII that fold to ASCII ones: they must not match
-// in the name of a host.
+// EqualFold is strings.EqualFold for ASCII. Unicode knows letters beyond ASCII
+// that fold to ASCII ones: they must not match in the name of a host.
 func EqualFold(s, t string) bool {
 	if len(s) != len(t) {
 		return false
@@ -91,7 +91,8 @@ func lower(c byte) byte {
 	return c
 }
 
-// HasToken reports whether token, which is in lower case, is in the list of tokens, without regard to case.
+// HasToken reports whether token, which is in lower case, is in the list of
+// tokens, without regard to case.
 func HasToken(values []string, token string) bool {
 	for _, rest := range values {
 		for more := true; more; {
@@ -105,12 +106,13 @@ func HasToken(values []string, token string) bool {
 	return false
 }
 
-// MaxElements is how many elements a list of the peer's may have, and an extension parameters. Each takes many times
-// the memory of the two bytes that it is made of, before anything is known of who sent it.
+// MaxElements is how many elements a list of the peer's may have, and an
+// extension parameters. Each takes many times the memory of the two bytes that
+// it is made of, before anything is known of who sent it.
 const MaxElements = 100
 
-// WithoutBlank returns the lines of a field that say something. Some servers and
-// proxies send a field without a value where they mean none.
+// WithoutBlank returns the lines of a field that say something. Some servers
+// and proxies send a field without a value where they mean none.
 func WithoutBlank(values []string) []string {
 	isBlank := func(s string) bool { return TrimSpace(s) == "" }
 	if !slices.ContainsFunc(values, isBlank) {
@@ -125,8 +127,9 @@ var (
 	ErrDuplicate = errors.New("an element stands more than once")
 )
 
-// ParseTokens parses a list of tokens. Unlike the list rule itself it refuses duplicates: Sec-WebSocket-Protocol is the one field that
-// it is for, whose elements "MUST all be unique strings" (section 4.1).
+// ParseTokens parses a list of tokens. Unlike the list rule itself it refuses
+// duplicates: Sec-WebSocket-Protocol is the one field that it is for, whose
+// elements "MUST all be unique strings" (section 4.1).
 func ParseTokens(values []string) ([]string, error) {
 	var tokens []string
 	for _, rest := range values {
@@ -172,7 +175,8 @@ func Duplicate(list []string) (string, bool) {
 	return "", false
 }
 
-// An Extension is an element of Sec-WebSocket-Extensions (section 9.1): offered by a client, or agreed to by a server.
+// An Extension is an element of Sec-WebSocket-Extensions (section 9.1): offered
+// by a client, or agreed to by a server.
 type Extension struct {
 	Name   string
 	Params []Param
@@ -184,7 +188,8 @@ type Param struct {
 	Name, Value string
 }
 
-// ParseExtensions parses the lines of Sec-WebSocket-Extensions. What does not conform to the grammar fails the handshake (section 9.1).
+// ParseExtensions parses the lines of Sec-WebSocket-Extensions. What does not
+// conform to the grammar fails the handshake (section 9.1).
 func ParseExtensions(values []string) ([]Extension, error) {
 	var list []Extension
 	for _, s := range values {
@@ -209,7 +214,8 @@ func ParseExtensions(values []string) ([]Extension, error) {
 	return list, nil
 }
 
-// parseExtension parses the extension at the begin of s, up to a comma or the end if it is well formed.
+// parseExtension parses the extension at the begin of s, up to a comma or the
+// end if it is well formed.
 func parseExtension(s string) (ext Extension, n int, err error) {
 	rest := s
 	if ext.Name, rest, err = cutToken(rest); err != nil {
@@ -248,8 +254,9 @@ func cutToken(s string) (token, rest string, err error) {
 	return s[:n], skipSpace(s[n:]), nil
 }
 
-// cutQuoted cuts a quoted string, and the spaces behind it, off s. What it holds must be a token: "the value after
-// quoted-string unescaping MUST conform to the 'token' ABNF" (section 9.1).
+// cutQuoted cuts a quoted string, and the spaces behind it, off s. What it
+// holds must be a token: "the value after quoted-string unescaping MUST conform
+// to the 'token' ABNF" (section 9.1).
 func cutQuoted(s string) (value, rest string, err error) {
 	var unescaped []byte
 	for i := 1; i < len(s); i++ {
@@ -271,7 +278,8 @@ func cutQuoted(s string) (value, rest string, err error) {
 
 func skipSpace(s string) string { return strings.TrimLeft(s, " \t") }
 
-// AppendExtensions appends list as the value of one Sec-WebSocket-Extensions line.
+// AppendExtensions appends list as the value of one Sec-WebSocket-Extensions
+// line.
 func AppendExtensions(dst []byte, list []Extension) []byte {
 	for i, ext := range list {
 		if i > 0 {

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// An origin is the serialisation of an origin, taken apart (RFC 6454, section 6.2): scheme "://" host [ ":" port ].
+// An origin is the serialisation of an origin, taken apart (RFC 6454, section
+// 6.2): scheme "://" host [ ":" port ].
 type origin struct {
 	scheme   string
 	hostport string // as it was written
@@ -20,8 +21,9 @@ type origin struct {
 
 var errOrigin = errors.New("it is not scheme://host[:port]")
 
-// parseOrigin parses the value of an Origin field. It is stricter than a parser of URLs: an origin has no userinfo,
-// path, query or fragment, so that nothing else than the host can stand where the host is looked for. A lone slash
+// parseOrigin parses the value of an Origin field. It is stricter than a parser
+// of URLs: an origin has no userinfo, path, query or fragment, so that nothing
+// else than the host can stand where the host is looked for. A lone slash
 // behind it is let pass: clients that are not browsers send it.
 func parseOrigin(s string) (origin, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
@@ -51,8 +53,9 @@ func isScheme(s string) bool {
 	return s != ""
 }
 
-// splitHostPort splits host [ ":" port ]. A host is a name of unreserved ASCII characters, for browsers write others
-// in punycode, or an IP address, in brackets if it is version 6. The port is 0 if there is none.
+// splitHostPort splits host [ ":" port ]. A host is a name of unreserved ASCII
+// characters, for browsers write others in punycode, or an IP address, in
+// brackets if it is version 6. The port is 0 if there is none.
 func splitHostPort(s string) (host string, port int, ok bool) {
 	n := 0
 	if strings.HasPrefix(s, "[") {
@@ -128,11 +131,13 @@ func httpScheme(scheme string) string {
 	return scheme
 }
 
-// matchesHost reports whether o is the origin of pages at host, the value of a Host field.
+// matchesHost reports whether o is the origin of pages at host, the value of a
+// Host field.
 //
-// The request's own scheme is not known: a proxy may have taken TLS off. It is taken to be the origin's. So a port
-// that is not written is the default one of the origin's scheme, on both sides, and https://example.com is not the
-// origin of example.com:80.
+// The request's own scheme is not known: a proxy may have taken TLS off. It is
+// taken to be the origin's. So a port that is not written is the default one of
+// the origin's scheme, on both sides, and https://example.com is not the origin
+// of example.com:80.
 func (o origin) matchesHost(host string) bool {
 	port := defaultPort(o.scheme)
 	if port == 0 {
@@ -155,8 +160,9 @@ func (o origin) matchesHost(host string) bool {
 // nullOrigin is the origin of sandboxed and local pages, whatever their site.
 const nullOrigin = "null"
 
-// matchesPattern reports whether pattern, in the syntax of [path.Match], matches o's host and port as they were
-// written, or its scheme, host and port if there is a scheme in the pattern. Case does not matter. An empty pattern
+// matchesPattern reports whether pattern, in the syntax of [path.Match],
+// matches o's host and port as they were written, or its scheme, host and port
+// if there is a scheme in the pattern. Case does not matter. An empty pattern
 // matches nothing, not the files that have no host either.
 func (o origin) matchesPattern(pattern string) bool {
 	if pattern == "" {
@@ -196,8 +202,9 @@ func CheckPatterns(patterns []string) error {
 	return nil
 }
 
-// CheckOrigin decides whether a page may connect (RFC 6455, sections 4.2.2 and 10.2). values are the lines of Origin;
-// clients that are not browsers send none and pass.
+// CheckOrigin decides whether a page may connect (RFC 6455, sections 4.2.2 and
+// 10.2). values are the lines of Origin; clients that are not browsers send
+// none and pass.
 func CheckOrigin(values []string, host string, patterns []string) error {
 	switch {
 	case len(values) == 0:
@@ -216,8 +223,9 @@ func CheckOrigin(values []string, host string, patterns []string) error {
 	return checkOtherOrigin(values[0], host, patterns)
 }
 
-// isOriginOf reports whether s is the origin of pages at host, written in the way that browsers write it: the common
-// case, for which s need not be taken apart. False says nothing.
+// isOriginOf reports whether s is the origin of pages at host, written in the
+// way that browsers write it: the common case, in which s need not be taken
+// apart. False says nothing.
 func isOriginOf(s, host string) bool {
 	rest, ok := strings.CutPrefix(s, "https://")
 	if !ok {

@@ -204,7 +204,8 @@ func TestCheckPatterns(t *testing.T) {
 	}
 }
 
-// FuzzOrigin checks that an origin passes only if a parser of URLs finds the request's host in it too.
+// FuzzOrigin checks that an origin passes only if a parser of URLs finds the
+// request's host in it too.
 func FuzzOrigin(f *testing.F) {
 	f.Add("http://example.com", "example.com")
 	f.Add("https://example.com:443", "EXAMPLE.com")

@@ -10,7 +10,8 @@ func BenchmarkEncoder(b *testing.B) {
 		for _, c := range corpora {
 			for _, size := range []int{128, 512, 1 << 10, 4 << 10, 64 << 10} {
 				b.Run(fmt.Sprintf("takeover=%t/%s/%d", takeover, c.name, size), func(b *testing.B) {
-					// More than a window of different messages: takeover must not meet the same one again.
+					// More than a window of different messages: takeover must
+					// not meet the same one again.
 					msgs := make([][]byte, max(8, 128<<10/size))
 					for i := range msgs {
 						msgs[i] = c.make(uint64(i), size)

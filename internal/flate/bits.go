@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// A bitWriter appends bits to a byte slice, the lowest bit of each byte first (RFC 1951 section 3.1.1).
+// A bitWriter appends bits to a byte slice, the lowest bit of each byte first
+// (RFC 1951 section 3.1.1).
 type bitWriter struct {
 	out []byte
 	acc uint64 // bits not yet in out; those from n up are 0
@@ -41,12 +42,14 @@ func (w *bitWriter) align() {
 // bitLen returns how many bits have been written.
 func (w *bitWriter) bitLen() int { return 8*len(w.out) + int(w.n) }
 
-// putTokens writes a block's tokens and its end-of-block symbol: of src first seqs[0].literals literals, then a
-// pair that stands for the next seqs[0].length bytes, and so on, and the rest of src as literals. bits is at least
-// what they come to.
+// putTokens writes a block's tokens and its end-of-block symbol: of src first
+// seqs[0].literals literals, then a pair that stands for the next
+// seqs[0].length bytes, and so on, and the rest of src as literals. bits is at
+// least what they come to.
 func (w *bitWriter) putTokens(src []byte, seqs []sequence, lit *[maxSymbols]code, dist *[numDist + 2]code, bits int) {
 	w.settle()
-	// Room for all of it and for whole words behind it, so that the loop never grows out.
+	// Room for all of it and for whole words behind it, so that the loop never
+	// grows out.
 	w.out = slices.Grow(w.out, bits/8+16)
 	out := w.out[:cap(w.out)]
 	p, acc, n := len(w.out), w.acc, w.n
@@ -57,7 +60,8 @@ func (w *bitWriter) putTokens(src []byte, seqs []sequence, lit *[maxSymbols]code
 		if k < len(seqs) {
 			left = int(seqs[k].literals)
 		}
-		// Four codes of at most 14 bits (see maxLitBits) and 7 left over fit in 64 bits.
+		// Four codes of at most 14 bits (see maxLitBits) and 7 left over fit in
+		// 64 bits.
 		for ; left >= 4; left -= 4 {
 			run := src[at : at+4]
 			c0, c1, c2, c3 := lit[run[0]], lit[run[1]], lit[run[2]], lit[run[3]]
@@ -78,8 +82,9 @@ func (w *bitWriter) putTokens(src []byte, seqs []sequence, lit *[maxSymbols]code
 		if k == len(seqs) {
 			break
 		}
-		// Up to three literals more, which nothing could predict: three are looked up, for at least as many bytes
-		// follow, and those beyond count as codes of no bits.
+		// Up to three literals more, which nothing could predict: three are
+		// looked up, for at least as many bytes follow, and those beyond count
+		// as codes of no bits.
 		run := src[at : at+3]
 		c0, c1, c2 := lit[run[0]]&upTo(0, left), lit[run[1]]&upTo(1, left), lit[run[2]]&upTo(2, left)
 		acc |= c0.bits() << (n & 63)

@@ -12,14 +12,17 @@ type sequence struct {
 }
 
 const (
-	// maxSeqs ends a block: enough for some 20 KB of text, after which fresh codes pay for themselves.
+	// maxSeqs ends a block: enough for some 20 KB of text, after which fresh
+	// codes pay for themselves.
 	maxSeqs = 2048
-	// maxLitBits limits literal/length codes below what DEFLATE allows, so that putTokens can gather four of them
-	// at a time. It costs nothing measurable: a symbol with such a code occurs once in ten thousand.
+	// maxLitBits limits literal/length codes below what DEFLATE allows, so that
+	// putTokens can gather four of them at a time. It costs nothing measurable:
+	// a symbol with such a code occurs once in ten thousand.
 	maxLitBits = 14
 )
 
-// A block is one DEFLATE block in the making: its sequences, their statistics and the codes made from these.
+// A block is one DEFLATE block in the making: its sequences, their statistics
+// and the codes made from these.
 type block struct {
 	seqs [maxSeqs]sequence
 	n    int // sequences
@@ -51,7 +54,8 @@ var lengthSyms = func() (syms [maxMatch - 2]uint8) {
 	return syms
 }()
 
-// distSymbol returns the symbol of a distance: from symbol 2 on there are two for each power of two.
+// distSymbol returns the symbol of a distance: from symbol 2 on there are two
+// for each power of two.
 func distSymbol(distance int) uint8 {
 	d := uint32(distance - 1)
 	if d < 4 {
@@ -61,8 +65,9 @@ func distSymbol(distance int) uint8 {
 	return uint8(2*e + uint(d>>(e&31)))
 }
 
-// write appends to w the block that encodes src, whose sequences are in b, in the smallest of the three forms, and
-// makes b ready for the next block. src is not empty and not longer than maxStored. Where w.out would grow to limit
+// write appends to w the block that encodes src, whose sequences are in b, in
+// the smallest of the three forms, and makes b ready for the next block. src is
+// not empty and not longer than maxStored. Where w.out would grow to limit
 // bytes, had the message ended here, it writes nothing and returns false.
 func (b *block) write(w *bitWriter, src []byte, limit int) bool {
 	extra := b.count(src)
@@ -80,7 +85,8 @@ func (b *block) write(w *bitWriter, src []byte, limit int) bool {
 	if (w.bitLen()+best+10)/8 >= limit { // with the three bits of the flush, rounded up
 		return false
 	}
-	// BFINAL is never set: the message goes on at least with the block that flushes it.
+	// BFINAL is never set: the message goes on at least with the block that
+	// flushes it.
 	switch {
 	case dynamic:
 		w.put(2<<1, 3)
@@ -104,7 +110,8 @@ func putStored(w *bitWriter, src []byte) {
 	w.out = append(w.out, src...)
 }
 
-// count makes the symbol statistics of src's sequences and returns the number of extra bits.
+// count makes the symbol statistics of src's sequences and returns the number
+// of extra bits.
 func (b *block) count(src []byte) (extra int) {
 	lit, dist := &b.lit.freq, &b.dist.freq
 	clear(lit[:numLitLen])
@@ -141,7 +148,8 @@ func (b *block) count(src []byte) (extra int) {
 	return extra
 }
 
-// fixedSize returns how many bits the symbols take in the fixed code (RFC 1951 section 3.2.6).
+// fixedSize returns how many bits the symbols take in the fixed code (RFC 1951
+// section 3.2.6).
 func (b *block) fixedSize() int {
 	n := 5 * b.n
 	for _, s := range b.lit.used[:b.lit.n] {
@@ -150,15 +158,18 @@ func (b *block) fixedSize() int {
 	return n
 }
 
-// dynamicEstimate foretells buildDynamic within a few percent, for much less work. Most short messages are settled
-// by it: their few symbols do not pay for a code of their own.
+// dynamicEstimate foretells buildDynamic within a few percent, for much less
+// work. Most short messages are settled by it: their few symbols do not pay for
+// a code of their own.
 func (b *block) dynamicEstimate() int {
-	// The head is fitted to that of messages of many kinds: a code length for each symbol that occurs, the runs of
-	// others between them, and what it costs to say how these are coded.
+	// The head is fitted to that of messages of many kinds: a code length for
+	// each symbol that occurs, the runs of others between them, and what it
+	// costs to say how these are coded.
 	return b.lit.entropy() + b.dist.entropy() + 120 + 7*(b.lit.n+b.dist.n)/2
 }
 
-// buildDynamic makes the block's own codes and returns how many bits symbols and codes take.
+// buildDynamic makes the block's own codes and returns how many bits symbols
+// and codes take.
 func (b *block) buildDynamic() int {
 	n := b.lit.build(maxLitBits) + b.dist.build(maxCodeBits)
 	return n + b.head.build(&b.lit, &b.dist)

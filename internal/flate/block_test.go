@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// TestBlockCounts: the statistics are those of the tokens counted one by one, and the sizes that decide between the
-// forms of a block are what is then written, to the bit.
+// TestBlockCounts: the statistics are those of the tokens counted one by one,
+// and the sizes that decide between the forms of a block are what is then
+// written, to the bit.
 func TestBlockCounts(t *testing.T) {
 	all := append(corpora[:len(corpora):len(corpora)], moreCorpora...)
 	for _, c := range all {
@@ -57,7 +58,8 @@ func TestBlockCounts(t *testing.T) {
 			if n := w.bitLen(); n != fixed {
 				t.Fatalf("%s, %d bytes: a fixed block of %d bits, foretold %d", c.name, size, n, fixed)
 			}
-			// The estimate only has to be near: where it is not, it would choose badly.
+			// The estimate only has to be near: where it is not, it would
+			// choose badly.
 			if n := 3 + extra + b.dynamicEstimate(); n > dynamic+dynamic/5+60 || n < dynamic-dynamic/5-60 {
 				t.Errorf("%s, %d bytes: %d bits foretold for a dynamic block of %d", c.name, size, n, dynamic)
 			}
@@ -66,7 +68,8 @@ func TestBlockCounts(t *testing.T) {
 	}
 }
 
-// naiveCopy returns the n bytes that a pair with this distance stands for behind p.
+// naiveCopy returns the n bytes that a pair with this distance stands for
+// behind p.
 func naiveCopy(p []byte, distance, n int) []byte {
 	var out []byte
 	p = bytes.Clone(p)

@@ -1,7 +1,7 @@
 package flate
 
-// codeLengths is the head of a dynamic block: its two codes' lengths, run-length coded and themselves in a Huffman
-// code (RFC 1951 section 3.2.7).
+// codeLengths is the head of a dynamic block: its two codes' lengths,
+// run-length coded and themselves in a Huffman code (RFC 1951 section 3.2.7).
 type codeLengths struct {
 	hlit, hdist, hclen int // lengths sent of each of the three codes
 
@@ -10,11 +10,13 @@ type codeLengths struct {
 	code  alphabet
 }
 
-// A codeLenItem is a code length (sym up to 15) or a run: 16 repeats the last length 3 to 6 times, 17 and 18 stand
-// for 3 to 10 and 11 to 138 zeros. extra is the run's length less the least.
+// A codeLenItem is a code length (sym up to 15) or a run: 16 repeats the last
+// length 3 to 6 times, 17 and 18 stand for 3 to 10 and 11 to 138 zeros. extra
+// is the run's length less the least.
 type codeLenItem struct{ sym, extra uint8 }
 
-// build makes the head of the lengths of lit and dist and returns its size in bits.
+// build makes the head of the lengths of lit and dist and returns its size in
+// bits.
 func (h *codeLengths) build(lit, dist *alphabet) int {
 	h.hlit = int(lit.used[lit.n-1].value()) + 1 // at least 257: the end of block always has a code
 	h.hdist = 1
@@ -28,8 +30,9 @@ func (h *codeLengths) build(lit, dist *alphabet) int {
 	at = h.runs(dist, h.hlit, at)
 	h.zeros(h.hlit + h.hdist - at)
 
-	// zlib takes this code only if it fills its space, which one symbol alone would not. There are always two: the
-	// end of the block has a length, and the 256 before it are zeros or repeat it.
+	// zlib takes this code only if it fills its space, which one symbol alone
+	// would not. There are always two: the end of the block has a length, and
+	// the 256 before it are zeros or repeat it.
 	h.code.list(numCodeLen)
 	clear(h.code.lens[:numCodeLen])
 	n := h.code.build(maxCodeLenBits)
@@ -40,8 +43,8 @@ func (h *codeLengths) build(lit, dist *alphabet) int {
 	return n + 5 + 5 + 4 + 3*h.hclen + 2*int(h.code.freq[16]) + 3*int(h.code.freq[17]) + 7*int(h.code.freq[18])
 }
 
-// runs appends the lengths of a, the first of which stands at from in the list, when those up to at are there. It
-// returns where the list then ends.
+// runs appends the lengths of a, the first of which stands at from in the list,
+// when those up to at are there. It returns where the list then ends.
 func (h *codeLengths) runs(a *alphabet, from, at int) int {
 	last, repeats := uint8(0), 0
 	for _, s := range a.used[:a.n] {

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// The corpora of tests and benchmarks: what people send over WebSocket, made from a seed.
+// The corpora of tests and benchmarks: what people send over WebSocket, made
+// from a seed.
 
 var corpora = []struct {
 	name string
@@ -98,7 +99,8 @@ func htmlText(seed uint64, size int) []byte {
 	})
 }
 
-// binaryData is a table of little-endian records with counters, flags and noise.
+// binaryData is a table of little-endian records with counters, flags and
+// noise.
 func binaryData(seed uint64, size int) []byte {
 	r := newRand(seed)
 	x, y := r.IntN(1<<16), r.IntN(1<<16)

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// bitString packs a string of 0 and 1, the first bit of a byte lowest; other characters are passed over.
+// bitString packs a string of 0 and 1, the first bit of a byte lowest; other
+// characters are passed over.
 func bitString(s string) []byte {
 	var w bitWriter
 	for _, c := range s {
@@ -17,7 +18,8 @@ func bitString(s string) []byte {
 	return w.out
 }
 
-// TestDecoderRefuses has a row for each rule of RFC 1951 and RFC 7692 that a message can break.
+// TestDecoderRefuses has a row for each rule of RFC 1951 and RFC 7692 that a
+// message can break.
 func TestDecoderRefuses(t *testing.T) {
 	tests := []struct {
 		name    string

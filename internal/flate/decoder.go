@@ -8,10 +8,12 @@ import (
 	"slices"
 )
 
-// ErrTooLarge is what [Decoder.AppendChunk] returns for a message that inflates to more bytes than allowed.
+// ErrTooLarge is what [Decoder.AppendChunk] returns for a message that inflates
+// to more bytes than allowed.
 var ErrTooLarge = errors.New("the message inflates to more bytes than allowed")
 
-// ErrCorrupt is in every error (see [errors.Is]) that says that a message is not one of permessage-deflate.
+// ErrCorrupt is in every error (see [errors.Is]) that says that a message is
+// not one of permessage-deflate.
 var ErrCorrupt = errors.New("corrupt deflate data")
 
 // What can be wrong with a message.
@@ -29,23 +31,29 @@ func corrupt(what string) error { return fmt.Errorf("%w: %s", ErrCorrupt, what) 
 
 // A Decoder inflates the messages of one direction of one connection.
 //
-// Between messages it holds nothing without context takeover, and with it the last 2^windowBits bytes at most of
-// what has been inflated; memory grows with the bytes seen. Its methods must not be called at the same time. After
-// any error but [io.EOF] it is of no more use: what the sender's window holds is then unknown.
+// Between messages it holds nothing without context takeover, and with it the
+// last 2^windowBits bytes at most of what has been inflated; memory grows with
+// the bytes seen. Its methods must not be called at the same time. After any
+// error but [io.EOF] it is of no more use: what the sender's window holds is
+// then unknown.
 //
-// It is as strict as RFC 1951 and RFC 7692 allow: codes must use all of their space (but for one code of one bit,
-// and no distance codes at all), distances stay within the negotiated window and the data seen, and a message ends
-// with an empty stored block less its last four bytes. Blocks with BFINAL set are taken anywhere (RFC 7692 section
-// 7.2.3.4); the next block then begins with the next byte. Two things are taken that others take too and that
-// leave no doubt: a message that ends with a block that has BFINAL set, and an empty message of no bytes at all.
+// It is as strict as RFC 1951 and RFC 7692 allow: codes must use all of their
+// space (except for one code of one bit, and no distance codes at all),
+// distances stay within the negotiated window and the data seen, and a message
+// ends with an empty stored block less its last four bytes. Blocks with BFINAL
+// set are taken anywhere (RFC 7692 section 7.2.3.4); the next block then begins
+// with the next byte. Two things are taken that others take too and that leave
+// no doubt: a message that ends with a block that has BFINAL set, and an empty
+// message of no bytes at all.
 type Decoder struct {
 	bits uint8
 	past *ring     // nil without context takeover
 	in   *inflater // the message being inflated, nil between messages
 }
 
-// NewDecoder returns a Decoder that takes distances of up to 2^windowBits bytes, windowBits from [MinWindowBits] to
-// [MaxWindowBits]. With takeover messages may refer to those before them.
+// NewDecoder returns a Decoder that takes distances of up to 2^windowBits
+// bytes, windowBits from [MinWindowBits] to [MaxWindowBits]. With takeover
+// messages may refer to those before them.
 func NewDecoder(windowBits int, takeover bool) *Decoder {
 	if windowBits < MinWindowBits || windowBits > MaxWindowBits {
 		panic("flate: window bits out of range")
@@ -57,20 +65,25 @@ func NewDecoder(windowBits int, takeover bool) *Decoder {
 	return d
 }
 
-// AppendMessage appends the message that payload inflates to to dst and returns the extended slice, which may be a
-// new one. payload is what the sender sent, without the 00 00 FF FF that it left off. A message of more than limit
-// bytes is refused with [ErrTooLarge]; a negative limit is none. See AppendChunk.
+// AppendMessage appends the message that payload inflates to to dst and returns
+// the extended slice, which may be a new one. payload is what the sender sent,
+// without the 00 00 FF FF that it left off. A message of more than limit bytes
+// is refused with [ErrTooLarge]; a negative limit is none. See AppendChunk.
 func (d *Decoder) AppendMessage(dst, payload []byte, limit int) ([]byte, error) {
 	return d.AppendChunk(dst, payload, true, limit)
 }
 
-// AppendChunk inflates a message piece by piece: it appends to dst what the next piece of its payload inflates to,
-// and returns the extended slice, which may be a new one. final says that this piece, which may be empty, is the
-// last. From one call to the next dst must still end with what the message has inflated to before.
+// AppendChunk inflates a message piece by piece: it appends to dst what the
+// next piece of its payload inflates to, and returns the extended slice, which
+// may be a new one. final says that this piece, which may be empty, is the
+// last. From one call to the next dst must still end with what the message has
+// inflated to before.
 //
-// A message of more than limit bytes in all is refused with [ErrTooLarge] before memory is taken for the rest; a
-// negative limit is none. A payload that is not one of permessage-deflate is refused with an error that is
-// [ErrCorrupt]. The slice returned with an error is dst, extended by an unspecified part of the message.
+// A message of more than limit bytes in all is refused with [ErrTooLarge]
+// before memory is taken for the rest; a negative limit is none. A payload that
+// is not one of permessage-deflate is refused with an error that is
+// [ErrCorrupt]. The slice returned with an error is dst, extended by an
+// unspecified part of the message.
 func (d *Decoder) AppendChunk(dst, chunk []byte, final bool, limit int) ([]byte, error) {
 	z := d.start()
 	base := len(dst) - z.total
@@ -110,10 +123,12 @@ func (d *Decoder) AppendChunk(dst, chunk []byte, final bool, limit int) ([]byte,
 	}
 }
 
-// Read inflates a message as a stream: it fills p with what comes next of the message, of whose payload src is the
-// next piece, and returns how many bytes it wrote to p and how many it used of src. final says that src is the last
-// piece. It returns when p is full or src is used up; with [io.EOF], after which the next call begins a new message,
-// when the message has ended. Each message is inflated either by AppendChunk or by Read.
+// Read inflates a message as a stream: it fills p with what comes next of the
+// message, of whose payload src is the next piece, and returns how many bytes
+// it wrote to p and how many it used of src. final says that src is the last
+// piece. It returns when p is full or src is used up; with [io.EOF], after
+// which the next call begins a new message, when the message has ended. Each
+// message is inflated either by AppendChunk or by Read.
 func (d *Decoder) Read(p, src []byte, final bool) (n, used int, err error) {
 	z := d.start()
 	past := d.past
@@ -158,8 +173,8 @@ func (d *Decoder) start() *inflater {
 	return d.in
 }
 
-// Drop gives back the memory that a message which will not be finished has taken, if there is one. The Decoder is of
-// no more use.
+// Drop gives back the memory that a message which will not be finished has
+// taken, if there is one. The Decoder is of no more use.
 func (d *Decoder) Drop() {
 	if d.in != nil {
 		d.release()
@@ -171,9 +186,10 @@ func (d *Decoder) release() {
 	d.in = nil
 }
 
-// growMessage makes room in dst, whose message began at base, for at least one byte more of a message of at most
-// limit bytes. n is the length of the input at hand: most messages inflate to a few times as much. Beyond that
-// the room doubles, so that it is the data that has arrived which takes memory.
+// growMessage makes room in dst, whose message began at base, for at least one
+// byte more of a message of at most limit bytes. n is the length of the input
+// at hand: most messages inflate to a few times as much. Beyond that the room
+// doubles, so that it is the data that has arrived which takes memory.
 func growMessage(dst []byte, base, n, limit int) []byte {
 	more := max(512, 4*n, len(dst)-base)
 	more = min(more, limit-(len(dst)-base))

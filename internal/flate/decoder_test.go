@@ -11,7 +11,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/poison"
 )
 
-// readAll inflates a message with Read, giving it in pieces of pieceIn bytes and asking for pieceOut at a time.
+// readAll inflates a message with Read, giving it in pieces of pieceIn bytes
+// and asking for pieceOut at a time.
 func readAll(d *Decoder, payload []byte, pieceIn, pieceOut int) ([]byte, error) {
 	var msg []byte
 	p := make([]byte, pieceOut)
@@ -49,7 +50,8 @@ func appendAll(d *Decoder, dst, payload []byte, piece, limit int) ([]byte, error
 	}
 }
 
-// stdPayload compresses msg with compress/flate as a permessage-deflate endpoint that uses it would.
+// stdPayload compresses msg with compress/flate as a permessage-deflate
+// endpoint that uses it would.
 func stdPayload(msg []byte, level int) []byte {
 	var b bytes.Buffer
 	w, _ := flate.NewWriter(&b, level)
@@ -58,7 +60,8 @@ func stdPayload(msg []byte, level int) []byte {
 	return b.Bytes()[:b.Len()-4]
 }
 
-// sameAsNaive inflates payload in every way and compares result and verdict with naiveInflate's.
+// sameAsNaive inflates payload in every way and compares result and verdict
+// with naiveInflate's.
 func sameAsNaive(payload, history []byte, bits int) error {
 	want, wantErr := naiveInflate(payload, history, 1<<bits)
 	check := func(how string, got []byte, err error) error {
@@ -137,7 +140,8 @@ func TestDecoderSizes(t *testing.T) {
 	}
 }
 
-// TestDecoderTakeover sends messages that refer to the whole of the window, and only to it.
+// TestDecoderTakeover sends messages that refer to the whole of the window, and
+// only to it.
 func TestDecoderTakeover(t *testing.T) {
 	for bits := MinWindowBits; bits <= MaxWindowBits; bits++ {
 		t.Run(fmt.Sprint(bits), func(t *testing.T) {
@@ -208,7 +212,8 @@ func TestDecoderExamples(t *testing.T) {
 	}
 }
 
-// TestDecoderLimit: a bomb takes no more memory than the limit and what an inflater takes.
+// TestDecoderLimit: a bomb takes no more memory than the limit and what an
+// inflater takes.
 func TestDecoderLimit(t *testing.T) {
 	bomb := NewEncoder(15, false).AppendChunk(nil, make([]byte, 16<<20), true)
 	const limit = 1 << 20
@@ -285,7 +290,8 @@ func TestDecoderAllocs(t *testing.T) {
 	}
 }
 
-// FuzzDecoder compares with the naive inflater, and what is accepted with compress/flate too.
+// FuzzDecoder compares with the naive inflater, and what is accepted with
+// compress/flate too.
 func FuzzDecoder(f *testing.F) {
 	f.Add([]byte{0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00}, []byte(nil), uint8(15))
 	f.Add([]byte{0xf2, 0x00, 0x11, 0x00, 0x00}, []byte("Hello"), uint8(8))
@@ -302,7 +308,8 @@ func FuzzDecoder(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// compress/flate stops at a final block; but as far as it goes it agrees.
+		// compress/flate stops at a final block; but as far as it goes it
+		// agrees.
 		var std stdInflater
 		got, _ := std.inflate(payload, history)
 		if !bytes.HasPrefix(msg, got) {

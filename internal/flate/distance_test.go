@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestDecoderReach: a distance may be as long as the window, whatever the window holds, and no longer.
+// TestDecoderReach: a distance may be as long as the window, whatever the
+// window holds, and no longer.
 func TestDecoderReach(t *testing.T) {
 	for bits := MinWindowBits; bits <= MaxWindowBits; bits++ {
 		for _, sent := range []int{1, 100, 255, 256, 257, 1<<bits - 1, 1 << bits, 1<<bits + 1, 3<<bits - 5} {
@@ -71,8 +72,8 @@ func TestDecoderWindow(t *testing.T) {
 
 // TestDecoderLongCodes: a pair may take 48 bits.
 func TestDecoderLongCodes(t *testing.T) {
-	// Literals and distances of 1 to 14 bits, and two codes of 15 bits each: the end of the block and the symbol 284,
-	// and the distances 28 and 29.
+	// Literals and distances of 1 to 14 bits, and two codes of 15 bits each:
+	// the end of the block and the symbol 284, and the distances 28 and 29.
 	d := dynamic{hlit: 285, hdist: 30, clen: map[int]int{18: 4}}
 	run := func() {
 		for l := 1; l <= 14; l++ {

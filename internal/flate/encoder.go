@@ -4,19 +4,21 @@ import "math"
 
 // An Encoder compresses the messages of one direction of one connection.
 //
-// Between messages it holds nothing without context takeover, and with it the last bytes that the peer's window
-// holds, at most 2^windowBits (half of that for 2^12), and from 2^13 on a table of hints into them, at most 8 KB; both
-// grow with the bytes seen. Its methods must not be called at the same time. The output depends on nothing but the
-// calls' arguments and order.
+// Between messages it holds nothing without context takeover, and with it the
+// last bytes that the peer's window holds, at most 2^windowBits (half of that
+// for 2^12), and from 2^13 on a table of hints into them, at most 8 KB; both
+// grow with the bytes seen. Its methods must not be called at the same time.
+// The output depends on nothing but the calls' arguments and order.
 type Encoder struct {
 	bits   uint8
 	past   *past   // nil without context takeover
 	stream *stream // the message being streamed, nil between messages
 }
 
-// NewEncoder returns an Encoder whose distances stay within 2^windowBits bytes, windowBits from [MinWindowBits] to
-// [MaxWindowBits]. With takeover messages refer to those before them (RFC 7692 section 7.1.1); without it each
-// message stands alone.
+// NewEncoder returns an Encoder whose distances stay within 2^windowBits bytes,
+// windowBits from [MinWindowBits] to [MaxWindowBits]. With takeover messages
+// refer to those before them (RFC 7692 section 7.1.1); without it each message
+// stands alone.
 func NewEncoder(windowBits int, takeover bool) *Encoder {
 	if windowBits < MinWindowBits || windowBits > MaxWindowBits {
 		panic("flate: window bits out of range")
@@ -28,12 +30,15 @@ func NewEncoder(windowBits int, takeover bool) *Encoder {
 	return e
 }
 
-// AppendMessage appends the compressed form of msg to dst and returns the extended slice, which may be a new one.
-// The last four bytes of the flush that ends it, 00 00 FF FF, are left off (RFC 7692 section 7.2.1).
+// AppendMessage appends the compressed form of msg to dst and returns the
+// extended slice, which may be a new one. The last four bytes of the flush that
+// ends it, 00 00 FF FF, are left off (RFC 7692 section 7.2.1).
 //
-// If that would not be shorter than msg, as it never is for an empty one, AppendMessage returns dst and false: the
-// message is to be sent as it is, and does not enter the window. The bytes of dst's array behind dst are
-// overwritten then too. No message may be in the making through [Encoder.AppendChunk].
+// If that would not be shorter than msg, as it never is for an empty one,
+// AppendMessage returns dst and false: the message is to be sent as it is, and
+// does not enter the window. The bytes of dst's array behind dst are
+// overwritten then too. No message may be in the making through
+// [Encoder.AppendChunk].
 func (e *Encoder) AppendMessage(dst, msg []byte) (out []byte, ok bool) {
 	if len(msg) == 0 {
 		return dst, false
@@ -49,11 +54,13 @@ func (e *Encoder) AppendMessage(dst, msg []byte) (out []byte, ok bool) {
 	return w.out, true
 }
 
-// AppendChunk compresses a message piece by piece: it appends to dst what can be sent of the message so far, the
-// next part of which is chunk, and returns the extended slice, which may be a new one. All of it appears with the
-// last call for the message, which has final set; before, up to 8 KB may be held back. Unlike AppendMessage it
-// compresses what does not become smaller too; such data grows by five bytes in 64 KB or less. An empty message
-// becomes the byte 00 (RFC 7692 section 7.2.3.6).
+// AppendChunk compresses a message piece by piece: it appends to dst what can
+// be sent of the message so far, the next part of which is chunk, and returns
+// the extended slice, which may be a new one. All of it appears with the last
+// call for the message, which has final set; before, up to 8 KB may be held
+// back. Unlike AppendMessage it compresses what does not become smaller too;
+// such data grows by five bytes in 64 KB or less. An empty message becomes the
+// byte 00 (RFC 7692 section 7.2.3.6).
 func (e *Encoder) AppendChunk(dst, chunk []byte, final bool) []byte {
 	t := e.stream
 	if t == nil {
@@ -99,8 +106,8 @@ func (e *Encoder) AppendChunk(dst, chunk []byte, final bool) []byte {
 	return w.out
 }
 
-// Drop gives back the memory that a message which will not be finished has taken, if there is one. The Encoder is of
-// no more use.
+// Drop gives back the memory that a message which will not be finished has
+// taken, if there is one. The Encoder is of no more use.
 func (e *Encoder) Drop() {
 	if e.stream != nil {
 		putStream(e.stream)
@@ -108,8 +115,9 @@ func (e *Encoder) Drop() {
 	}
 }
 
-// Learn tells e that msg reached the peer's window by another way: compressed by an Encoder without context
-// takeover and with a window no greater than this one's, and sent in place of what AppendMessage would have given.
+// Learn tells e that msg reached the peer's window by another way: compressed
+// by an Encoder without context takeover and with a window no greater than this
+// one's, and sent in place of what AppendMessage would have given.
 func (e *Encoder) Learn(msg []byte) {
 	if e.past == nil {
 		return
@@ -122,12 +130,14 @@ func (e *Encoder) Learn(msg []byte) {
 	e.past.add(msg, e.bits)
 }
 
-// compress appends msg to w as blocks and makes it the past of what comes next. Where w.out would grow to limit bytes
-// it stops, leaves the past as it was, and returns false.
+// compress appends msg to w as blocks and makes it the past of what comes next.
+// Where w.out would grow to limit bytes it stops, leaves the past as it was,
+// and returns false.
 func (s *scratch) compress(w *bitWriter, p *past, bits uint8, msg []byte, limit int) bool {
 	f := p.finder(bits, len(msg), &s.table)
 	buf, start := msg, 0
-	// A message that is short beside the window is put behind its past at once: the search has one piece to look at.
+	// A message that is short compared with the window is put behind its past
+	// at once: the search has one piece to look at.
 	together := p != nil && len(msg) <= 1<<bits/4
 	if together {
 		p.history.add(msg, bits)
@@ -153,22 +163,24 @@ func (s *scratch) compress(w *bitWriter, p *past, bits uint8, msg []byte, limit 
 	return true
 }
 
-// flush appends an empty stored block less its LEN and NLEN, which are the 00 00 FF FF that RFC 7692 section 7.2.1
-// leaves off.
+// flush appends an empty stored block less its LEN and NLEN, which are the 00
+// 00 FF FF that RFC 7692 section 7.2.1 leaves off.
 func (w *bitWriter) flush() {
 	w.put(0, 3)
 	w.align()
 }
 
-// past is what one message hands to the next: under context takeover, or within a streamed message.
+// past is what one message hands to the next: under context takeover, or within
+// a streamed message.
 type past struct {
 	history
 	table []uint16 // see finder
 	pos   uint16   // position of the byte that comes next
 }
 
-// finder returns a finder for the n bytes that come next. It works in spare where no table is kept: for a nil past,
-// which is without memory, and for a small window.
+// finder returns a finder for the n bytes that come next. It works in spare
+// where no table is kept: for a nil past, which is without memory, and for a
+// small window.
 func (p *past) finder(bits uint8, n int, spare *[maxTable]uint16) finder {
 	f := finder{window: 1 << bits}
 	if p == nil {

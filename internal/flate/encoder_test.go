@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// A receiver is the other end of a connection: it holds all that went through the window.
+// A receiver is the other end of a connection: it holds all that went through
+// the window.
 type receiver struct {
 	bits   int
 	window []byte // without takeover, empty between messages
@@ -90,7 +91,8 @@ func TestEncoderSizes(t *testing.T) {
 			for k, c := range all {
 				long := c.make(uint64(bits), 70000)
 				for size := 0; size <= 70000; {
-					// Prefixes, so that making the corpus costs nothing; short ones start anywhere.
+					// Prefixes, so that making the corpus costs nothing; short
+					// ones start anywhere.
 					msg := long[:size]
 					if size <= 600 {
 						msg = long[size*7:][:size]
@@ -120,8 +122,8 @@ func TestEncoderSizes(t *testing.T) {
 	}
 }
 
-// TestEncoderTakeover sends thousands of messages of all kinds, among them such as stay plain and must then be
-// unknown to what follows.
+// TestEncoderTakeover sends thousands of messages of all kinds, among them such
+// as stay plain and must then be unknown to what follows.
 func TestEncoderTakeover(t *testing.T) {
 	all := append(corpora[:len(corpora):len(corpora)], moreCorpora...)
 	for bits := MinWindowBits; bits <= MaxWindowBits; bits++ {
@@ -219,7 +221,8 @@ func TestEncoderChunks(t *testing.T) {
 	}
 }
 
-// TestEncoderChunksReach shows that a streamed message's parts refer to each other.
+// TestEncoderChunksReach shows that a streamed message's parts refer to each
+// other.
 func TestEncoderChunksReach(t *testing.T) {
 	noise := randomData(1, 12000)
 	e := NewEncoder(15, false)
@@ -252,7 +255,8 @@ func TestEncoderExamples(t *testing.T) {
 	if want := []byte{0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00}; !bytes.Equal(got, want) { // 7.2.3.1
 		t.Errorf("Hello: % x, want % x", got, want)
 	}
-	// 7.2.3.2 gives F2 00 11 00 00 for the same again, a literal and a pair. The pair alone is shorter.
+	// 7.2.3.2 gives F2 00 11 00 00 for the same again, a literal and a pair.
+	// The pair alone is shorter.
 	got = e.AppendChunk(nil, []byte("Hello"), true)
 	if want := []byte{0x02, 0x13, 0x00, 0x00}; !bytes.Equal(got, want) {
 		t.Errorf("Hello again: % x, want % x", got, want)

@@ -2,7 +2,8 @@ package flate
 
 import "encoding/binary"
 
-// A headReader is the state in the head of a dynamic block (RFC 1951 section 3.2.7).
+// A headReader is the state in the head of a dynamic block (RFC 1951 section
+// 3.2.7).
 type headReader struct {
 	step               headStep
 	hlit, hdist, hclen int
@@ -31,7 +32,8 @@ func (h *headReader) begin() {
 	clear(h.lens[:])
 }
 
-// readHead reads the head and makes the block's tables. Where it returns errInput it goes on when called again.
+// readHead reads the head and makes the block's tables. Where it returns
+// errInput it goes on when called again.
 func (z *inflater) readHead() error {
 	h := &z.head
 	if h.step == headCounts {
@@ -159,7 +161,8 @@ func (z *inflater) buildTables() error {
 	return nil
 }
 
-// hasEnd reports whether the end of the block is among the symbols, which are in the order of their values.
+// hasEnd reports whether the end of the block is among the symbols, which are
+// in the order of their values.
 func hasEnd(lit []coded) bool {
 	for i := len(lit) - 1; i >= 0 && lit[i]>>4 >= endOfBlock; i-- {
 		if lit[i]>>4 == endOfBlock {

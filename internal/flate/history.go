@@ -1,12 +1,14 @@
 package flate
 
-// A history is what an encoder keeps of its window: the last bytes that went through it.
+// A history is what an encoder keeps of its window: the last bytes that went
+// through it.
 type history struct {
 	buf []byte // oldest first, at most keptHistory(bits)
 }
 
-// keptHistory returns how many bytes of a window of 2^bits are kept. Nobody makes an encoder use all of it: of 4 KB,
-// which is the window of one who saves memory, half is kept; on the wire that is one in twenty-five worse.
+// keptHistory returns how many bytes of a window of 2^bits are kept. No option
+// makes an encoder use all of it: of 4 KB, which is the window of one who saves
+// memory, half is kept; on the wire that is one in twenty-five worse.
 func keptHistory(bits uint8) int {
 	if bits == smallWindow {
 		return 1 << bits >> 1
@@ -14,8 +16,9 @@ func keptHistory(bits uint8) int {
 	return 1 << bits
 }
 
-// add appends p, dropping the oldest bytes beyond the window. The slice grows with what it has held, up to the
-// window. Once that is full an eighth of it is dropped at a time, or every short message would move all of it.
+// add appends p, dropping the oldest bytes beyond the window. The slice grows
+// with what it has held, up to the window. Once that is full an eighth of it is
+// dropped at a time, or every short message would move all of it.
 func (h *history) add(p []byte, bits uint8) {
 	window := keptHistory(bits)
 	if len(p) >= window {

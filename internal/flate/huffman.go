@@ -2,15 +2,17 @@ package flate
 
 import "math/bits"
 
-// A code is one symbol's Huffman code, ready to be written: the bits in the order in which DEFLATE sends them (the
-// first bit of the code lowest) in the low half, their number in the high half.
+// A code is one symbol's Huffman code, ready to be written: the bits in the
+// order in which DEFLATE sends them (the first bit of the code lowest) in the
+// low half, their number in the high half.
 type code uint32
 
 func (c code) bits() uint64 { return uint64(c & 0xffff) }
 func (c code) len() uint    { return uint(c >> 16) }
 
-// An alphabet is a set of symbols on the way from their frequencies to their codes. The symbols that occur are few
-// beside those that could, so that they are listed once and only the list is worked on.
+// An alphabet is a set of symbols on the way from their frequencies to their
+// codes. The symbols that occur are few compared with those that could, so that
+// they are listed once and only the list is worked on.
 type alphabet struct {
 	freq [maxSymbols]uint16 // filled by the caller
 	used [maxSymbols]symbol // those that occur, by value
@@ -27,14 +29,16 @@ type alphabet struct {
 const (
 	maxSymbols = numLitLen + 2 // the fixed code has two more than can occur
 
-	// maxTreeDepth bounds the depth of a Huffman tree over a block: a leaf at depth d needs a total frequency of at
-	// least the Fibonacci number F(d+2), and those of a block (at most 65,535 bytes and one end of block) stay
+	// maxTreeDepth bounds the depth of a Huffman tree over a block: a leaf at
+	// depth d needs a total frequency of at least the Fibonacci number F(d+2),
+	// and those of a block (at most 65,535 bytes and one end of block) stay
 	// below F(25) = 75,025.
 	maxTreeDepth = 23
 )
 
-// A symbol is a symbol that occurs and how often: frequency<<9 | value. Its order is that of the frequencies, and
-// for the same frequency that of the values.
+// A symbol is a symbol that occurs and how often: frequency<<9 | value. Its
+// order is that of the frequencies, and for the same frequency that of the
+// values.
 type symbol uint32
 
 func (s symbol) value() uint32 { return uint32(s & 511) }
@@ -50,7 +54,8 @@ func (a *alphabet) list(size int) {
 	a.n = n
 }
 
-// entropy returns how many bits the alphabet's occurrences take in an ideal code.
+// entropy returns how many bits the alphabet's occurrences take in an ideal
+// code.
 func (a *alphabet) entropy() int {
 	total, sum := 0, 0
 	for _, s := range a.used[:a.n] {
@@ -64,15 +69,17 @@ func (a *alphabet) entropy() int {
 	return (total*log2(uint32(total)) - sum) >> 8
 }
 
-// log2 returns 256 times the binary logarithm of x, between powers of two by a straight line.
+// log2 returns 256 times the binary logarithm of x, between powers of two by a
+// straight line.
 func log2(x uint32) int {
 	e := bits.Len32(x) - 1
 	return e<<8 + int(x<<8>>(e&31)) - 1<<8
 }
 
-// build gives each symbol that occurs a code of at most limit bits and returns how many bits all occurrences take.
-// The lengths are those of a Huffman code, save where the limit binds. One symbol alone gets one bit, which
-// RFC 1951 section 3.2.7 asks for.
+// build gives each symbol that occurs a code of at most limit bits and returns
+// how many bits all occurrences take. The lengths are those of a Huffman code,
+// save where the limit binds. One symbol alone gets one bit, which RFC 1951
+// section 3.2.7 asks for.
 func (a *alphabet) build(limit int) int {
 	n := a.n
 	if n < 2 {
@@ -123,7 +130,8 @@ func (a *alphabet) sort() {
 		a.order[*p] = s
 		*p++
 	}
-	// The last bucket, a few symbols as a rule, holds all the higher frequencies.
+	// The last bucket, a few symbols as a rule, holds all the higher
+	// frequencies.
 	t := a.order[tail:a.n]
 	for i := 1; i < len(t); i++ {
 		v := t[i]
@@ -135,13 +143,15 @@ func (a *alphabet) sort() {
 	}
 }
 
-// depths builds the Huffman tree over the symbols in order, at least two, and counts the leaves at each depth. It
-// returns the greatest depth.
+// depths builds the Huffman tree over the symbols in order, at least two, and
+// counts the leaves at each depth. It returns the greatest depth.
 //
-// Merging two lightest nodes at a time makes inner nodes of never falling weight, so that the lightest node is
-// always at the front of one of two queues: the leaves, sorted, and the inner nodes in the order they were made.
-// An inner node's weight is not needed once it has a parent, whose index then takes its place, and a parent is
-// always made after its children: one pass from the root backwards turns parents into depths.
+// Merging two lightest nodes at a time makes inner nodes of never falling
+// weight, so that the lightest node is always at the front of one of two
+// queues: the leaves, sorted, and the inner nodes in the order they were made.
+// An inner node's weight is not needed once it has a parent, whose index then
+// takes its place, and a parent is always made after its children: one pass
+// from the root backwards turns parents into depths.
 func (a *alphabet) depths() int {
 	n := a.n
 	leaves := a.order[:n]
@@ -161,7 +171,8 @@ func (a *alphabet) depths() int {
 		}
 		inner[next] = weight
 	}
-	// The inner nodes at one depth have twice as many children, of which those that are not inner nodes are leaves.
+	// The inner nodes at one depth have twice as many children, of which those
+	// that are not inner nodes are leaves.
 	a.count = [maxTreeDepth + 1]uint16{}
 	inner[n-2] = 0
 	depth, nodes, i := 0, 1, n-3 // nodes: inner nodes at this depth
@@ -182,9 +193,11 @@ func (a *alphabet) depths() int {
 	return depth
 }
 
-// limitDepth changes the leaf counts of a complete tree of the given depth into those of one no deeper than limit.
+// limitDepth changes the leaf counts of a complete tree of the given depth into
+// those of one no deeper than limit.
 func limitDepth(count *[maxTreeDepth + 1]uint16, depth, limit int) {
-	// Leaves below the limit move up to it. What they take too much of the code space, in units of 2^-limit:
+	// Leaves below the limit move up to it. What they take too much of the code
+	// space, in units of 2^-limit:
 	for d := limit + 1; d <= depth; d++ {
 		count[limit] += count[d]
 		count[d] = 0
@@ -193,8 +206,8 @@ func limitDepth(count *[maxTreeDepth + 1]uint16, depth, limit int) {
 	for d := 1; d <= limit; d++ {
 		used += int(count[d]) << (limit - d)
 	}
-	// A leaf moved down one level leaves room for one leaf beside it; a leaf from the bottom goes there, whose own
-	// place, one unit, is freed.
+	// A leaf moved down one level leaves room for one leaf next to it; a leaf
+	// from the bottom goes there, whose own place, one unit, is freed.
 	for over := used - 1<<limit; over > 0; over-- {
 		d := limit - 1
 		for count[d] == 0 {
@@ -206,8 +219,8 @@ func limitDepth(count *[maxTreeDepth + 1]uint16, depth, limit int) {
 	}
 }
 
-// assign turns the lengths of the symbols that occur into codes: shorter codes first, then by symbol
-// (RFC 1951 section 3.2.2).
+// assign turns the lengths of the symbols that occur into codes: shorter codes
+// first, then by symbol (RFC 1951 section 3.2.2).
 func (a *alphabet) assign() {
 	var next [maxCodeBits + 1]uint16
 	c := uint16(0)

@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// naiveHuffman returns the least number of bits that symbols with these frequencies take: the sum of the weights of
-// the inner nodes of a Huffman tree.
+// naiveHuffman returns the least number of bits that symbols with these
+// frequencies take: the sum of the weights of the inner nodes of a Huffman
+// tree.
 func naiveHuffman(freq []uint16) int {
 	var w []int
 	for _, f := range freq {
@@ -46,7 +47,8 @@ func checkCode(t *testing.T, a *alphabet, freq []uint16, limit, got int) {
 			t.Fatalf("symbol %d: code %x for %d bits", i, c, l)
 		}
 		codes[c] = true
-		// No other code may begin with this one: all together fill the space exactly.
+		// No other code may begin with this one: all together fill the space
+		// exactly.
 		space += 1 << (limit - l)
 		sum += int(f) * l
 	}
@@ -105,7 +107,8 @@ func TestHuffmanDeep(t *testing.T) {
 	}
 }
 
-// TestHuffmanOne: RFC 1951 section 3.2.7, one distance code is sent with one bit, and none at all is allowed.
+// TestHuffmanOne: RFC 1951 section 3.2.7, one distance code is sent with one
+// bit, and none at all is allowed.
 func TestHuffmanOne(t *testing.T) {
 	var a alphabet
 	a.list(numDist)
@@ -144,7 +147,8 @@ func TestFixedCodes(t *testing.T) {
 	}
 }
 
-// TestSymbols goes through all lengths and distances: symbol, base and extra bits must give back the value.
+// TestSymbols goes through all lengths and distances: symbol, base and extra
+// bits must give back the value.
 func TestSymbols(t *testing.T) {
 	for l := 3; l <= maxMatch; l++ {
 		s := lengthSymbol(l)

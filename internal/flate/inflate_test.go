@@ -13,7 +13,8 @@ type stdInflater struct{ r io.ReadCloser }
 
 // inflate inflates one message. dict is what the window holds.
 func (s *stdInflater) inflate(payload, dict []byte) ([]byte, error) {
-	// The tail of RFC 7692 section 7.2.2, then a final block, without which compress/flate would miss the end.
+	// The tail of RFC 7692 section 7.2.2, then a final block, without which
+	// compress/flate would miss the end.
 	in := append(bytes.Clone(payload), "\x00\x00\xff\xff\x01\x00\x00\xff\xff"...)
 	if s.r == nil {
 		s.r = flate.NewReaderDict(bytes.NewReader(in), dict)
@@ -23,8 +24,9 @@ func (s *stdInflater) inflate(payload, dict []byte) ([]byte, error) {
 	return io.ReadAll(s.r)
 }
 
-// naiveInflate inflates one message as RFC 1951 and RFC 7692 say it, one bit at a time, and finds fault with all that
-// Decoder's comment says it does. history is what precedes the message.
+// naiveInflate inflates one message as RFC 1951 and RFC 7692 say it, one bit at
+// a time, and finds fault with all that Decoder's comment says it does. history
+// is what precedes the message.
 func naiveInflate(payload, history []byte, window int) (msg []byte, err error) {
 	d := &naiveInflater{in: append(bytes.Clone(payload), 0, 0, 0xff, 0xff), window: window}
 	d.out = append(d.out, history[max(0, len(history)-window):]...)
@@ -81,7 +83,8 @@ func (d *naiveInflater) bits(n int) int {
 
 func (d *naiveInflater) align() { d.pos = (d.pos + 7) &^ 7 }
 
-// block inflates one block and reports whether it was marked as final and whether it was an empty stored one.
+// block inflates one block and reports whether it was marked as final and
+// whether it was an empty stored one.
 func (d *naiveInflater) block() (final, empty bool) {
 	final = d.bits(1) == 1
 	switch d.bits(2) {
@@ -165,15 +168,16 @@ func (d *naiveInflater) dynamic() {
 	d.tokens(d.code(lens[:hlit], naiveLiterals), d.code(lens[hlit:], naiveDistances))
 }
 
-// A naiveCode lists the symbols of a code in the order of their codes, with the first code of each length and where
-// its symbol stands.
+// A naiveCode lists the symbols of a code in the order of their codes, with the
+// first code of each length and where its symbol stands.
 type naiveCode struct {
 	symbols         []int
 	first, at, next [17]int
 }
 
-// The three kinds of codes. All must use their space, but for a single code of one bit, which the code lengths may
-// not have, and for no distance codes at all.
+// The three kinds of codes. All must use their space, except for a single code
+// of one bit, which the code lengths may not have, and for no distance codes at
+// all.
 const (
 	naiveLengths = iota
 	naiveLiterals

@@ -2,8 +2,8 @@ package flate
 
 import "errors"
 
-// An inflater is the state of one message's decompression. It stops wherever input or room for output ends, and goes
-// on from there.
+// An inflater is the state of one message's decompression. It stops wherever
+// input or room for output ends, and goes on from there.
 type inflater struct {
 	src []byte // input not yet taken
 	acc uint64 // bits taken from it, the next one lowest
@@ -45,10 +45,12 @@ var (
 	errFull  = errors.New("flate: the output is full")
 )
 
-// deflateTail is what RFC 7692 section 7.2.2 has a receiver append to a message's payload.
+// deflateTail is what RFC 7692 section 7.2.2 has a receiver append to a
+// message's payload.
 var deflateTail = []byte{0, 0, 0xff, 0xff}
 
-// finish goes on with the tail behind the last input, and reports whether that was still to do.
+// finish goes on with the tail behind the last input, and reports whether that
+// was still to do.
 func (z *inflater) finish() bool {
 	if z.tail || z.state == stateBlock && z.fresh && z.n == 0 {
 		return false
@@ -87,9 +89,10 @@ func (z *inflater) take(n uint) int {
 // align drops the rest of the byte that the input stands in.
 func (z *inflater) align() { z.take(z.n & 7) }
 
-// run inflates src to out[at:] until src is used up (errInput), out is full and something is left that belongs
-// there (errFull), or the data turns out to be corrupt. It returns the new at. out[base:at] is what the message has
-// inflated to before; past, which may be nil, is what precedes that.
+// run inflates src to out[at:] until src is used up (errInput), out is full and
+// something is left that belongs there (errFull), or the data turns out to be
+// corrupt. It returns the new at. out[base:at] is what the message has inflated
+// to before; past, which may be nil, is what precedes that.
 func (z *inflater) run(out []byte, at, base int, past *ring) (int, error) {
 	for {
 		switch z.state {
@@ -164,7 +167,8 @@ func (z *inflater) run(out []byte, at, base int, past *ring) (int, error) {
 func (z *inflater) endBlock() {
 	z.state = stateBlock
 	if z.final {
-		// What follows a final block begins with the next byte (RFC 7692 section 7.2.3.4).
+		// What follows a final block begins with the next byte (RFC 7692
+		// section 7.2.3.4).
 		z.align()
 		z.fresh = true
 	}

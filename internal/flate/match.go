@@ -7,9 +7,11 @@ import (
 
 // A finder looks for matches: strings that stood in the window before.
 //
-// Its table remembers, by the hash of four bytes, the position where they last stood, modulo 2^16. Nothing in it
-// is trusted: what it names is looked at before it is used, so that a table may hold positions that have left the
-// window, have been taken back or never were, and needs neither clearing nor repair when a message is.
+// Its table remembers, by the hash of four bytes, the position where they last
+// stood, modulo 2^16. Nothing in it is trusted: what it names is looked at
+// before it is used, so that a table may hold positions that have left the
+// window, have been taken back or never were, and needs neither clearing nor
+// repair when a message is.
 type finder struct {
 	table  []uint16 // a power of two of entries
 	shift  uint8    // 32 less the table's bits
@@ -30,8 +32,9 @@ func (f *finder) setTable(t []uint16) {
 	f.shift = uint8(32 - bits.TrailingZeros(uint(len(t))))
 }
 
-// parse divides a part of msg, from start to at most end, into the sequences of b, which must be empty. It returns
-// where it stopped: at end, or earlier, behind a pair, when b is full.
+// parse divides a part of msg, from start to at most end, into the sequences of
+// b, which must be empty. It returns where it stopped: at end, or earlier,
+// behind a pair, when b is full.
 func (f *finder) parse(b *block, msg []byte, start, end int) int {
 	var (
 		i      = start // position under search

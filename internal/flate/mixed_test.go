@@ -6,10 +6,11 @@ import (
 	"testing"
 )
 
-// TestEncoderMixed has an encoder of each window do all it can, in random order: messages of every kind and size, some
-// of which are refused, streams in pieces, and messages that came into the window by another way. What it sends
-// inflates with no more than its window and what was sent, and an encoder that does the same sends the same, whatever
-// others leave in the pools meanwhile.
+// TestEncoderMixed has an encoder of each window do all it can, in random
+// order: messages of every kind and size, some of which are refused, streams in
+// pieces, and messages that came into the window by another way. What it sends
+// inflates with no more than its window and what was sent, and an encoder that
+// does the same sends the same, whatever others leave in the pools meanwhile.
 func TestEncoderMixed(t *testing.T) {
 	steps := 150
 	if testing.Short() || lighter == 1 {
@@ -77,7 +78,8 @@ func TestEncoderMixed(t *testing.T) {
 							t.Fatalf("step %d, %s of %d bytes: the decoder got %d bytes, %v", step, kind, len(msg), len(back), err)
 						}
 					}
-					// What others leave behind resembles what comes next, at other places.
+					// What others leave behind resembles what comes next, at
+					// other places.
 					for k := range 3 {
 						dirt := NewEncoder(MinWindowBits+rnd.IntN(8), k%2 == 0)
 						other := append(randomData(uint64(step), 1+k), msg...)

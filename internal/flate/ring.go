@@ -1,7 +1,8 @@
 package flate
 
-// A ring holds the last bytes that went through a window, all of it once that many have: a sender may refer to
-// every byte of the window it negotiated. It grows with what it has held, up to the window.
+// A ring holds the last bytes that went through a window, all of it once that
+// many have: a sender may refer to every byte of the window it negotiated. It
+// grows with what it has held, up to the window.
 type ring struct {
 	buf  []byte // until it is as long as the window, oldest first; from then on a ring
 	next int    // of a ring, where the oldest byte is and the next one goes
@@ -33,8 +34,8 @@ func (r *ring) add(p []byte, window int) {
 	}
 }
 
-// copy copies to dst what begins back bytes before the end, back at most r.len(). It returns how many bytes that
-// are: at most back.
+// copy copies to dst what begins back bytes before the end, back at most
+// r.len(). It returns how many bytes that are: at most back.
 func (r *ring) copy(dst []byte, back int) int {
 	dst = dst[:min(len(dst), back)]
 	at := r.next - back
@@ -45,9 +46,10 @@ func (r *ring) copy(dst []byte, back int) int {
 	return n + copy(dst[n:], r.buf)
 }
 
-// growTo returns the capacity for a slice of capacity c that has to hold n bytes and will never hold more than most.
-// The steps are large, and a small window is one step: each leaves memory behind that is too small for the next, between
-// what other connections keep.
+// growTo returns the capacity for a slice of capacity c that has to hold n
+// bytes and will never hold more than most. The steps are large, and a small
+// window is one step: each leaves memory behind that is too small for the next,
+// between what other connections keep.
 func growTo(c, n, most int) int {
 	if most <= 1<<smallWindow {
 		return most

@@ -10,7 +10,7 @@ import (
 const (
 	maxTable    = 1 << 13 // hints of an encoder without context takeover, in scratch
 	streamBlock = 8 << 10 // bytes that a streamed message gathers before it emits a block
-	smallWindow = 12      // bits of the greatest window that is taken for one of somebody who saves memory
+	smallWindow = 12      // bits of the greatest window that is taken for one that saves memory
 )
 
 // tableSize returns how many hints serve n bytes.
@@ -18,9 +18,11 @@ func tableSize(n, most int) int {
 	return min(max(256, 1<<bits.Len(uint(n))), most)
 }
 
-// keptTable returns how many hints, of two bytes each, an encoder with context takeover keeps between messages: one
-// for four bytes of its window, which on the wire is one in a hundred worse than one for two. For a small window, whose
-// point is to take little memory, it keeps none: to look at all of the window again takes 4 microseconds a message.
+// keptTable returns how many hints, of two bytes each, an encoder with context
+// takeover keeps between messages: one for four bytes of its window, which on
+// the wire is one in a hundred worse than one for two. For a small window,
+// whose point is to take little memory, it keeps none: to look at all of the
+// window again takes 4 microseconds a message.
 func keptTable(bits uint8) int {
 	if bits <= smallWindow {
 		return 0
@@ -42,8 +44,9 @@ type stream struct {
 	pending []byte // not yet compressed, shorter than streamBlock
 }
 
-// Everything in the pools has a size of its own that nothing makes grow: 50 KB a scratch, 9 KB an inflater, which
-// may hold a window besides, and a stream at most a window, its table and streamBlock bytes.
+// Everything in the pools has a size of its own that nothing makes grow: 50 KB
+// a scratch, 9 KB an inflater, which may hold a window besides, and a stream at
+// most a window, its table and streamBlock bytes.
 var (
 	scratchPool = sync.Pool{New: func() any { return new(scratch) }}
 	streamPool  = sync.Pool{New: func() any { return new(stream) }}

@@ -9,7 +9,8 @@ import (
 
 // What stays behind between messages: in the pools, in the window, in memory.
 
-// TestEncoderDeterministic has two encoders do the same while others use the pools in between.
+// TestEncoderDeterministic has two encoders do the same while others use the
+// pools in between.
 func TestEncoderDeterministic(t *testing.T) {
 	for _, takeover := range []bool{false, true} {
 		a, b := NewEncoder(13, takeover), NewEncoder(13, takeover)
@@ -30,7 +31,8 @@ func TestEncoderDeterministic(t *testing.T) {
 			}
 			x := one(a)
 			for k := range 3 {
-				// Much like msg, so that what it leaves in the pools could well be of use.
+				// Much like msg, so that what it leaves in the pools could well
+				// be of use.
 				other := append(randomData(uint64(i), k), msg...)
 				for at := k; at < len(other); at += 40 {
 					other[at]++
@@ -120,7 +122,8 @@ func TestEncoderAllocs(t *testing.T) {
 	}
 }
 
-// TestFinderClean: what the pools' last users left behind must not be of any use, or the output would depend on it.
+// TestFinderClean: what the pools' last users left behind must not be of any
+// use, or the output would depend on it.
 func TestFinderClean(t *testing.T) {
 	var spare [maxTable]uint16
 	used := past{table: make([]uint16, 1024)}

@@ -2,9 +2,10 @@ package flate
 
 import "math/bits"
 
-// A decoding table is indexed with the next bits of the input, as many as its root has, and says in each entry which
-// symbol's code they begin with and what to do with it. Where a code is longer than the root, the entry leads to
-// a second table further on in the same slice.
+// A decoding table is indexed with the next bits of the input, as many as its
+// root has, and says in each entry which symbol's code they begin with and what
+// to do with it. Where a code is longer than the root, the entry leads to a
+// second table further on in the same slice.
 //
 //	bits 0-5    bits to take from the input: of the code, and of the extra bits that follow it
 //	bits 8-13   bits of the code alone; of a link, the bits that index the second table
@@ -17,7 +18,8 @@ const (
 	isSpecial entry = 1 << 14 // not a literal, length or distance: a link if it has isLink, else
 	isLink    entry = 1 << 7  //   the end of the block if its value is 0, else no code at all
 
-	// noCode stands where no code does. Its length makes sure that it is only believed with that many bits at hand.
+	// noCode stands where no code does. Its length makes sure that it is only
+	// believed with that many bits at hand.
 	noCode = isSpecial | 1<<16 | maxCodeBits
 )
 
@@ -25,13 +27,15 @@ func (e entry) take() uint     { return uint(e & 63) }
 func (e entry) codeBits() uint { return uint(e >> 8 & 15) }
 func (e entry) value() uint    { return uint(e >> 16) }
 
-// full returns the value of a length or distance, the code of which the bits in acc begin with.
+// full returns the value of a length or distance, the code of which the bits in
+// acc begin with.
 func (e entry) full(acc uint64) int {
 	return int(e.value()) + int(acc&(1<<e.take()-1)>>e.codeBits())
 }
 
-// The roots, and room for the tables: no complete code of 286 symbols of up to 15 bits needs more than 1,334 entries
-// with a root of 10 bits, and none of 30 symbols more than 402 with a root of 8.
+// The roots, and room for the tables: no complete code of 286 symbols of up to
+// 15 bits needs more than 1,334 entries with a root of 10 bits, and none of 30
+// symbols more than 402 with a root of 8.
 const (
 	litRoot     = 10
 	distRoot    = 8
@@ -39,7 +43,8 @@ const (
 	distEntries = 402 + 6
 )
 
-// litEntry and distEntry are the entries of the symbols, without the bits of their codes.
+// litEntry and distEntry are the entries of the symbols, without the bits of
+// their codes.
 var litEntry = func() (t [maxSymbols]entry) {
 	for i := range t {
 		switch {
@@ -67,8 +72,9 @@ var distEntry = func() (t [numDist + 2]entry) {
 	return t
 }()
 
-// codeLenEntry is the same for the code length code. Of the value, the low four bits are the length, the next four how
-// often it stands at least, to which the extra bits are added, and isRepeat says that it is the one before.
+// codeLenEntry is the same for the code length code. Of the value, the low four
+// bits are the length, the next four how often it stands at least, to which the
+// extra bits are added, and isRepeat says that it is the one before.
 var codeLenEntry = func() (t [numCodeLen]entry) {
 	for i := range 16 {
 		t[i] = entry(1<<4|i) << 16
@@ -84,9 +90,11 @@ const isRepeat = 1 << 8
 // A coded is a symbol that has a code, and the code's length: symbol<<4 | bits.
 type coded uint16
 
-// buildTable fills table for the code of the given symbols, which come in the order of their values, with first
-// levels of at most root bits. It returns how many bits index the first level, and false if the lengths do not
-// make a code that uses all of its space, which only one code of one bit need not. kinds holds the symbols' entries.
+// buildTable fills table for the code of the given symbols, which come in the
+// order of their values, with first levels of at most root bits. It returns how
+// many bits index the first level, and false if the lengths do not make a code
+// that uses all of its space, which only one code of one bit need not. kinds
+// holds the symbols' entries.
 func buildTable(table []entry, symbols []coded, kinds []entry, root uint) (uint, bool) {
 	if len(symbols) == 1 && symbols[0]&15 == 1 {
 		table[0], table[1] = kinds[symbols[0]>>4]+1<<8+1, noCode
@@ -119,8 +127,9 @@ func buildTable(table []entry, symbols []coded, kinds []entry, root uint) (uint,
 	root = min(root, uint(longest))
 	next := sorted[:len(symbols)]
 
-	// Codes are indexed with their first bit lowest. Level by level: a table for codes of up to l bits, twice one
-	// after the other, is one for l+1 bits, but for the longer codes still to come.
+	// Codes are indexed with their first bit lowest. Level by level: a table
+	// for codes of up to l bits, twice one after the other, is one for l+1
+	// bits, except for the longer codes still to come.
 	c := uint16(0) // the next code, first bit highest
 	l := shortest
 	for ; ; l++ {
@@ -140,7 +149,8 @@ func buildTable(table []entry, symbols []coded, kinds []entry, root uint) (uint,
 		return root, true
 	}
 
-	// The longer codes, in order: those with the same first root bits, which share a second table, are neighbours.
+	// The longer codes, in order: those with the same first root bits, which
+	// share a second table, are neighbours.
 	end := uint(1) << root // of what is used of table
 	start, sub := uint(0), uint(0)
 	prefix := ^uint(0)
@@ -151,7 +161,8 @@ func buildTable(table []entry, symbols []coded, kinds []entry, root uint) (uint,
 			rev := uint(bits.Reverse16(c) >> (16 - l))
 			if p := rev & (1<<root - 1); p != prefix {
 				prefix = p
-				// As many bits as it takes until the codes to come have filled the table.
+				// As many bits as it takes until the codes to come have filled
+				// the table.
 				sub = uint(l) - root
 				for left := 1<<sub - int(count[l]); left > 0 && int(root+sub) < longest; {
 					sub++

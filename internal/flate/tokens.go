@@ -2,7 +2,8 @@ package flate
 
 import "encoding/binary"
 
-// tokens inflates literals and pairs, and returns without an error at the end of the block.
+// tokens inflates literals and pairs, and returns without an error at the end
+// of the block.
 func (z *inflater) tokens(out []byte, at, base int, past *ring) (int, error) {
 	if z.state == stateMatch {
 		var err error
@@ -15,7 +16,8 @@ func (z *inflater) tokens(out []byte, at, base int, past *ring) (int, error) {
 		if at, err = z.fast(out, at, base, past); err != errInput {
 			return at, err
 		}
-		// Near the end of input or output: one at a time, taking nothing before all of it is there.
+		// Near the end of input or output: one at a time, taking nothing before
+		// all of it is there.
 		enough := z.need(48)
 		e := z.lit[z.acc&(1<<z.litBits-1)]
 		if e&isLink != 0 && e.take() <= z.n {
@@ -63,7 +65,8 @@ func (z *inflater) tokens(out []byte, at, base int, past *ring) (int, error) {
 	}
 }
 
-// match copies what is left of the match under way. Its distance has been checked.
+// match copies what is left of the match under way. Its distance has been
+// checked.
 func (z *inflater) match(out []byte, at, base int, past *ring) (int, error) {
 	for z.length > 0 {
 		room := out[at:min(len(out), at+z.length)]
@@ -75,8 +78,8 @@ func (z *inflater) match(out []byte, at, base int, past *ring) (int, error) {
 		if back := z.distance - (at - base); back > 0 {
 			n = past.copy(room, back)
 		} else {
-			// Source and destination overlap where the distance is less than the length: a copy takes what is there,
-			// the next one goes on.
+			// Source and destination overlap where the distance is less than
+			// the length: a copy takes what is there, the next one goes on.
 			n = copy(room, out[at-z.distance:at])
 		}
 		at += n
@@ -86,8 +89,9 @@ func (z *inflater) match(out []byte, at, base int, past *ring) (int, error) {
 	return at, nil
 }
 
-// fast is tokens for as long as whole words can be read and no more than a match is left to write when it stops: it
-// returns errInput where that ends, and nil at the end of the block.
+// fast is tokens for as long as whole words can be read and no more than a
+// match is left to write when it stops: it returns errInput where that ends,
+// and nil at the end of the block.
 func (z *inflater) fast(out []byte, at, base int, past *ring) (int, error) {
 	var (
 		src      = z.src
@@ -99,8 +103,8 @@ func (z *inflater) fast(out []byte, at, base int, past *ring) (int, error) {
 		err      = errInput
 	)
 	for len(src) >= 8 && at+3 <= len(out) {
-		// At least 56 bits: as many bytes as fit. The bits above n are those of the next byte, which will be put
-		// there once more.
+		// At least 56 bits: as many bytes as fit. The bits above n are those of
+		// the next byte, which will be put there once more.
 		acc |= binary.LittleEndian.Uint64(src) << (n & 63)
 		src = src[(63-n)>>3:]
 		n |= 56

@@ -164,7 +164,8 @@ func (c *Conn) send(m message) error {
 			data := js.Global().Get("Uint8Array").New(len(m.payload))
 			js.CopyBytesToJS(data, m.payload)
 			if m.opcode == opText {
-				// A js.Value of a Go string would lose a leading byte order mark.
+				// A js.Value of a Go string would lose a leading byte order
+				// mark.
 				options := map[string]any{"fatal": true, "ignoreBOM": true}
 				data = js.Global().Get("TextDecoder").New("utf-8", options).Call("decode", data)
 			}

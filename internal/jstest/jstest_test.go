@@ -58,7 +58,8 @@ func dial(t *testing.T, path string, opts *websocket.DialOptions) *websocket.Con
 // newID returns a name for one connection.
 func newID() string { return fmt.Sprint(rand.Uint64()) }
 
-// wantSeen waits until the connection of /watch has ended, and says how the server has to see that.
+// wantSeen waits until the connection of /watch has ended, and says how the
+// server has to see that.
 func wantSeen(t *testing.T, id, want string) {
 	t.Helper()
 	c := dial(t, "/seen?id="+id, nil)
@@ -320,7 +321,8 @@ func TestInterrupts(t *testing.T) {
 	}
 }
 
-// A server that does not read makes writes wait, and what was written arrives when it does.
+// A server that does not read makes writes wait, and what was written arrives
+// when it does.
 func TestBackPressure(t *testing.T) {
 	id := newID()
 	c := dial(t, "/stall?id="+id, nil)
@@ -367,7 +369,8 @@ func TestBackPressure(t *testing.T) {
 	}
 }
 
-// Messages wait for a program that reads slowly, in their order, the close frame behind them.
+// Messages wait for a program that reads slowly, in their order, the close
+// frame behind them.
 func TestBurst(t *testing.T) {
 	c := dial(t, "/burst?n=2000", nil)
 	time.Sleep(50 * time.Millisecond)

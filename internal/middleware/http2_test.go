@@ -21,7 +21,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The same over HTTP/2, where the status is 200 and no connection is taken over.
+// The same over HTTP/2, where the status is 200 and no connection is taken
+// over.
 func TestHTTP2(t *testing.T) {
 	gin.SetMode(gin.ReleaseMode)
 	for _, s := range setups {

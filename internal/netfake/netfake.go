@@ -1,9 +1,12 @@
-// Package netfake provides a pair of connected, buffered net.Conns in memory, for tests.
+// Package netfake provides a pair of connected, buffered net.Conns in memory,
+// for tests.
 //
-// Unlike net.Pipe it has buffers, as a socket has, so that a write returns before the peer has read, and a peer that
-// does not read makes writes block once the buffer is full. It works in a testing/synctest bubble: nothing blocks with a
-// mutex held, blocked calls wait on channels which they make themselves, and time comes from package time only. Both
-// ends must be used in the same bubble.
+// Unlike net.Pipe it has buffers, as a socket has, so that a write returns
+// before the peer has read, and a peer that does not read makes writes block
+// once the buffer is full. It works in a testing/synctest bubble: nothing
+// blocks with a mutex held, blocked calls wait on channels which they make
+// themselves, and time comes from package time only. Both ends must be used in
+// the same bubble.
 package netfake
 
 import (
@@ -16,13 +19,15 @@ import (
 	"time"
 )
 
-// DefaultBuffer is the buffer of one direction, in bytes, when Options.Buffer is 0.
+// DefaultBuffer is the buffer of one direction, in bytes, when Options.Buffer
+// is 0.
 const DefaultBuffer = 64 << 10
 
 // Options are the options of [Pipe].
 type Options struct {
-	// Buffer is the number of bytes that each direction holds. Default DefaultBuffer. With a buffer of 1 every byte
-	// reaches the reader by itself, and only when the one before has been taken.
+	// Buffer is the number of bytes that each direction holds. Default
+	// DefaultBuffer. With a buffer of 1 every byte reaches the reader by
+	// itself, and only when the one before has been taken.
 	Buffer int
 	// A and B are the options of each end.
 	A, B End
@@ -30,11 +35,14 @@ type Options struct {
 
 // End holds the options of one end of a pipe.
 type End struct {
-	// Buffer is the number of bytes this end may write ahead of its peer's reads. Default Options.Buffer.
+	// Buffer is the number of bytes this end may write ahead of its peer's
+	// reads. Default Options.Buffer.
 	Buffer int
-	// ReadMax is the most bytes that one Read of this end returns. Default: no bound.
+	// ReadMax is the most bytes that one Read of this end returns. Default: no
+	// bound.
 	ReadMax int
-	// OnWrite is called at the start of each Write of this end, with its argument, on the caller's goroutine.
+	// OnWrite is called at the start of each Write of this end, with its
+	// argument, on the caller's goroutine.
 	OnWrite func(p []byte)
 }
 
@@ -50,7 +58,8 @@ type Stats struct {
 	Closes         int   // calls of Close and Reset
 }
 
-// Conn is one end of a pipe. It implements net.Conn; any number of goroutines may use it.
+// Conn is one end of a pipe. It implements net.Conn; any number of goroutines
+// may use it.
 type Conn struct {
 	name string
 	peer *Conn
@@ -80,8 +89,8 @@ func Pipe(opts Options) (a, b *Conn) {
 	return a, b
 }
 
-// Read implements net.Conn. When the deadline has passed it fails even if there are bytes to read, as sockets do;
-// they stay for a later Read.
+// Read implements net.Conn. When the deadline has passed it fails even if there
+// are bytes to read, as sockets do; they stay for a later Read.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.count(func(s *Stats) { s.Reads++ })
 	if max := c.opts.ReadMax; max > 0 && len(p) > max {
@@ -95,7 +104,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write implements net.Conn. It blocks while the buffer is full; when it fails, n says how many bytes were taken.
+// Write implements net.Conn. It blocks while the buffer is full; when it fails,
+// n says how many bytes were taken.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.count(func(s *Stats) {
 		s.Writes++
@@ -112,7 +122,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close closes this end: the peer reads what is buffered, then io.EOF, and its writes fail.
+// Close closes this end: the peer reads what is buffered, then io.EOF, and its
+// writes fail.
 func (c *Conn) Close() error {
 	c.count(func(s *Stats) { s.Closes++ })
 	first := c.in.closeRead()
@@ -123,7 +134,8 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// CloseWrite closes the writing side only: the peer reads what is buffered, then io.EOF.
+// CloseWrite closes the writing side only: the peer reads what is buffered,
+// then io.EOF.
 func (c *Conn) CloseWrite() error {
 	if c.in.isClosed() {
 		return c.opError("close", net.ErrClosed)
@@ -132,8 +144,8 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// Reset closes this end as if with a TCP reset: the peer's reads and writes fail with ECONNRESET and what it has not
-// read is lost.
+// Reset closes this end as if with a TCP reset: the peer's reads and writes
+// fail with ECONNRESET and what it has not read is lost.
 func (c *Conn) Reset() {
 	c.count(func(s *Stats) { s.Closes++ })
 	c.in.closeRead()
@@ -163,7 +175,8 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetReadDeadline implements net.Conn. It reaches calls that are blocked already.
+// SetReadDeadline implements net.Conn. It reaches calls that are blocked
+// already.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.count(func(s *Stats) { s.ReadDeadlines++ })
 	if !c.in.setReadDeadline(t) {
@@ -172,7 +185,8 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline implements net.Conn. It reaches calls that are blocked already.
+// SetWriteDeadline implements net.Conn. It reaches calls that are blocked
+// already.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.count(func(s *Stats) { s.WriteDeadlines++ })
 	if c.in.isClosed() {
@@ -198,7 +212,8 @@ func (c *Conn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: "fake", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
-// A half is one direction: bytes that one end has written and the other has not read.
+// A half is one direction: bytes that one end has written and the other has not
+// read.
 type half struct {
 	mu  sync.Mutex // held for a few instructions, never while waiting
 	buf []byte     // buf[off:] is written and not read yet

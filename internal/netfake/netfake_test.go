@@ -37,7 +37,8 @@ func TestReadWrite(t *testing.T) {
 	}
 }
 
-// A write blocks while the buffer is full and goes on when the peer reads, at every size of buffer.
+// A write blocks while the buffer is full and goes on when the peer reads, at
+// every size of buffer.
 func TestWriteBlocksWhenFull(t *testing.T) {
 	for _, size := range []int{1, 2, 3, 7, 100, 101} {
 		synctest.Test(t, func(t *testing.T) {
@@ -69,7 +70,8 @@ func TestWriteBlocksWhenFull(t *testing.T) {
 	}
 }
 
-// Writes of several goroutines do not interleave, even when each has to wait for room.
+// Writes of several goroutines do not interleave, even when each has to wait
+// for room.
 func TestWritesDoNotInterleave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := Pipe(Options{Buffer: 3})
@@ -140,7 +142,8 @@ func TestDeadlines(t *testing.T) {
 				}
 				check("Write", a.SetWriteDeadline, func() (int, error) { return a.Write([]byte("123456")) }, wantN)
 
-				// Nothing is lost: what was written arrives, and both directions go on.
+				// Nothing is lost: what was written arrives, and both
+				// directions go on.
 				if wantN > 0 {
 					got := make([]byte, wantN)
 					if _, err := io.ReadFull(b, got); err != nil || string(got) != "1234" {
@@ -160,7 +163,8 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-// As with sockets, a passed deadline comes before buffered bytes, and does not lose them.
+// As with sockets, a passed deadline comes before buffered bytes, and does not
+// lose them.
 func TestDeadlineKeepsBytes(t *testing.T) {
 	a, b := Pipe(Options{})
 	a.Write([]byte("x"))

@@ -1,9 +1,11 @@
 //go:build websocketpoison
 
-// Package poison takes the place of the library's pools in tests that are built with the tag websocketpoison, to show
-// memory that is used when it should not be: a piece that is given back is overwritten, and is the first to be handed
-// out again, so that whoever still reads it sees poison or another connection's bytes, and whoever still writes to it
-// is found when it is taken. What is given back twice is found too, and so is what never is.
+// Package poison takes the place of the library's pools in tests that are built
+// with the tag websocketpoison, to show memory that is used when it should not
+// be: a piece that is given back is overwritten, and is the first to be handed
+// out again, so that code which still reads it sees poison or another
+// connection's bytes, and code that still writes to it is found when it is taken.
+// What is given back twice is found too, and so is what never is.
 //
 // Without the tag On is a constant false, and none of this is in the program.
 package poison
@@ -20,7 +22,8 @@ import (
 // On says whether the pools are poisoned.
 const On = true
 
-// Byte is what memory is poisoned with. As text it is not UTF-8, as the begin of a frame it has reserved bits set.
+// Byte is what memory is poisoned with. As text it is not UTF-8, as the begin
+// of a frame it has reserved bits set.
 const Byte = 0xdb
 
 var (
@@ -30,8 +33,9 @@ var (
 	out  = map[any][]uintptr{}      // what is in use, and by whom it was taken
 )
 
-// Take hands out a piece, which holds poison: the latest that was given back, or a new one. intact reports whether
-// what was given back still is as spoil, which poisons a piece, has left it.
+// Take hands out a piece, which holds poison: the latest that was given back,
+// or a new one. intact reports whether what was given back still is as spoil,
+// which poisons a piece, has left it.
 func Take[T any](spoil func(*T), intact func(*T) bool) *T {
 	mu.Lock()
 	defer mu.Unlock()
@@ -53,8 +57,8 @@ func Take[T any](spoil func(*T), intact func(*T) bool) *T {
 	return p
 }
 
-// Give takes a piece back. One that Take has not handed out, as the sync.Pool would take too, must not overlap with
-// any that it has.
+// Give takes a piece back. One that Take has not handed out, as the sync.Pool
+// would take too, must not overlap with any that it has.
 func Give[T any](p *T, spoil func(*T)) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -98,7 +102,8 @@ func Fill(b []byte) {
 // Intact reports whether b is as Fill has left it.
 func Intact(b []byte) bool { return bytes.Count(b, pattern[:1]) == len(b) }
 
-// InUse returns what is in use: for each piece a text that says where it was taken.
+// InUse returns what is in use: for each piece a text that says where it was
+// taken.
 func InUse() []string {
 	mu.Lock()
 	defer mu.Unlock()

@@ -1,6 +1,7 @@
 //go:build !websocketpoison
 
-// Package poison is empty, unless the tests are built with the tag websocketpoison: see poison.go.
+// Package poison is empty, unless the tests are built with the tag
+// websocketpoison: see poison.go.
 package poison
 
 // On says whether the pools are poisoned.

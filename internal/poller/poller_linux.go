@@ -39,13 +39,15 @@ type Group struct {
 	serial  int32      // of the last socket; tells events of a closed descriptor from those of its successor
 }
 
-// NewGroup returns a group whose timers are exact to slot, which must be positive.
+// NewGroup returns a group whose timers are exact to slot, which must be
+// positive.
 func NewGroup(slot time.Duration) *Group { return &Group{slot: slot} }
 
 // maxPollers bounds the pollers of a group: one for each processor, up to this.
 const maxPollers = 16
 
-// enter finds a poller for one more socket. It makes the pollers if there are none.
+// enter finds a poller for one more socket. It makes the pollers if there are
+// none.
 func (g *Group) enter() (p *poller, serial int32, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -96,8 +98,9 @@ type poller struct {
 	g     *Group // immutable
 	wheel wheel  // has its own lock
 
-	// The epoll set is itself in the set of Go's own poller. So a leader without
-	// work parks as any goroutine that waits for a socket does. No thread waits.
+	// The epoll set is itself in the set of Go's own poller. So a leader
+	// without work parks as any goroutine that waits for a socket does. No
+	// thread waits.
 	file *os.File        // immutable
 	raw  syscall.RawConn // immutable
 	fd   int             // immutable: of file
@@ -239,7 +242,7 @@ func (p *poller) dispatch(events []syscall.EpollEvent) {
 }
 
 // enqueue makes s due. A leader that waits cannot be replaced, because it owns
-// events: another goroutine steps s beside it.
+// events: another goroutine steps s meanwhile.
 func (p *poller) enqueue(s *Socket) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -49,7 +49,8 @@ func pair(t *testing.T, g *Group, work Stepper) (*Socket, net.Conn) {
 	return s, peer
 }
 
-// Many sockets echo what comes in pieces of any size, and end when their peers do.
+// Many sockets echo what comes in pieces of any size, and end when their peers
+// do.
 func TestSteps(t *testing.T) {
 	g := NewGroup(time.Millisecond)
 	var all sync.WaitGroup

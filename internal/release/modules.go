@@ -143,7 +143,8 @@ var (
 	releasePattern = regexp.MustCompile(`(?m)^## \[(\d+\.\d+\.\d+)\]`)
 )
 
-// lastVersion returns the newest release that CHANGELOG.md has, or firstVersion.
+// lastVersion returns the newest release that CHANGELOG.md has, or
+// firstVersion.
 func lastVersion(root string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(root, "CHANGELOG.md"))
 	if err != nil {

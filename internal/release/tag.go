@@ -15,7 +15,7 @@ import (
 //
 // All tags stand on one commit. Its go.mod files already require the versions
 // that the tags make, and its go.sum files already have their hashes. This is
-// possible because a module's files are not part of another's, and because
+// possible because a module's files are not part of another module, and because
 // modules are taken in the order of dependency.
 func release(root, version string, do bool, w io.Writer) error {
 	if !versionPattern.MatchString(version) {

@@ -1,5 +1,5 @@
-// Package sendermodel is a model of the sender, the writing half of a Conn, small
-// enough to try all interleavings. See README.md.
+// Package sendermodel is a model of the sender, the writing half of a Conn,
+// small enough to try all interleavings. See README.md.
 package sendermodel
 
 import (
@@ -16,7 +16,8 @@ const (
 	// Strand: a writer that waited for the wire, and finds that the sender has
 	// stopped, gives the lock back without a look at what has gathered.
 	Strand
-	// Unbounded: what the owner of the wire has taken does not count to the bound.
+	// Unbounded: what the owner of the wire has taken does not count to the
+	// bound.
 	Unbounded
 	// Forget: a reader that gathers pongs does not come back for them.
 	Forget
@@ -175,8 +176,8 @@ func (s *search) trace(end state) (lines []string) {
 	return lines
 }
 
-// bounded is the invariant of memory: the limit and one message. The close frame
-// and one pong may come in addition.
+// bounded is the invariant of memory: the limit and one message. The close
+// frame and one pong may come in addition.
 func (s *search) bounded(now state) string {
 	if n := int(now.buf.n + now.fly.n); n > s.setup.Limit+2 {
 		return fmt.Sprintf("%d frames wait within a limit of %d", n, s.setup.Limit)
@@ -213,8 +214,8 @@ func (s *search) reach(before, after state, what string) {
 	}
 }
 
-// expand adds all states that follow now. It reports whether there is a step that
-// a goroutine takes without the end of a context.
+// expand adds all states that follow now. It reports whether there is a step
+// that a goroutine takes without the end of a context.
 func (s *search) expand(now state) (moved bool) {
 	for i := range s.setup.Scripts {
 		moved = s.expandProc(now, i) || moved
@@ -388,8 +389,8 @@ func (s *search) cut(now state, i int, name func(string) string) {
 
 func (s *search) begin(w *state, i int, op Op) { s.section(w, i, op, false) }
 
-// section is a section of the lock, from its begin or from where the goroutine was
-// woken. It ends with unlock.
+// section is a section of the lock, from its begin or from where the goroutine
+// was woken. It ends with unlock.
 func (s *search) section(w *state, i int, op Op, news bool) {
 	p := &w.procs[i]
 	own := frameOf(i, int(p.call))

@@ -22,8 +22,8 @@ var setups = []Setup{
 	{Limit: 1, Scripts: [][]Op{{Pong, Pong, Pong, Fetch}, {ShortCtx}, {LongCtx}}},
 }
 
-// variants calls f with each setup, over transports that can try to write without
-// waiting and over those that cannot.
+// variants calls f with each setup, over transports that can try to write
+// without waiting and over those that cannot.
 func variants(f func(name string, setup Setup)) {
 	for i, setup := range setups {
 		for _, setup.Tries = range []bool{false, true} {

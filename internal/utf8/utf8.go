@@ -7,16 +7,17 @@ import (
 	"github.com/seed70bc5565/websocket/internal/simd"
 )
 
-// A Validator checks text that arrives in pieces (RFC 6455, section 8.1; RFC 3629). Its zero value stands at
-// the start of a text.
+// A Validator checks text that arrives in pieces (RFC 6455, section 8.1; RFC
+// 3629). Its zero value stands at the start of a text.
 type Validator struct {
 	need   uint8 // continuation bytes that the code point at the end of the last piece still needs
 	lo, hi uint8 // while need > 0: the range that the next byte must lie in; an empty one after an error
 }
 
-// Write takes the next piece of the text. It returns false as soon as what it has seen so far cannot begin any valid
-// text, even inside a code point: F4 90 is refused at the 90, for the code point would lie past U+10FFFF. From then on it
-// returns false until End.
+// Write takes the next piece of the text. It returns false as soon as what it
+// has seen so far cannot begin any valid text, even inside a code point: F4 90
+// is refused at the 90, for the code point would lie past U+10FFFF. From then
+// on it returns false until End.
 func (v *Validator) Write(p []byte) bool {
 	if v.need > 0 {
 		n, ok := v.resume(p)
@@ -25,7 +26,8 @@ func (v *Validator) Write(p []byte) bool {
 		}
 		p = p[n:]
 	}
-	// A code point that goes on in the next piece is for resume, all in front of it for Valid.
+	// A code point that goes on in the next piece is for resume, all in front
+	// of it for Valid.
 	rest := unfinished(p)
 	if !Valid(p[:len(p)-rest]) {
 		return v.fail()
@@ -37,15 +39,16 @@ func (v *Validator) Write(p []byte) bool {
 	return ok
 }
 
-// End reports whether the text does not end inside a code point. It makes v ready for another text.
+// End reports whether the text does not end inside a code point. It makes v
+// ready for another text.
 func (v *Validator) End() bool {
 	whole := v.need == 0
 	*v = Validator{}
 	return whole
 }
 
-// resume takes the bytes of p one at a time up to the end of the first code point, or of p, and says how many it
-// took.
+// resume takes the bytes of p one at a time up to the end of the first code
+// point, or of p, and says how many it took.
 func (v *Validator) resume(p []byte) (n int, ok bool) {
 	if v.need > 0 && v.lo > v.hi {
 		return 0, false
@@ -111,8 +114,9 @@ func (v *Validator) fail() bool {
 	return false
 }
 
-// unfinished returns how many bytes at the end of p begin a code point that is longer than they are: 0 to 3. It looks at
-// nothing but the length that the first byte announces.
+// unfinished returns how many bytes at the end of p begin a code point that is
+// longer than they are: 0 to 3. It looks at nothing but the length that the
+// first byte announces.
 func unfinished(p []byte) int {
 	n := len(p)
 	switch {
@@ -139,11 +143,13 @@ const (
 	highBits = 0x80 * eachByte    // 0 in ASCII
 )
 
-// validWords is Valid in Go for every processor and byte order: eight bytes at a time, with no branch that depends on
-// the text but those that skip ASCII and those for code points of four bytes.
+// validWords is Valid in Go for every processor and byte order: eight bytes at
+// a time, with no branch that depends on the text but those that skip ASCII and
+// those for code points of four bytes.
 //
-// On 64 KiB where code points of several lengths are mixed it is 2.5 to 4 times as fast as utf8.Valid, whose
-// branches are predicted wrong there; on pure CJK 1.3 times.
+// On 64 KiB where code points of several lengths are mixed it is 2.5 to 4 times
+// as fast as utf8.Valid, whose branches are predicted wrong there; on pure CJK
+// 1.3 times.
 func validWords(p []byte) bool {
 	n := len(p)
 	if n < 8 {
@@ -155,14 +161,16 @@ func validWords(p []byte) bool {
 		return false
 	}
 
-	// From here on q begins three bytes before what comes next, and the bytes before those of a word are one more load.
+	// From here on q begins three bytes before what comes next, and the bytes
+	// before those of a word are one more load.
 	q := p[5:]
 	for len(q) >= 3+32 {
 		w0, w1 := binary.LittleEndian.Uint64(q[3:]), binary.LittleEndian.Uint64(q[11:])
 		w2, w3 := binary.LittleEndian.Uint64(q[19:]), binary.LittleEndian.Uint64(q[27:])
 		c0, c1 := binary.LittleEndian.Uint64(q), binary.LittleEndian.Uint64(q[8:])
 		c2, c3 := binary.LittleEndian.Uint64(q[16:]), binary.LittleEndian.Uint64(q[24:])
-		// ASCII may be skipped where no code point of the three bytes before goes on into it.
+		// ASCII may be skipped where no code point of the three bytes before
+		// goes on into it.
 		if (c0|w0|w1|w2|w3)&highBits != 0 {
 			errs := wrong(w0, binary.LittleEndian.Uint64(q[2:]), binary.LittleEndian.Uint64(q[1:]), c0)
 			errs |= wrong(w1, binary.LittleEndian.Uint64(q[10:]), binary.LittleEndian.Uint64(q[9:]), c1)
@@ -183,7 +191,8 @@ func validWords(p []byte) bool {
 		q = q[8:]
 	}
 
-	// The rest is up to seven bytes, which end the last word, and zeros behind them: they show what is cut off.
+	// The rest is up to seven bytes, which end the last word, and zeros behind
+	// them: they show what is cut off.
 	if w = binary.LittleEndian.Uint64(p[n-8:]); w&highBits != 0 {
 		rest := len(q) - 3
 		before := binary.LittleEndian.Uint64(p[n-rest-8:])
@@ -204,28 +213,31 @@ func loadShort(p []byte) uint64 {
 	return 0
 }
 
-// wrong looks at the eight bytes of w, given the eight that begin one, two and three bytes before them: a, b,
-// and c. It returns 0 if what each byte is fits what is before it (RFC 3629, section 4).
+// wrong looks at the eight bytes of w, given the eight that begin one, two and
+// three bytes before them: a, b, and c. It returns 0 if what each byte is fits
+// what is before it (RFC 3629, section 4).
 //
-// Of each byte of a word only the highest bit counts; shifting left by i brings its bit 7-i there.
+// Of each byte of a word only the highest bit counts; shifting left by i brings
+// its bit 7-i there.
 func wrong(w, a, b, c uint64) uint64 {
-	// A byte is a continuation byte (10xxxxxx) just when it is one behind the first byte of two or more (11xxxxxx),
-	// two behind that of three or more (111xxxxx), or three behind that of four (1111xxxx).
+	// A byte is a continuation byte (10xxxxxx) just when it is one behind the
+	// first byte of two or more (11xxxxxx), two behind that of three or more
+	// (111xxxxx), or three behind that of four (1111xxxx).
 	two := a & (a << 1)
 	three := two & (a << 2)
 	errs := (two | b&(b<<1)&(b<<2) | c&(c<<1)&(c<<2)&(c<<3)) ^ (w &^ (w << 1))
 
-	// C0 and C1 begin what could be shorter: the bits 1 to 4 are 0. Here and below, adding 80-n brings a value of n or
-	// more to bit 7.
+	// C0 and C1 begin what could be shorter: the bits 1 to 4 are 0. Here and
+	// below, adding 80-n brings a value of n or more to bit 7.
 	errs |= two &^ three &^ (a&(0x1e*eachByte) + 0x7e*eachByte)
 
-	// So do E0 80 to E0 9F, and ED A0 to ED BF are surrogates: the low half of the first byte with bit 5 of the second
-	// in front is 00 or 1D.
+	// So do E0 80 to E0 9F, and ED A0 to ED BF are surrogates: the low half of
+	// the first byte with bit 5 of the second in front is 00 or 1D.
 	v := a&(0x0f*eachByte) | w>>1&(0x10*eachByte)
 	errs |= three &^ (a << 3) &^ ((v + 0x7f*eachByte) & (v ^ 0x1d*eachByte + 0x7f*eachByte))
 
-	// From F0 90 to F4 8F all is right: the low half of the first byte with bits 4 and 5 of the second behind is 01 to
-	// 10.
+	// From F0 90 to F4 8F all is right: the low half of the first byte with
+	// bits 4 and 5 of the second behind is 01 to 10.
 	if four := three & (a << 3) & highBits; four != 0 {
 		v := a&(0x0f*eachByte)<<2 | w>>4&(0x03*eachByte)
 		errs |= four & (^(v + 0x7f*eachByte) | (v + 0x6f*eachByte))

@@ -9,7 +9,8 @@ import (
 	stdutf8 "unicode/utf8"
 )
 
-// utf8Variants are all the implementations of Valid that this build can run. unicode/utf8 is their naive twin.
+// utf8Variants are all the implementations of Valid that this build can run.
+// unicode/utf8 is their naive twin.
 var utf8Variants = []struct {
 	name  string
 	valid func(p []byte) bool
@@ -17,8 +18,8 @@ var utf8Variants = []struct {
 	{"default", Valid},
 }
 
-// canBegin is the naive twin of Validator.write: it reports whether some valid text begins with p. It tries
-// every code point that p could be cut inside of.
+// canBegin is the naive twin of Validator.write: it reports whether some valid
+// text begins with p. It tries every code point that p could be cut inside of.
 func canBegin(p []byte) bool {
 	for len(p) > 0 {
 		_, n := stdutf8.DecodeRune(p)
@@ -30,7 +31,8 @@ func canBegin(p []byte) bool {
 	return len(p) == 0 || truncated[string(p)]
 }
 
-// truncated holds every proper prefix of the encoding of every code point that has more than one byte.
+// truncated holds every proper prefix of the encoding of every code point that
+// has more than one byte.
 var truncated = func() map[string]bool {
 	m := map[string]bool{}
 	for r := rune(0x80); r <= stdutf8.MaxRune; r++ {
@@ -100,8 +102,8 @@ var validTexts = []string{
 	"😀😁",
 }
 
-// paddings stand in front of and behind the texts of the tables, so that each one also meets the fast paths at
-// every alignment.
+// paddings stand in front of and behind the texts of the tables, so that each
+// one also meets the fast paths at every alignment.
 var paddings = []string{"a", "é", "語", "😀"}
 
 // forEachPadded calls f with text alone and between runs of each padding.
@@ -146,7 +148,8 @@ func TestUTF8Invalid(t *testing.T) {
 					t.Fatalf("write and end accepted %q", padded)
 				}
 
-				// What was refused must have been refused at the first byte that is wrong, and not sooner.
+				// What was refused must have been refused at the first byte
+				// that is wrong, and not sooner.
 				at := before + tt.at
 				if tt.at < 0 {
 					at = before + len(tt.text)
@@ -199,7 +202,8 @@ func TestUTF8EndResets(t *testing.T) {
 	}
 }
 
-// Every text of up to four bytes whose bytes are at the edges of the ranges of RFC 3629, section 4.
+// Every text of up to four bytes whose bytes are at the edges of the ranges of
+// RFC 3629, section 4.
 func TestUTF8EveryEdge(t *testing.T) {
 	edges := []byte("\x00\x41\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xff")
 	var p [4]byte
@@ -262,7 +266,8 @@ func TestUTF8EveryPair(t *testing.T) {
 	}
 }
 
-// compareUTF8 compares everything in utf8.go with the naive twins; the pieces have up to piece bytes.
+// compareUTF8 compares everything in utf8.go with the naive twins; the pieces
+// have up to piece bytes.
 func compareUTF8(t *testing.T, p []byte, piece int) {
 	t.Helper()
 	want := stdutf8.Valid(p)
@@ -294,7 +299,8 @@ func compareUTF8(t *testing.T, p []byte, piece int) {
 	}
 }
 
-// A text may arrive cut anywhere; a frame need not end at the end of a code point (section 5.6).
+// A text may arrive cut anywhere; a frame need not end at the end of a code
+// point (section 5.6).
 func TestUTF8InPieces(t *testing.T) {
 	mixed := "a£語😀" + strings.Repeat("日本語", 15) + "äöü" + strings.Repeat("plain text ", 5) + strings.Repeat("😀", 9)
 	for _, text := range append([]string{mixed, mixed + "\xff", mixed + "\xed\xa0\x80" + mixed}, validTexts...) {
@@ -332,7 +338,8 @@ func FuzzUTF8(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, p []byte, piece uint8) {
 		compareUTF8(t, p, max(int(piece), 1))
-		// Most of what a fuzzer makes is invalid early: the same behind and in front of valid text.
+		// Most of what a fuzzer makes is invalid early: the same behind and in
+		// front of valid text.
 		for _, pad := range paddings {
 			run := strings.Repeat(pad, 24)
 			compareUTF8(t, []byte(run+string(p)+run), max(int(piece), 1))
@@ -340,8 +347,8 @@ func FuzzUTF8(f *testing.F) {
 	})
 }
 
-// utf8Texts are the kinds of text to be measured. Their words are taken in an order without a period that a processor
-// could learn to predict.
+// utf8Texts are the kinds of text to be measured. Their words are taken in an
+// order without a period that a processor could learn to predict.
 var utf8Texts = []struct{ name, words string }{
 	{"ASCII", "the quick brown fox jumps over a lazy dog and some other words of 14 or 15 letters {\"key\": [1, 2.5, null]}"},
 	{"German", "Zwölf Boxkämpfer jagen den Viktor quer über die großen Sylter Deiche und müssen später natürlich zurück in die Straße"},

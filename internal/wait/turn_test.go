@@ -7,7 +7,8 @@ import (
 	"testing/synctest"
 )
 
-// A waiter gives up when its context ends, and the next one still gets the turn.
+// A waiter gives up when its context ends, and the next one still gets the
+// turn.
 func TestTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var turn Turn

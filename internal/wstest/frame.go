@@ -1,8 +1,10 @@
-// Package wstest is the other end of the line in the tests of the WebSocket library: a scripted peer that speaks raw
-// frames over a net.Conn, and a naive decoder of whole byte streams.
+// Package wstest is the other end of the line in the tests of the WebSocket
+// library: a scripted peer that speaks raw frames over a net.Conn, and a naive
+// decoder of whole byte streams.
 //
-// It is a second, slow and simple implementation, written from RFC 6455 and sharing no code with the library, so that a
-// mistake there does not cancel itself out here.
+// It is a second, slow and simple implementation, written from RFC 6455 and
+// sharing no code with the library, so that a mistake there does not cancel
+// itself out here.
 package wstest
 
 import (
@@ -45,7 +47,8 @@ func (op Opcode) String() string {
 // A Role is the side that an endpoint plays.
 type Role int
 
-// The two sides. A client masks the frames that it sends, a server does not (section 5.1).
+// The two sides. A client masks the frames that it sends, a server does not
+// (section 5.1).
 const (
 	Client Role = iota
 	Server
@@ -91,10 +94,12 @@ func Final(op Opcode, payload string) Frame {
 	return Frame{Fin: true, Op: op, Payload: []byte(payload)}
 }
 
-// First returns a frame with FIN clear, one that starts or continues a fragmented message.
+// First returns a frame with FIN clear, one that starts or continues a
+// fragmented message.
 func First(op Opcode, payload string) Frame { return Frame{Op: op, Payload: []byte(payload)} }
 
-// CloseFrame returns a close frame. Code 0 or 1005 gives one without a payload if reason is empty.
+// CloseFrame returns a close frame. Code 0 or 1005 gives one without a payload
+// if reason is empty.
 func CloseFrame(code int, reason string) Frame {
 	if (code == 0 || code == 1005) && reason == "" {
 		return Final(Close, "")
@@ -181,11 +186,13 @@ func Encode(role Role, frames ...Frame) []byte {
 	return b
 }
 
-// maxPayload bounds what ReadFrame believes of a header, so that a broken one fails the test and not the machine.
+// maxPayload bounds what ReadFrame believes of a header, so that a broken one
+// fails the test and not the machine.
 const maxPayload = 64 << 20
 
-// ReadFrame reads one frame. It reads no byte beyond it. The frame tells how it was masked and how its length was
-// encoded. The error is io.EOF if r ends before the first byte.
+// ReadFrame reads one frame. It reads no byte beyond it. The frame tells how it
+// was masked and how its length was encoded. The error is io.EOF if r ends
+// before the first byte.
 func ReadFrame(r io.Reader) (Frame, error) {
 	var b [8]byte
 	if _, err := io.ReadFull(r, b[:2]); err != nil {
@@ -237,8 +244,9 @@ func unexpected(err error) error {
 	return err
 }
 
-// Check says what is wrong with f, as read, when an endpoint in the given role has sent it: the rules that hold for every
-// single frame (sections 5.1, 5.2, 5.5).
+// Check says what is wrong with f, as read, when an endpoint in the given role
+// has sent it: the rules that hold for every single frame (sections 5.1, 5.2,
+// 5.5).
 func (f Frame) Check(sender Role) error {
 	var errs []error
 	fail := func(s string) { errs = append(errs, errors.New(s)) }
@@ -284,7 +292,8 @@ func (f Frame) String() string {
 	return s + " " + Quote(f.Payload)
 }
 
-// CloseCode returns the code in the payload of a close frame, 1005 if there is none.
+// CloseCode returns the code in the payload of a close frame, 1005 if there is
+// none.
 func CloseCode(payload []byte) int {
 	if len(payload) < 2 {
 		return 1005

@@ -117,7 +117,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// One row for each sentence of RFC 6455 that a stream can break, and some streams that break none.
+// One row for each sentence of RFC 6455 that a stream can break, and some
+// streams that break none.
 func TestDecode(t *testing.T) {
 	big := strings.Repeat("x", 300)
 	tests := []struct {

@@ -17,14 +17,15 @@ func AcceptKey(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Request returns the opening handshake of a client for a path and a host, with further header lines such as
-// "Origin: http://example.com".
+// Request returns the opening handshake of a client for a path and a host, with
+// further header lines such as "Origin: http://example.com".
 func Request(path, host string, lines ...string) string {
 	return "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Key: " + SampleKey + "\r\nSec-WebSocket-Version: 13\r\n" + joinLines(lines) + "\r\n"
 }
 
-// Response returns the 101 of a server that answers key, with further header lines.
+// Response returns the 101 of a server that answers key, with further header
+// lines.
 func Response(key string, lines ...string) string {
 	return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Accept: " + AcceptKey(key) + "\r\n" + joinLines(lines) + "\r\n"
@@ -38,8 +39,8 @@ func joinLines(lines []string) string {
 	return b.String()
 }
 
-// ClientHandshake sends the opening handshake of a client and reads the answer. It fails the test unless that is a right
-// 101 (section 4.1).
+// ClientHandshake sends the opening handshake of a client and reads the answer.
+// It fails the test unless that is a right 101 (section 4.1).
 func (p *Peer) ClientHandshake(path, host string, lines ...string) *http.Response {
 	p.t.Helper()
 	p.WriteRaw([]byte(Request(path, host, lines...)))
@@ -56,8 +57,9 @@ func (p *Peer) ClientHandshake(path, host string, lines ...string) *http.Respons
 	return resp
 }
 
-// ServerHandshake reads the opening handshake of a client and accepts it. It fails the test unless the request is one that
-// a server must accept (section 4.1).
+// ServerHandshake reads the opening handshake of a client and accepts it. It
+// fails the test unless the request is one that a server must accept (section
+// 4.1).
 func (p *Peer) ServerHandshake(lines ...string) *http.Request {
 	p.t.Helper()
 	req := p.ReadRequest()
@@ -65,7 +67,8 @@ func (p *Peer) ServerHandshake(lines ...string) *http.Request {
 	return req
 }
 
-// ReadRequest reads the opening handshake of a client and fails the test unless it is a right one.
+// ReadRequest reads the opening handshake of a client and fails the test unless
+// it is a right one.
 func (p *Peer) ReadRequest() *http.Request {
 	p.t.Helper()
 	head := p.ReadHead()

@@ -6,8 +6,10 @@ import (
 	"time"
 )
 
-// LeakedGoroutines returns the stacks of goroutines other than this one in which a function of the module stands, for a
-// TestMain. Those that are about to end get time to do so: 5 s at most, and none if there is nothing to wait for.
+// LeakedGoroutines returns the stacks of goroutines other than this one in
+// which a function of the module stands, for a TestMain. Those that are about
+// to end get time to do so: 5 s at most, and none if there is nothing to wait
+// for.
 func LeakedGoroutines() string {
 	const module = "github.com/seed70bc5565/websocket"
 	var left string

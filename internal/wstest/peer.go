@@ -12,15 +12,18 @@ import (
 	"time"
 )
 
-// A Peer is one end of a connection, driven by a test step by step. Its methods fail the test when they do not meet what
-// they want; they must be called from the goroutine that runs the test.
+// A Peer is one end of a connection, driven by a test step by step. Its methods
+// fail the test when they do not meet what they want; they must be called from
+// the goroutine that runs the test.
 //
-// It answers nothing by itself, and keeps no bytes: what it has not been asked to read is still in Conn.
+// It answers nothing by itself, and keeps no bytes: what it has not been asked
+// to read is still in Conn.
 type Peer struct {
 	Conn net.Conn
 	// Role is the side that this peer plays.
 	Role Role
-	// Timeout bounds each read and write: 30 s unless set. In a testing/synctest bubble it takes no real time.
+	// Timeout bounds each read and write: 30 s unless set. In a
+	// testing/synctest bubble it takes no real time.
 	Timeout time.Duration
 
 	t testing.TB
@@ -47,7 +50,8 @@ func (p *Peer) WriteRaw(b []byte) {
 	}
 }
 
-// WritePieces writes bytes in pieces of n, each in a Write of its own, one after another.
+// WritePieces writes bytes in pieces of n, each in a Write of its own, one
+// after another.
 func (p *Peer) WritePieces(b []byte, n int) {
 	p.t.Helper()
 	for len(b) > 0 {
@@ -57,7 +61,8 @@ func (p *Peer) WritePieces(b []byte, n int) {
 	}
 }
 
-// TryWrite writes bytes as far as the other end takes them, and does not mind if it does not.
+// TryWrite writes bytes as far as the other end takes them, and does not mind
+// if it does not.
 func (p *Peer) TryWrite(b []byte) (int, error) {
 	p.Conn.SetWriteDeadline(time.Now().Add(p.Timeout))
 	return p.Conn.Write(b)
@@ -84,7 +89,8 @@ func (p *Peer) WriteClose(code int, reason string) {
 	p.WriteFrames(CloseFrame(code, reason))
 }
 
-// ReadFrame reads the next frame and fails the test if there is none or if it breaks a rule that holds for every frame.
+// ReadFrame reads the next frame and fails the test if there is none or if it
+// breaks a rule that holds for every frame.
 func (p *Peer) ReadFrame() Frame {
 	p.t.Helper()
 	return p.readFrame("a frame")
@@ -113,7 +119,8 @@ func describe(err error) string {
 	return "the error " + err.Error()
 }
 
-// WantFrame reads a frame and fails the test unless it is this one, with FIN set.
+// WantFrame reads a frame and fails the test unless it is this one, with FIN
+// set.
 func (p *Peer) WantFrame(op Opcode, payload string) {
 	p.t.Helper()
 	want := Final(op, payload)
@@ -123,7 +130,8 @@ func (p *Peer) WantFrame(op Opcode, payload string) {
 	}
 }
 
-// WantMessage reads a message, in one frame or more, with no control frames between.
+// WantMessage reads a message, in one frame or more, with no control frames
+// between.
 func (p *Peer) WantMessage(op Opcode, payload string) {
 	p.t.Helper()
 	want := op.String() + " message " + Quote([]byte(payload))
@@ -147,8 +155,8 @@ func (p *Peer) WantMessage(op Opcode, payload string) {
 	}
 }
 
-// WantClose reads a close frame and fails the test unless its code is one of codes; 1005 stands for no code. It returns
-// the reason.
+// WantClose reads a close frame and fails the test unless its code is one of
+// codes; 1005 stands for no code. It returns the reason.
 func (p *Peer) WantClose(codes ...int) string {
 	p.t.Helper()
 	want := CloseFrame(codes[0], "").String() + " of any reason"
@@ -168,7 +176,8 @@ func (p *Peer) WantClose(codes ...int) string {
 	return ""
 }
 
-// WantEOF fails the test unless the other end has closed the connection in good order and sent nothing more.
+// WantEOF fails the test unless the other end has closed the connection in good
+// order and sent nothing more.
 func (p *Peer) WantEOF() {
 	p.t.Helper()
 	p.wantEnd(false)
@@ -193,8 +202,9 @@ func (p *Peer) wantEnd(reset bool) {
 	}
 }
 
-// WantIdle fails the test if the other end has sent anything, or closed. It must be called in a testing/synctest bubble,
-// where it lets a nanosecond pass: until then every other goroutine of the bubble has done what it had to do.
+// WantIdle fails the test if the other end has sent anything, or closed. It
+// must be called in a testing/synctest bubble, where it lets a nanosecond pass:
+// until then every other goroutine of the bubble has done what it had to do.
 func (p *Peer) WantIdle() {
 	p.t.Helper()
 	p.Conn.SetReadDeadline(time.Now().Add(time.Nanosecond))
@@ -215,7 +225,8 @@ func (p *Peer) WantIdle() {
 // Close closes the connection.
 func (p *Peer) Close() { p.Conn.Close() }
 
-// ReadHead reads the head of an HTTP message, up to and with its empty line, and no byte more.
+// ReadHead reads the head of an HTTP message, up to and with its empty line,
+// and no byte more.
 func (p *Peer) ReadHead() string {
 	p.t.Helper()
 	p.Conn.SetReadDeadline(time.Now().Add(p.Timeout))

@@ -23,7 +23,8 @@ func (f *failer) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// Each expectation holds when it should, and fails with a message that names what came and what was wanted when not.
+// Each expectation holds when it should, and fails with a message that names
+// what came and what was wanted when not.
 func TestExpectations(t *testing.T) {
 	frames := func(fs ...Frame) func(*netfake.Conn) {
 		return func(c *netfake.Conn) { c.Write(Encode(Server, fs...)) }

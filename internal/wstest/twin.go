@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// An Event is what an endpoint makes of a part of the stream: a whole message (Text, Binary) or a control frame (Ping,
-// Pong, Close).
+// An Event is what an endpoint makes of a part of the stream: a whole message
+// (Text, Binary) or a control frame (Ping, Pong, Close).
 type Event struct {
 	Op      Opcode
 	Payload string
@@ -17,19 +17,22 @@ func (e Event) String() string { return fmt.Sprintf("%v %s", e.Op, Quote([]byte(
 // An Outcome is what an endpoint makes of a whole stream.
 type Outcome struct {
 	Events []Event
-	// Code is the code that the endpoint must close the connection with because the stream breaks a rule; Why says which.
-	// 0 if it does not.
+	// Code is the code that the endpoint must close the connection with because
+	// the stream breaks a rule; Why says which. 0 if it does not.
 	Code int
 	Why  string
-	// Rest is the number of bytes at the end that make no whole frame, or only a part of a message. It is 0 if the
-	// stream ended with a close frame or with Code.
+	// Rest is the number of bytes at the end that make no whole frame, or only
+	// a part of a message. It is 0 if the stream ended with a close frame or
+	// with Code.
 	Rest int
-	// Closed is set if the stream holds a valid close frame, the last of Events. What follows it does not count.
+	// Closed is set if the stream holds a valid close frame, the last of
+	// Events. What follows it does not count.
 	Closed bool
 }
 
-// SpareFrames is how many frames without payload a message may have, beside one for each byte of payload. It is a rule of
-// the library's, not of the RFC.
+// SpareFrames is how many frames without payload a message may have, in
+// addition to one for each byte of payload. It is a rule of the library, not of
+// the RFC.
 const SpareFrames = 1024
 
 // Rules are what the two ends agreed on.
@@ -42,8 +45,9 @@ type Rules struct {
 	SkipUTF8 bool
 }
 
-// Decode reads a whole stream, from the first byte after the handshake on, by the rules of RFC 6455, sections 5 to 7,
-// in the plainest way: byte by byte, each judged as early as it can be.
+// Decode reads a whole stream, from the first byte after the handshake on, by
+// the rules of RFC 6455, sections 5 to 7, in the plainest way: byte by byte,
+// each judged as early as it can be.
 func Decode(stream []byte, rules Rules) (out Outcome) {
 	var (
 		message []byte
@@ -206,8 +210,9 @@ func Decode(stream []byte, rules Rules) (out Outcome) {
 	}
 }
 
-// ValidCloseCode reports whether a close frame may carry code: those of section 7.4.1 that are not reserved, those that
-// IANA has registered since (1012 to 1014), and the ranges of libraries and applications (section 7.4.2).
+// ValidCloseCode reports whether a close frame may carry code: those of section
+// 7.4.1 that are not reserved, those that IANA has registered since (1012 to
+// 1014), and the ranges of libraries and applications (section 7.4.2).
 func ValidCloseCode(code int) bool {
 	switch code {
 	case 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014:

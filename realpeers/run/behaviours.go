@@ -56,8 +56,8 @@ func (q request) options() (*websocket.AcceptOptions, error) {
 	return opts, nil
 }
 
-// checkTraffic compares the bytes that went through the tap with the parameters most and least, which are for each
-// direction, and most-to-client.
+// checkTraffic compares the bytes that went through the tap with the parameters
+// most and least, which are for each direction, and most-to-client.
 func (q request) checkTraffic() error {
 	if !q.Has("most") && !q.Has("most-to-client") && !q.Has("least") {
 		return nil
@@ -81,8 +81,9 @@ func (q request) checkTraffic() error {
 	return nil
 }
 
-// checkEnd compares the error that a read ended with with what the parameter end says: a code and a reason
-// ("1000:bye"; without a colon the reason may be any), or abrupt, too-big, invalid, any.
+// checkEnd compares the error that a read ended with with what the parameter
+// end says: a code and a reason ("1000:bye"; without a colon the reason may be
+// any), or abrupt, too-big, invalid, any.
 func checkEnd(err error, want string) error {
 	var ce websocket.CloseError
 	closed := errors.As(err, &ce)
@@ -109,7 +110,8 @@ func checkEnd(err error, want string) error {
 	return nil
 }
 
-// behaviours are what our server does on a path. Each returns nil if it could do it, and the connection ended as it should.
+// behaviours are what our server does on a path. Each returns nil if it could
+// do it, and the connection ended as it should.
 var behaviours = map[string]func(ctx context.Context, c *websocket.Conn, q request) error{
 	"echo":      echo,
 	"slow":      echo,
@@ -131,7 +133,8 @@ func drain(ctx context.Context, c *websocket.Conn) error {
 	}
 }
 
-// echo sends back what comes, by the part of the API that the parameter api names.
+// echo sends back what comes, by the part of the API that the parameter api
+// names.
 func echo(ctx context.Context, c *websocket.Conn, q request) error {
 	var err error
 	switch q.Get("api") {
@@ -194,7 +197,8 @@ func echoStream(ctx context.Context, c *websocket.Conn) error {
 	return w.Close()
 }
 
-// take takes messages without an answer, and checks the first one's checksum, and their number.
+// take takes messages without an answer, and checks the first one's checksum,
+// and their number.
 func take(ctx context.Context, c *websocket.Conn, q request) error {
 	for n := int64(0); ; n++ {
 		_, data, err := c.Read(ctx)
@@ -227,7 +231,8 @@ func headers(ctx context.Context, c *websocket.Conn, q request) error {
 	return checkEnd(drain(ctx, c), q.Get("end"))
 }
 
-// closeIt closes the connection behind some messages, at once or when a message has come.
+// closeIt closes the connection behind some messages, at once or when a message
+// has come.
 func closeIt(ctx context.Context, c *websocket.Conn, q request) error {
 	if q.Has("wait") {
 		if _, _, err := c.Read(ctx); err != nil {
@@ -279,7 +284,8 @@ func ping(ctx context.Context, c *websocket.Conn, q request) error {
 	return checkEnd(<-ended, q.Get("end"))
 }
 
-// fragments sends a text and a binary message in pieces, and the checksum of the second.
+// fragments sends a text and a binary message in pieces, and the checksum of
+// the second.
 func fragments(ctx context.Context, c *websocket.Conn, q request) error {
 	text := []byte(strings.Repeat("🦊", 5000))
 	if err := inPieces(ctx, c, websocket.MessageText, text, 4999); err != nil {

@@ -21,7 +21,7 @@ import (
 // certificates are those of one run. Nothing of them outlives it.
 type certificates struct {
 	good tls.Certificate // for 127.0.0.1 and localhost, by an authority that clients are told to trust
-	bad  tls.Certificate // the same, by nobody
+	bad  tls.Certificate // the same, by no client
 	pool *x509.CertPool  // has the authority
 	spki string          // the SHA-256 of good's public key, in base64
 

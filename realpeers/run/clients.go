@@ -14,13 +14,14 @@ import (
 // A client is a peer that connects to our server.
 type client struct {
 	name    string
-	command func(e *env) []string // the program and its arguments, but for the last: what it is to do
+	command func(e *env) []string // the program and its arguments, except the last: what it is to do
 	groups  []string              // of cases
 	without []string              // cases of the groups that it is not asked
 	cannot  []string              // where the client differs from others, whatever the server; the cases look at it
 }
 
-// casesOf are the names of the cases by group. They stand in js/*.mjs and py/client.py.
+// casesOf are the names of the cases by group. They stand in js/*.mjs and
+// py/client.py.
 var casesOf = map[string][]string{
 	"all": {
 		"open", "text", "empty", "binary", "sizes", "mebibyte", "five-megabytes", "many-messages", "many-connections",
@@ -93,7 +94,8 @@ var clients = []client{
 	},
 }
 
-// serverModes are the ways in which our server is used while a client runs its cases: parameters of the URLs.
+// serverModes are the ways in which our server is used while a client runs its
+// cases: parameters of the URLs.
 var serverModes = []map[string]string{
 	{"compression": "off", "api": "messages"},
 	{"compression": "takeover", "api": "stream"},
@@ -193,7 +195,8 @@ func (c client) run(ctx context.Context, e *env, run string, mode map[string]str
 		if r.Error != "" {
 			fail("%s: the client: %s", r.Case, r.Error)
 		}
-		// Cases run one after the other, but the server's end of a connection may outlast the client's.
+		// Cases run one after the other, but the server's end of a connection
+		// may outlast the client's.
 		got := 0
 		for _, rep := range e.server.await(run, connections, 10*time.Second) {
 			if rep.name == r.Case {

@@ -7,11 +7,12 @@ import (
 	"strings"
 )
 
-// A proxyConfig is a configuration of a proxy as docs/deployment.md shows it, and what has to be changed in it for a
-// run: ports, paths, times.
+// A proxyConfig is a configuration of a proxy as docs/deployment.md shows it,
+// and what has to be changed in it for a run: ports, paths, times.
 type proxyConfig struct {
 	file string // in realpeers/proxies
-	// rewrite returns old and new texts in turns. Each old one stands in the file once.
+	// rewrite returns old and new texts in turns. Each old one stands in the
+	// file once.
 	rewrite func(p places) []string
 }
 
@@ -49,7 +50,8 @@ var proxyConfigs = map[string]proxyConfig{
 	}},
 	"caddy": {"Caddyfile", func(p places) []string {
 		return []string{
-			// Without a certificate of its own it would ask for one on the network.
+			// Without a certificate of its own it would ask for one on the
+			// network.
 			"# /etc/caddy/Caddyfile", fmt.Sprintf("{\n\tadmin localhost:%s\n\tauto_https off\n}", p.admin),
 			"example.com {", "(site) {",
 			"\n\t}\n}\n", fmt.Sprintf("\n\t}\n}\nhttp://127.0.0.1:%s {\n\timport site\n}\nhttps://127.0.0.1:%s {\n\ttls %s %s\n\timport site\n}\n", p.plain, p.secure, p.chain, p.key),

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// What docs/deployment.md shows is what runs: the configurations are quoted there letter by letter.
+// What docs/deployment.md shows is what runs: the configurations are quoted
+// there letter by letter.
 func TestDeploymentPageQuotesTheConfigurations(t *testing.T) {
 	page, err := os.ReadFile("../../docs/deployment.md")
 	if err != nil {
@@ -24,7 +25,8 @@ func TestDeploymentPageQuotesTheConfigurations(t *testing.T) {
 	}
 }
 
-// A run must not use ports, certificates or times of a configuration as they stand there.
+// A run must not use ports, certificates or times of a configuration as they
+// stand there.
 func TestConfigurationsAreRewritten(t *testing.T) {
 	p := places{backend: "BACKEND", plain: "PLAIN", secure: "SECURE", chain: "CHAIN", key: "KEY", both: "BOTH", idle: "IDLE", admin: "ADMIN"}
 	for name, c := range proxyConfigs {

@@ -1,11 +1,12 @@
-// Command run connects this library with the WebSocket ends that are out there: browsers and other clients with our
-// server, our client with other servers, and both through the proxies that stand in front of servers. It needs what
+// Command run connects this library with the WebSocket ends that are out there:
+// browsers and other clients with our server, our client with other servers,
+// and both through the proxies that stand in front of servers. It needs what
 // .ci/run installs; whatever is missing is a failure.
 //
 //	npm ci --ignore-scripts --prefix realpeers && go run ./realpeers/run
 //
-// Everything listens on 127.0.0.1, and has ended when run ends. The exit status is 0 only if every case of every peer
-// passed.
+// Everything listens on 127.0.0.1, and has ended when run ends. The exit status
+// is 0 only if every case of every peer passed.
 package main
 
 import (
@@ -111,7 +112,8 @@ func (e *env) run(ctx context.Context) error {
 	if e.certs, err = newCertificates(e.dir); err != nil {
 		return err
 	}
-	// What net/http complains about is expected in places (clients that refuse a certificate); a panic is not.
+	// What net/http complains about is expected in places (clients that refuse
+	// a certificate); a panic is not.
 	complaints := &output{}
 	e.errorLog = log.New(complaints, "", 0)
 	if e.server, err = newTestServer(os.DirFS(filepath.Join(e.top, "js")), e.certs.good, e.certs.bad, e.errorLog); err != nil {

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// A process is a program that this run has started. Whoever started it calls stop.
+// A process is a program that this run has started. The code that started it
+// calls stop.
 type process struct {
 	name   string
 	cmd    *exec.Cmd
@@ -100,7 +101,8 @@ func (p *process) await(ctx context.Context, what string, limit time.Duration, r
 	return nil
 }
 
-// awaitLine waits for a line with the prefix in the output and returns what follows it.
+// awaitLine waits for a line with the prefix in the output and returns what
+// follows it.
 func (p *process) awaitLine(ctx context.Context, prefix string) (string, error) {
 	var rest string
 	err := p.await(ctx, fmt.Sprintf("it printed %q", prefix), 30*time.Second, func() bool {
@@ -115,7 +117,7 @@ func (p *process) awaitLine(ctx context.Context, prefix string) (string, error) 
 	return rest, err
 }
 
-// awaitPort waits until somebody accepts TCP connections at addr.
+// awaitPort waits until a program accepts TCP connections at addr.
 func (p *process) awaitPort(ctx context.Context, addr string) error {
 	return p.await(ctx, "it listens on "+addr, 30*time.Second, func() bool {
 		c, err := net.DialTimeout("tcp", addr, time.Second)
@@ -127,7 +129,7 @@ func (p *process) awaitPort(ctx context.Context, addr string) error {
 	})
 }
 
-// freePort returns a TCP port of 127.0.0.1 that nobody uses.
+// freePort returns a TCP port of 127.0.0.1 that no program uses.
 func freePort() (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

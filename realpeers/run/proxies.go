@@ -110,7 +110,8 @@ func (p *runningProxy) stop() {
 	p.server.close()
 }
 
-// start starts the proxy with a server of its own behind it; idle is the time after which it cuts connections.
+// start starts the proxy with a server of its own behind it; idle is the time
+// after which it cuts connections.
 func (p proxy) start(ctx context.Context, e *env, idle string) (_ *runningProxy, err error) {
 	s, err := newTestServer(nil, e.certs.good, e.certs.bad, e.errorLog)
 	if err != nil {
@@ -409,8 +410,8 @@ var proxyCases = []proxyCase{
 	}},
 }
 
-// silence lets a connection idle for longer than the proxy allows: both ends are told, with the error of a connection
-// that ended without a close frame.
+// silence lets a connection idle for longer than the proxy allows: both ends
+// are told, with the error of a connection that ended without a close frame.
 func silence(ctx context.Context, r *runningProxy, base string) error {
 	if !r.cuts {
 		return r.with(ctx, base, "echo?end=1000:bye", nil, func(c *websocket.Conn) error {
@@ -440,7 +441,8 @@ func silence(ctx context.Context, r *runningProxy, base string) error {
 	return r.closed(1)
 }
 
-// heartbeat keeps a connection alive beyond that time, with pings of either side.
+// heartbeat keeps a connection alive beyond that time, with pings of either
+// side.
 func heartbeat(ctx context.Context, r *runningProxy, base string) error {
 	err := r.with(ctx, base, "echo?end=1000:bye", nil, func(c *websocket.Conn) error {
 		echoed := make(chan error, 1)
@@ -467,7 +469,8 @@ func heartbeat(ctx context.Context, r *runningProxy, base string) error {
 	return nil
 }
 
-// reload makes the proxy read its configuration again while a connection is open.
+// reload makes the proxy read its configuration again while a connection is
+// open.
 func reload(ctx context.Context, r *runningProxy, base string) error {
 	end := "any"
 	if r.survives {
@@ -485,15 +488,17 @@ func reload(ctx context.Context, r *runningProxy, base string) error {
 		return err
 	}
 	if !r.survives {
-		// Caddy 2.6 sends a close frame of its own to both sides, to the server without a mask: our server takes that
-		// for what it is, and whichever frame is first tells the client.
+		// Caddy 2.6 sends a close frame of its own to both sides, to the server
+		// without a mask: our server takes that for what it is, and whichever
+		// frame is first tells the client.
 		err := drain(ctx, c)
 		if code := websocket.CloseStatus(err); code != websocket.StatusGoingAway && code != websocket.StatusProtocolError {
 			return fmt.Errorf("%w, want close code 1001 or 1002", err)
 		}
 		return r.closed(1)
 	}
-	// New connections come through whoever has taken over, and the old one lives on.
+	// New connections come through the process that has taken over, and the old
+	// one lives on.
 	for range 10 {
 		if err := r.with(ctx, base, "echo?end=1000:bye", nil, func(c *websocket.Conn) error { return exchange(ctx, c, websocket.MessageText, "new") }); err != nil {
 			return err
@@ -508,8 +513,8 @@ func reload(ctx context.Context, r *runningProxy, base string) error {
 	return r.closed(1)
 }
 
-// noServer is what a client sees when the proxy has no server behind it: a response that is no upgrade, with a status
-// that says so.
+// noServer is what a client sees when the proxy has no server behind it: a
+// response that is no upgrade, with a status that says so.
 func noServer(ctx context.Context, r *runningProxy, base string) error {
 	r.server.close()
 	for {

@@ -23,8 +23,10 @@ type report struct {
 	err  error // nil if it did and ended as the URL asked
 }
 
-// A testServer is our server, with a path for each behaviour (see behaviours), on three listeners: plain, over TLS with the
-// certificate that clients trust, and over TLS with one that nobody trusts; and a tap in front of the plain one.
+// A testServer is our server, with a path for each behaviour (see behaviours),
+// on three listeners: plain, over TLS with the certificate that clients trust,
+// and over TLS with one that no client trusts; and a tap in front of the plain
+// one.
 type testServer struct {
 	plain, secure, unknown string // host:port
 	tap                    *tap
@@ -53,7 +55,8 @@ func newTestServer(pages fs.FS, good, bad tls.Certificate, errorLog *log.Logger)
 		}
 		*l.addr = ln.Addr().String()
 		if l.cert != nil {
-			// A TLS server of net/http would offer HTTP/2 as well, which has another way to WebSocket (RFC 8441).
+			// A TLS server of net/http would offer HTTP/2 as well, which has
+			// another way to WebSocket (RFC 8441).
 			ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{*l.cert}, NextProtos: []string{"http/1.1"}})
 		}
 		if l.cert == nil {
@@ -148,7 +151,8 @@ func (s *testServer) add(run string, r report) {
 	s.changed = make(chan struct{})
 }
 
-// await returns the reports of a run when there are n of them, or after the limit those that there are.
+// await returns the reports of a run when there are n of them, or after the
+// limit those that there are.
 func (s *testServer) await(run string, n int, limit time.Duration) []report {
 	end := time.After(limit)
 	for {

@@ -21,7 +21,8 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// A server is a peer that our client connects to. js/ws-server.mjs and py/server.py say what their paths do.
+// A server is a peer that our client connects to. js/ws-server.mjs and
+// py/server.py say what their paths do.
 type server struct {
 	name    string
 	command func(e *env) []string
@@ -99,7 +100,8 @@ func (e *env) trusting() *http.Client {
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: e.certs.pool}}}
 }
 
-// dial connects to a path of the server. It also returns the ID that the server knows the connection by.
+// dial connects to a path of the server. It also returns the ID that the server
+// knows the connection by.
 func (d *dialer) dial(ctx context.Context, base, path string, opts *websocket.DialOptions) (*websocket.Conn, *http.Response, string, error) {
 	d.ids++
 	id := strconv.Itoa(d.ids)
@@ -118,7 +120,8 @@ func (d *dialer) dial(ctx context.Context, base, path string, opts *websocket.Di
 	return c, resp, id, err
 }
 
-// with dials and calls f, which leaves the connection open; it then closes, and compares what both sides say.
+// with dials and calls f, which leaves the connection open; it then closes, and
+// compares what both sides say.
 func (d *dialer) with(ctx context.Context, base, path string, opts *websocket.DialOptions, f func(c *websocket.Conn) error) error {
 	c, _, id, err := d.dial(ctx, base, path, opts)
 	if err != nil {

@@ -71,7 +71,8 @@ func pump(dst, src *net.TCPConn, n *atomic.Int64) {
 	}
 }
 
-// count returns the bytes to the server and to the client of the connection that the server knows by its remote address.
+// count returns the bytes to the server and to the client of the connection
+// that the server knows by its remote address.
 func (t *tap) count(addr string) ([2]int64, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

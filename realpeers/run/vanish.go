@@ -14,8 +14,9 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// A host that vanishes: a server of ours in a network namespace of its own, from which no packet comes from one
-// moment on, and which none reaches. Neither end of a connection is told of that by its kernel.
+// A host that vanishes: a server of ours in a network namespace of its own,
+// from which no packet comes from one moment on, and which none reaches.
+// Neither end of a connection is told of that by its kernel.
 
 // A farHost is a network namespace and the link to it.
 type farHost struct {
@@ -65,7 +66,8 @@ func (h *farHost) remove() {
 	ip(context.Background(), "link", "del", h.name) // it may take its time to go with the namespace
 }
 
-// vanish makes all packets in both directions go to a network card that does not exist.
+// vanish makes all packets in both directions go to a network card that does
+// not exist.
 func (h *farHost) vanish(ctx context.Context) error {
 	const nobody = "02:00:00:00:00:01"
 	return errors.Join(
@@ -74,10 +76,12 @@ func (h *farHost) vanish(ctx context.Context) error {
 	)
 }
 
-// farVariable is the address that a process is to serve on, in its network namespace.
+// farVariable is the address that a process is to serve on, in its network
+// namespace.
 const farVariable = "REALPEERS_FAR"
 
-// runFar is that process: a server that answers pings, and each message with the same.
+// runFar is that process: a server that answers pings, and each message with
+// the same.
 func runFar(addr string) error {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -94,7 +98,8 @@ func runFar(addr string) error {
 	}, nil))
 }
 
-// The bounds that have to hold, and how much later than that a loaded machine may notice.
+// The bounds that have to hold, and how much later than that a loaded machine
+// may notice.
 const (
 	farInterval = 400 * time.Millisecond
 	farTimeout  = 300 * time.Millisecond
@@ -102,7 +107,8 @@ const (
 	farSlack    = 5 * time.Second
 )
 
-// farCases are what notices that the host has vanished: not before least, and not after most and farSlack.
+// farCases are what notices that the host has vanished: not before least, and
+// not after most and farSlack.
 var farCases = []struct {
 	name  string
 	least time.Duration
@@ -141,7 +147,8 @@ var farCases = []struct {
 		func(_ context.Context, c *websocket.Conn) error { return c.Close(websocket.StatusNormalClosure, "") }},
 }
 
-// testVanish dials the far host for each case, lets it vanish, and runs all cases at once.
+// testVanish dials the far host for each case, lets it vanish, and runs all
+// cases at once.
 func testVanish(ctx context.Context, e *env) {
 	const name = "a host that vanishes"
 	if !e.wanted(name) {

@@ -193,7 +193,8 @@ func dial(u, fault string, quiet bool) (*peer, error) {
 	return p, nil
 }
 
-// RunClient runs all cases of the fuzzing server at u, and asks it for its report.
+// RunClient runs all cases of the fuzzing server at u, and asks it for its
+// report.
 func RunClient(u, agent, fault string) error {
 	count, err := dial(u+"/getCaseCount", fault, true)
 	if err != nil {
@@ -567,7 +568,8 @@ func (p *peer) echo(opcode byte, payload []byte) {
 	}
 }
 
-// control takes a control frame. It reports whether the connection is at its end.
+// control takes a control frame. It reports whether the connection is at its
+// end.
 func (p *peer) control(fin bool, op byte, n int, key []byte) bool {
 	if !fin && !p.is("accept-fragmented-control") || n > 125 && !p.is("accept-long-control") {
 		return p.fail(1002)

@@ -1,4 +1,5 @@
-// Package echo is what the echo server and the echo client under test have in common.
+// Package echo is what the echo server and the echo client under test have in
+// common.
 package echo
 
 import (
@@ -54,7 +55,8 @@ func (o *Options) setAPI(s string) error {
 	return nil
 }
 
-// Echo sends back what c receives until the connection ends. It returns nil if the peer closed it in good order.
+// Echo sends back what c receives until the connection ends. It returns nil if
+// the peer closed it in good order.
 func (o *Options) Echo(ctx context.Context, c *websocket.Conn) error {
 	defer c.CloseNow()
 	err := o.loop(ctx, c)

@@ -1,4 +1,5 @@
-// Package suite knows the cases of the Autobahn|Testsuite (version 25.10.1) and judges its reports.
+// Package suite knows the cases of the Autobahn|Testsuite (version 25.10.1) and
+// judges its reports.
 package suite
 
 import "strconv"
@@ -23,7 +24,8 @@ var sections = []section{
 	{"13", "Compression, parameters"},
 }
 
-// groups lists the suite's cases in its own order: the ids prefix.1 to prefix.n.
+// groups lists the suite's cases in its own order: the ids prefix.1 to
+// prefix.n.
 var groups = []struct {
 	prefix string
 	n      int
@@ -54,7 +56,8 @@ func All() []string {
 	return ids
 }
 
-// Core returns the ids of the 301 cases that need no compression: all but 12.* and 13.*.
+// Core returns the ids of the 301 cases that need no compression: all but 12.*
+// and 13.*.
 func Core() []string {
 	var ids []string
 	for _, id := range All() {
@@ -65,8 +68,8 @@ func Core() []string {
 	return ids
 }
 
-// NeedsCompression reports whether the case negotiates permessage-deflate. A peer without it scores
-// UNIMPLEMENTED there.
+// NeedsCompression reports whether the case negotiates permessage-deflate. A
+// peer without it scores UNIMPLEMENTED there.
 func NeedsCompression(id string) bool {
 	s := sectionOf(id)
 	return s == "12" || s == "13"
@@ -81,8 +84,9 @@ func sectionOf(id string) string {
 	return id
 }
 
-// informational holds the cases for which the suite has no right answer, because RFC 6455 gives none: it notes
-// what the peer did and always scores INFORMATIONAL.
+// informational holds the cases for which the suite has no right answer,
+// because RFC 6455 gives none: it notes what the peer did and always scores
+// INFORMATIONAL.
 var informational = map[string]bool{
 	"7.1.6":  true, // whether an echo of 256 KiB comes before the answer to the close frame behind it
 	"7.13.1": true, // close code 5000

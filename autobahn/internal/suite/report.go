@@ -32,10 +32,11 @@ type Report struct {
 	dir     string // where index.json and the cases' own files lie
 }
 
-// ReadReport reads an index.json of the suite, which must be about agent and nobody else.
+// ReadReport reads an index.json of the suite, which must be about agent and no
+// other.
 //
-// The suite writes "{}" when it could not reach the peer, and keeps the results of every agent that
-// ever came along; neither may pass for a result of ours.
+// The suite writes "{}" when it could not reach the peer, and keeps the results
+// of every agent that ever came along; neither may pass for a result of ours.
 func ReadReport(path, agent string) (*Report, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -62,7 +63,8 @@ type detail struct {
 	ResultClose string `json:"resultClose"`
 }
 
-// detail reads the file of one case. One that is absent is no error: it only tells less.
+// detail reads the file of one case. One that is absent is no error: it only
+// tells less.
 func (r *Report) detail(id string) (detail, error) {
 	name := r.Results[id].ReportFile
 	if name == "" || name != filepath.Base(name) {

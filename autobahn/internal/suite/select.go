@@ -8,12 +8,13 @@ import (
 
 // Select returns the ids of the cases that spec names, in the suite's order.
 //
-// spec is a list of patterns, separated by commas or spaces. A pattern is an id whose components may be a number, a
-// range such as 1-6, or *; it also selects the cases below it. So "7" and "7.*" are all of section 7,
-// "13.*.1-4" the first four cases of each group of section 13.
+// spec is a list of patterns, separated by commas or spaces. A pattern is an id
+// whose components may be a number, a range such as 1-6, or *; it also selects
+// the cases below it. So "7" and "7.*" are all of section 7, "13.*.1-4" the
+// first four cases of each group of section 13.
 //
-// (The suite's own patterns are regular expressions bound at one end only: its "12.1.*1" also means 12.1.11. The
-// suite is therefore always given whole ids.)
+// (The suite's own patterns are regular expressions bound at one end only: its
+// "12.1.*1" also means 12.1.11. The suite is therefore always given whole ids.)
 func Select(spec string) ([]string, error) {
 	patterns := strings.FieldsFunc(spec, func(r rune) bool { return r == ',' || r == ' ' })
 	if len(patterns) == 0 {
@@ -46,7 +47,8 @@ func Select(spec string) ([]string, error) {
 	return ids, nil
 }
 
-// A span is the range of numbers that one component of a pattern allows, both ends included.
+// A span is the range of numbers that one component of a pattern allows, both
+// ends included.
 type span struct{ low, high int }
 
 func parsePattern(p string) ([]span, error) {

@@ -106,7 +106,8 @@ func TestWholeSuite(t *testing.T) {
 	if v := Judge(All(), green()); !v.OK() {
 		t.Errorf("a green report of all cases: %v", v.Findings)
 	}
-	// Compression may not slip into a run without it, nor be absent from one with it.
+	// Compression may not slip into a run without it, nor be absent from one
+	// with it.
 	if v := Judge(Core(), green()); len(v.Findings) != 216 {
 		t.Errorf("all cases where 301 were expected: %d findings, want 216", len(v.Findings))
 	}

@@ -65,7 +65,8 @@ func (o *outcomes) count(outcome string) {
 	}
 }
 
-// tally counts the cases of the report, and those missing from it, whose id fits.
+// tally counts the cases of the report, and those missing from it, whose id
+// fits.
 func (v *Verdict) tally(fits func(id string) bool) tally {
 	var t tally
 	for id, res := range v.Report.Results {
@@ -92,7 +93,8 @@ func (t *tally) add(u tally) {
 	t.time(u.slowest, u.duration)
 }
 
-// time takes note of a case's duration. The outcome does not depend on it: it shows what got slow.
+// time takes note of a case's duration. The outcome does not depend on it: it
+// shows what got slow.
 func (t *tally) time(id string, duration int) {
 	if duration > t.duration || duration == t.duration && duration > 0 && compareIDs(id, t.slowest) < 0 {
 		t.slowest, t.duration = id, duration

@@ -27,8 +27,9 @@ type Verdict struct {
 // OK reports whether the run passes.
 func (v *Verdict) OK() bool { return len(v.Findings) == 0 }
 
-// Judge demands of the report that it holds exactly the expected cases, each OK in behavior and in behaviorClose.
-// Three cases may be INFORMATIONAL (see informational); everything else is a finding, NON-STRICT too.
+// Judge demands of the report that it holds exactly the expected cases, each OK
+// in behavior and in behaviorClose. Three cases may be INFORMATIONAL (see
+// informational); everything else is a finding, NON-STRICT too.
 func Judge(expected []string, r *Report) *Verdict {
 	v := &Verdict{Expected: expected, Report: r}
 	want := make(map[string]bool, len(expected))
@@ -58,7 +59,8 @@ func passes(id, outcome string) bool {
 	return outcome == outcomeOK || outcome == outcomeInformational && informational[id]
 }
 
-// describe tells what the suite holds against a case, in its own words where it left any.
+// describe tells what the suite holds against a case, in its own words where it
+// left any.
 func describe(id string, r *Report) string {
 	res := r.Results[id]
 	d, err := r.detail(id)
@@ -81,7 +83,8 @@ func describe(id string, r *Report) string {
 	return s
 }
 
-// Count demands a number of cases of a report, for a run whose cases are not known by name.
+// Count demands a number of cases of a report, for a run whose cases are not
+// known by name.
 func Count(r *Report, n int) *Verdict {
 	ids := slices.SortedFunc(maps.Keys(r.Results), compareIDs)
 	v := Judge(ids, r)

@@ -22,7 +22,8 @@ type config struct {
 	out        string
 }
 
-// The server needs some more files than one for each connection, and so does the client.
+// The server needs some more files than one for each connection, and so does
+// the client.
 const otherFiles = 200
 
 func parseFlags(args []string, usage io.Writer) (config, error) {
@@ -71,7 +72,8 @@ func parseFlags(args []string, usage io.Writer) (config, error) {
 	return c, nil
 }
 
-// shares divides n among the pairs of server and client, which are as few as may be.
+// shares divides n among the pairs of server and client, which are as few as
+// may be.
 func (c config) shares(n int) []int {
 	pairs := (c.conns + c.perServer - 1) / c.perServer
 	all := make([]int, pairs)
@@ -81,8 +83,8 @@ func (c config) shares(n int) []int {
 	return all
 }
 
-// What a connection is expected to take of the machine's memory, with both ends and the kernel's part; and the share
-// of what is available that may be used.
+// What a connection is expected to take of the machine's memory, with both ends
+// and the kernel's part; and the share of what is available that may be used.
 const (
 	bytesEach       = 16 << 10
 	bytesEachEvents = 12 << 10

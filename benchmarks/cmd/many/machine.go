@@ -27,7 +27,8 @@ func parseMeminfo(text, name string) (int64, error) {
 	return 0, fmt.Errorf("no %s in /proc/meminfo", name)
 }
 
-// openFiles returns how many files a process may have open: Go raises the limit to the hard one by itself.
+// openFiles returns how many files a process may have open: Go raises the limit
+// to the hard one by itself.
 func openFiles() (uint64, error) {
 	b, err := os.ReadFile("/proc/self/limits")
 	if err != nil {
@@ -42,9 +43,10 @@ func openFiles() (uint64, error) {
 	return 1 << 20, nil // unlimited: there is still fs.nr_open
 }
 
-// backlogDrops returns how many packets the kernel has dropped, since it started, because a CPU's queue for packets
-// that came in was full (net.core.netdev_max_backlog). They are sent again, a SYN after a second. All packets of the
-// loopback interface go through these queues.
+// backlogDrops returns how many packets the kernel has dropped, since it
+// started, because a CPU's queue for packets that came in was full
+// (net.core.netdev_max_backlog). They are sent again, a SYN after a second. All
+// packets of the loopback interface go through these queues.
 func backlogDrops() (int64, error) {
 	b, err := os.ReadFile("/proc/net/softnet_stat")
 	if err != nil {

@@ -132,8 +132,8 @@ func (r *run) broadcastAll(ctx context.Context) error {
 	return err
 }
 
-// broadcast publishes a message, and waits until all clients that have topic have it. Without a broker every server
-// publishes it at the same moment.
+// broadcast publishes a message, and waits until all clients that have topic
+// have it. Without a broker every server publishes it at the same moment.
 func (r *run) broadcast(topic string) (b broadcast, err error) {
 	r.tick++
 	m, err := r.mark(nil)
@@ -198,7 +198,7 @@ func (r *run) reconnect(context.Context) error {
 	return err
 }
 
-// finish finds out whether everybody is still there.
+// finish finds out whether all connections are still there.
 func (r *run) finish(ctx context.Context) error {
 	// Until the servers have noticed all that were cut.
 	if err := sleep(ctx, 2*time.Second); err != nil {

@@ -16,7 +16,8 @@ const (
 	clientCPU = 1
 )
 
-// A process is a child that answers each line with a line of JSON. One goroutine at a time uses it.
+// A process is a child that answers each line with a line of JSON. One
+// goroutine at a time uses it.
 type process struct{ *load.Child }
 
 // startSelf starts this program in another role.

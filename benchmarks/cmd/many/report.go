@@ -76,7 +76,8 @@ func (s spell) quiet(conns int) string {
 		share, short(s.wall), count(int(s.echoed)), count(int(s.pings)))
 }
 
-// spreads returns the least, the median and the most of the broadcasts' times, and of the CPU time of one process.
+// spreads returns the least, the median and the most of the broadcasts' times,
+// and of the CPU time of one process.
 func spreads(all []broadcast) (walls, between, cpus [3]time.Duration) {
 	var w, f, c []time.Duration
 	for _, b := range all {

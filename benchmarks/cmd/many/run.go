@@ -30,7 +30,8 @@ type run struct {
 	broadcasts []broadcast
 	small      []broadcast // to the topic of few
 
-	// RSS of the servers: before, at rest, after a collection, after the broadcasts, at most.
+	// RSS of the servers: before, at rest, after a collection, after the
+	// broadcasts, at most.
 	base, asIs, collected, after, peak int64
 
 	clientRSS    int64
@@ -74,7 +75,8 @@ func (r *run) each(f func(i int) error) error {
 	return first
 }
 
-// orderAll gives all clients the same order, but for the N, which is divided among them.
+// orderAll gives all clients the same order, except for the N, which is divided
+// among them.
 func (r *run) orderAll(o load.Order) ([]load.Report, error) {
 	n := r.config.shares(o.N)
 	reports := make([]load.Report, len(r.clients))
@@ -119,7 +121,8 @@ func (r *run) startRedis(ctx context.Context) error {
 	return fmt.Errorf("redis-server does not answer at %s", r.redis)
 }
 
-// stop ends what is left of the processes. The clients reset their connections first.
+// stop ends what is left of the processes. The clients reset their connections
+// first.
 func (r *run) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,7 +156,8 @@ func (r *run) startAll(ctx context.Context) error {
 			return err
 		}
 		r.servers = append(r.servers, s)
-		// Four addresses each: a quarter of the ports of one is found faster than most of them.
+		// Four addresses each: a quarter of the ports of one is found faster
+		// than most of them.
 		job := load.Swarm{Addr: s.addr, Every: r.config.every, Size: 128, Few: few[i]}
 		for j := range 4 {
 			job.From = append(job.From, fmt.Sprintf("127.0.%d.%d", 1+j, 1+i))

@@ -65,8 +65,9 @@ type status struct {
 	Err         string
 }
 
-// serverMain is a server's process: an application with a hub, and nothing that is tuned. It prints its address
-// first, then obeys orders until its input ends.
+// serverMain is a server's process: an application with a hub, and nothing that
+// is tuned. It prints its address first, then obeys orders until its input
+// ends.
 func serverMain(addr, mode, redis string) error {
 	var dead atomic.Int64
 	var opts hub.Options

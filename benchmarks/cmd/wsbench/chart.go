@@ -54,7 +54,8 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 }
 `
 
-// chartPeers are the servers in the chart beside ours, in the order of its key.
+// chartPeers are the servers in the chart next to ours, in the order of its
+// key.
 var chartPeers = []struct{ name, class, label string }{
 	{"gorilla", "gorilla", "gorilla"}, {"coder", "coder", "coder"}, {"gobwas", "gobwas", "gobwas"}, {"gws", "gws", "gws"}, {"xnet", "xnet", "x/net"},
 	{"rawtcp", "floor", "floor: no WebSocket, only lengths"},

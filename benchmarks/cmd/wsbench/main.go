@@ -1,9 +1,10 @@
-// Command wsbench measures WebSocket servers against each other: messages per second of the server's CPU time, and
-// memory per connection.
+// Command wsbench measures WebSocket servers against each other: messages per
+// second of the server's CPU time, and memory per connection.
 //
-// Each server runs in a process of its own on CPU 0, the load generator on CPU 1, both with GOMAXPROCS=1. The servers
-// take turns, several rounds long; ratios are taken within a round, and medians and ranges over the rounds are
-// reported. See the README beside it.
+// Each server runs in a process of its own on CPU 0, the load generator on CPU
+// 1, both with GOMAXPROCS=1. The servers take turns, several rounds long;
+// ratios are taken within a round, and medians and ranges over the rounds are
+// reported. See the README of the benchmarks.
 package main
 
 import (
@@ -134,7 +135,8 @@ func run() error {
 	return report.write(c.out)
 }
 
-// choose picks from all by a comma-separated list of names; an empty list picks everything.
+// choose picks from all by a comma-separated list of names; an empty list picks
+// everything.
 func choose[T any](all []T, names string, name func(T) string) ([]T, error) {
 	if names == "" {
 		return all, nil
@@ -193,7 +195,8 @@ func (c *config) measure(stop <-chan os.Signal) (*report, error) {
 				}
 				figure, err := c.once(s, l, round)
 				if err != nil {
-					// One server that fails a scenario is a finding, not the end of the run.
+					// One server that fails a scenario is a finding, not the
+					// end of the run.
 					fmt.Fprintf(os.Stderr, "round %d, %-5s %-9s %v\n", round+1, s.id, l.name, err)
 					r.fail(s, l, err)
 					continue
@@ -259,7 +262,8 @@ func (c *config) once(s scenario, l library, round int) (float64, error) {
 
 // memory returns how many bytes of RSS a connection adds to the server.
 func (c *config) memory(sv *server, job load.Job) (float64, error) {
-	// A few connections first: what a server sets up once is not a connection's.
+	// A few connections first: what a server sets up once is not a
+	// connection's.
 	few := job
 	few.Conns = 20
 	if err := holding(few, func() error { return nil }); err != nil {
@@ -300,8 +304,9 @@ func holding(job load.Job, meanwhile func() error) error {
 	return meanwhile()
 }
 
-// loadMain is the load generator's process: a job on standard input, the result on standard output. It holds the
-// connections of an idle job until its input ends.
+// loadMain is the load generator's process: a job on standard input, the result
+// on standard output. It holds the connections of an idle job until its input
+// ends.
 func loadMain() {
 	in := json.NewDecoder(os.Stdin)
 	out := json.NewEncoder(os.Stdout)

@@ -107,7 +107,8 @@ func (r *report) reference(s scenario) (best library, ok bool) {
 	return best, ok
 }
 
-// ratio compares a library with the reference round by round. More than 1 is better than the reference.
+// ratio compares a library with the reference round by round. More than 1 is
+// better than the reference.
 func (r *report) ratio(s scenario, name string) (spread, bool) {
 	ref, ok := r.reference(s)
 	v := r.complete(s, name)

@@ -18,7 +18,8 @@ type library struct {
 	quick bool // part of a quick run
 	// blind and raw are for the load generator, see load.Job.
 	blind, raw bool
-	// validates says that the server checks text to be UTF-8 when it is asked to.
+	// validates says that the server checks text to be UTF-8 when it is asked
+	// to.
 	validates bool
 	args      func(scenario) []string
 }
@@ -42,7 +43,8 @@ var libraries = []library{
 	{name: "copyloop", label: "copy loop (floor)", floor: true, blind: true, raw: true},
 }
 
-// A scenario is a job for the load generator and what the servers must do for it.
+// A scenario is a job for the load generator and what the servers must do for
+// it.
 type scenario struct {
 	id     string
 	title  string
@@ -66,8 +68,9 @@ const (
 	wire     = "bytes on the wire per message"
 )
 
-// uncompressing lists those whose servers here have no compression, and those that have no context takeover; left those
-// whose servers cannot stay in a handler, or never do.
+// uncompressing lists those whose servers here have no compression, and those
+// that have no context takeover; left those whose servers cannot stay in a
+// handler, or never do.
 var (
 	uncompressing = []string{"gobwas", "xnet", "rawtcp", "copyloop"}
 	forgetting    = append([]string{"gorilla", "ours-gorilla"}, uncompressing...)

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// The server ours-gorilla is the server gorilla with another import: what is compared is the library, not the program.
+// The server ours-gorilla is the server gorilla with another import: what is
+// compared is the library, not the program.
 func TestServersOfGorilla(t *testing.T) {
 	var texts [2]string
 	for i, name := range []string{"gorilla", "ours-gorilla"} {

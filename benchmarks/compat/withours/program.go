@@ -1,5 +1,6 @@
-// Package program is a client and a server written against the API of github.com/coder/websocket. It exists twice, the
-// same but for the import paths: a test holds the two equal and compares what they observe.
+// Package program is a client and a server written against the API of
+// github.com/coder/websocket. It exists twice, the same except for the import
+// paths: a test holds the two equal and compares what they observe.
 package program
 
 import (
@@ -18,7 +19,8 @@ import (
 	"github.com/seed70bc5565/websocket/wsjson"
 )
 
-// Every name of the API that a program can spell out is spelled out here once, with its type.
+// Every name of the API that a program can spell out is spelled out here once,
+// with its type.
 var (
 	_ func(http.ResponseWriter, *http.Request, *websocket.AcceptOptions) (*websocket.Conn, error)    = websocket.Accept
 	_ func(context.Context, string, *websocket.DialOptions) (*websocket.Conn, *http.Response, error) = websocket.Dial
@@ -161,7 +163,8 @@ func (p *program) client(ctx context.Context, url string) {
 		}
 		ponged := make(chan error, 1)
 		go func() { ponged <- c.Ping(ctx) }()
-		// A ping needs a reader: the one of a message that is sent behind the pong.
+		// A ping needs a reader: the one of a message that is sent behind the
+		// pong.
 		read := make(chan struct{})
 		go func() {
 			defer close(read)

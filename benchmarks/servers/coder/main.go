@@ -1,5 +1,6 @@
-// Command coder serves github.com/coder/websocket to the benchmarks: messages are read into pooled buffers instead of
-// with Read, which allocates, and the context never ends, which costs it least.
+// Command coder serves github.com/coder/websocket to the benchmarks: messages
+// are read into pooled buffers instead of with Read, which allocates, and the
+// context never ends, which costs it least.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Command copyloop is the lower floor of the benchmarks: it writes back whatever it reads, without a look.
+// Command copyloop is the lower floor of the benchmarks: it writes back
+// whatever it reads, without a look.
 package main
 
 import (

@@ -1,5 +1,6 @@
-// Command gobwas serves github.com/gobwas/ws to the benchmarks: the zero-copy upgrade on a bare listener (net/http
-// with -http), frames through a buffered reader, payloads unmasked in place in a pooled buffer with room for the
+// Command gobwas serves github.com/gobwas/ws to the benchmarks: the zero-copy
+// upgrade on a bare listener (net/http with -http), frames through a buffered
+// reader, payloads unmasked in place in a pooled buffer with room for the
 // header, one write a message.
 package main
 

@@ -1,5 +1,6 @@
-// Command gorilla serves github.com/gorilla/websocket to the benchmarks: net/http's read buffer is kept, write
-// buffers are pooled, and messages are read into pooled buffers instead of with ReadMessage, which allocates.
+// Command gorilla serves github.com/gorilla/websocket to the benchmarks:
+// net/http's read buffer is kept, write buffers are pooled, and messages are
+// read into pooled buffers instead of with ReadMessage, which allocates.
 package main
 
 import (

@@ -1,5 +1,6 @@
-// Command gws serves github.com/lxzan/gws to the benchmarks, with its defaults, which are its advice: messages are
-// handled on the reading goroutine, pooled and given back.
+// Command gws serves github.com/lxzan/gws to the benchmarks, with its defaults,
+// which are its advice: messages are handled on the reading goroutine, pooled
+// and given back.
 package main
 
 import (

@@ -6,10 +6,12 @@ import (
 	"sync"
 )
 
-// A pool of message buffers for the libraries whose API lets the caller bring one: an idle connection then holds none.
+// A pool of message buffers for the libraries whose API lets the caller bring
+// one: an idle connection then holds none.
 var buffers = sync.Pool{New: func() any { return &Buffer{make([]byte, 0, 1024)} }}
 
-// A Buffer holds one message. B may be replaced by a longer slice before it is put back.
+// A Buffer holds one message. B may be replaced by a longer slice before it is
+// put back.
 type Buffer struct{ B []byte }
 
 // GetBuffer returns an empty buffer.

@@ -1,5 +1,6 @@
-// Package kit is what the servers under test have in common: flags, listening, and the orders that the harness gives
-// on standard input. What a library does with a connection stands in that library's own server.
+// Package kit is what the servers under test have in common: flags, listening,
+// and the orders that the harness gives on standard input. What a library does
+// with a connection stands in that library's own server.
 package kit
 
 import (
@@ -23,17 +24,21 @@ import (
 
 // Options are what the harness asks of a server.
 type Options struct {
-	// Echo is the task of most scenarios. Without it a server calls Triggered for each message that it reads.
+	// Echo is the task of most scenarios. Without it a server calls Triggered
+	// for each message that it reads.
 	Echo bool
-	// Validate asks that text be checked to be UTF-8, as RFC 6455 demands, by the libraries that can.
+	// Validate asks that text be checked to be UTF-8, as RFC 6455 demands, by
+	// the libraries that can.
 	Validate bool
 	// HTTP asks a library that can do without for upgrades through net/http.
 	HTTP bool
-	// Deflate asks for permessage-deflate, if Takeover is set with context takeover and in windows of 2^WindowBits
-	// bytes, where the library lets one choose; 0: its default.
+	// Deflate asks for permessage-deflate, if Takeover is set with context
+	// takeover and in windows of 2^WindowBits bytes, where the library lets one
+	// choose; 0: its default.
 	Deflate, Takeover bool
 	WindowBits        int
-	// Stay asks for handlers that stay as long as their connection, where the library leaves the choice.
+	// Stay asks for handlers that stay as long as their connection, where the
+	// library leaves the choice.
 	Stay bool
 
 	size, queued, writers int
@@ -48,16 +53,18 @@ type Conn interface {
 	Write(p []byte) error
 }
 
-// A Server is a library under test. It has a Handler, or a Serve for connections straight from the listener, or both: then
-// Options.HTTP chooses.
+// A Server is a library under test. It has a Handler, or a Serve for
+// connections straight from the listener, or both: then Options.HTTP chooses.
 type Server struct {
 	Handler func(o *Options) http.Handler
 	Serve   func(o *Options, c net.Conn)
-	// Broadcast sends payload to each of conns, queued times each, the way the library advises.
+	// Broadcast sends payload to each of conns, queued times each, the way the
+	// library advises.
 	Broadcast func(conns []Conn, payload []byte, queued int)
 }
 
-// Main runs the server until its standard input ends. It prints its address first.
+// Main runs the server until its standard input ends. It prints its address
+// first.
 func Main(s Server) {
 	log.SetPrefix(os.Args[0] + ": ")
 	o := &Options{broadcast: s.Broadcast}
@@ -113,7 +120,8 @@ func accept(l net.Listener, serve func(net.Conn)) {
 	}
 }
 
-// obey carries out the harness's orders, one a line, and answers each with a line.
+// obey carries out the harness's orders, one a line, and answers each with a
+// line.
 func obey() {
 	orders := bufio.NewScanner(os.Stdin)
 	for orders.Scan() {
@@ -157,8 +165,8 @@ func (o *Options) Add(c Conn) {
 	o.conns = append(o.conns, c)
 }
 
-// Triggered does what a message asks for that came on c: a broadcast to all connections, or many goroutines that
-// write to c.
+// Triggered does what a message asks for that came on c: a broadcast to all
+// connections, or many goroutines that write to c.
 func (o *Options) Triggered(c Conn) {
 	payload := load.Payload(o.size, false)
 	if o.broadcast != nil {

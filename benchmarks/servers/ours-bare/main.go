@@ -1,5 +1,5 @@
-// Command ours-bare serves this library to the benchmarks without net/http: AcceptConn on the connections of a bare
-// listener.
+// Command ours-bare serves this library to the benchmarks without net/http:
+// AcceptConn on the connections of a bare listener.
 package main
 
 import (

@@ -1,5 +1,6 @@
-// Command ours-gorilla is the command gorilla with another import: it serves the package gorilla of this library. Below
-// the import it must be the same to the letter, which a test of wsbench checks.
+// Command ours-gorilla is the command gorilla with another import: it serves
+// the package gorilla of this library. Below the import it must be the same to
+// the letter, which a test of wsbench checks.
 package main
 
 import (

@@ -1,6 +1,8 @@
-// Command rawtcp is the floor of the benchmarks: a bare listener that parses only the lengths of frames and answers
-// all frames that it has read with one write. It neither unmasks nor checks anything, so that its answers have the
-// right lengths and wrong contents: no library that keeps the protocol and writes from Go can be much cheaper.
+// Command rawtcp is the floor of the benchmarks: a bare listener that parses
+// only the lengths of frames and answers all frames that it has read with one
+// write. It neither unmasks nor checks anything, so that its answers have the
+// right lengths and wrong contents: no library that keeps the protocol and
+// writes from Go can be much cheaper.
 package main
 
 import (
@@ -17,7 +19,8 @@ func main() { kit.Main(kit.Server{Serve: serve, Broadcast: broadcast}) }
 
 type conn struct{ c net.Conn }
 
-// Write sends one frame with one write: net.Conn lets any number of goroutines do so.
+// Write sends one frame with one write: net.Conn lets any number of goroutines
+// do so.
 func (c conn) Write(p []byte) error {
 	b := kit.GetBuffer()
 	defer b.Put()
@@ -67,7 +70,8 @@ func answer(request []byte) []byte {
 // key is the length of a masking key, which an answer does not have.
 const key = 4
 
-// echo moves the complete frames in buf together, as answers without masking keys, and writes them at once.
+// echo moves the complete frames in buf together, as answers without masking
+// keys, and writes them at once.
 func echo(c net.Conn, buf []byte) {
 	n := 0
 	for {
@@ -104,7 +108,8 @@ func echo(c net.Conn, buf []byte) {
 	}
 }
 
-// parse returns the lengths of the header and the payload of the frame that b starts with; 0 if b is too short to tell.
+// parse returns the lengths of the header and the payload of the frame that b
+// starts with; 0 if b is too short to tell.
 func parse(b []byte) (header, length int) {
 	if len(b) < 2 {
 		return 0, 0

@@ -1,4 +1,5 @@
-// Command xnet serves golang.org/x/net/websocket to the benchmarks. Its API offers nothing to tune.
+// Command xnet serves golang.org/x/net/websocket to the benchmarks. Its API
+// offers nothing to tune.
 package main
 
 import (

@@ -25,7 +25,7 @@ type Program struct {
 	Page   fs.FS                     // holds the folder "page", which is served at /
 	Wasm   bool                      // whether the page may run WebAssembly
 	Routes map[string]http.Handler   // patterns of [http.ServeMux]; those with a method Shutdown are shut down
-	Work   func(ctx context.Context) // if set, runs beside the server, and returns when ctx ends
+	Work   func(ctx context.Context) // if set, runs next to the server, and returns when ctx ends
 	Notes  func(url string) string   // if set, returns what to print below the URL
 
 	// Prepare may change the server before it starts, and returns the listener to use in place of l.
@@ -54,7 +54,7 @@ func Main(name, addr string, build func() (*Program, error)) {
 	}
 }
 
-// Run serves p at addr until ctx ends, and then takes leave of everybody. It prints the URL to open to out.
+// Run serves p at addr until ctx ends, and then closes all connections. It prints the URL to open to out.
 func Run(ctx context.Context, p *Program, addr string, out io.Writer) error {
 	l, url, err := Listen(addr)
 	if err != nil {
@@ -89,7 +89,7 @@ func Listen(addr string) (l net.Listener, url string, err error) {
 	return l, PageURL(addr, l.Addr()), nil
 }
 
-// Serve serves p on l until ctx ends, and then takes leave of everybody.
+// Serve serves p on l until ctx ends, and then closes all connections.
 func Serve(ctx context.Context, p *Program, l net.Listener) error {
 	// The contexts of all requests end when the server begins to stop, so that those that wait, as for a long poll, do
 	// not hold it up.

@@ -35,8 +35,8 @@ func program() *Program {
 	}
 }
 
-// start runs p as its program does, and returns its URL, without a slash, what stops it, and what it printed behind
-// the URL.
+// start runs p as its program does, and returns its URL, without a slash, what
+// stops it, and what it printed behind the URL.
 func start(t *testing.T, p *Program) (url string, stop func() (printed string)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -181,7 +181,8 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-// No page loads anything from elsewhere, and what a user wrote never becomes HTML.
+// No page loads anything from elsewhere, and what a user wrote never becomes
+// HTML.
 func TestPages(t *testing.T) {
 	files, err := filepath.Glob("../../*/page/*")
 	if err != nil || len(files) < 3 {

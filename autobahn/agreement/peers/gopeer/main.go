@@ -26,7 +26,8 @@ import (
 // A library is an echo server and, if dial is set, a client.
 type library struct {
 	handler func(deflate bool) http.Handler
-	// dial connects to u and echoes until the connection ends. The first message goes to first, if that is set.
+	// dial connects to u and echoes until the connection ends. The first
+	// message goes to first, if that is set.
 	dial func(u string, deflate bool, first func(string)) error
 }
 
