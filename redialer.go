@@ -318,7 +318,7 @@ func redialEnded(ctx context.Context, err, last error) error {
 
 // IsPermanent is what a [Redialer] asks by default whether to give up. It reports true if
 //
-//   - the server refused the handshake with status 400, 401, 403 or 404 (see [HandshakeError]);
+//   - the server refused the handshake with status 400, 401, 403, 404 or 407 (see [HandshakeError]);
 //   - the peer closed the connection with code 1002, 1003, 1007, 1008 or 1010 (see [CloseError]);
 //   - TLS refused a certificate: this side that of the server (unknown authority, wrong host name, out of its time), or
 //     the server that of this side (missing, unknown, out of its time);
@@ -332,7 +332,7 @@ func IsPermanent(err error) bool {
 	var he *HandshakeError
 	if errors.As(err, &he) {
 		switch he.StatusCode {
-		case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusProxyAuthRequired:
 			return true
 		}
 	}

@@ -393,7 +393,7 @@ func TestRedialerBeforeDial(t *testing.T) {
 }
 
 func TestIsPermanent(t *testing.T) {
-	statuses := []int{400, 401, 403, 404}
+	statuses := []int{400, 401, 403, 404, 407}
 	for status := 100; status < 600; status++ {
 		err := fmt.Errorf("websocket: dial: %w", &HandshakeError{StatusCode: status})
 		if got, want := IsPermanent(err), slices.Contains(statuses, status); got != want {
