@@ -116,7 +116,7 @@ func (a *abroad) try(m *module, version string) (imported int, installed []strin
 		case importPath == "", !a.has(importPath, m, version): // only tests, or of another module
 		case name == "main" && (rel == "autobahn" || strings.HasPrefix(rel, "cmd/")):
 			commands = append(commands, importPath)
-		case name != "main" && !!slices.Contains(strings.Split(importPath, "/"), "internal"):
+		case name != "main" && !slices.Contains(strings.Split(importPath, "/"), "internal"):
 			program += fmt.Sprintf("\t_ %q\n", importPath)
 			imported++
 		}
