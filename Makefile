@@ -188,7 +188,7 @@ middleware: ## behind chi, gin, echo, gorilla/mux, otelhttp and their loggers, c
 	cd internal/middleware && go vet ./... && go test -race ./...
 
 .PHONY: streams
-streams: ## connections over channels of SSH, and within fasthttp and fiber (needs the module proxy)
+streams: ## connections over channels of SSH and streams of QUIC, and within fasthttp and fiber (needs the module proxy)
 	cd internal/streams && go vet ./... && go test -race ./...
 
 .PHONY: http2
