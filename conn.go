@@ -215,9 +215,8 @@ func (c *Conn) ConnectionState() ConnectionState {
 	if c.compression != nil {
 		state.Extensions = c.compression.field()
 	}
-	if t, ok := c.t.conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
-		below := t.ConnectionState()
-		state.TLS = &below
+	if below := tlsState(c.t.conn); below != nil {
+		state.TLS = below
 	}
 	return state
 }

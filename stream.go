@@ -101,10 +101,7 @@ func acceptStream(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*con
 		return nil, nil, answerRefusal(conn, nil, true, refuse(http.StatusBadRequest, "the request is not valid HTTP: %v", err))
 	}
 	r.RemoteAddr = addrString(conn.RemoteAddr())
-	if c, ok := conn.(*tls.Conn); ok {
-		state := c.ConnectionState()
-		r.TLS = &state
-	}
+	r.TLS = tlsState(conn)
 	r = opts.Trace.begin(r)
 	if r.ProtoMajor != 1 {
 		no := refuse(http.StatusHTTPVersionNotSupported, "the handshake needs HTTP/1.1, not %s", field.Quote(r.Proto))

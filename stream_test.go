@@ -119,6 +119,40 @@ func TestRefusalsOfBothDoors(t *testing.T) {
 	}
 }
 
+// TLS over a stream of a foreign type is told of, as TLS over a socket is.
+func TestStreamTLSState(t *testing.T) {
+	near, far := net.Pipe()
+	server := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{testCertificate()}})
+	client := tls.Client(near, &tls.Config{InsecureSkipVerify: true})
+	type accepted struct {
+		c *Conn
+		r *http.Request
+	}
+	done := make(chan accepted, 1)
+	go func() {
+		c, r, err := AcceptConn(context.Background(), server, nil)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- accepted{c, r}
+	}()
+	c, _, err := DialConn(context.Background(), client, "wss://localhost/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	a := <-done
+	defer a.c.CloseNow()
+	if a.r.TLS == nil || !a.r.TLS.HandshakeComplete {
+		t.Errorf("the request's TLS is %v", a.r.TLS)
+	}
+	for _, c := range []*Conn{c, a.c} {
+		if s := c.ConnectionState().TLS; s == nil || !s.HandshakeComplete {
+			t.Errorf("ConnectionState().TLS is %v", s)
+		}
+	}
+}
+
 // What is no HTTP gets a response with a status, and no connection.
 func TestAcceptConnMalformed(t *testing.T) {
 	good := wstest.Request("/", "example.com")

@@ -39,6 +39,21 @@ func asStream(conn net.Conn) net.Conn {
 	return conn
 }
 
+// tlsState returns the state of the TLS connection that conn is, or stands on as
+// overForeign does it; nil: there is none.
+func tlsState(conn net.Conn) *tls.ConnectionState {
+	below := any(conn)
+	if b, ok := conn.(*bodyConn); ok {
+		below = b.body
+	}
+	t, ok := below.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok {
+		return nil
+	}
+	state := t.ConnectionState()
+	return &state
+}
+
 // overForeign returns c, which stands on a transport of a foreign type, as a
 // stream. What c receives comes out of from.
 func overForeign(c *tls.Conn, from io.Reader) *bodyConn {
