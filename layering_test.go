@@ -245,7 +245,7 @@ func TestNoDependencies(t *testing.T) {
 			if strings.Contains(host, ".") && imp != module && !strings.HasPrefix(imp, module+"/") {
 				t.Errorf("%s imports %q", path, imp)
 			}
-			system := strings.HasPrefix(path, "internal/simd/") || path == "transport_linux.go" || strings.HasPrefix(path, "cmd/ws/")
+			system := strings.HasPrefix(path, "internal/simd/") || path == "transport_linux.go" || path == "transport_syscall_linux.go" || strings.HasPrefix(path, "cmd/ws/")
 			if imp == "unsafe" && !system {
 				t.Errorf("%s imports %q", path, imp)
 			}
