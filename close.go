@@ -40,8 +40,8 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 
 // closeFor is Close for a cause with a valid code and reason.
 func (c *Conn) closeFor(cause *localEnd) error {
-	if !c.life.begin(cause) {
-		if c.life.isPosted() {
+	if !c.life.begin(cause, false) {
+		if c.life.why.Load().posted {
 			c.awaitClose(context.Background())
 		}
 		<-c.life.closed() // whoever ends the connection does so in bounded time
@@ -61,12 +61,11 @@ func (c *Conn) closeFor(cause *localEnd) error {
 // reading: then somebody should call awaitClose.
 func (c *Conn) postClose(cause *localEnd) (unread bool) {
 	l := &c.life
-	if !l.begin(cause) {
+	if !l.begin(cause, true) {
 		return false
 	}
 	l.mu.Lock()
-	l.posted = true
-	if l.state != stateEnded && l.state != stateBroken {
+	if !l.at().isEnding() {
 		l.endInTimeLocked(nil)
 	}
 	l.mu.Unlock()
@@ -109,11 +108,11 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 	}
 	c.r.apart = true // ctx bounds this; the application's deadline may have passed already
 	var err error
-	if c.r.unanswered {
-		c.r.unanswered = false
-		err = c.answerClose(ctx, nil, true, c.life.reason())
+	if c.life.at() == stateBoth {
+		// A read has met the peer's close frame, and left the rest to this: see answerClose.
+		err = c.answerClose(ctx, nil, true)
 	}
-	for err == nil && !c.life.isClosed.Load() {
+	for err == nil && !c.life.at().isClosed() {
 		err = c.discardMessage(ctx)
 	}
 	c.r.apart = false
@@ -130,7 +129,7 @@ func (c *Conn) CloseNow() error { return c.closeNowFor(closedNow) }
 
 // closeNowFor is CloseNow for a cause.
 func (c *Conn) closeNowFor(cause *localEnd) error {
-	begun := c.life.begin(cause)
+	begun := c.life.begin(cause, false)
 	if begun {
 		c.w.tryFlush() // it may end the connection, if there is no other way to interrupt it
 	}
@@ -206,31 +205,30 @@ func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
 	if c.r.opcode != opContinuation {
 		err = closedInside{ce}
 	}
-	cause, _ := c.life.over(fmt.Errorf("websocket: %w", err))
+	c.life.over(fmt.Errorf("websocket: %w", err))
 	// "It SHOULD send the Close frame with the status code it received." If a Close of this side has sent its own,
 	// this waits until that is out.
 	payload, _ := appendClosePayload(nil, ce.Code, "")
-	return c.answerClose(ctx, payload, begun, cause)
+	return c.answerClose(ctx, payload, begun)
 }
 
-// answerClose is peerClosed from the answer on. begun says that this side has
-// begun the closing too.
+// answerClose is peerClosed from the answer on. begun says that this side's close
+// frame was made before.
 //
 // What bounds the read must not cut a Close of this side's that waits behind a
 // message: then answerClose leaves the rest to that.
-func (c *Conn) answerClose(ctx context.Context, payload []byte, begun bool, cause error) error {
+func (c *Conn) answerClose(ctx context.Context, payload []byte, begun bool) error {
 	ctx, cancel := c.closeContext(ctx)
 	defer cancel()
 	ctx, cancel2 := c.boundRead(ctx)
 	defer cancel2()
 	c.sendLast(ctx, payload)
 	if begun && c.w.closeWaits() {
-		if !c.r.apart && !c.life.isEnding() {
-			c.r.unanswered = true
-			if c.life.isPosted() {
+		if !c.r.apart && !c.life.at().isEnding() {
+			if c.life.why.Load().posted {
 				go c.awaitClose(context.Background())
 			}
-			return cause
+			return c.life.reason()
 		}
 		c.life.breaks(errCloseStuck)
 	}
@@ -238,9 +236,9 @@ func (c *Conn) answerClose(ctx context.Context, payload []byte, begun bool, caus
 		// Section 7.1.1: the server ends TCP first; the client waits for it.
 		c.linger(ctx)
 	}
-	c.end(cause)
+	c.end(nil)
 	c.r.finish()
-	return cause
+	return c.life.reason()
 }
 
 // fail fails the connection (section 7.1.7) because of err, which the peer's frames earned: it sends the close frame
@@ -269,7 +267,7 @@ func (c *Conn) fail(ctx context.Context, err error) error {
 			}
 		}
 	}
-	c.end(cause)
+	c.end(nil)
 	c.r.finish()
 	return cause
 }
@@ -326,10 +324,9 @@ func (c *Conn) ended(err error) error {
 		}
 	}
 	c.life.breaks(err)
-	cause, _ := c.life.over(apiError("read", err))
-	c.end(cause)
+	c.end(apiError("read", err))
 	c.r.finish()
-	return cause
+	return c.life.reason()
 }
 
 // A CloseError says that the peer closed the connection, with the code and reason of its close frame

@@ -285,7 +285,7 @@ func (x *connContext) Value(key any) any           { return x.made().Value(key) 
 
 // Err makes nothing while the connection lives: each call of the Conn asks.
 func (x *connContext) Err() error {
-	if x.ctx.Load() == nil && !x.c.life.isClosed.Load() {
+	if x.ctx.Load() == nil && !x.c.life.at().isClosed() {
 		return nil
 	}
 	return x.made().Err()

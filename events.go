@@ -212,7 +212,7 @@ func (e *eventConn) Step() (again bool) {
 		case err == errNotNow:
 			return false
 		case err != nil:
-			if e.c.life.isClosed.Load() {
+			if e.c.life.at().isClosed() {
 				e.finish()
 			}
 			return false // the end of the transport wakes us

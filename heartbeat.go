@@ -84,7 +84,7 @@ func (s *settings) quarter() time.Duration { return (s.pingInterval + 3) / 4 }
 
 // look is called by the timer. It reports whether its caller must flush.
 func (c *Conn) look() (flush bool) {
-	if c.life.isOver.Load() {
+	if c.life.isOver() {
 		return false
 	}
 	h := &c.beat
@@ -162,7 +162,7 @@ func (c *Conn) lookAgain(d time.Duration) {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
 	switch {
-	case c.life.isOver.Load():
+	case c.life.isOver():
 	case c.beat.timer != nil:
 		c.beat.timer.Reset(d)
 	default:
@@ -204,7 +204,7 @@ func (c *Conn) endDead(cause *localEnd) {
 	w := &c.w
 	w.gatherClose(cause.payload())
 	w.tryFlush()
-	c.end(cause)
+	c.end(nil)
 }
 
 // answered reports whether id is that of the last ping, which had no answer so far.

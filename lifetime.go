@@ -7,20 +7,27 @@ import (
 	"time"
 )
 
-// lifetime is how a connection comes to its end.
+// lifetime is how a connection comes to its end: it has one state and one reason.
+//
+// The state says how far the closing handshake and the end of the transport have come. The reason says why the
+// connection is over: reads and writes fail with it. The first reason sticks.
+//
+// Each end takes the same way: over gives the reason, a close frame tells the peer if it can still be told, and end
+// closes the transport and tells all that wait for it.
 type lifetime struct {
-	c *Conn // immutable: what ends with it
+	c     *Conn                  // immutable: what ends with it
+	state atomic.Uint32          // a closeState. Written with mu, by moveLocked
+	why   atomic.Pointer[reason] // nil until the connection is over. Set once, by over
 
-	isOver   atomic.Bool // cause is set
-	isClosed atomic.Bool // the transport is closed
+	mu    sync.Mutex // guards what follows; never held across I/O or a wait
+	onEnd func()     // called when the transport is closed
+	made  *ending    // see endingLocked
+}
 
-	mu     sync.Mutex // guards what follows; never held across I/O or a wait
-	state  closeState
-	local  bool    // this side began the closing: Close or CloseNow was called
-	posted bool    // by postClose: nobody may be there to read the answer
-	cause  error   // why the connection is over, as reads and writes return it; the first one sticks
-	onEnd  func()  // called when the transport is closed
-	made   *ending // see endingLocked
+// A reason is why a connection is over. It is immutable.
+type reason struct {
+	err    error // what reads and writes fail with. It tells who ended the connection: see endOf
+	posted bool  // postClose began it: it may be that no goroutine reads the answer
 }
 
 // An ending is what a lifetime needs when a goroutine waits for the end, or when the end has begun. A connection that
@@ -28,8 +35,8 @@ type lifetime struct {
 type ending struct {
 	done      chan struct{}   // closed when the transport is; nil until a goroutine waits for that
 	closeRead context.Context // what CloseRead returned
-	broke     error           // what ended the transport, when that was not the closing handshake
-	grace     *time.Timer     // ends the connection: see writeBroke and postClose
+	broke     error           // what came in place of the answer to this side's close frame
+	grace     *time.Timer     // ends the connection: see endInTimeLocked
 }
 
 // endingLocked returns the ending, which it makes if there is none.
@@ -40,12 +47,139 @@ func (l *lifetime) endingLocked() *ending {
 	return l.made
 }
 
+// at returns the state.
+func (l *lifetime) at() closeState { return closeState(l.state.Load()) }
+
+// isOver reports whether there is a reason.
+func (l *lifetime) isOver() bool { return l.why.Load() != nil }
+
+// reason returns the error with which reads and writes fail, or nil.
+func (l *lifetime) reason() error {
+	if why := l.why.Load(); why != nil {
+		return why.err
+	}
+	return nil
+}
+
+// over makes err the reason, unless there is one. It returns the reason that sticks, and whether that is err.
+func (l *lifetime) over(err error) (cause error, first bool) {
+	first = l.why.CompareAndSwap(nil, &reason{err: err})
+	return l.reason(), first
+}
+
+// begin is over for a close of this side's.
+func (l *lifetime) begin(cause *localEnd, posted bool) (first bool) {
+	return l.why.CompareAndSwap(nil, &reason{cause, posted})
+}
+
+// move notes a step of the closing and returns the new state.
+func (l *lifetime) move(e closeEvent) closeState {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.moveLocked(e)
+}
+
+func (l *lifetime) moveLocked(e closeEvent) closeState {
+	next := l.at().after(e)
+	l.state.Store(uint32(next))
+	return next
+}
+
+// end closes the transport, the first time that it is called. err is the reason, unless there is one; it may be nil
+// only if there is one. Everything that waits for the connection returns. It reports whether this call ended it.
+func (c *Conn) end(err error) bool {
+	l := &c.life
+	if err != nil {
+		l.over(err)
+	}
+	l.mu.Lock()
+	if l.at().isEnding() {
+		l.mu.Unlock()
+		return false
+	}
+	l.moveLocked(transportEnds)
+	if l.made != nil && l.made.grace != nil {
+		l.made.grace.Stop()
+	}
+	if c.beat.timer != nil {
+		c.beat.timer.Stop() // the timer of a poller ends with its socket
+	}
+	l.mu.Unlock()
+
+	c.t.end()
+	c.w.stop(l.reason())
+	if c.r.turn.TryLock() { // else the reader in progress does it
+		c.r.finish()
+		c.r.turn.Unlock()
+	}
+	l.mu.Lock()
+	l.moveLocked(transportClosed)
+	if l.made != nil && l.made.done != nil {
+		close(l.made.done)
+	}
+	onEnd := l.onEnd
+	l.onEnd = nil
+	l.mu.Unlock()
+	if onEnd != nil {
+		onEnd()
+	}
+	c.traceEnd()
+	if x := c.t.polled(); x != nil {
+		x.wake()
+	}
+	return true
+}
+
+// end is Conn.end.
+func (l *lifetime) end(err error) bool { return l.c.end(err) }
+
+// endInTimeLocked has the connection end when the close timeout is over, unless a timer runs already. Without a close
+// timeout it does nothing.
+func (l *lifetime) endInTimeLocked(cause error) {
+	c, e := l.c, l.endingLocked()
+	if e.grace == nil && c.closeTimeout >= 0 {
+		e.grace = time.AfterFunc(c.closeTimeout, func() { c.end(cause) })
+	}
+}
+
+// writeBroke is told of an error of the transport's that ended the writing half, and returns what its writer is to be
+// told. The peer may have said why, in a close frame that is still to be read: the reading half gets the time for it
+// that Close would take. Without a close timeout it goes on until the transport fails there too.
+func (l *lifetime) writeBroke(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.at().isEnding() {
+		return toWriters(l.reason())
+	}
+	l.endInTimeLocked(err)
+	return err
+}
+
+// outcome reports whether the closing handshake was completed, and if it was not, what came in place of the answer.
+func (l *lifetime) outcome() (answered bool, broke error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.made != nil {
+		broke = l.made.broke
+	}
+	return broke == nil && l.at().isAnswered(), broke
+}
+
+// breaks notes what came in place of the answer to this side's close frame.
+func (l *lifetime) breaks(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.endingLocked(); e.broke == nil {
+		e.broke = err
+	}
+}
+
 // onEnd arranges that f runs, once, when the connection has ended (the transport is closed), or at once if it has. Functions run
 // in the order of these calls.
 func (c *Conn) onEnd(f func()) {
 	l := &c.life
 	l.mu.Lock()
-	closed := l.isClosed.Load()
+	closed := l.at().isClosed()
 	if earlier := l.onEnd; !closed && earlier != nil {
 		l.onEnd = func() { earlier(); f() }
 	} else if !closed {
@@ -64,153 +198,12 @@ func (l *lifetime) closed() <-chan struct{} {
 	e := l.endingLocked()
 	if e.done == nil {
 		e.done = make(chan struct{})
-		if l.isClosed.Load() {
+		if l.at().isClosed() {
 			close(e.done)
 		}
 	}
 	return e.done
 }
-
-// over makes err the reason why the connection is over, if there is none yet, and returns the one that is.
-func (l *lifetime) over(err error) (cause error, first bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cause != nil {
-		return l.cause, false
-	}
-	l.cause = err
-	l.isOver.Store(err != nil)
-	return err, true
-}
-
-// reason returns why the connection is over, or nil.
-func (l *lifetime) reason() error {
-	if !l.isOver.Load() {
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cause
-}
-
-// isEnding reports whether the transport is closed, or about to be.
-func (l *lifetime) isEnding() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.state == stateEnded || l.state == stateBroken
-}
-
-// move notes a step of the closing and returns the new state.
-func (l *lifetime) move(e closeEvent) closeState {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.state = l.state.after(e)
-	return l.state
-}
-
-// begin marks the closing as this side's, because of cause, unless the connection is over already or being closed.
-func (l *lifetime) begin(cause *localEnd) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.local || l.cause != nil {
-		return false
-	}
-	l.local = true
-	l.cause = cause
-	l.isOver.Store(true)
-	return true
-}
-
-// end closes the transport, the first time that it is called; cause is why, if there is no earlier reason. Everything
-// that waits for the connection returns. It reports whether this call ended it.
-func (c *Conn) end(cause error) bool {
-	l := &c.life
-	cause, _ = l.over(cause)
-	l.mu.Lock()
-	if l.state == stateEnded || l.state == stateBroken {
-		l.mu.Unlock()
-		return false
-	}
-	l.state = l.state.after(transportClosed)
-	if l.made != nil && l.made.grace != nil {
-		l.made.grace.Stop()
-	}
-	if c.beat.timer != nil {
-		c.beat.timer.Stop() // the timer of a poller ends with its socket
-	}
-	l.mu.Unlock()
-
-	c.t.end()
-	c.w.stop(cause)
-	if c.r.turn.TryLock() { // else the reader in progress does it
-		c.r.finish()
-		c.r.turn.Unlock()
-	}
-	l.mu.Lock()
-	l.isClosed.Store(true)
-	if l.made != nil && l.made.done != nil {
-		close(l.made.done)
-	}
-	onEnd := l.onEnd
-	l.onEnd = nil
-	l.mu.Unlock()
-	if onEnd != nil {
-		onEnd()
-	}
-	c.traceEnd()
-	if x := c.t.polled(); x != nil {
-		x.wake()
-	}
-	return true
-}
-
-// writeBroke is told of an error of the transport's that ended the writing half, and returns what its writer is to be
-// told. The peer may have said why, in a close frame that is still to be read: the reading half gets the time for it
-// that Close would take. Without a close timeout it goes on until the transport fails there too.
-func (l *lifetime) writeBroke(err error) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.state == stateEnded || l.state == stateBroken {
-		return toWriters(l.cause)
-	}
-	l.endInTimeLocked(err)
-	return err
-}
-
-// endInTimeLocked has the connection end because of cause when the close timeout is over, unless a timer runs already.
-func (l *lifetime) endInTimeLocked(cause error) {
-	c, e := l.c, l.endingLocked()
-	if e.grace == nil && c.closeTimeout >= 0 {
-		e.grace = time.AfterFunc(c.closeTimeout, func() { c.end(cause) })
-	}
-}
-
-// isPosted reports whether the closing was begun by postClose.
-func (l *lifetime) isPosted() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.posted
-}
-
-// outcome reports whether the closing handshake was completed, and if it was not, what broke it.
-func (l *lifetime) outcome() (answered bool, broke error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	broke = l.endingLocked().broke
-	return broke == nil && (l.state == stateBoth || l.state == stateEnded), broke
-}
-
-// breaks notes what ended the transport in place of the closing handshake.
-func (l *lifetime) breaks(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if e := l.endingLocked(); e.broke == nil {
-		e.broke = err
-	}
-}
-
-// end is Conn.end.
-func (l *lifetime) end(cause error) bool { return l.c.end(cause) }
 
 // interrupted returns what a call is told whose ctx ended, or whose deadline
 // passed (err). Where the connection is over it is told why, because that may be

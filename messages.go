@@ -116,7 +116,7 @@ func (c *Conn) borrowAny(l *lease) (Message, error) {
 		}
 		return c.borrowMessage(ctx, l)
 	}
-	for !c.life.isClosed.Load() && !c.life.isEnding() {
+	for !c.life.at().isEnding() {
 		if err := c.discardMessage(ctx); err != nil {
 			return Message{}, err
 		}
@@ -126,7 +126,7 @@ func (c *Conn) borrowAny(l *lease) (Message, error) {
 
 // notNow is errNotNow, or why the connection is over.
 func (c *Conn) notNow() error {
-	if c.life.isClosed.Load() {
+	if c.life.at().isClosed() {
 		return c.life.reason()
 	}
 	return errNotNow

@@ -129,7 +129,7 @@ func (s *sendHalf) control(h header) error {
 	return nil
 }
 
-// closeState is how far the closing of a connection has come (section 7.1).
+// closeState is how far the closing of a connection has come (section 7.1). States with a higher number come later.
 type closeState uint8
 
 const (
@@ -137,6 +137,8 @@ const (
 	stateSent                // our close frame is made, the peer's has not come
 	stateReceived            // the peer's close frame has come, ours is not made
 	stateBoth                // the closing handshake is done
+	stateEnding              // the transport is being closed, after the closing handshake
+	stateBreaking            // the transport is being closed, without it
 	stateEnded               // the transport is closed, after the closing handshake
 	stateBroken              // the transport is closed, without it
 )
@@ -147,34 +149,38 @@ type closeEvent uint8
 const (
 	closeFrameSent closeEvent = iota
 	closeFrameReceived
+	transportEnds
 	transportClosed
 )
 
 // after returns the state that follows s when e happens. It is the only place where the closing state moves.
 func (s closeState) after(e closeEvent) closeState {
-	switch e {
-	case closeFrameSent:
-		switch s {
-		case stateOpen:
-			return stateSent
-		case stateReceived:
-			return stateBoth
-		}
-	case closeFrameReceived:
-		switch s {
-		case stateOpen:
-			return stateReceived
-		case stateSent:
-			return stateBoth
-		}
-	case transportClosed:
-		switch s {
-		case stateBoth:
-			return stateEnded
-		case stateEnded:
-		default:
-			return stateBroken
-		}
+	switch {
+	case e == closeFrameSent && s == stateOpen:
+		return stateSent
+	case e == closeFrameSent && s == stateReceived:
+		return stateBoth
+	case e == closeFrameReceived && s == stateOpen:
+		return stateReceived
+	case e == closeFrameReceived && s == stateSent:
+		return stateBoth
+	case e == transportEnds && s == stateBoth:
+		return stateEnding
+	case e == transportEnds && s < stateBoth:
+		return stateBreaking
+	case e == transportClosed && s == stateEnding:
+		return stateEnded
+	case e == transportClosed && s == stateBreaking:
+		return stateBroken
 	}
 	return s
 }
+
+// isEnding reports whether the transport is closed, or about to be.
+func (s closeState) isEnding() bool { return s >= stateEnding }
+
+// isClosed reports whether the transport is closed.
+func (s closeState) isClosed() bool { return s >= stateEnded }
+
+// isAnswered reports whether the closing handshake is done.
+func (s closeState) isAnswered() bool { return s == stateBoth || s == stateEnding || s == stateEnded }

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -159,7 +160,7 @@ func TestSendHalfControlTooLong(t *testing.T) {
 }
 
 func TestCloseState(t *testing.T) {
-	const s, r, e = closeFrameSent, closeFrameReceived, transportClosed
+	const s, r, e, c = closeFrameSent, closeFrameReceived, transportEnds, transportClosed
 	tests := []struct {
 		name   string
 		events []closeEvent
@@ -170,14 +171,18 @@ func TestCloseState(t *testing.T) {
 		{"theirs", []closeEvent{r}, stateReceived},
 		{"ours, theirs", []closeEvent{s, r}, stateBoth},
 		{"theirs, ours", []closeEvent{r, s}, stateBoth},
-		{"handshake", []closeEvent{s, r, e}, stateEnded},
-		{"dropped", []closeEvent{e}, stateBroken},
-		{"ours, dropped", []closeEvent{s, e}, stateBroken},
-		{"theirs, dropped", []closeEvent{r, e}, stateBroken},
+		{"handshake", []closeEvent{s, r, e}, stateEnding},
+		{"dropped", []closeEvent{e}, stateBreaking},
+		{"ours, dropped", []closeEvent{s, e}, stateBreaking},
+		{"theirs, dropped", []closeEvent{r, e}, stateBreaking},
 		{"ours twice", []closeEvent{s, s}, stateSent},
 		{"theirs twice", []closeEvent{r, r}, stateReceived},
-		{"closed twice", []closeEvent{s, r, e, e}, stateEnded},
-		{"late frames", []closeEvent{e, s, r}, stateBroken},
+		{"ends twice", []closeEvent{s, r, e, e}, stateEnding},
+		{"late frames", []closeEvent{e, s, r}, stateBreaking},
+		{"closed after the handshake", []closeEvent{s, r, e, c}, stateEnded},
+		{"closed without it", []closeEvent{r, e, c}, stateBroken},
+		{"late frames of a closed one", []closeEvent{e, c, s, r, e, c}, stateBroken},
+		{"closed, never ended", []closeEvent{c}, stateOpen},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -189,5 +194,19 @@ func TestCloseState(t *testing.T) {
 				t.Errorf("got %d, want %d", got, tt.want)
 			}
 		})
+	}
+	for state := stateOpen; state <= stateBroken; state++ {
+		ending := slices.Contains([]closeState{stateEnding, stateBreaking, stateEnded, stateBroken}, state)
+		closed := state == stateEnded || state == stateBroken
+		if state.isEnding() != ending || state.isClosed() != closed {
+			t.Errorf("state %d: isEnding %v, isClosed %v", state, state.isEnding(), state.isClosed())
+		}
+		for e := closeFrameSent; e <= transportClosed; e++ {
+			if next := state.after(e); next < state {
+				t.Errorf("event %d leads back from state %d to %d", e, state, next)
+			} else if state.isAnswered() && !next.isAnswered() {
+				t.Errorf("event %d in state %d forgets the closing handshake", e, state)
+			}
+		}
 	}
 }

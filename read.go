@@ -70,7 +70,7 @@ func (c *Conn) lockRead(ctx context.Context) error {
 // the reader holds.
 func (c *Conn) endRead() {
 	c.r.turn.Unlock()
-	if c.life.isOver.Load() && c.life.isEnding() && c.r.turn.TryLock() {
+	if c.life.at().isEnding() && c.r.turn.TryLock() {
 		c.r.finish()
 		c.r.turn.Unlock()
 	}

@@ -36,11 +36,10 @@ type receiver struct {
 	busy  bool // much came at once lately: the next buffer is a larger one
 	lazy  bool // immutable: the transport waits without a buffer
 
-	now        bool        // a read that would wait returns errNotNow
-	apart      bool        // the library reads: the application's deadline does not concern it
-	ponged     bool        // a pong was gathered since the last flush
-	unanswered bool        // the peer's close frame has come, and a Close of this side's deals with it
-	taken      atomic.Bool // CloseRead was called: its goroutine alone reads
+	now    bool        // a read that would wait returns errNotNow
+	apart  bool        // the library reads: the application's deadline does not concern it
+	ponged bool        // a pong was gathered since the last flush
+	taken  atomic.Bool // CloseRead was called: its goroutine alone reads
 
 	// The message in progress. opcode is opContinuation when there is none.
 	opcode   opcode
