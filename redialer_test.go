@@ -819,7 +819,8 @@ func TestRedialerContextEnds(t *testing.T) {
 // A server that does not answer the close frame is waited for, but not longer than a second.
 func TestRedialerSilentPeer(t *testing.T) {
 	redialTest(t, func(t *testing.T, h *fakeHost, r *Redialer) {
-		h.start(Handler(func(c *Conn, r *http.Request) { <-h.gone }, nil)) // nobody reads
+		h.start(Handler(func(c *Conn, r *http.Request) { <-h.gone }, nil)) // no goroutine reads
+		r.Options.PingInterval = -1                                        // else a heartbeat gives up the peer, at a random time
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		begin := time.Now()
