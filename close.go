@@ -319,7 +319,7 @@ func (c *Conn) ended(err error) error {
 	if errors.Is(err, io.EOF) {
 		c.w.tryFlush() // the peer may have ended only its own direction
 		err = errAbruptEnd
-		if c.r.opcode != opContinuation || c.r.w > c.r.r {
+		if c.r.opcode != opContinuation || c.r.in.buffered() > 0 {
 			err = errMidMessage
 		}
 	}

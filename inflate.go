@@ -17,23 +17,20 @@ import (
 // some if there is none. The frame must have payload left.
 func (c *Conn) clearPayload(ctx context.Context) ([]byte, error) {
 	r := &c.r
-	if r.r == r.w {
-		if _, err := c.fetch(ctx, nil); err != nil {
-			return nil, err
-		}
+	p, err := c.peekPayload(ctx)
+	if err != nil {
+		return nil, err
 	}
-	n := int(min(int64(r.w-r.r), r.remain))
-	p := r.buf[r.r : r.r+n]
 	if !c.client {
 		r.key = mask(p[r.inflate.clear:], r.key)
 	}
-	r.inflate.clear = n
+	r.inflate.clear = len(p)
 	return p, nil
 }
 
 // usePayload takes n bytes of what clearPayload returned.
 func (r *receiver) usePayload(n int) {
-	r.r += n
+	r.in.use(n)
 	r.inflate.clear -= n
 	r.remain -= int64(n)
 }
@@ -44,21 +41,20 @@ func (c *Conn) inflateRest(ctx context.Context, dst []byte, pooled bool) ([]byte
 	r := &c.r
 	ended := false
 	for {
-		for r.remain > 0 {
-			chunk, err := c.clearPayload(ctx)
-			if err != nil {
-				return dst, err
-			}
-			r.usePayload(len(chunk))
-			ended = r.fin && r.remain == 0
-			if dst, err = c.inflateChunk(ctx, dst, chunk, ended, pooled); err != nil {
-				return dst, err
-			}
+		more, err := c.nextPayload(ctx)
+		if err != nil {
+			return dst, err
 		}
-		if r.fin {
+		if !more {
 			break
 		}
-		if err := c.nextFrame(ctx); err != nil {
+		chunk, err := c.clearPayload(ctx)
+		if err != nil {
+			return dst, err
+		}
+		r.usePayload(len(chunk))
+		ended = r.fin && r.remain == 0
+		if dst, err = c.inflateChunk(ctx, dst, chunk, ended, pooled); err != nil {
 			return dst, err
 		}
 	}
@@ -119,17 +115,15 @@ func (c *Conn) inflateInto(ctx context.Context, p []byte) (int, error) {
 	r := &c.r
 	limit := r.limit.Load()
 	for {
+		more, err := c.nextPayload(ctx)
+		if err != nil {
+			return 0, err
+		}
 		var chunk []byte
-		if r.remain > 0 {
-			var err error
+		if more {
 			if chunk, err = c.clearPayload(ctx); err != nil {
 				return 0, err
 			}
-		} else if !r.fin {
-			if err := c.nextFrame(ctx); err != nil {
-				return 0, err
-			}
-			continue
 		}
 		last := r.fin && r.remain == int64(len(chunk))
 		if limit >= 0 {

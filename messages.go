@@ -76,7 +76,7 @@ func (c *Conn) borrow(ctx context.Context, l *lease) (Message, error) {
 	if err := c.beginRead(ctx); err != nil {
 		return Message{}, err
 	}
-	c.r.takeBack(l)
+	c.r.in.takeBack(l)
 	var m Message
 	err := c.nextMessage(ctx)
 	if err == nil {
@@ -99,7 +99,7 @@ func (c *Conn) borrowOwn(l *lease, now bool) (Message, error) {
 	} else if err := r.turn.Lock(context.Background()); err != nil {
 		return Message{}, err
 	}
-	r.takeBack(l)
+	r.in.takeBack(l)
 	r.apart, r.now = true, now
 	m, err := c.borrowAny(l)
 	r.apart, r.now = false, false
@@ -137,7 +137,7 @@ func (c *Conn) borrowMessage(ctx context.Context, l *lease) (Message, error) {
 	r := &c.r
 	m := Message{Type: MessageType(r.opcode)}
 	var err error
-	if r.fin && !r.half.compressed && r.partial() == nil && r.remain <= int64(r.w-r.r) {
+	if r.fin && !r.half.compressed && r.partial() == nil && r.remain <= int64(r.in.buffered()) {
 		// All of it is here, in one piece: it need not move.
 		m.Data, err = c.lend(ctx, l)
 	} else {
@@ -167,7 +167,7 @@ func (c *Conn) borrowMessage(ctx context.Context, l *lease) (Message, error) {
 func (c *Conn) lend(ctx context.Context, l *lease) ([]byte, error) {
 	r := &c.r
 	n := int(r.remain)
-	data := r.buf[r.r : r.r+n : r.r+n]
+	data := r.in.unread()[:n:n]
 	if n > 0 {
 		if _, err := c.readPayload(ctx, data); err != nil {
 			return nil, err
@@ -177,28 +177,11 @@ func (c *Conn) lend(ctx context.Context, l *lease) ([]byte, error) {
 	if err := c.endMessage(ctx); err != nil {
 		return nil, err
 	}
-	switch {
-	case n == 0:
-	case r.lent != nil, len(r.buf) == len(r.small):
-		// An outer range over the same connection is still at its step with this buffer, or it is not one to lend.
-		l.buf = append(bufpool.Get(n)[:0], data...)
-		return l.buf, nil
-	default:
-		r.lent, l.shared = l, true
-		if l.parted.Load() { // in an earlier step
-			l.parted.Store(false)
-		}
+	if n == 0 || r.in.lend(l) {
+		return data, nil
 	}
-	return data, nil
-}
-
-// takeBack ends l's step.
-func (r *receiver) takeBack(l *lease) {
-	if r.lent == l {
-		r.lent = nil
-	}
-	bufpool.Put(l.buf)
-	l.buf, l.shared = nil, false
+	l.buf = append(bufpool.Get(n)[:0], data...)
+	return l.buf, nil
 }
 
 // giveBack ends l's last step. If somebody is reading, who may be about to leave the buffer to l, it is given back by
@@ -212,9 +195,9 @@ func (c *Conn) giveBack(l *lease) {
 		}
 		return
 	}
-	r.takeBack(l)
-	if r.r == r.w && r.lent == nil {
-		r.release()
+	r.in.takeBack(l)
+	if r.in.buffered() == 0 && r.in.lent == nil {
+		r.in.release()
 	}
 	c.endRead()
 }

@@ -110,22 +110,19 @@ func (c *Conn) discardRest(ctx context.Context) error {
 		return c.discardInflated(ctx)
 	}
 	for {
-		for r.remain > 0 {
-			if r.r == r.w {
-				if _, err := c.fetch(ctx, nil); err != nil {
-					return err
-				}
-			}
-			// In place: the bytes are not wanted elsewhere.
-			n := int(min(int64(r.w-r.r), r.remain))
-			if _, err := c.readPayload(ctx, r.buf[r.r:r.r+n]); err != nil {
-				return err
-			}
+		more, err := c.nextPayload(ctx)
+		if err != nil {
+			return err
 		}
-		if r.fin {
+		if !more {
 			return c.endMessage(ctx)
 		}
-		if err := c.nextFrame(ctx); err != nil {
+		p, err := c.peekPayload(ctx)
+		if err != nil {
+			return err
+		}
+		// In place: the bytes are not wanted elsewhere.
+		if _, err := c.readPayload(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -145,24 +142,21 @@ func (c *Conn) discardMessage(ctx context.Context) error {
 		r.inflate.clear = 0
 	}
 	for {
-		for r.remain > 0 {
-			if r.r == r.w {
-				if _, err := c.fetch(ctx, nil); err != nil {
-					return err
-				}
-			}
-			n := int(min(int64(r.w-r.r), r.remain))
-			r.r += n
-			r.remain -= int64(n)
+		more, err := c.nextPayload(ctx)
+		if err != nil {
+			return err
 		}
-		if r.fin {
+		if !more {
 			r.opcode = opContinuation
 			r.message++
 			return nil
 		}
-		if err := c.nextFrame(ctx); err != nil {
+		p, err := c.peekPayload(ctx)
+		if err != nil {
 			return err
 		}
+		r.in.use(len(p))
+		r.remain -= int64(len(p))
 	}
 }
 
@@ -219,22 +213,21 @@ func (c *Conn) collect(ctx context.Context, dst []byte, pooled bool) ([]byte, er
 		return c.inflateRest(ctx, dst, pooled)
 	}
 	for {
-		for r.remain > 0 {
-			if len(dst) == cap(dst) {
-				dst = r.grow(dst, pooled)
-			}
-			n, err := c.readPayload(ctx, dst[len(dst):cap(dst)])
-			if err != nil {
-				return dst, err
-			}
-			dst = dst[:len(dst)+n]
-		}
-		if r.fin {
-			break
-		}
-		if err := c.nextFrame(ctx); err != nil {
+		more, err := c.nextPayload(ctx)
+		if err != nil {
 			return dst, err
 		}
+		if !more {
+			break
+		}
+		if len(dst) == cap(dst) {
+			dst = r.grow(dst, pooled)
+		}
+		n, err := c.readPayload(ctx, dst[len(dst):cap(dst)])
+		if err != nil {
+			return dst, err
+		}
+		dst = dst[:len(dst)+n]
 	}
 	r.lastSize = clamp32(len(dst))
 	return dst, c.endMessage(ctx)
@@ -247,7 +240,7 @@ const trustedSize = 16 << 10
 // the last message or trustedSize; else for twice as much as has come, so that a message of many frames is not copied
 // for each of them.
 func (r *receiver) grow(dst []byte, pooled bool) []byte {
-	room := moreRoom(len(dst), max(r.w-r.r, int(r.lastSize)-len(dst), trustedSize))
+	room := moreRoom(len(dst), max(r.in.buffered(), int(r.lastSize)-len(dst), trustedSize))
 	if r.fin && r.remain < int64(room) {
 		room = int(r.remain) // nothing comes after it
 	}
@@ -369,18 +362,17 @@ func (m *messageReader) read(p []byte) (int, error) {
 		}
 		return n, err
 	}
-	for r.remain == 0 {
-		if r.fin {
-			if err := c.endMessage(m.ctx); err != nil {
-				return 0, err
-			}
-			m.err = io.EOF
-			c.handOver()
-			return 0, io.EOF
-		}
-		if err := c.nextFrame(m.ctx); err != nil {
+	more, err := c.nextPayload(m.ctx)
+	if err != nil {
+		return 0, err
+	}
+	if !more {
+		if err := c.endMessage(m.ctx); err != nil {
 			return 0, err
 		}
+		m.err = io.EOF
+		c.handOver()
+		return 0, io.EOF
 	}
 	n, err := c.readPayload(m.ctx, p)
 	if err == nil {

@@ -17,24 +17,12 @@ import (
 // A receiver is the reading half of a Conn: it fetches bytes from the transport, takes frames off them, answers
 // control frames, and hands out the payload of data frames.
 //
-// Buffer invariants: buf[r:w] has come from the transport and is not parsed yet. buf is small[:] while little or
-// nothing is there, else a pooled buffer. An idle receiver holds no pooled buffer. All of a data frame's payload that
-// has come is taken out of buf before the next fetch, so that what stays in it across a wait is less than one frame
-// header or one control frame.
-//
 // Nothing is lost when a read is cut short by its context or deadline: everything below is consistent between any two
 // fetches, and the next read goes on from there.
 type receiver struct {
 	turn  wait.Turn    // the goroutine that holds it owns all that is not marked otherwise
 	limit atomic.Int64 // most bytes a message may have
-
-	// The buffer.
-	buf   []byte
-	r, w  int
-	lent  *lease // the step of Messages that still uses buf, or nil; see lease
-	small [16]byte
-	busy  bool // much came at once lately: the next buffer is a larger one
-	lazy  bool // immutable: the transport waits without a buffer
+	in    readBuffer
 
 	now    bool        // a read that would wait returns errNotNow
 	apart  bool        // the library reads: the application's deadline does not concern it
@@ -69,7 +57,7 @@ type inflation struct {
 	dec *flate.Decoder // immutable
 
 	// Of the message in progress:
-	clear    int   // bytes at buf[r] that are unmasked already
+	clear    int   // how many of the bytes in the buffer are unmasked already
 	inflated int64 // bytes that messageReader has inflated
 }
 
@@ -107,14 +95,9 @@ func (r *receiver) dropPartial() {
 }
 
 func (r *receiver) init(t *transport, cfg *connConfig) {
-	r.lazy = t.raw != nil
+	r.in.init(cfg.received, t.raw != nil)
 	r.limit.Store(orDefault(cfg.readLimit, defaultReadLimit))
 	r.half.client = cfg.client
-	r.buf = r.small[:]
-	if len(cfg.received) > 0 {
-		r.buf = bufpool.Get(len(cfg.received))
-		r.w = copy(r.buf, cfg.received)
-	}
 }
 
 // nextFrame takes frames off the transport until it has the header of a data frame, and takes note of it in c.r.
@@ -136,7 +119,8 @@ func (c *Conn) nextFrame(ctx context.Context) error {
 func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 	r := &c.r
 	for {
-		h, n, err := parseHeader(r.buf[r.r:r.w])
+		unread := r.in.unread()
+		h, n, err := parseHeader(unread)
 		if err != nil {
 			return false, c.fail(ctx, err)
 		}
@@ -146,12 +130,12 @@ func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 		// A control frame may be judged more than once, because its payload may have to be waited for: that changes nothing.
 		if err := r.half.judge(h, r.limit.Load()); err != nil {
 			if err == errControlTooLong && h.opcode == opClose {
-				err = tooLongClose(h, r.buf[r.r+n:r.w])
+				err = tooLongClose(h, unread[n:])
 			}
 			return false, c.fail(ctx, err)
 		}
 		if !h.opcode.isControl() {
-			r.r += n
+			r.in.use(n)
 			r.key, r.remain, r.fin = h.key, h.length, h.fin
 			if h.opcode != opContinuation {
 				r.opcode = h.opcode
@@ -165,14 +149,14 @@ func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 			return true, nil
 		}
 		end := n + int(h.length)
-		if r.w-r.r < end {
+		if len(unread) < end {
 			return false, nil
 		}
-		payload := r.buf[r.r+n : r.r+end]
+		payload := unread[n:end]
 		if h.masked {
 			mask(payload, h.key)
 		}
-		r.r += end
+		r.in.use(end)
 		if err := c.control(ctx, h.opcode, payload); err != nil {
 			return false, err
 		}
@@ -255,6 +239,35 @@ func (c *Conn) callBack(f func()) {
 	returned = true
 }
 
+// nextPayload goes to the next payload of the message in progress. It reports whether the current frame has some left;
+// if not, the message has been read to its end. All that read payload go from frame to frame by it: what they do with
+// the payload differs.
+func (c *Conn) nextPayload(ctx context.Context) (more bool, err error) {
+	r := &c.r
+	for r.remain == 0 {
+		if r.fin {
+			return false, nil
+		}
+		if err := c.nextFrame(ctx); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// peekPayload returns the payload of the current frame that is in the buffer, and leaves it there. It fetches some if
+// there is none. The frame must have payload left.
+func (c *Conn) peekPayload(ctx context.Context) ([]byte, error) {
+	r := &c.r
+	if r.in.buffered() == 0 {
+		if _, err := c.fetch(ctx, nil); err != nil {
+			return nil, err
+		}
+	}
+	p := r.in.unread()
+	return p[:min(int64(len(p)), r.remain)], nil
+}
+
 // readPayload moves payload of the current frame, of which some must remain, to the start of p, unmasks and validates
 // it. It returns as soon as it has some.
 func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
@@ -263,9 +276,9 @@ func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
 		p = p[:r.remain]
 	}
 	var n int
-	if r.r == r.w && len(p) >= bufpool.Small {
+	if r.in.buffered() == 0 && len(p) >= bufpool.Small {
 		// Much to come and nothing here: straight to where it is wanted.
-		r.release()
+		r.in.release()
 		var err error
 		if n, err = c.fetch(ctx, p); err != nil {
 			return 0, err
@@ -274,18 +287,19 @@ func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
 			r.key = mask(p[:n], r.key)
 		}
 	} else {
-		if r.r == r.w {
+		if r.in.buffered() == 0 {
 			if _, err := c.fetch(ctx, nil); err != nil {
 				return 0, err
 			}
 		}
-		n = min(len(p), r.w-r.r)
+		unread := r.in.unread()
+		n = min(len(p), len(unread))
 		if c.client {
-			copy(p[:n], r.buf[r.r:])
+			copy(p[:n], unread)
 		} else {
-			r.key = copyMask(p, r.buf[r.r:r.r+n], r.key)
+			r.key = copyMask(p, unread[:n], r.key)
 		}
-		r.r += n
+		r.in.use(n)
 	}
 	r.remain -= int64(n)
 	// Section 8.1. As it streams in, so that a long message fails with its first bad byte.
@@ -322,10 +336,10 @@ func (c *Conn) handOver() {
 		r.ponged = false
 		c.w.flushSoon()
 	}
-	if r.r == r.w {
+	if r.in.buffered() == 0 {
 		c.w.cork(false)
-		if r.lent == nil {
-			r.release()
+		if r.in.lent == nil {
+			r.in.release()
 		}
 		return
 	}
@@ -334,33 +348,10 @@ func (c *Conn) handOver() {
 		return
 	}
 	// While whole frames wait here, the replies to those before gather: the reader will flush them.
-	c.w.cork(beginsWhole(r.buf[r.r:r.w]))
+	c.w.cork(beginsWhole(r.in.unread()))
 }
 
 // Fetching: the receiver and its buffer.
-
-// makeRoom prepares the buffer for a fetch into it.
-func (r *receiver) makeRoom() {
-	r.detach()
-	switch {
-	case r.r < r.w:
-		r.unshrink()
-		if r.r > 0 && len(r.buf)-r.w < maxControlFrame {
-			r.w = copy(r.buf, r.buf[r.r:r.w])
-			r.r = 0
-		}
-		return
-	case r.lazy:
-		// It takes a buffer when there is something to read.
-	case r.remain > 0:
-		r.unshrink()
-	default:
-		// The transport can only wait inside a Read. Between frames that is done with a few bytes of ours, not with a
-		// pooled buffer: whatever else has come then waits in the transport's own buffers, as in those of crypto/tls.
-		r.release()
-	}
-	r.r, r.w = 0, 0
-}
 
 // fetch waits for bytes from the transport and puts them into its argument, or if that is nil behind those in the
 // buffer. It gets some, or fails.
@@ -370,7 +361,7 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 	r := &c.r
 	p := into
 	if p == nil {
-		r.makeRoom()
+		r.in.makeRoom(r.remain > 0)
 	}
 	// The reader is about to wait: what has gathered goes out now.
 	r.ponged = false
@@ -385,7 +376,7 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 		n, err = c.t.raw.read(r, p)
 	} else {
 		if p == nil {
-			p = r.buf[r.w:]
+			p = r.in.free()
 		}
 		n, err = c.t.conn.Read(p)
 	}
@@ -405,7 +396,7 @@ func (c *Conn) fetched(ctx context.Context, n int, err error, buffered bool) (in
 	// It got some: an error does not matter, it comes again.
 	c.beat.hear()
 	if buffered {
-		c.r.gained(n)
+		c.r.in.gained(n)
 	}
 	return n, nil
 }
@@ -419,19 +410,6 @@ func (c *Conn) watchRead(ctx context.Context) {
 		c.t.in.beginOwn(&c.t, ctx)
 	} else {
 		c.t.in.begin(&c.t, ctx)
-	}
-}
-
-// gained counts in what was fetched into the buffer.
-func (r *receiver) gained(n int) {
-	r.w += n
-	switch {
-	case len(r.buf) == len(r.small):
-	case r.w == len(r.buf):
-		r.busy = true
-	case len(r.buf) > bufpool.Small && n < bufpool.Small/2:
-		// A short fetch into a small buffer says nothing: it may be the rest of the burst that filled it just before.
-		r.busy = false
 	}
 }
 
@@ -457,7 +435,7 @@ func (c *Conn) fetchFailed(ctx context.Context, err error, interrupted bool) err
 
 // drain reads and discards once. The buffer must hold nothing that is still wanted.
 func (r *receiver) drain(conn net.Conn) error {
-	r.release()
+	r.in.release()
 	buf := bufpool.Get(bufpool.Small)
 	defer bufpool.Put(buf)
 	n, err := conn.Read(buf)
@@ -467,78 +445,12 @@ func (r *receiver) drain(conn net.Conn) error {
 	return err
 }
 
-// unshrink makes sure that buf is a pooled buffer.
-func (r *receiver) unshrink() {
-	if len(r.buf) == len(r.small) {
-		r.adopt(bufpool.Get(r.size()))
-	}
-}
-
-// size returns the size of the next pooled buffer.
-func (r *receiver) size() int {
-	if r.busy {
-		return bufpool.Medium
-	}
-	return bufpool.Small
-}
-
-// adopt makes b, from the pool, the buffer in place of small.
-//
-// It and shrink are not inlined, to keep the frame of their caller in a rawConn small.
-//
-//go:noinline
-func (r *receiver) adopt(b []byte) {
-	r.w = copy(b, r.buf[r.r:r.w])
-	r.r = 0
-	r.buf = b
-}
-
-// shrink returns the pooled buffer, to be given back, if there is one and what it holds fits small; else nil.
-//
-//go:noinline
-func (r *receiver) shrink() []byte {
-	if len(r.buf) == len(r.small) || r.w-r.r > len(r.small) {
-		return nil
-	}
-	b := r.buf
-	r.w = copy(r.small[:], b[r.r:r.w])
-	r.r = 0
-	r.buf = r.small[:]
-	return b
-}
-
-// release gives the pooled buffer back, with all that is in it.
-func (r *receiver) release() {
-	r.detach()
-	if len(r.buf) > len(r.small) {
-		bufpool.Put(r.buf)
-	}
-	r.buf = r.small[:]
-	r.r, r.w = 0, 0
-}
-
-// finish is release for a connection that is over: what a message in progress has taken to be inflated is given back
-// too.
+// finish gives back what the receiver holds, for a connection that is over: what a message in progress has taken to be
+// inflated too.
 func (r *receiver) finish() {
-	r.release()
+	r.in.release()
 	r.dropPartial()
 	if r.inflate != nil {
 		r.inflate.dec.Drop()
 	}
-}
-
-// detach makes sure that no step of Messages shares buf: it is left to the step, and the receiver goes on with another.
-func (r *receiver) detach() {
-	l := r.lent
-	if l == nil {
-		return
-	}
-	l.buf, r.lent = r.buf, nil
-	left := r.buf[r.r:r.w]
-	next := r.small[:]
-	if len(left) > len(next) {
-		next = bufpool.Get(len(left))
-	}
-	r.buf, r.r, r.w = next, 0, copy(next, left)
-	l.part()
 }

@@ -182,15 +182,15 @@ func (x *polledConn) read(r *receiver, p []byte) (int, error) {
 		if x.Socket.Readable() {
 			into := p
 			if into == nil {
-				r.unshrink()
-				into = r.buf[r.w:]
+				r.in.unshrink()
+				into = r.in.free()
 			}
 			n, err := x.Socket.TryRead(into)
 			if err != poller.ErrNotNow {
 				return n, err
 			}
 			if p == nil {
-				bufpool.Put(r.shrink())
+				bufpool.Put(r.in.shrink())
 			}
 		}
 		if r.now {

@@ -55,16 +55,16 @@ func newRawSocket(c *Conn) rawSocket {
 	// It reads, and returns false if there is nothing to read: it is called again when there is. The runtime forgets an
 	// earlier readiness before the call, so false without a try could wait for ever.
 	//
-	// The first try is mostly in vain, and made with the few bytes of r.small: a buffer from the pool would be given back
+	// The first try is mostly in vain, and made with the few bytes of readBuffer.small: a buffer from the pool would be given back
 	// at once. The buffer is taken by read, not here: this is the bottom of the stack that an idle connection keeps.
 	x.readFn = func(fd uintptr) bool {
-		p, r := x.dst, &c.r
+		p, in := x.dst, &c.r.in
 		if p == nil {
-			if x.waited && len(r.buf) == len(r.small) {
+			if x.waited && in.isSmall() {
 				x.more = true
 				return true
 			}
-			p = r.buf[r.w+x.n:]
+			p = in.free()[x.n:]
 		}
 		for {
 			n, errno := sysRead(fd, p)
@@ -74,7 +74,7 @@ func newRawSocket(c *Conn) rawSocket {
 			case errno == syscall.EAGAIN && x.n == 0:
 				x.waited = true
 				if x.dst == nil {
-					bufpool.Put(r.shrink())
+					bufpool.Put(in.shrink())
 				}
 				return false
 			case errno != 0:
@@ -85,7 +85,7 @@ func newRawSocket(c *Conn) rawSocket {
 			x.n += max(n, 0)
 			// If small is full there is more: all that has come is taken, for closing a socket resets the connection if
 			// there is unread input.
-			x.more = n == len(p) && x.dst == nil && len(r.buf) == len(r.small)
+			x.more = n == len(p) && x.dst == nil && in.isSmall()
 			return true
 		}
 	}
@@ -101,14 +101,12 @@ func (x *rawConn) read(r *receiver, p []byte) (int, error) {
 	}
 	x.dst, x.n, x.err, x.waited = p, 0, nil, false
 	if p == nil && x.eager {
-		r.unshrink()
+		r.in.unshrink()
 	}
 	err := x.sock.Read(x.readFn)
 	for x.more && err == nil {
 		x.more = false
-		r.w += x.n
-		r.unshrink()
-		r.w -= x.n
+		r.in.unshrinkBehind(x.n)
 		err = x.sock.Read(x.readFn)
 	}
 	x.dst, x.more, x.eager = nil, false, !x.waited

@@ -1,0 +1,177 @@
+package websocket
+
+import "github.com/seed70bc5565/websocket/internal/bufpool"
+
+// A readBuffer holds the bytes that have come from the transport and are not parsed yet. Its owner is the goroutine
+// that reads.
+//
+// Invariant: buf[r:w] are these bytes. buf[w:] is free.
+//
+// Invariant: buf is small[:], or a buffer from the pool. It is small[:] when nothing is there, except while a step of
+// Messages uses the pooled one: an idle receiver holds none.
+//
+// Invariant: across a wait there is less than one frame header or one control frame in it. All of a data frame's
+// payload that has come is taken before the next fetch.
+type readBuffer struct {
+	buf   []byte
+	r, w  int
+	lent  *lease // the step of Messages that still uses buf, or nil; see lease
+	small [16]byte
+	lazy  bool // immutable: the transport waits without a buffer
+	busy  bool // much came at once lately: the next pooled buffer is a larger one
+}
+
+// init makes received what has come first. It copies that.
+func (b *readBuffer) init(received []byte, lazy bool) {
+	b.lazy, b.buf = lazy, b.small[:]
+	if len(received) > 0 {
+		b.buf = bufpool.Get(len(received))
+		b.w = copy(b.buf, received)
+	}
+}
+
+// unread returns what is in the buffer.
+func (b *readBuffer) unread() []byte { return b.buf[b.r:b.w] }
+
+// buffered returns how many bytes are in the buffer.
+func (b *readBuffer) buffered() int { return b.w - b.r }
+
+// use takes the first n bytes out. Their memory stays as it is until the next fetch.
+func (b *readBuffer) use(n int) { b.r += n }
+
+// free returns the room behind what is in the buffer.
+func (b *readBuffer) free() []byte { return b.buf[b.w:] }
+
+// isSmall reports whether there is no pooled buffer.
+func (b *readBuffer) isSmall() bool { return len(b.buf) == len(b.small) }
+
+// makeRoom prepares the buffer for a fetch into it. payload says that bytes of a data frame are expected.
+func (b *readBuffer) makeRoom(payload bool) {
+	b.detach()
+	switch {
+	case b.r < b.w:
+		b.unshrink()
+		if b.r > 0 && len(b.buf)-b.w < maxControlFrame {
+			b.w = copy(b.buf, b.unread())
+			b.r = 0
+		}
+		return
+	case b.lazy:
+		// It takes a pooled buffer when there is something to read.
+	case payload:
+		b.unshrink()
+	default:
+		// The transport can only wait inside a Read. Between frames that is done with a few bytes of ours, not with a
+		// pooled buffer: whatever else has come then waits in the transport's own buffers, as in those of crypto/tls.
+		b.release()
+	}
+	b.r, b.w = 0, 0
+}
+
+// gained counts in what was fetched into the buffer.
+func (b *readBuffer) gained(n int) {
+	b.w += n
+	switch {
+	case b.isSmall():
+	case b.w == len(b.buf):
+		b.busy = true
+	case len(b.buf) > bufpool.Small && n < bufpool.Small/2:
+		// A short fetch into a small buffer says nothing: it may be the rest of the burst that filled it just before.
+		b.busy = false
+	}
+}
+
+// unshrink makes sure that there is a pooled buffer.
+func (b *readBuffer) unshrink() {
+	if b.isSmall() {
+		b.adopt(bufpool.Get(b.size()))
+	}
+}
+
+// unshrinkBehind is unshrink while n more bytes, which are not counted in yet, stand behind what is in the buffer.
+func (b *readBuffer) unshrinkBehind(n int) {
+	b.w += n
+	b.unshrink()
+	b.w -= n
+}
+
+// size returns the size of the next pooled buffer.
+func (b *readBuffer) size() int {
+	if b.busy {
+		return bufpool.Medium
+	}
+	return bufpool.Small
+}
+
+// adopt makes pooled the buffer in place of small.
+//
+// It and shrink are not inlined, to keep the frame of their caller in a rawConn small.
+//
+//go:noinline
+func (b *readBuffer) adopt(pooled []byte) {
+	b.w = copy(pooled, b.unread())
+	b.r = 0
+	b.buf = pooled
+}
+
+// shrink returns the pooled buffer, to be given back, if there is one and what it holds fits small; else nil.
+//
+//go:noinline
+func (b *readBuffer) shrink() []byte {
+	if b.isSmall() || b.buffered() > len(b.small) {
+		return nil
+	}
+	pooled := b.buf
+	b.w = copy(b.small[:], b.unread())
+	b.r = 0
+	b.buf = b.small[:]
+	return pooled
+}
+
+// release gives the pooled buffer back, with all that is in it.
+func (b *readBuffer) release() {
+	b.detach()
+	if !b.isSmall() {
+		bufpool.Put(b.buf)
+	}
+	b.buf = b.small[:]
+	b.r, b.w = 0, 0
+}
+
+// lend lets l's step use the pooled buffer. It reports false if there is none, or another step uses it: an outer range
+// over the same connection.
+func (b *readBuffer) lend(l *lease) bool {
+	if b.lent != nil || b.isSmall() {
+		return false
+	}
+	b.lent, l.shared = l, true
+	if l.parted.Load() { // in an earlier step
+		l.parted.Store(false)
+	}
+	return true
+}
+
+// takeBack ends l's step.
+func (b *readBuffer) takeBack(l *lease) {
+	if b.lent == l {
+		b.lent = nil
+	}
+	bufpool.Put(l.buf)
+	l.buf, l.shared = nil, false
+}
+
+// detach makes sure that no step of Messages shares buf: it is left to the step, and the receiver goes on with another.
+func (b *readBuffer) detach() {
+	l := b.lent
+	if l == nil {
+		return
+	}
+	l.buf, b.lent = b.buf, nil
+	left := b.unread()
+	next := b.small[:]
+	if len(left) > len(next) {
+		next = bufpool.Get(len(left))
+	}
+	b.buf, b.r, b.w = next, 0, copy(next, left)
+	l.part()
+}
