@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// The server and the client at which the tutorial arrives are built and run: two clients hear each other, and the
-// server ends in good order.
+// The server and the client at which the tutorial arrives are built and run.
+// Two clients hear each other, and the server ends in good order.
 func TestTutorialRuns(t *testing.T) {
 	if runtime.GOOS == "windows" || runtime.GOOS == "js" {
 		t.Skip("the programs are stopped with a signal")
@@ -126,7 +126,8 @@ func TestTutorialRuns(t *testing.T) {
 	}
 }
 
-// lines returns a function that reads lines up to the first that contains a text, which it returns.
+// lines returns a function that reads lines up to the first that contains a
+// text, which it returns.
 func lines(t *testing.T, pipe func() (io.ReadCloser, error)) func(string) string {
 	r, err := pipe()
 	if err != nil {

@@ -34,8 +34,8 @@ type Options struct {
 // client that the relay serves, and server is the one that it has dialed.
 //
 // A message is read whole, so the read limits of the connections bound the
-// memory, and written before the next one of its direction is read: a receiver
-// that is slow makes the sender wait. Meanwhile the sender's pings wait too.
+// memory. It is written before the next one of its direction is read. So a slow
+// receiver makes the sender wait. Meanwhile the sender's pings wait too.
 //
 // Each connection answers its own pings and has its own heartbeat, compression
 // and limits. A fault of one side is thus found on that side.
@@ -44,9 +44,9 @@ type Options struct {
 // messages that came before. When the connection of the client ends in another
 // way, the server is sent StatusGoingAway. When that of the server does, the
 // client is sent StatusBadGateway. A message past a read limit is
-// StatusMessageTooBig for both. The end of ctx is StatusGoingAway for both. ctx
-// may be the context of the request that a [websocket.Handler] passes to serve,
-// which ends with the connection.
+// StatusMessageTooBig for both. The end of ctx is StatusGoingAway for both. The
+// context may be the context of the request that a [websocket.Handler] passes
+// to serve, which ends with the connection.
 //
 // The error is nil after an orderly end: a peer closed with
 // StatusNormalClosure, StatusGoingAway, or no code. It matches ctx.Err() if ctx

@@ -18,8 +18,8 @@ import (
 // maxMessage is the read limit: nothing comes near to it.
 const maxMessage = 1 << 20
 
-// listeners is how many ports there are: a pair of addresses has some 28,000
-// ports for its connections, and one that was used is not free for a while.
+// listeners is how many ports there are. A pair of addresses has some 28,000
+// ports for its connections, and a used one is not free for a while.
 const listeners = 8
 
 // A server answers each message with itself. Now and then it ends a connection

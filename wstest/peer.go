@@ -40,9 +40,9 @@ type Peer struct {
 	t testing.TB
 }
 
-// NewPeer returns a Peer that plays role at its end of conn, from the
-// handshake on: call [Peer.ClientHandshake] or [Peer.ServerHandshake] first, if
-// that has not been done. conn must have deadlines that work.
+// NewPeer returns a Peer that plays role at its end of conn, from the handshake
+// on: call [Peer.ClientHandshake] or [Peer.ServerHandshake] first, if that has
+// not been done. The deadlines of conn must work.
 func NewPeer(t testing.TB, conn net.Conn, role Role) *Peer {
 	p := internal.NewPeer(t, conn, internal.Role(role))
 	p.Timeout = peerTimeout

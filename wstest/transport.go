@@ -13,8 +13,8 @@ import (
 )
 
 // A Transport says how one end of a connection in memory behaves. The zero
-// value is an end like that of a socket: what it writes waits in a buffer of
-// 64 KiB until the other end reads it, and a Write waits while that is full.
+// value is an end like that of a socket. What it writes waits in a buffer of 64
+// KiB until the other end reads it. A Write waits while that is full.
 //
 // The fields that count or delay calls apply from the end of the opening
 // handshake on. A call that fails because its deadline has passed before it
@@ -55,7 +55,7 @@ const (
 	// with EPIPE, and so does each later call of its direction.
 	HalfClose
 	// Silence lets this end vanish without a word, as a peer does whose cable
-	// is pulled: from the call on, Writes succeed and their bytes are lost, and
+	// is pulled. From the call on, Writes succeed and their bytes are lost, and
 	// Reads wait for their deadline. The other end hears nothing more.
 	Silence
 )

@@ -1,6 +1,6 @@
-// Command echoclient is the client that the Autobahn|Testsuite tests: it asks
-// the suite's fuzzing server for the number of cases, runs each on a connection
-// of its own, and has the report written.
+// Command echoclient is the client that the Autobahn|Testsuite tests. It asks
+// the suite's fuzzing server for the number of cases. It runs each on a
+// connection of its own, and has the report written.
 package main
 
 import (

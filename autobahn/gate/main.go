@@ -3,9 +3,9 @@
 //
 //	gate -agent websocket-server [-cases "7.*,12.1.1-6" | -full] [-count N] reports/server/index.json
 //
-// It prints a table by section and every case at fault, and exits with 1 unless
-// the report holds exactly the cases asked for, all of them OK (three may be
-// INFORMATIONAL). With 2 it exits when it cannot tell.
+// It prints a table by section and every case at fault. It exits with 1 unless
+// the report holds exactly the cases asked for, all of them OK. Three may be
+// INFORMATIONAL. With 2 it exits when it cannot tell.
 package main
 
 import (

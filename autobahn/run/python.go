@@ -17,7 +17,7 @@ import (
 // findPython installs the suite for a CPython 2.7 of this machine, in the
 // folder .venv, unless it stands there.
 //
-// The packages go to a user base (PEP 370) of their own: unlike a virtual
+// The packages go to a user base (PEP 370) of their own. Unlike a virtual
 // environment it needs nothing but the interpreter's own pip, and nothing else
 // on the machine sees it.
 func findPython(ctx context.Context, root string, out io.Writer) (*wstest, error) {

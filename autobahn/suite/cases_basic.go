@@ -172,9 +172,9 @@ func basicCases() []*Case {
 	return cases
 }
 
-// fragments cuts f into frames of size bytes and one of what is left: as in
-// the original, that one is empty if the length is a multiple of size. A
-// payload of up to size bytes is not cut.
+// fragments cuts f into frames of size bytes and one of what is left. As in the
+// original, that one is empty if the length is a multiple of size. A payload of
+// up to size bytes is not cut.
 func fragments(f frame, size int) []frame {
 	if len(f.payload) <= size {
 		return []frame{f}

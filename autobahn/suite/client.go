@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// A Tester tests clients, by the protocol of the original: a client asks
-// /getCaseCount, runs /runCase?case=N&agent=A for each N from 1 on, and asks
-// for /updateReports?agent=A at last. It is an http.Handler, to be served
-// over HTTP/1.1. Also understood are /runCase?casetuple=7.1.6&agent=A,
+// A Tester tests clients, by the protocol of the original. A client asks
+// /getCaseCount, and runs /runCase?case=N&agent=A for each N from 1 on. It asks
+// for /updateReports?agent=A at last. It is an http.Handler, to be served over
+// HTTP/1.1. Also understood are /runCase?casetuple=7.1.6&agent=A,
 // /getCaseInfo?case=N and /getCaseStatus?case=N&agent=A.
 type Tester struct {
 	// Cases are those to run. nil: the 517 of the original.

@@ -73,9 +73,8 @@ func TestServer(ctx context.Context, u string, o Options) ([]*Result, error) {
 	return results, dialErr
 }
 
-// runAll calls one with each index of cases: first of those that mostly wait,
-// then of those that take what the processor gives them, and would make the
-// others late.
+// runAll calls one with each index of cases. Cases that mostly wait come first.
+// The others take all processor time, and would make them late.
 func runAll(ctx context.Context, o Options, cases []*Case, one func(int)) {
 	timedJobs, untimedJobs := o.Jobs, o.Jobs
 	if o.Jobs <= 0 {

@@ -1,6 +1,6 @@
-// Package suite is a conformance suite for WebSocket servers and clients: the
-// 517 cases of the Autobahn|Testsuite written anew, with its verdicts, and a
-// group of cases beyond it.
+// Package suite is a conformance suite for WebSocket servers and clients. It
+// has the 517 cases of the Autobahn|Testsuite written anew, with its verdicts,
+// and a group of cases beyond it.
 //
 // The suite speaks frames of its own: it uses no WebSocket library, and of
 // DEFLATE only compress/flate.
@@ -31,7 +31,7 @@ func Cases() []*Case { return allCases() }
 
 // Select returns those of cases that the patterns of include name and those
 // of exclude do not. A pattern is an id whose parts may be a number, a range
-// such as 1-6, or *; it also names the cases below it, so "7", "7.*" and
+// such as 1-6, or *. It also names the cases below it, so "7", "7.*" and
 // "7.*.*" are the same. No pattern in include names all. Patterns are
 // separated by commas or spaces. A pattern that names no case is an error.
 func Select(cases []*Case, include, exclude string) ([]*Case, error) {

@@ -58,9 +58,9 @@ func Server(t *testing.T, url string, options ...TestOption) {
 }
 
 // Client tests an echo client: it calls run with the URL of each case, in
-// several goroutines. run must connect to it, echo each data message with its
-// type until the connection ends, and return. What it returns is shown if the
-// case fails.
+// several goroutines. The function must connect to the URL, echo each data
+// message with its type until the connection ends, and return. What it returns
+// is shown if the case fails.
 func Client(t *testing.T, run func(url string) error, options ...TestOption) {
 	t.Helper()
 	o := testOptionsOf(options)

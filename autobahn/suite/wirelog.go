@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// A wirelog is what happened on the wire, in the form that the original
-// writes: rows such as ["TF", [13, "Hello, world!"], 1, true, 0, ...].
+// A wirelog is what happened on the wire, in the form of the original: rows
+// such as ["TF", [13, "Hello, world!"], 1, true, 0, ...].
 type wirelog struct {
 	off      bool // frames and bytes are counted only
 	rows     [][]any

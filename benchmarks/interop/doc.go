@@ -1,4 +1,4 @@
 // Package interop holds the tests that let this library's client and server
-// talk to those of the other Go libraries: every peer, in both directions, over
-// ws and wss.
+// talk to those of the other Go libraries. Every peer runs in both directions,
+// over ws and wss.
 package interop

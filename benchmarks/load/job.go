@@ -1,9 +1,8 @@
 // Package load is the client side of the benchmarks. It uses no WebSocket
-// library: frames are built and masked before the clock starts, and a server's
-// answers are checked for their headers and lengths always, for their contents
-// in samples. Its hot loop never sleeps: a sleeping client makes the kernel
-// charge wake-ups to the server, which changed the figures of identical servers
-// by 30 %.
+// library. Frames are built and masked before the clock starts. The headers and
+// lengths of all answers are checked, and the contents of samples. Its hot loop
+// never sleeps. A sleeping client makes the kernel charge wake-ups to the
+// server, which changed the figures of identical servers by 30 %.
 package load
 
 import "time"

@@ -13,7 +13,7 @@ import (
 // server must send back, and counts what it is sent. Unlike the other clients
 // of this package it sleeps when there is nothing to do.
 //
-// It takes orders from its standard input, as JSON, a line each, and answers
+// It takes orders from its standard input, as JSON, a line each. It answers
 // each with a Report on its standard output when it is carried out.
 type Swarm struct {
 	Addr  string        // of the server

@@ -396,8 +396,8 @@ func decodeHex(s string) ([]byte, error) {
 }
 
 // linger waits until the peer has seen all that was sent, and no message has
-// come for a while. A pong, which comes behind the answers of a peer that works
-// in order, is awaited first, so that a slow network does not cut answers off.
+// come for a while. A pong is awaited first, so that a slow network does not
+// cut answers off. It comes behind the answers of a peer that works in order.
 func (s *session) linger(ctx context.Context) error {
 	if s.flags.count > 0 {
 		return nil // the count decides

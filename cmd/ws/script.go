@@ -138,7 +138,7 @@ type scriptRun struct {
 const scriptQueue = 1024
 
 // newScriptRun starts a goroutine that reads until the connection ends, so that
-// pings and the close frame are seen whatever the script does. received is told
+// pings and the close frame are seen at any time. The function received is told
 // of each message.
 func newScriptRun(conn *websocket.Conn, received func(websocket.MessageType, []byte)) *scriptRun {
 	ctx, cancel := context.WithCancel(context.Background())

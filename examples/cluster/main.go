@@ -1,5 +1,5 @@
-// Command cluster is a chat on several servers, whose users see each other:
-// what is said on one node goes through an engine to all others.
+// Command cluster is a chat on several servers, whose users see each other.
+// What is said on one node goes through an engine to all others.
 //
 //	go run -C examples/cluster .
 //

@@ -24,8 +24,8 @@ func (t text) splits(i int) bool { // reports whether i is inside a surrogate pa
 // a positive number keeps that many code units, a negative one deletes, a
 // string is inserted.
 //
-// Operations are kept in one form only, which push makes: no step is empty, no
-// two of one kind are neighbours, and an insertion stands before a deletion at
+// Operations are kept in one form only, which push makes. No step is empty, and
+// no two of one kind are neighbours. An insertion stands before a deletion at
 // the same place.
 type operation []step
 
@@ -88,8 +88,8 @@ func (op operation) apply(t text) (text, error) {
 }
 
 // transform takes two operations that were made at the same time, on the same
-// text, and returns what is left to do of each after the other: a and then b2
-// makes the same text as b and then a2. Where both insert at one place, a's
+// text, and returns what is left to do of each after the other. So a and then
+// b2 makes the same text as b and then a2. Where both insert at one place, a's
 // comes first.
 func transform(a, b operation) (a2, b2 operation, err error) {
 	var s, t step // what is left of the steps in hand

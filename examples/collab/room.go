@@ -30,7 +30,7 @@ type room struct {
 	hub   *hub.Hub
 
 	// mu makes one step of each change and its publication, and of each
-	// arrival: so each writer gets all changes, in the order of their
+	// arrival. So each writer gets all changes, in the order of their
 	// revisions, and none twice. Neither publishing nor sending waits for a
 	// connection.
 	mu      sync.Mutex

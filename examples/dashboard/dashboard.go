@@ -31,7 +31,7 @@ type dashboard struct {
 }
 
 // What goes to the page. The chart is the last messages of the topic, which the
-// hub keeps: a page that opens gets all of them, and one that comes back those
+// hub keeps. A page that opens gets all of them, and one that comes back those
 // that it has missed.
 type (
 	hello struct {

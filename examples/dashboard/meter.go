@@ -44,7 +44,8 @@ func readProc() (usage, error) {
 var errProc = errors.New("/proc/stat or /proc/meminfo is not as expected")
 
 // parseProc reads the first line of /proc/stat, "cpu" and the times spent in
-// user, nice, system, idle, iowait and so on, and two lines of /proc/meminfo.
+// user, nice, system, idle, iowait and so on. It reads two lines of
+// /proc/meminfo.
 func parseProc(stat, meminfo []byte) (u usage, err error) {
 	line, _, _ := bytes.Cut(stat, []byte("\n"))
 	fields := bytes.Fields(line)

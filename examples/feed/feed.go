@@ -53,7 +53,7 @@ func encode(dst []byte, m hub.Message) []byte {
 }
 
 // A start is the first thing that a page gets. If it could go on where it was,
-// the updates that it missed follow; otherwise it gets the state, and only then
+// the updates that it missed follow. Otherwise it gets the state, and only then
 // what follows is new.
 type start struct {
 	Type     string  `json:"type"` // "start"

@@ -1,6 +1,6 @@
-// Command feed is a ticker of football scores that resumes: a page whose
-// connection was lost gets what it missed when it comes back, each update once,
-// or is told that too much was missed and gets the state of things.
+// Command feed is a ticker of football scores that resumes. A page whose
+// connection was lost gets what it missed when it comes back, each update once.
+// If it missed too much, it is told so, and gets the current state.
 //
 //	go run ./examples/feed
 //

@@ -4,7 +4,7 @@
 //	go run ./examples/game
 //
 // Open the printed URL in two windows. The server moves all players 30 times a
-// second and sends the positions to all, in binary messages; a client that
+// second and sends the positions to all, in binary messages. A client that
 // cannot keep up gets the newest ones only.
 package main
 

@@ -44,7 +44,7 @@ type notifier struct {
 	token string
 	hub   *hub.Hub // has a topic for each user who has a page open: the user's name
 
-	// mu makes one step of a change to what is unread and of telling it: so a
+	// mu makes one step of a change to what is unread and of telling it. So a
 	// page that opens gets each notification once, in its first message or
 	// after it.
 	mu       sync.Mutex

@@ -22,9 +22,9 @@ const (
 
 // cookieName is the cookie that a page's requests, the WebSocket handshake
 // among them, carry by themselves. Browsers send it with those of other sites'
-// pages too, to a host that they may connect to: that is why the handshake's
-// Origin is checked, which websocket.Handler does. Over HTTPS it would be
-// __Host-session, and Secure.
+// pages too, to a host that they may connect to. That is why websocket.Handler
+// checks the Origin of the handshake. Over HTTPS it would be __Host-session,
+// and Secure.
 const cookieName = "session"
 
 func sessionKey(r *http.Request) string {

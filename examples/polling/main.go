@@ -1,6 +1,6 @@
 // Command polling shows the same events by short polling, long polling,
-// server-sent events and WebSocket, side by side on one page, with what each of
-// them costs: requests, bytes, and time.
+// server-sent events and WebSocket, side by side on one page. It shows what
+// each costs: requests, bytes, and time.
 //
 //	go run ./examples/polling
 //

@@ -17,7 +17,7 @@ const maxClients = 1000
 
 // A meter counts the bytes of TCP connections, headers and all, for each client
 // and each way. Several requests follow each other on one connection, of
-// different ways: so a connection belongs to the way of its present request,
+// different ways. So a connection belongs to the way of its present request,
 // from the request's first byte to the last of the response.
 type meter struct {
 	mu      sync.Mutex

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// A proxyConfig is a configuration of a proxy as docs/deployment.md shows it,
-// and what has to be changed in it for a run: ports, paths, times.
+// A proxyConfig is a configuration of a proxy as docs/deployment.md shows it.
+// It says what has to be changed in it for a run: ports, paths, times.
 type proxyConfig struct {
 	file string // in realpeers/proxies
 	// rewrite returns old and new texts in turns. Each old one stands in the

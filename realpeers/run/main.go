@@ -1,7 +1,7 @@
-// Command run connects this library with the WebSocket ends that are out there:
-// browsers and other clients with our server, our client with other servers,
-// and both through the proxies that stand in front of servers. It needs what
-// .ci/run installs; whatever is missing is a failure.
+// Command run connects this library with the WebSocket ends that are out there.
+// Browsers and other clients meet our server, our client meets other servers,
+// and both pass through proxies. It needs what .ci/run installs; whatever is
+// missing is a failure.
 //
 //	npm ci --ignore-scripts --prefix realpeers && go run ./realpeers/run
 //

@@ -410,7 +410,7 @@ var proxyCases = []proxyCase{
 	}},
 }
 
-// silence lets a connection idle for longer than the proxy allows: both ends
+// silence lets a connection idle for longer than the proxy allows. Both ends
 // are told, with the error of a connection that ended without a close frame.
 func silence(ctx context.Context, r *runningProxy, base string) error {
 	if !r.cuts {
@@ -489,8 +489,8 @@ func reload(ctx context.Context, r *runningProxy, base string) error {
 	}
 	if !r.survives {
 		// Caddy 2.6 sends a close frame of its own to both sides, to the server
-		// without a mask: our server takes that for what it is, and whichever
-		// frame is first tells the client.
+		// without a mask. Our server takes that for what it is. The frame that
+		// comes first tells the client.
 		err := drain(ctx, c)
 		if code := websocket.CloseStatus(err); code != websocket.StatusGoingAway && code != websocket.StatusProtocolError {
 			return fmt.Errorf("%w, want close code 1001 or 1002", err)
@@ -513,8 +513,8 @@ func reload(ctx context.Context, r *runningProxy, base string) error {
 	return r.closed(1)
 }
 
-// noServer is what a client sees when the proxy has no server behind it: a
-// response that is no upgrade, with a status that says so.
+// noServer is what a client sees when the proxy has no server behind it. It is
+// a response that is no upgrade, with a status that says so.
 func noServer(ctx context.Context, r *runningProxy, base string) error {
 	r.server.close()
 	for {

@@ -23,10 +23,10 @@ type report struct {
 	err  error // nil if it did and ended as the URL asked
 }
 
-// A testServer is our server, with a path for each behaviour (see behaviours),
-// on three listeners: plain, over TLS with the certificate that clients trust,
-// and over TLS with one that no client trusts; and a tap in front of the plain
-// one.
+// A testServer is our server, with a path for each behaviour (see behaviours).
+// It has three listeners: plain, over TLS with the certificate that clients
+// trust, and over TLS with one that no client trusts. A tap is in front of the
+// plain one.
 type testServer struct {
 	plain, secure, unknown string // host:port
 	tap                    *tap

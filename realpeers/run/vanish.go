@@ -14,9 +14,9 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// A host that vanishes: a server of ours in a network namespace of its own,
-// from which no packet comes from one moment on, and which none reaches.
-// Neither end of a connection is told of that by its kernel.
+// A host that vanishes: a server of ours in a network namespace of its own.
+// From one moment on no packet comes from it, and none reaches it. Neither end
+// of a connection is told of that by its kernel.
 
 // A farHost is a network namespace and the link to it.
 type farHost struct {

@@ -22,8 +22,8 @@ import (
 	"unicode/utf8"
 )
 
-// Faults are the names of the rules that a peer may break, or of what it may
-// do though few do, and what the name stands for.
+// Faults are the names of the rules that a peer may break, with what each
+// stands for. Some are allowed, though few peers do them.
 var Faults = []struct{ Name, Words string }{
 	{"none", "breaks no rule"},
 	{"no-echo", "echoes nothing"},

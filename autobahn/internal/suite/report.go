@@ -36,7 +36,7 @@ type Report struct {
 // other.
 //
 // The suite writes "{}" when it could not reach the peer, and keeps the results
-// of every agent that ever came along; neither may pass for a result of ours.
+// of every agent that ever came along. Neither may pass for a result of ours.
 func ReadReport(path, agent string) (*Report, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

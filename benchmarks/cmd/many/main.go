@@ -1,7 +1,7 @@
 // Command many holds many connections to several servers on one machine, with
-// heartbeats and a message a minute on each, broadcasts to all of them through
-// hub, and cuts some to see them come back. It ends with a table, and fails if
-// a connection was lost that was not cut.
+// heartbeats and a message a minute on each. It broadcasts to all of them
+// through hub, and cuts some to see them come back. It ends with a table, and
+// fails if a connection was lost that was not cut.
 //
 // Server processes share CPU 0, client processes CPU 1, all with GOMAXPROCS=1.
 // Each client has one server, which is a plain application of the library and

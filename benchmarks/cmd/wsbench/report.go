@@ -246,7 +246,8 @@ var readmeRows = []struct{ scenario, library, text string }{
 	{"zt12-mem", "ours", "memory with history, windows of 4 KB"},
 }
 
-// readme returns the table of README.md: medians, and ratios with their ranges.
+// readme returns the table of README.md: medians, and ratios with their ranges,
+// and where it was measured.
 func (r *report) readme() string {
 	var b strings.Builder
 	b.WriteString("| | best other | here | ratio (range) | floor |\n|---|---|---:|---:|---:|\n")
@@ -272,6 +273,8 @@ func (r *report) readme() string {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", row.text, ref.name,
 			readable(s, spreadOf(r.complete(s, row.library)).median), ratio, floor)
 	}
+	fmt.Fprintf(&b, "\nMeasured on %s, %s.\nMedians and ranges of %d rounds, in which all libraries take turns.\n",
+		r.When.Format("2006-01-02"), r.Machine, r.Rounds)
 	return b.String()
 }
 

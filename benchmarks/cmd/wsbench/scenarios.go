@@ -116,11 +116,11 @@ var scenarios = []scenario{
 		job: load.Job{Kind: load.Idle, Conns: 1000, Outstanding: 10, Size: 1000, Deflate: load.NoTakeover}, args: []string{"-deflate", "no-takeover"}},
 	{id: "zt", title: "compressed 1 KB of JSON, 64 connections, context takeover", short: "compressed JSON, with history", unit: messages, without: forgetting,
 		job: load.Job{Kind: load.Echo, Conns: 64, Size: 1000, Deflate: load.Takeover}, args: []string{"-deflate", "takeover"}},
-	{id: "zt-wire", title: "the same: size", short: "the same: bytes sent", unit: wire, wire: true, slow: true, without: forgetting,
+	{id: "zt-wire", title: "the same: size", short: "compressed JSON, with history: bytes sent", unit: wire, wire: true, slow: true, without: forgetting,
 		job: load.Job{Kind: load.Echo, Conns: 8, Size: 1000, Deflate: load.Takeover}, args: []string{"-deflate", "takeover"}},
-	{id: "zt-mem", title: "the same: memory, 10 messages on each connection", short: "the same: memory", unit: bytes, memory: true, slow: true, without: forgetting,
+	{id: "zt-mem", title: "the same: memory, 10 messages on each connection", short: "compressed JSON, with history: memory", unit: bytes, memory: true, slow: true, without: forgetting,
 		job: load.Job{Kind: load.Idle, Conns: 1000, Outstanding: 10, Size: 1000, Deflate: load.Takeover}, args: []string{"-deflate", "takeover"}},
-	{id: "zt12-mem", title: "the same: memory, windows of 2^12", short: "the same: memory, windows of 4 KB", unit: bytes, memory: true, slow: true, without: append([]string{"coder"}, forgetting...),
+	{id: "zt12-mem", title: "the same: memory, windows of 2^12", short: "the same, with windows of 4 KB", unit: bytes, memory: true, slow: true, without: append([]string{"coder"}, forgetting...),
 		job: load.Job{Kind: load.Idle, Conns: 1000, Outstanding: 10, Size: 1000, Deflate: load.Takeover}, args: []string{"-deflate", "takeover", "-window", "12"}},
 }
 

@@ -1,5 +1,5 @@
-// Command coder serves github.com/coder/websocket to the benchmarks: messages
-// are read into pooled buffers instead of with Read, which allocates, and the
+// Command coder serves github.com/coder/websocket to the benchmarks. Messages
+// are read into pooled buffers instead of with Read, which allocates. The
 // context never ends, which costs it least.
 package main
 

@@ -1,7 +1,7 @@
-// Command gobwas serves github.com/gobwas/ws to the benchmarks: the zero-copy
-// upgrade on a bare listener (net/http with -http), frames through a buffered
-// reader, payloads unmasked in place in a pooled buffer with room for the
-// header, one write a message.
+// Command gobwas serves github.com/gobwas/ws to the benchmarks. It uses the
+// zero-copy upgrade on a bare listener, or net/http with -http. Frames come
+// through a buffered reader. Payloads are unmasked in place, in a pooled buffer
+// with room for the header. Each message is one write.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command gorilla serves github.com/gorilla/websocket to the benchmarks:
-// net/http's read buffer is kept, write buffers are pooled, and messages are
+// Command gorilla serves github.com/gorilla/websocket to the benchmarks. The
+// read buffer of net/http is kept, and write buffers are pooled. Messages are
 // read into pooled buffers instead of with ReadMessage, which allocates.
 package main
 

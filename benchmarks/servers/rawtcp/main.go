@@ -1,8 +1,8 @@
-// Command rawtcp is the floor of the benchmarks: a bare listener that parses
-// only the lengths of frames and answers all frames that it has read with one
-// write. It neither unmasks nor checks anything, so that its answers have the
-// right lengths and wrong contents: no library that keeps the protocol and
-// writes from Go can be much cheaper.
+// Command rawtcp is the floor of the benchmarks. It is a bare listener that
+// parses only the lengths of frames. It answers all frames that it has read
+// with one write. It neither unmasks nor checks anything, so that its answers
+// have the right lengths and wrong contents. No library that keeps the protocol
+// and writes from Go can be much cheaper.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Package site is what the programs in examples have in common: the flags, the page, the way they start and stop.
+// Package site is what the programs in examples have in common: the flags, the
+// page, the way they start and stop.
 package site
 
 import (
@@ -28,12 +29,14 @@ type Program struct {
 	Work   func(ctx context.Context) // if set, runs next to the server, and returns when ctx ends
 	Notes  func(url string) string   // if set, returns what to print below the URL
 
-	// Prepare may change the server before it starts, and returns the listener to use in place of l.
+	// Prepare may change the server before it starts, and returns the listener
+	// to use in place of l.
 	Prepare func(s *http.Server, l net.Listener) net.Listener
 }
 
-// Main is the main function of an example. addr is where it listens unless -addr says otherwise; build is called when
-// the flags have been parsed.
+// Main is the main function of an example. addr is where it listens unless
+// -addr says otherwise. The function build is called when the flags have been
+// parsed.
 func Main(name, addr string, build func() (*Program, error)) {
 	flag.StringVar(&addr, "addr", addr, "`address` to listen on; port 0 takes a free one")
 	flag.Parse()
@@ -54,7 +57,8 @@ func Main(name, addr string, build func() (*Program, error)) {
 	}
 }
 
-// Run serves p at addr until ctx ends, and then closes all connections. It prints the URL to open to out.
+// Run serves p at addr until ctx ends, and then closes all connections. It
+// prints the URL to open to out.
 func Run(ctx context.Context, p *Program, addr string, out io.Writer) error {
 	l, url, err := Listen(addr)
 	if err != nil {
@@ -91,8 +95,8 @@ func Listen(addr string) (l net.Listener, url string, err error) {
 
 // Serve serves p on l until ctx ends, and then closes all connections.
 func Serve(ctx context.Context, p *Program, l net.Listener) error {
-	// The contexts of all requests end when the server begins to stop, so that those that wait, as for a long poll, do
-	// not hold it up.
+	// The contexts of all requests end when the server begins to stop. So
+	// requests that wait, as for a long poll, do not hold it up.
 	requests, endRequests := context.WithCancel(context.Background())
 	defer endRequests()
 	s := &http.Server{
@@ -107,8 +111,9 @@ func Serve(ctx context.Context, p *Program, l net.Listener) error {
 	var goodbye context.Context // set before the functions of RegisterOnShutdown are called
 	var leaving sync.WaitGroup
 	for _, h := range p.Routes {
-		// http.Server.Shutdown calls the function and goes on; it neither closes nor waits for connections that were
-		// upgraded, because they are not net/http's any more.
+		// http.Server.Shutdown calls the function and goes on; it neither
+		// closes nor waits for connections that were upgraded, because they are
+		// not net/http's any more.
 		if server, ok := h.(interface{ Shutdown(context.Context) error }); ok {
 			leaving.Add(1)
 			s.RegisterOnShutdown(func() {
@@ -139,7 +144,8 @@ func Serve(ctx context.Context, p *Program, l net.Listener) error {
 	return err
 }
 
-// PageURL returns the URL to open for a server that was asked to listen on addr and does so on bound.
+// PageURL returns the URL to open for a server that was asked to listen on addr
+// and does so on bound.
 func PageURL(addr string, bound net.Addr) string {
 	host, _, err := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); err != nil || host == "" || ip != nil && ip.IsUnspecified() {
