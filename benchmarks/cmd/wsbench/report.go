@@ -273,7 +273,7 @@ func (r *report) readme() string {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", row.text, ref.name,
 			readable(s, spreadOf(r.complete(s, row.library)).median), ratio, floor)
 	}
-	fmt.Fprintf(&b, "\nMeasured on %s, %s.\nMedians and ranges of %d rounds, in which all libraries take turns.\n",
+	fmt.Fprintf(&b, "\nMeasured on %s, %s.\n\nMedians and ranges of %d rounds, in which all libraries take turns.\n",
 		r.When.Format("2006-01-02"), r.Machine, r.Rounds)
 	return b.String()
 }

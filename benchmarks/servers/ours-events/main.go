@@ -21,6 +21,9 @@ func (c conn) Write(p []byte) error {
 func handler(o *kit.Options) http.Handler {
 	opts := &websocket.AcceptOptions{ReadLimit: 16 << 20, SkipUTF8Validation: !o.Validate,
 		CompressionSendWindowBits: o.WindowBits, CompressionReceiveWindowBits: o.WindowBits}
+	if !o.Echo {
+		opts.PingInterval = -1 // the load generator counts what is broadcast: a ping of a slow run is none of it
+	}
 	switch {
 	case o.Takeover:
 		opts.CompressionMode = websocket.CompressionContextTakeover

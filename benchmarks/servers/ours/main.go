@@ -22,6 +22,9 @@ func handler(o *kit.Options) http.Handler {
 	ctx := context.Background()
 	opts := &websocket.AcceptOptions{ReadLimit: 16 << 20, SkipUTF8Validation: !o.Validate,
 		CompressionSendWindowBits: o.WindowBits, CompressionReceiveWindowBits: o.WindowBits}
+	if !o.Echo {
+		opts.PingInterval = -1 // the load generator counts what is broadcast: a ping of a slow run is none of it
+	}
 	switch {
 	case o.Takeover:
 		opts.CompressionMode = websocket.CompressionContextTakeover
