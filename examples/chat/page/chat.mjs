@@ -127,7 +127,7 @@ function showPeople(names) {
 function message({ name, text, at }) {
   const old = missed > 0;
   if (old) missed--;
-  const mine = name === me && !old; // somebody else may have had the name then
+  const mine = name === me && !old; // another member may have had the name then
   const when = new Date(at);
   const li = element('li', mine ? 'mine' : '');
   const about = element('p', 'about');

@@ -118,7 +118,7 @@ function draw() {
     ctx.strokeStyle = '#b8860b';
     ctx.stroke();
   }
-  // Between two updates everybody is drawn on the way from the one before to the last: smooth, and one tick late.
+  // Between two updates each ball is drawn on the way from the one before to the last: smooth, and one tick late.
   const way = Math.min((performance.now() - last.at) / tick, 1);
   for (const b of last.balls) {
     const from = before.balls.find((old) => old.id === b.id) ?? b;
