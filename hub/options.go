@@ -24,8 +24,9 @@ type Options struct {
 	History History
 	// HistoryOf returns the History of a topic, where topics differ: it takes
 	// the place of the field History. It is called when a topic comes into
-	// being, must not call the hub, and must return the same for the same
-	// topic.
+	// being, and for each message that is published with a Broker. It must not
+	// call the hub. It must return the same for the same topic, in every
+	// process.
 	HistoryOf func(topic string) History
 
 	// Encode makes what is sent to the subscribers out of what was published:
@@ -97,7 +98,8 @@ type Message struct {
 }
 
 // History bounds what is kept of the messages of a topic. Subscribers that come
-// back get what they missed from it.
+// back get what they missed from it. With a Broker all processes should have
+// the same History for a topic.
 type History struct {
 	// Messages is how many messages are kept. Default: none.
 	Messages int

@@ -28,7 +28,10 @@ import (
 // bounds only what a hub keeps. The stream publishes each message again where
 // those who have subscribed hear it. One more small stream holds the epoch of
 // each class. Streams that exist are used as they are, so that their options
-// may be changed, such as max_bytes.
+// may be changed, such as max_bytes. If processes have histories of different
+// classes for a topic, its messages are in two streams. Then the epoch changes
+// with each process that publishes, and clients are told to start afresh. So
+// stop all processes before Messages passes a power of two.
 //
 // # Epochs
 //
@@ -205,8 +208,8 @@ func (j *JetStream) Publish(ctx context.Context, p hub.Publication) error {
 	}
 	var opts []jetstream.PublishOpt
 	if p.ID != "" {
-		// Ids are those of the stream, and the hub's those of the topic. A header does
-		// not keep all blanks and ends of lines.
+		// Ids are those of the stream, and the hub's those of the topic. A
+		// header does not keep all blanks and ends of lines.
 		token := strings.TrimPrefix(j.subject(p.Topic), j.prefix+".")
 		opts = append(opts, jetstream.WithMsgID(token+" "+url.QueryEscape(p.ID)))
 	}
