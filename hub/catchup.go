@@ -24,6 +24,9 @@ const (
 	maxParts       = 3 // reads of a part of what the engine keeps: then all is read
 )
 
+// errStale says that messages may have been lost since the engine was read.
+var errStale = errors.New("hub: messages may have been lost")
+
 var errPositions = errors.New("hub: the broker returned another number of positions")
 
 // A fill is a read of what the engine keeps of a topic. All who come meanwhile
@@ -32,6 +35,7 @@ type fill struct {
 	done  chan struct{} // closed when the topic has what the engine has of it
 	after Position      // what is behind it is needed
 	all   bool          // all that the engine keeps is
+	ok    bool          // the read did not fail; set before done is closed
 }
 
 // keeps reports whether the engine keeps histories.
@@ -53,18 +57,15 @@ func (l *link) read(topic string, limits History, after Position, timeout time.D
 // fill reads what a subscriber asks for, if the engine keeps it. The topic is
 // pinned. Those who come at the same time wait for one read. Those who need
 // more than the read under way brings wait for the next one. A read that fails
-// leaves the topic as it is.
-func (l *link) fill(ctx context.Context, name string, from SubscribeOptions) {
-	if l.historian == nil {
-		return
-	}
+// leaves the topic as it is, and fill reports false.
+func (l *link) fill(ctx context.Context, name string, from SubscribeOptions) bool {
 	t := l.hub.find(name)
 	if t == nil {
-		return // the hub is closed
+		return false // the hub is closed
 	}
 	if !t.wants(from) {
 		t.unlock()
-		return
+		return true
 	}
 	f := t.need(from)
 	switch {
@@ -82,9 +83,11 @@ func (l *link) fill(ctx context.Context, name string, from SubscribeOptions) {
 	t.unlock()
 	select {
 	case <-f.done:
+		return f.ok
 	case <-ctx.Done():
 	case <-l.ctx.Done():
 	}
+	return false
 }
 
 // need returns what must be read for a subscriber.
@@ -133,7 +136,7 @@ func (l *link) fillTopic(t *topic) {
 // false if another read would bring more.
 func (l *link) fillOnce(t *topic, f *fill) bool {
 	limits, over := t.limits()
-	if over || !t.lacks(f) {
+	if f.ok = !over; over || !t.lacks(f) {
 		return true
 	}
 	after, whole := f.after, false
@@ -151,7 +154,7 @@ func (l *link) fillOnce(t *topic, f *fill) bool {
 	if t.gone || t.hist == nil {
 		return true
 	}
-	if err != nil {
+	if f.ok = err == nil; !f.ok {
 		t.report(err, Position{})
 		return true
 	}

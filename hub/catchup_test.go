@@ -165,8 +165,8 @@ func TestHistoryInEngine(t *testing.T) {
 	}
 }
 
-// Those who come back at the same time cost two reads at most: what the first one
-// missed, and what the others missed.
+// Those who come back at the same time cost two reads at most: what the first
+// one missed, and what the others missed.
 func TestHistoryInEngineOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newStoreBroker()

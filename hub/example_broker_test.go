@@ -43,9 +43,9 @@ func ExampleOptions_onBroker() {
 	// back
 }
 
-// counted is a Broker that counts what is published. It has the methods of the one
-// that it wraps, those of a Historian included: without them the hub would not ask
-// the engine for what clients missed.
+// counted is a Broker that counts what is published. It has the methods of the
+// one that it wraps, those of a Historian included: without them the hub would
+// not ask the engine for what clients missed.
 type counted struct {
 	hub.Broker
 	hub.Historian
@@ -73,8 +73,9 @@ func ExampleBroker() {
 	// Output: 3
 }
 
-// A client that takes nothing has a full queue at last. What it gets later depends
-// on the Policy: here the latest prices, because the oldest were dropped.
+// A client that takes nothing has a full queue at last. What it gets later
+// depends on the Policy: here the latest prices, because the oldest were
+// dropped.
 func ExamplePolicy() {
 	h := hub.New(&hub.Options{QueueMessages: 2, WhenFull: hub.DropOldest})
 	url, stop, joined := serveJoined(h)
@@ -97,8 +98,8 @@ func ExamplePolicy() {
 	// 103 104
 }
 
-// By default a subscriber whose queue is full is disconnected. Send says so, and
-// Err does from then on.
+// By default a subscriber whose queue is full is disconnected. Send says so,
+// and Err does from then on.
 func ExampleErrFull() {
 	h := hub.New(&hub.Options{QueueMessages: 2})
 	url, stop, joined := serveJoined(h)
@@ -132,8 +133,8 @@ func serveJoined(h *hub.Hub) (url string, stop func(), joined chan *hub.Subscrib
 	return url, stop, joined
 }
 
-// fillConnection sends more than the system takes for a peer that does not read: it
-// is being written, and what follows waits in the queue.
+// fillConnection sends more than the system takes for a peer that does not
+// read: it is being written, and what follows waits in the queue.
 func fillConnection(s *hub.Subscriber) {
 	s.Send(websocket.MessageBinary, make([]byte, 24<<20))
 	for s.Stats().Queued > 0 {

@@ -979,9 +979,9 @@ func BenchmarkPresenceJoin(b *testing.B) {
 	}
 }
 
-// A rolling restart: one process after the other ends, or is killed, and all its
-// members come back to the others within seconds. No page sees a user leave, and
-// in the end all processes know all members, once.
+// A rolling restart: one process after the other ends, or is killed, and all
+// its members come back to the others within seconds. No page sees a user
+// leave, and in the end all processes know all members, once.
 func TestPresenceReconnectStorm(t *testing.T) {
 	for _, kill := range []bool{false, true} {
 		t.Run(fmt.Sprint("killed ", kill), func(t *testing.T) {

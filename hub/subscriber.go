@@ -164,8 +164,10 @@ func (s *Subscriber) subscribeLinked(ctx context.Context, from *SubscribeOptions
 	if err := h.link.settle(ctx, attempts); err != nil {
 		return st, err
 	}
-	if from != nil {
-		h.link.fill(ctx, topics[0], *from)
+	for try := 1; from != nil && h.link.keeps() && h.link.fill(ctx, topics[0], *from) && try < maxFills; try++ {
+		if st, err = h.addFresh(s, topics[0], from); err != errStale {
+			return st, err
+		}
 	}
 	return s.addAll(from, topics)
 }
@@ -186,6 +188,17 @@ func (s *Subscriber) addAll(from *SubscribeOptions, topics []string) (st Subscri
 func (h *Hub) add(s *Subscriber, topic string, from *SubscribeOptions) (SubscribeResult, error) {
 	t := h.findOrMake(topic)
 	defer t.unlock() // deferred, because Greet is the application's and may panic
+	return t.add(s, from)
+}
+
+// addFresh is add, unless messages may have been lost since the engine was read:
+// then the error is errStale.
+func (h *Hub) addFresh(s *Subscriber, topic string, from *SubscribeOptions) (SubscribeResult, error) {
+	t := h.findOrMake(topic)
+	defer t.unlock()
+	if t.stale {
+		return SubscribeResult{}, errStale
+	}
 	return t.add(s, from)
 }
 

@@ -122,8 +122,19 @@ func (t *topic) begin(at Position) {
 // has lost it, or it was too old.
 func (t *topic) forget() { t.reset(Position{}, false) }
 
-// reset puts the topic where at is, with nothing behind it.
+// reset puts the topic where at is, with nothing behind it. What is held of the
+// epoch before is delivered: it cannot be read any more.
 func (t *topic) reset(at Position, numbered bool) {
+	old := t.held
+	t.held, t.heldSize = nil, 0
+	for _, ev := range old {
+		switch {
+		case ev.Position.Epoch != t.last.Epoch:
+			t.hold(ev)
+		case !t.has(ev.Position):
+			t.report(t.take(ev, time.Now()), ev.Position)
+		}
+	}
 	t.clear()
 	t.last, t.numbered, t.stale = at, numbered, false
 }
@@ -137,23 +148,28 @@ func (t *topic) clear() {
 // arrive takes a message from the engine.
 func (t *topic) arrive(ev BrokerEvent, now time.Time) error {
 	at := ev.Position
+	keeps := t.hub.link.keeps()
 	switch {
 	case t.hist == nil || at.IsZero():
+	case t.has(at) && (keeps || !t.stale):
+		return nil // it has been there
 	case t.catching:
 		t.hold(ev)
 		return nil
 	case !t.numbered || at.Epoch != t.last.Epoch: // another count begins
-	case at.Offset <= t.last.Offset:
-		if !t.stale || t.hub.link.historian != nil {
-			return nil // it has been there
-		}
+	case t.has(at):
 		// An engine that counts backwards has lost what it had.
-	case ev.previous() > t.last.Offset && t.hub.link.historian != nil:
+	case keeps && ev.previous() > t.last.Offset:
 		t.hold(ev)
 		t.catchUp()
 		return nil
 	}
 	return t.take(ev, now)
+}
+
+// has reports whether the message at a position of the engine has been there.
+func (t *topic) has(at Position) bool {
+	return t.numbered && at.Epoch == t.last.Epoch && at.Offset <= t.last.Offset
 }
 
 // take delivers a message from the engine. What came before it does not matter.
