@@ -329,6 +329,19 @@ func isGivenUp(err error) bool {
 }
 
 // write sends the messages of one writer.
+// checkQueued checks the bound of what waits for the transport: WriteBufferLimit,
+// or one message that is longer, and a few control frames.
+func (s *stress) checkQueued(c *Conn) {
+	limit := int(c.w.limit)
+	if limit < 0 {
+		return
+	}
+	most := max(limit, gatherMax+maxHeaderSize) + 4*(maxControlPayload+maxHeaderSize)
+	if n := c.queued(); n > most {
+		s.t.Errorf("%d bytes wait, the bound is %d", n, most)
+	}
+}
+
 func (s *stress) write(rng *rand.Rand, side, i int) {
 	c, plan := s.conns[side], s.plans[side]
 	for seq := range plan.messages {
@@ -366,6 +379,7 @@ func (s *stress) write(rng *rand.Rand, side, i int) {
 			clear(msg) // it is ours again
 		}
 		cancel()
+		s.checkQueued(c)
 		if err == nil || isGivenUp(err) && c.life.reason() == nil && c.w.stopped() == nil {
 			s.mu.Lock()
 			s.writer(side, i).sent[seq] = err == nil
