@@ -200,6 +200,7 @@ func (c *Conn) awaitMessage(ctx context.Context) error {
 // peerClosed answers the peer's close frame and ends the connection (section 5.5.1). Its caller holds the reader's
 // turn. It returns what reads return from now on.
 func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
+	c.r.publish()
 	begun := c.life.move(closeFrameReceived) == stateBoth
 	var err error = ce
 	if c.r.opcode != opContinuation {
@@ -246,6 +247,7 @@ func (c *Conn) answerClose(ctx context.Context, payload []byte, begun bool) erro
 // with unread input would reset the connection, and the close frame could be lost. Its caller holds the reader's
 // turn.
 func (c *Conn) fail(ctx context.Context, err error) error {
+	c.r.publish()
 	c.life.breaks(err)
 	cause, first := c.life.over(fmt.Errorf("websocket: %w", err))
 	if first {
@@ -316,6 +318,7 @@ func (c *Conn) refuse(ctx context.Context, code StatusCode, reason string) {
 
 // ended is what a read returns for a transport that ended or broke.
 func (c *Conn) ended(err error) error {
+	c.r.publish()
 	if errors.Is(err, io.EOF) {
 		c.w.tryFlush() // the peer may have ended only its own direction
 		err = errAbruptEnd

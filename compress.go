@@ -20,8 +20,9 @@ type deflater struct {
 	takeover  bool // immutable
 	threshold int  // immutable
 
-	taken bool           // a goroutine holds the turn; guarded by sender.mu
-	enc   *flate.Encoder // owner: the holder of the turn
+	taken    bool           // a goroutine holds the turn; guarded by sender.mu
+	from, to int64          // bytes of what was sent, before and after; guarded by sender.mu
+	enc      *flate.Encoder // owner: the holder of the turn
 }
 
 // initDeflate sets up what was agreed on. It is a part of newConn.
@@ -100,7 +101,7 @@ func (c *Conn) writeDeflated(ctx context.Context, f *outgoing) error {
 			z.forget()
 		}
 	}()
-	f.rsv, f.payload = rsv1Bit, out
+	f.rsv, f.payload, f.plain = rsv1Bit, out, len(f.payload)
 	err := c.w.send(ctx, f)
 	sent = err == nil
 	return err

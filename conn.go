@@ -124,6 +124,9 @@ type Conn struct {
 	pings atomic.Pointer[pingList] // made by the first Ping
 	beat  heartbeat
 
+	began    int64 // immutable: see sinceEpoch
+	controls controlCounts
+
 	*settings  // immutable once a goroutine reads
 	*agreement // immutable
 }
@@ -163,6 +166,7 @@ func newConn(cfg connConfig) *Conn { return cfg.start() }
 func (cfg *connConfig) start() *Conn {
 	c := &Conn{
 		client:    cfg.client,
+		began:     sinceEpoch(),
 		settings:  cfg.settings,
 		agreement: &plainAgreement,
 	}

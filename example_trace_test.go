@@ -116,3 +116,40 @@ func ExampleProtocolError() {
 	}
 	// Output: 1007 text is not UTF-8
 }
+
+// Counts of one connection.
+func ExampleConn_Stats() {
+	c, end := connect(echo)
+	defer end()
+	ctx := context.Background()
+	c.Write(ctx, websocket.MessageText, []byte("hello"))
+	if _, _, err := c.Read(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	s := c.Stats()
+	fmt.Println("sent", s.Sent.Messages, "message,", s.Sent.Payload, "bytes,", s.Sent.Wire, "on the wire")
+	fmt.Println("received", s.Received.Messages, "message,", s.Received.Payload, "bytes,", s.Received.Wire, "on the wire")
+	// Output:
+	// sent 1 message, 5 bytes, 11 on the wire
+	// received 1 message, 5 bytes, 7 on the wire
+}
+
+// A server's counts at /debug/vars, in a line.
+func ExampleServer_Stats() {
+	s := websocket.NewServer(echo, nil)
+	expvar.Publish("websocket", expvar.Func(func() any { return s.Stats() }))
+	h := httptest.NewServer(s)
+	defer h.Close()
+
+	c, _, err := websocket.Dial(context.Background(), h.URL, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c.Close(websocket.StatusNormalClosure, "")
+	s.Shutdown(context.Background()) // the connection has ended for the server too
+
+	fmt.Println(expvar.Get("websocket"))
+	// Output: {"open":0,"handshaking":0,"accepted":1,"refused":{},"ended":[{"cause":"peer","code":1000,"count":1}],"waiting":0,"received":{"messages":0,"payload":0,"compressed":0,"compressed_to":0,"control":1,"wire":8},"sent":{"messages":0,"payload":0,"compressed":0,"compressed_to":0,"control":1,"wire":4}}
+}

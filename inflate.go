@@ -65,6 +65,7 @@ func (c *Conn) inflateRest(ctx context.Context, dst []byte, pooled bool) ([]byte
 		}
 	}
 	r.lastSize = clamp32(len(dst))
+	r.inflate.inflated = int64(len(dst))
 	return dst, c.endMessage(ctx)
 }
 

@@ -144,7 +144,7 @@ func TestLayers(t *testing.T) {
 		{"errors.go", "frame.go", "statuscode.go", "mask.go", "options.go"},
 		{"protocol.go", "deflate_params.go"},
 		{"conn.go"}, // and the files that no other layer names
-		{"client.go", "plainhttp.go", "server.go", "shutdown.go", "events.go", "h2.go", "stream.go", "switched.go", "bridge.go"},
+		{"client.go", "plainhttp.go", "server.go", "shutdown.go", "server_stats.go", "events.go", "h2.go", "stream.go", "switched.go", "bridge.go"},
 		{"redialer.go"},
 	}
 	level := map[string]int{}

@@ -93,7 +93,7 @@ func (c *Conn) borrow(ctx context.Context, l *lease) (Message, error) {
 func (c *Conn) borrowOwn(l *lease, now bool) (Message, error) {
 	r := &c.r
 	if now {
-		if !r.turn.TryLock() {
+		if !r.turn.TryLockOrNote() {
 			return Message{}, c.notNow() // Close reads
 		}
 	} else if err := r.turn.Lock(context.Background()); err != nil {

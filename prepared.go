@@ -91,7 +91,7 @@ func (c *Conn) writePrepared(ctx context.Context, m *PreparedMessage, more bool)
 	if out == nil {
 		return c.w.send(ctx, f)
 	}
-	f.rsv, f.payload = rsv1Bit, out
+	f.rsv, f.payload, f.plain = rsv1Bit, out, len(m.data)
 	if !z.takeover {
 		return c.w.send(ctx, f)
 	}

@@ -70,6 +70,11 @@ func (c *Conn) lockRead(ctx context.Context) error {
 // the reader holds.
 func (c *Conn) endRead() {
 	c.r.turn.Unlock()
+	c.finishRead()
+}
+
+// finishRead is endRead when the turn is given back.
+func (c *Conn) finishRead() {
 	if c.life.at().isEnding() && c.r.turn.TryLock() {
 		c.r.finish()
 		c.r.turn.Unlock()
@@ -85,7 +90,7 @@ func (c *Conn) nextMessage(ctx context.Context) error {
 	case r.spoiled:
 		return c.fail(ctx, errMessageLost)
 	case r.byReader:
-		r.message++ // its reader must not go on behind the gap, if this is cut short
+		r.passed = true // its reader must not go on behind the gap, if this is cut short
 		if err := c.discardRest(ctx); err != nil {
 			return err
 		}
@@ -338,7 +343,7 @@ func (m *messageReader) Read(p []byte) (int, error) {
 // read is Read with the reader's turn.
 func (m *messageReader) read(p []byte) (int, error) {
 	c, r := m.c, &m.c.r
-	if r.message != m.message || !r.byReader {
+	if r.message != m.message || !r.byReader || r.passed {
 		m.err = apiError("read", errStaleReader)
 		return 0, m.err
 	}

@@ -27,6 +27,7 @@ type receiver struct {
 	now    bool        // a read that would wait returns errNotNow
 	apart  bool        // the library reads: the application's deadline does not concern it
 	ponged bool        // a pong was gathered since the last flush
+	passed bool        // another read has begun to discard what its messageReader has left
 	taken  atomic.Bool // CloseRead was called: its goroutine alone reads
 
 	// The message in progress. opcode is opContinuation when there is none.
@@ -43,6 +44,9 @@ type receiver struct {
 	remain   int64      // payload bytes of the current frame that are still to come
 	cut      *cutRead   // made by the first read that is cut short
 	inflate  *inflation // nil if no compression was agreed on
+
+	fresh freshCount // what is not in got yet, except messages
+	got   gotCounts  // what has come. Written by the reader, when it is about to wait
 }
 
 // A cutRead is what a read that was cut short has collected of the message in progress: nil if that is nothing. The
@@ -58,7 +62,11 @@ type inflation struct {
 
 	// Of the message in progress:
 	clear    int   // how many of the bytes in the buffer are unmasked already
-	inflated int64 // bytes that messageReader has inflated
+	inflated int64 // bytes that messageReader has inflated, or at the end any read
+
+	// Of all messages, compressed and inflated: what is published, and what is not.
+	from, to           atomic.Int64
+	freshFrom, freshTo int64
 }
 
 // keep makes b what has been collected of the message in progress.
@@ -98,6 +106,7 @@ func (r *receiver) init(t *transport, cfg *connConfig) {
 	r.in.init(cfg.received, t.raw != nil)
 	r.limit.Store(orDefault(cfg.readLimit, defaultReadLimit))
 	r.half.client = cfg.client
+	r.countWire(len(cfg.received))
 }
 
 // nextFrame takes frames off the transport until it has the header of a data frame, and takes note of it in c.r.
@@ -139,7 +148,7 @@ func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 			r.key, r.remain, r.fin = h.key, h.length, h.fin
 			if h.opcode != opContinuation {
 				r.opcode = h.opcode
-				r.byReader, r.spoiled = false, false
+				r.byReader, r.spoiled, r.passed = false, false, false
 				r.validate = h.opcode == opText && !c.skipUTF8
 				r.text = utf8.Validator{}
 				if r.inflate != nil {
@@ -165,6 +174,7 @@ func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 
 // control deals with a control frame (section 5.5). payload is in the read buffer.
 func (c *Conn) control(ctx context.Context, op opcode, payload []byte) error {
+	c.controls.received.Add(1)
 	if c.door != nil {
 		return c.doorControl(ctx, op, payload)
 	}
@@ -225,6 +235,7 @@ func (c *Conn) callBack(f func()) {
 		c.w.flushSoon() // pongs to earlier pings do not wait for f
 	}
 	returned := false
+	c.r.publish()
 	c.away.Store(true)
 	defer func() {
 		c.away.Store(false)
@@ -324,7 +335,7 @@ func (c *Conn) endMessage(ctx context.Context) error {
 		return c.fail(ctx, errTextUTF8)
 	}
 	r.opcode = opContinuation
-	r.message++
+	r.countMessage()
 	return nil
 }
 
@@ -378,6 +389,7 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 		if p == nil {
 			p = r.in.free()
 		}
+		r.publish() // it may wait
 		n, err = c.t.conn.Read(p)
 	}
 	return c.fetched(ctx, n, err, into == nil)
@@ -395,6 +407,7 @@ func (c *Conn) fetched(ctx context.Context, n int, err error, buffered bool) (in
 	}
 	// It got some: an error does not matter, it comes again.
 	c.beat.hear()
+	c.r.countWire(n)
 	if buffered {
 		c.r.in.gained(n)
 	}

@@ -60,6 +60,8 @@ type sender struct {
 	end  position // of the gathered bytes
 	pong position // behind the oldest unsent pong
 
+	gave gaveCounts // what has gone, or is about to
+
 	buf     []byte        // the gather buffer: whole frames. Pooled; nil when empty
 	late    *latePong     // the latest pong that found no room; nil: none
 	err     error         // why no more frames are taken; the first one sticks
@@ -183,6 +185,7 @@ type outgoing struct {
 	more    bool   // its sender sends another at once: that one takes it along
 	direct  bool   // a control frame that its sender wants to see out: see bridged.WriteControl
 	payload []byte // the sender's
+	plain   int    // the bytes of payload before they were compressed, if rsv says so
 
 	// What admit found, for the owner of the wire:
 	long       bool   // the payload was not gathered
@@ -243,6 +246,7 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 	if err != nil {
 		return nil, errClosed // header refuses nothing else
 	}
+	w.countLocked(f, 1)
 	if f.long {
 		w.reserveLocked(maxHeaderSize)
 		w.buf = appendHeader(w.buf, h)
@@ -628,6 +632,7 @@ func (w *sender) giveUp(left []byte, f *outgoing) {
 		// No other goroutine has begun or ended a message meanwhile.
 		w.half.unfinished = false
 	}
+	w.countLocked(f, -1)
 	w.putBackLocked(left)
 }
 
@@ -651,6 +656,7 @@ func (w *sender) appendControlLocked(op opcode, payload []byte, held bool) error
 	h, err := w.half.header(op, true, 0, len(payload), key)
 	if err == nil {
 		w.appendFrameLocked(h, payload, held)
+		w.t.life.c.controls.sent.Add(1)
 	}
 	return err
 }

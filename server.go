@@ -443,7 +443,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	plain := isPlainHTTP(w, r.Context())
 	r = s.opts.Trace.begin(r)
 	if no := s.live.reserve(s.opts.MaxConnections); no != nil {
-		s.opts.Trace.refused(r.Context(), sendRefusal(w, r, no))
+		s.refused(r.Context(), sendRefusal(w, r, no))
 		return
 	}
 	taken := false
@@ -455,7 +455,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	values, returns := s.detach(r, plain)
 	cfg, err := accept(w, r, &s.opts.AcceptOptions)
 	if err != nil {
-		s.opts.Trace.refused(values, err)
+		s.refused(values, err)
 		return // the client has been told
 	}
 	if s.opts.Configure == nil { // else the connection has options of its own
@@ -486,6 +486,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	go x.run()
+}
+
+// refused is told of a request that was refused with err.
+func (s *Server) refused(ctx context.Context, err error) {
+	s.live.countRefused(err)
+	s.opts.Trace.refused(ctx, err)
 }
 
 // detach returns the context whose values serve finds, and whether ServeHTTP

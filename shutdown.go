@@ -205,6 +205,8 @@ type connSet struct {
 	why   string        // their reason
 	ended bool          // Close was called
 	empty chan struct{} // made by the first Shutdown; closed when n is 0, which then stays so
+
+	counts connCounts
 }
 
 // reserve takes a place for a connection, of which there are limit (0: any number), or returns why it may not be.
@@ -239,6 +241,7 @@ func (l *connSet) adopt(c *Conn, limit int) error {
 		l.all = make(map[*Conn]struct{})
 	}
 	l.all[c] = struct{}{}
+	l.counts.accepted++
 	return nil
 }
 
@@ -251,6 +254,7 @@ func (l *connSet) add(c *Conn) (down, ended bool) {
 		l.all = make(map[*Conn]struct{})
 	}
 	l.all[c] = struct{}{}
+	l.counts.accepted++
 	return l.down, l.ended
 }
 
@@ -304,8 +308,16 @@ func (l *connSet) gone() <-chan struct{} {
 
 // release gives a place back; c is its connection, or nil.
 func (l *connSet) release(c *Conn) {
+	var end End
+	var last Stats
+	if c != nil {
+		end, last = c.End(), c.Stats()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if c != nil {
+		l.countEndLocked(end, last)
+	}
 	delete(l.all, c)
 	l.n--
 	if l.n == 0 && l.empty != nil {

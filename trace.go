@@ -97,16 +97,20 @@ func (t *Trace) refused(ctx context.Context, err error) {
 	if t == nil || t.Refused == nil {
 		return
 	}
-	status := 0
+	t.Refused(ctx, refusalStatus(err), err)
+}
+
+// refusalStatus returns the status of the response that err tells of, or 0.
+func refusalStatus(err error) int {
 	var no *refusal
 	var told *HandshakeError
 	switch {
 	case errors.As(err, &no):
-		status = no.status
+		return no.status
 	case errors.As(err, &told):
-		status = told.StatusCode
+		return told.StatusCode
 	}
-	t.Refused(ctx, status, err)
+	return 0
 }
 
 // accepted tells the Trace of a connection that it is there.

@@ -193,6 +193,7 @@ func (x *polledConn) read(r *receiver, p []byte) (int, error) {
 				bufpool.Put(r.in.shrink())
 			}
 		}
+		r.publish()
 		if r.now {
 			return 0, errNotNow
 		}

@@ -73,6 +73,7 @@ func newRawSocket(c *Conn) rawSocket {
 				continue
 			case errno == syscall.EAGAIN && x.n == 0:
 				x.waited = true
+				c.r.publish()
 				if x.dst == nil {
 					bufpool.Put(in.shrink())
 				}

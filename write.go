@@ -80,6 +80,7 @@ type messageWriter struct {
 	z       *deflater // nil if the message is not compressed; the writer holds its turn
 	deflate bool      // the message is compressed: decided when its first fragment is full, or at its end
 	out     []byte    // pooled; what is compressed and not sent yet
+	plain   int       // how many bytes that was
 }
 
 // open waits until no other message is being sent.
@@ -178,9 +179,11 @@ func (m *messageWriter) send(p []byte, fin bool) error {
 	case fin && !m.deflate: // it is the whole message
 		if len(p) >= m.z.threshold {
 			m.out, m.deflate = m.z.enc.AppendMessage(m.out, p)
+			m.plain = len(p)
 		}
 	default:
 		m.deflate = true
+		m.plain += len(p)
 		out := m.z.enc.AppendChunk(m.out, p, fin)
 		if cap(out) != cap(m.out) { // it has moved
 			bufpool.Put(m.out)
@@ -191,13 +194,13 @@ func (m *messageWriter) send(p []byte, fin bool) error {
 		}
 	}
 	if m.deflate {
-		f.rsv, f.payload = rsv1Bit, m.out
+		f.rsv, f.payload, f.plain = rsv1Bit, m.out, m.plain
 	}
 	if err := m.c.w.send(m.ctx, f); err != nil {
 		return m.fail(err)
 	}
 	if m.deflate {
-		m.out = m.out[:0]
+		m.out, m.plain = m.out[:0], 0
 	}
 	m.begun = true
 	return nil

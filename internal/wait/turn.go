@@ -4,6 +4,7 @@ package wait
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 )
 
@@ -19,10 +20,58 @@ const (
 	turnFree      = iota
 	turnHeld      // no goroutine waits
 	turnContended // held, and a goroutine may wait
+	turnPeeked    // held for a moment, by Peek
 )
 
-// Held reports whether a goroutine holds the turn.
-func (t *Turn) Held() bool { return t.state.Load() != turnFree }
+// Held reports whether a goroutine holds the turn, other than by Peek.
+func (t *Turn) Held() bool {
+	switch t.state.Load() {
+	case turnFree, turnPeeked:
+		return false
+	}
+	return true
+}
+
+// Peek takes the turn if it is free, for a moment: its holder waits for nothing, and
+// does not count in Held. Another Peek is waited for. Unpeek gives the turn back.
+func (t *Turn) Peek() bool {
+	for !t.state.CompareAndSwap(turnFree, turnPeeked) {
+		switch t.state.Load() {
+		case turnHeld, turnContended:
+			return false
+		case turnPeeked:
+			runtime.Gosched()
+		}
+	}
+	return true
+}
+
+// Unpeek gives back what Peek took. It reports whether a TryLockOrNote failed
+// meanwhile.
+func (t *Turn) Unpeek() (tried bool) {
+	if tried = t.state.Swap(turnFree) == turnContended; tried {
+		t.post()
+	}
+	return tried
+}
+
+// TryLockOrNote is TryLock. If it fails because of a Peek, Unpeek says so.
+func (t *Turn) TryLockOrNote() bool {
+	for {
+		switch t.state.Load() {
+		case turnFree:
+			if t.TryLock() {
+				return true
+			}
+		case turnPeeked:
+			if t.state.CompareAndSwap(turnPeeked, turnContended) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+}
 
 // TryLock takes the turn if it is free.
 func (t *Turn) TryLock() bool { return t.state.CompareAndSwap(turnFree, turnHeld) }
@@ -63,9 +112,18 @@ func (t *Turn) lockSlow(ctx context.Context) error {
 // Unlock gives the turn back.
 func (t *Turn) Unlock() {
 	if t.state.Swap(turnFree) == turnContended {
-		select {
-		case *t.wake.Load() <- struct{}{}:
-		default:
-		}
+		t.post()
+	}
+}
+
+// post wakes a waiter, if there is one.
+func (t *Turn) post() {
+	wake := t.wake.Load()
+	if wake == nil {
+		return // only a TryLockOrNote
+	}
+	select {
+	case *wake <- struct{}{}:
+	default:
 	}
 }

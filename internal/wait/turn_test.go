@@ -57,3 +57,32 @@ func TestTurnExcludes(t *testing.T) {
 		t.Errorf("got %d, want 8000", n)
 	}
 }
+
+// A Peek does not count as a holder. A waiter, and one that only tried, learn when
+// it is over.
+func TestTurnPeek(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var turn Turn
+		if !turn.Peek() || turn.Held() || turn.TryLock() || turn.Unpeek() || turn.Held() {
+			t.Fatal("a free turn")
+		}
+		turn.Peek()
+		if turn.TryLockOrNote() || !turn.Unpeek() {
+			t.Error("a try that failed was not told of")
+		}
+		if !turn.TryLockOrNote() || turn.Peek() || turn.TryLockOrNote() || !turn.Held() {
+			t.Error("a turn that is held")
+		}
+		turn.Unlock()
+
+		turn.Peek()
+		got := make(chan error, 1)
+		go func() { got <- turn.Lock(t.Context()) }()
+		synctest.Wait()
+		turn.Unpeek()
+		if err := <-got; err != nil || !turn.Held() {
+			t.Errorf("a waiter: %v", err)
+		}
+		turn.Unlock()
+	})
+}

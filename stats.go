@@ -1,0 +1,181 @@
+package websocket
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Stats is what a connection has done so far. [Conn.Stats] returns it. It encodes
+// as JSON.
+type Stats struct {
+	// Began is when the opening handshake was done.
+	Began time.Time `json:"began"`
+
+	// RoundTrip is that of [Conn.RoundTripTime], 0 if there was none. In JSON it is
+	// in nanoseconds.
+	RoundTrip time.Duration `json:"round_trip_ns"`
+
+	// Waiting is how many bytes of frames have gathered and wait to be written. The
+	// payload of a long message that is being written is not among them, and
+	// neither is what the operating system has taken.
+	Waiting int `json:"waiting"`
+
+	Received Traffic `json:"received"`
+	Sent     Traffic `json:"sent"`
+}
+
+// Traffic counts what went in one direction.
+type Traffic struct {
+	// Messages are those that have come or gone whole, and Payload is how many
+	// bytes they have, uncompressed. What was sent in fragments counts before its
+	// message is whole.
+	Messages int64 `json:"messages"`
+	Payload  int64 `json:"payload"`
+
+	// Compressed is how many of the bytes of Payload went compressed, and
+	// CompressedTo how many they were then.
+	Compressed   int64 `json:"compressed"`
+	CompressedTo int64 `json:"compressed_to"`
+
+	// Control are the pings, pongs and close frames. For one connection and
+	// direction it counts modulo 2^32.
+	Control int64 `json:"control"`
+
+	// Wire is how many bytes were frames: payload, headers and control frames,
+	// without the handshake and what TLS adds.
+	Wire int64 `json:"wire"`
+}
+
+func (t *Traffic) add(u Traffic) {
+	t.Messages += u.Messages
+	t.Payload += u.Payload
+	t.Compressed += u.Compressed
+	t.CompressedTo += u.CompressedTo
+	t.Control += u.Control
+	t.Wire += u.Wire
+}
+
+// Stats returns what the connection has done so far, and after its end what it did
+// in all. A message counts as received from the moment that a reading method
+// returns it. What another goroutine's read is at work on may be missing.
+func (c *Conn) Stats() Stats {
+	// A goroutine that reads has published its counts when it began to wait. If
+	// none does, they are published here.
+	if c.r.turn.Peek() {
+		c.r.publish()
+		tried := c.r.turn.Unpeek()
+		c.finishRead()
+		if x := c.t.polled(); x != nil && tried {
+			x.wake() // for the step that did not get the turn
+		}
+	}
+	s := Stats{
+		Began:     epoch.Add(time.Duration(c.began)),
+		RoundTrip: c.RoundTripTime(),
+		Received: Traffic{
+			Messages: c.r.got.messages.Load(),
+			Payload:  c.r.got.payload.Load(),
+			Control:  int64(c.controls.received.Load()),
+			Wire:     c.r.got.wire.Load(),
+		},
+	}
+	if z := c.r.inflate; z != nil {
+		s.Received.Compressed, s.Received.CompressedTo = z.to.Load(), z.from.Load()
+	}
+	w := &c.w
+	w.mu.Lock()
+	s.Waiting = w.inflight + len(w.buf)
+	s.Sent = Traffic{Messages: w.gave.messages, Payload: w.gave.payload, Control: int64(c.controls.sent.Load())}
+	if z := c.deflate; z != nil {
+		s.Sent.Compressed, s.Sent.CompressedTo = z.from, z.to
+	}
+	w.mu.Unlock() // nothing was changed
+	s.Sent.Wire = c.t.accepted.Load()
+	return s
+}
+
+// controlCounts counts control frames, modulo 2^32.
+type controlCounts struct{ received, sent atomic.Uint32 }
+
+// gotCounts is what a receiver has published of its counts.
+type gotCounts struct {
+	messages atomic.Int64
+	payload  atomic.Int64 // of whole messages, inflated
+	wire     atomic.Int64
+}
+
+// A freshCount is what a receiver has counted since it published, beside messages.
+type freshCount struct{ payload, wire uint32 }
+
+// maxFresh is how much is counted before it is published in any case.
+const maxFresh = 1 << 31
+
+// publish adds what was counted to what others see. Its caller holds the reader's
+// turn.
+func (r *receiver) publish() {
+	if n := r.message - uint32(r.got.messages.Load()); n > 0 {
+		r.got.messages.Add(int64(n))
+	}
+	if r.fresh.payload > 0 {
+		r.got.payload.Add(int64(r.fresh.payload))
+	}
+	if r.fresh.wire > 0 {
+		r.got.wire.Add(int64(r.fresh.wire))
+	}
+	r.fresh = freshCount{}
+	if z := r.inflate; z != nil && z.freshFrom > 0 {
+		z.from.Add(z.freshFrom)
+		z.to.Add(z.freshTo)
+		z.freshFrom, z.freshTo = 0, 0
+	}
+}
+
+// countMessage counts the message in progress, which has come whole.
+func (r *receiver) countMessage() {
+	r.message++
+	n := r.half.size
+	if r.half.compressed {
+		z := r.inflate
+		z.freshFrom += n
+		z.freshTo += z.inflated
+		n = z.inflated
+	}
+	if sum := int64(r.fresh.payload) + n; sum < maxFresh {
+		r.fresh.payload = uint32(sum)
+	} else {
+		r.got.payload.Add(n)
+	}
+}
+
+// countWire counts n bytes that were fetched, less than 2^31.
+func (r *receiver) countWire(n int) {
+	if r.fresh.wire += uint32(n); r.fresh.wire >= maxFresh {
+		r.publish()
+	}
+}
+
+// gaveCounts is what a sender has counted. A frame counts when it has its place in
+// the order of frames.
+type gaveCounts struct {
+	messages int64
+	payload  int64 // before it was compressed
+}
+
+// countLocked counts f, or takes it back if sign is -1.
+func (w *sender) countLocked(f *outgoing, sign int64) {
+	switch {
+	case f.op.isControl():
+		w.t.life.c.controls.sent.Add(uint32(sign))
+		return
+	case f.rsv != 0:
+		z := w.t.life.c.deflate
+		z.from += sign * int64(f.plain)
+		z.to += sign * int64(len(f.payload))
+		w.gave.payload += sign * int64(f.plain)
+	default:
+		w.gave.payload += sign * int64(len(f.payload))
+	}
+	if f.fin {
+		w.gave.messages += sign
+	}
+}
