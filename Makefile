@@ -183,6 +183,13 @@ DO ?=
 release: ## what a release of VERSION would do; with DO=1 commit and tag all modules
 	go run ./internal/release tag $(if $(DO),-do) $(VERSION)
 
+.PHONY: otel
+otel: ## metrics and spans by OpenTelemetry's SDK, and the page for Prometheus (needs the module proxy)
+	@for module in otelws examples/metrics; do \
+		printf '%s\n' "$$module"; \
+		cd "$(CURDIR)/$$module"; go vet ./...; go run $(STATICCHECK) ./...; go test -race ./...; \
+	done
+
 .PHONY: middleware
 middleware: ## behind chi, gin, echo, gorilla/mux, otelhttp and their loggers, compressors, sessions (needs the module proxy)
 	cd internal/middleware && go vet ./... && go test -race ./...
@@ -223,7 +230,7 @@ realpeers: ## browsers, other clients and servers, and proxies, with our ends (n
 	go run $(REALPEERS_RACE) ./realpeers/run -chromium $(CHROMIUM)
 
 # The stages of ci, in order: what fails fast comes first.
-CI_STAGES := check goversions poison soak cross wasm browser realpeers strangers interop many middleware streams http2 brokers autobahn autobahn-official suites fuzz
+CI_STAGES := check goversions poison soak cross wasm browser realpeers strangers interop many otel middleware streams http2 brokers autobahn autobahn-official suites fuzz
 
 .PHONY: ci
 ci: ## what .ci/run does after go test ./...

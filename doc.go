@@ -114,8 +114,9 @@
 //
 // # Watching
 //
-// [Conn.Stats] and [Server.Stats] count. A [Trace] in the options is told when a handshake is accepted or refused,
-// when a connection ends and why, and when a write is slow. The library itself writes no log.
+// [Conn.Stats] and [Server.Stats] count. A [Trace] in the options is told when a
+// handshake is accepted or refused, when a connection ends and why, and when a
+// write is slow. The library itself writes no log.
 //
 // # Reconnecting
 //

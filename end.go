@@ -22,14 +22,14 @@ type End struct {
 	Reason string
 
 	// Err is why, as [Conn.Read] returns it. It matches [net.ErrClosed] if this
-	// side closed the connection, and [http.ErrServerClosed] too with EndShutdown.
-	// It wraps a [CloseError] with EndByPeer, and a [ProtocolError] with
-	// EndProtocolError.
+	// side closed the connection, and [http.ErrServerClosed] too with
+	// EndShutdown. It wraps a [CloseError] with EndByPeer, and a
+	// [ProtocolError] with EndProtocolError.
 	Err error
 }
 
-// String returns the cause and the code, such as "peer 1001 StatusGoingAway", and
-// the reason if there is one.
+// String returns the cause and the code, such as "peer 1001 StatusGoingAway",
+// and the reason if there is one.
 func (e End) String() string {
 	switch {
 	case e.Cause == EndNone:
@@ -79,8 +79,8 @@ func (c EndCause) String() string {
 // MarshalText returns the text of c, so that JSON has it.
 func (c EndCause) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// By returns who began the end: "peer", "local" for this side, or "transport". It
-// returns "" for EndNone.
+// By returns who began the end: "peer", "local" for this side, or "transport".
+// It returns "" for EndNone.
 func (c EndCause) By() string {
 	switch c {
 	case EndNone:
@@ -98,7 +98,8 @@ func (c EndCause) By() string {
 // after that. Until then it returns the zero End.
 func (c *Conn) End() End { return endOf(c.life.reason()) }
 
-// endOf returns the End that err, the reason why a connection is over, tells of.
+// endOf returns the End that err, the reason why a connection is over, tells
+// of.
 func endOf(err error) End {
 	if err == nil {
 		return End{}
@@ -167,7 +168,8 @@ func shutDown(code StatusCode, reason string) *localEnd {
 	return &localEnd{EndByShutdown, code, reason, "websocket: the connection is closed: the server is shut down", errServerDown}
 }
 
-// deadPeer returns the end of a connection whose peer the heartbeat has given up.
+// deadPeer returns the end of a connection whose peer the heartbeat has given
+// up.
 func deadPeer(reason, text string) *localEnd {
 	return &localEnd{EndHeartbeat, StatusInternalError, reason, "websocket: the connection is over: " + text, ErrPongTimeout}
 }

@@ -157,8 +157,8 @@ func newTraceLog() *traceLog {
 	return l
 }
 
-// End says how a connection ended, whatever ended it, in both roles, on each kind
-// of transport. The Trace is told the same, once.
+// End says how a connection ended, whatever ended it, in both roles, on each
+// kind of transport. The Trace is told the same, once.
 func TestEnd(t *testing.T) {
 	for _, l := range links {
 		for _, client := range []bool{false, true} {

@@ -37,8 +37,8 @@ func ExampleTrace() {
 	// Output: {"peer 1001": 1}
 }
 
-// One line a connection, and one for each request that is refused. Handshake keeps
-// what the lines need of the request.
+// One line a connection, and one for each request that is refused. Handshake
+// keeps what the lines need of the request.
 func ExampleTrace_slog() {
 	log := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
 	done := make(chan struct{}, 2)

@@ -19,6 +19,10 @@ type readBuffer struct {
 	small [16]byte
 	lazy  bool // immutable: the transport waits without a buffer
 	busy  bool // much came at once lately: the next pooled buffer is a larger one
+
+	// fetched is how many bytes have come, here or past the buffer, since the
+	// receiver published that.
+	fetched uint32
 }
 
 // init makes received what has come first. It copies that.

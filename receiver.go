@@ -40,13 +40,13 @@ type receiver struct {
 	key      uint32 // masking key of the current frame, rotated for the next byte
 	message  uint32 // counts the messages: tells a messageReader whether its own is still the one in progress
 	lastSize int32  // of the last message, 2 GiB at most: what a buffer for the next may trust its header with
+	payload  uint32 // of whole messages, since it was published
 	half     recvHalf
 	remain   int64      // payload bytes of the current frame that are still to come
 	cut      *cutRead   // made by the first read that is cut short
 	inflate  *inflation // nil if no compression was agreed on
 
-	fresh freshCount // what is not in got yet, except messages
-	got   gotCounts  // what has come. Written by the reader, when it is about to wait
+	got gotCounts // what has come. Written by the reader, when it is about to wait
 }
 
 // A cutRead is what a read that was cut short has collected of the message in progress: nil if that is nothing. The

@@ -9,24 +9,25 @@ import (
 // ServerStats is what a [Server] has done so far. [Server.Stats] returns it. It
 // encodes as JSON.
 type ServerStats struct {
-	// Open is how many connections there are, and Handshaking how many more are in
-	// the handshake. Together they are what [Server.Connections] returns.
+	// Open is how many connections there are, and Handshaking how many more are
+	// in the handshake. Together they are what [Server.Connections] returns.
 	Open        int `json:"open"`
 	Handshaking int `json:"handshaking"`
 
-	// Accepted is how many connections there were in all, those of Adopt included.
+	// Accepted is how many connections there were in all, those of Adopt
+	// included.
 	Accepted int64 `json:"accepted"`
 
-	// Refused is how many requests were refused, by the status of the response. 0
-	// stands for handshakes that could not be answered.
+	// Refused is how many requests were refused, by the status of the response.
+	// 0 stands for handshakes that could not be answered.
 	Refused map[int]int64 `json:"refused"`
 
-	// Ended is how many connections have ended, by cause and close code, in that
-	// order.
+	// Ended is how many connections have ended, by cause and close code, in
+	// that order.
 	Ended []EndCount `json:"ended"`
 
-	// Waiting, Received and Sent are the sums of those of all connections, open and
-	// ended. Waiting is 0 for those that have ended.
+	// Waiting, Received and Sent are the sums of those of all connections, open
+	// and ended. Waiting is 0 for those that have ended.
 	Waiting  int     `json:"waiting"`
 	Received Traffic `json:"received"`
 	Sent     Traffic `json:"sent"`
@@ -39,10 +40,10 @@ type EndCount struct {
 	Count int64      `json:"count"`
 }
 
-// Stats returns what the server has done so far. A connection is open until it has
-// ended and serve has returned. What is told of connections that have ended never
-// decreases. Stats asks each open connection, which takes about a millisecond for
-// 10,000.
+// Stats returns what the server has done so far. A connection is open until it
+// has ended and serve has returned. What is told of connections that have ended
+// never decreases. Stats asks each open connection, which takes about a
+// millisecond for 10,000.
 func (s *Server) Stats() ServerStats {
 	l := &s.live
 	l.mu.Lock()

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// Stats is what a connection has done so far. [Conn.Stats] returns it. It encodes
-// as JSON.
+// Stats is what a connection has done so far. [Conn.Stats] returns it. It
+// encodes as JSON.
 type Stats struct {
 	// Began is when the opening handshake was done.
 	Began time.Time `json:"began"`
 
-	// RoundTrip is that of [Conn.RoundTripTime], 0 if there was none. In JSON it is
-	// in nanoseconds.
+	// RoundTrip is that of [Conn.RoundTripTime], 0 if there was none. In JSON
+	// it is in nanoseconds.
 	RoundTrip time.Duration `json:"round_trip_ns"`
 
-	// Waiting is how many bytes of frames have gathered and wait to be written. The
-	// payload of a long message that is being written is not among them, and
-	// neither is what the operating system has taken.
+	// Waiting is how many bytes of frames have gathered and wait to be written.
+	// The payload of a long message that is being written is not among them,
+	// and neither is what the operating system has taken.
 	Waiting int `json:"waiting"`
 
 	Received Traffic `json:"received"`
@@ -27,8 +27,8 @@ type Stats struct {
 // Traffic counts what went in one direction.
 type Traffic struct {
 	// Messages are those that have come or gone whole, and Payload is how many
-	// bytes they have, uncompressed. What was sent in fragments counts before its
-	// message is whole.
+	// bytes they have, uncompressed. What was sent in fragments counts before
+	// its message is whole.
 	Messages int64 `json:"messages"`
 	Payload  int64 `json:"payload"`
 
@@ -55,9 +55,10 @@ func (t *Traffic) add(u Traffic) {
 	t.Wire += u.Wire
 }
 
-// Stats returns what the connection has done so far, and after its end what it did
-// in all. A message counts as received from the moment that a reading method
-// returns it. What another goroutine's read is at work on may be missing.
+// Stats returns what the connection has done so far, and after its end what it
+// did in all. A message counts as received from the moment that a reading
+// method returns it. What another goroutine's read is at work on may be
+// missing.
 func (c *Conn) Stats() Stats {
 	// A goroutine that reads has published its counts when it began to wait. If
 	// none does, they are published here.
@@ -104,25 +105,22 @@ type gotCounts struct {
 	wire     atomic.Int64
 }
 
-// A freshCount is what a receiver has counted since it published, beside messages.
-type freshCount struct{ payload, wire uint32 }
-
 // maxFresh is how much is counted before it is published in any case.
 const maxFresh = 1 << 31
 
-// publish adds what was counted to what others see. Its caller holds the reader's
-// turn.
+// publish adds what was counted to what others see. Its caller holds the
+// reader's turn.
 func (r *receiver) publish() {
 	if n := r.message - uint32(r.got.messages.Load()); n > 0 {
 		r.got.messages.Add(int64(n))
 	}
-	if r.fresh.payload > 0 {
-		r.got.payload.Add(int64(r.fresh.payload))
+	if r.payload > 0 {
+		r.got.payload.Add(int64(r.payload))
 	}
-	if r.fresh.wire > 0 {
-		r.got.wire.Add(int64(r.fresh.wire))
+	if r.in.fetched > 0 {
+		r.got.wire.Add(int64(r.in.fetched))
 	}
-	r.fresh = freshCount{}
+	r.payload, r.in.fetched = 0, 0
 	if z := r.inflate; z != nil && z.freshFrom > 0 {
 		z.from.Add(z.freshFrom)
 		z.to.Add(z.freshTo)
@@ -140,8 +138,8 @@ func (r *receiver) countMessage() {
 		z.freshTo += z.inflated
 		n = z.inflated
 	}
-	if sum := int64(r.fresh.payload) + n; sum < maxFresh {
-		r.fresh.payload = uint32(sum)
+	if sum := int64(r.payload) + n; sum < maxFresh {
+		r.payload = uint32(sum)
 	} else {
 		r.got.payload.Add(n)
 	}
@@ -149,13 +147,13 @@ func (r *receiver) countMessage() {
 
 // countWire counts n bytes that were fetched, less than 2^31.
 func (r *receiver) countWire(n int) {
-	if r.fresh.wire += uint32(n); r.fresh.wire >= maxFresh {
+	if r.in.fetched += uint32(n); r.in.fetched >= maxFresh {
 		r.publish()
 	}
 }
 
-// gaveCounts is what a sender has counted. A frame counts when it has its place in
-// the order of frames.
+// gaveCounts is what a sender has counted. A frame counts when it has its place
+// in the order of frames.
 type gaveCounts struct {
 	messages int64
 	payload  int64 // before it was compressed

@@ -17,8 +17,8 @@ import (
 
 type traceKey struct{}
 
-// traced returns a Trace that notes in calls what it is told, with the value that
-// the context of the handshake has.
+// traced returns a Trace that notes in calls what it is told, with the value
+// that the context of the handshake has.
 func traced(calls *[]string, value string) *Trace {
 	note := func(ctx context.Context, what string) {
 		*calls = append(*calls, fmt.Sprintf("%s:%v", what, ctx.Value(traceKey{})))
@@ -49,8 +49,8 @@ func wantCalls(t *testing.T, got []string, want ...string) {
 	}
 }
 
-// Each door tells of the handshake and of the end, with the context that Handshake
-// returned. A client's Handshake adds to the request.
+// Each door tells of the handshake and of the end, with the context that
+// Handshake returned. A client's Handshake adds to the request.
 func TestTraceDoors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var server, client []string
@@ -177,7 +177,8 @@ func TestTraceRefused(t *testing.T) {
 	}
 	wantCalls(t, calls, "handshake", "refused 426 websocket: ")
 
-	// AcceptConn, with a request that is none, one that is refused, and no request.
+	// AcceptConn, with a request that is none, one that is refused, and no
+	// request.
 	for _, tt := range []struct {
 		request string
 		want    []string

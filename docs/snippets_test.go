@@ -34,7 +34,7 @@ var snippetImports = map[string]string{
 
 	"context": "context", "errors": "errors", "fmt": "fmt", "io": "io", "json": "encoding/json", "log": "log", "net": "net",
 	"http": "net/http", "os": "os", "signal": "os/signal", "strconv": "strconv", "strings": "strings", "sync": "sync",
-	"syscall": "syscall", "time": "time", "tls": "crypto/tls", "x509": "crypto/x509", "base64": "encoding/base64", "url": "net/url", "flag": "flag", "bufio": "bufio", "embed": "embed", "httptest": "net/http/httptest", "testing": "testing", "synctest": "testing/synctest",
+	"syscall": "syscall", "time": "time", "tls": "crypto/tls", "x509": "crypto/x509", "base64": "encoding/base64", "url": "net/url", "flag": "flag", "bufio": "bufio", "embed": "embed", "expvar": "expvar", "slog": "log/slog", "httptest": "net/http/httptest", "testing": "testing", "synctest": "testing/synctest",
 }
 
 var snippetNames = map[string]string{

@@ -8,8 +8,9 @@ import (
 	"sync/atomic"
 )
 
-// A Turn is a lock whose waiters can give up, and that may be held across I/O: waiting is on a channel. Its zero
-// value is free. Without contention it costs two atomic operations and no memory.
+// A Turn is a lock whose waiters can give up, and that may be held across I/O:
+// waiting is on a channel. Its zero value is free. Without contention it costs
+// two atomic operations and no memory.
 type Turn struct {
 	state atomic.Int32 // turnFree, turnHeld, turnContended
 	// wake passes one token to a waiter. The first waiter makes it.
@@ -32,8 +33,9 @@ func (t *Turn) Held() bool {
 	return true
 }
 
-// Peek takes the turn if it is free, for a moment: its holder waits for nothing, and
-// does not count in Held. Another Peek is waited for. Unpeek gives the turn back.
+// Peek takes the turn if it is free, for a moment: its holder waits for
+// nothing, and does not count in Held. Another Peek is waited for. Unpeek gives
+// the turn back.
 func (t *Turn) Peek() bool {
 	for !t.state.CompareAndSwap(turnFree, turnPeeked) {
 		switch t.state.Load() {

@@ -58,8 +58,8 @@ func TestTurnExcludes(t *testing.T) {
 	}
 }
 
-// A Peek does not count as a holder. A waiter, and one that only tried, learn when
-// it is over.
+// A Peek does not count as a holder. A waiter, and one that only tried, learn
+// when it is over.
 func TestTurnPeek(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var turn Turn
