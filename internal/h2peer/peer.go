@@ -202,8 +202,15 @@ func (p *Peer) take(f http2.Frame) error {
 		s.frames++
 		s.data = append(s.data, f.Data()...)
 		s.ended = s.ended || f.StreamEnded()
-		if n := uint32(f.Length); n > 0 && !s.stingy {
-			go p.frame(func() error { return p.fr.WriteWindowUpdate(s.ID, n) })
+		if n := uint32(f.Length); n > 0 {
+			stingy := s.stingy
+			go p.frame(func() error {
+				err := p.fr.WriteWindowUpdate(0, n)
+				if err == nil && !stingy {
+					err = p.fr.WriteWindowUpdate(s.ID, n)
+				}
+				return err
+			})
 		}
 	case *http2.RSTStreamFrame:
 		if s != nil && s.reset == nil {
