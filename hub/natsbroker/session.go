@@ -426,10 +426,11 @@ func (s *session) missed(ctx context.Context, o *opening, c class, subject strin
 // servers tell it from 2.10 on.
 func (s *session) isNext(ctx context.Context, o *opening, subject string, after hub.Position, n int,
 ) (is bool, now time.Time, err error) {
-	info, err := o.stream.Info(ctx)
+	stream, err := s.js.Stream(ctx, o.name) // Info of one stream is not for many goroutines
 	if err != nil {
 		return false, now, err
 	}
+	info := stream.CachedInfo()
 	now = info.TimeStamp
 	if after.Offset > o.base.Offset {
 		m, ok, err := s.get(ctx, o, query{Sequence: after.Offset - 1})

@@ -4,6 +4,7 @@ package brokertest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -495,6 +496,7 @@ func checkProcess(kind Kind, addr string) error {
 
 // A process is one that serves listeners.
 type process struct {
+	t    *testing.T
 	kind Kind
 	addr string // of the engine
 
@@ -505,7 +507,7 @@ type process struct {
 
 func newProcess(t *testing.T, kind Kind, addr string) *process {
 	t.Helper()
-	p := &process{kind: kind, addr: addr}
+	p := &process{t: t, kind: kind, addr: addr}
 	if err := p.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -523,7 +525,7 @@ func (p *process) start() error {
 	}
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), addrVariable+"="+p.addr, kindVariable+"="+p.kind.Name, checkVariable+"=1")
-	cmd.Stderr = os.Stderr
+	cmd.Stderr = &raceFinder{p.t}
 	if _, err := cmd.StdinPipe(); err != nil { // it ends with this process
 		return err
 	}
@@ -548,6 +550,17 @@ func (p *process) url() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.where
+}
+
+// A raceFinder is what a process writes its errors to. The race detector tells
+// of a race there, and the process goes on: the test fails for it.
+type raceFinder struct{ t *testing.T }
+
+func (f *raceFinder) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("DATA RACE")) {
+		f.t.Error("a process has a data race")
+	}
+	return os.Stderr.Write(p)
 }
 
 // restart kills the process, and starts another.
