@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -25,6 +26,14 @@ import (
 	"github.com/seed70bc5565/websocket/internal/netfake"
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
+
+// A larger Conn would take the next size of the allocator, which is 704 bytes with
+// its header of 8, for each idle connection.
+func TestConnFitsItsSize(t *testing.T) {
+	if size := reflect.TypeFor[Conn]().Size(); size > 632 {
+		t.Errorf("a Conn has %d bytes, want at most 632", size)
+	}
+}
 
 // tcpPair returns the two ends of a connection over the loopback interface: a real socket, with all fast paths.
 func tcpPair(t testing.TB) (server, client *Conn) {
