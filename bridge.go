@@ -144,7 +144,14 @@ func (b *bridged) Drain() {
 }
 
 // A bridgeHandshake is a request that was accepted.
-type bridgeHandshake struct{ up upgrade }
+type bridgeHandshake struct {
+	up    upgrade
+	trace *tracing // or nil
+}
+
+func (h *bridgeHandshake) Observe(ctx context.Context, trace any) {
+	h.trace = newTracing(trace.(*Trace), ctx)
+}
 
 func bridgeCheck(r *http.Request, compress bool) (bridge.Handshake, int, string) {
 	opts := AcceptOptions{InsecureSkipVerify: true}
@@ -155,7 +162,7 @@ func bridgeCheck(r *http.Request, compress bool) (bridge.Handshake, int, string)
 	if no != nil {
 		return nil, no.status, no.reason
 	}
-	return &bridgeHandshake{up}, 0, ""
+	return &bridgeHandshake{up: up}, 0, ""
 }
 
 // asGorillaReads returns r as checkRequest is to see it. gorilla takes requests that
@@ -204,6 +211,7 @@ func (h *bridgeHandshake) Respond(conn net.Conn, buffers *bufio.ReadWriter, subp
 		deflate:      h.up.deflate,
 		readLimit:    -1,
 		pingInterval: -1,
+		trace:        h.trace,
 	}
 	if err := writeResponse(conn, appendResponse(availableBuffer(buffers), h.up, header), timeout); err != nil {
 		return nil, fmt.Errorf("websocket: sending the handshake: %w", err)

@@ -111,8 +111,7 @@ func (e eventEcho) Close(error) {}
 
 // A server that is asked all the time loses no message of its connections.
 func TestServerStatsWhileServing(t *testing.T) {
-	var s *Server
-	s = Events(func(c *Conn, r *http.Request) EventHandler { return eventEcho{c, t} }, nil)
+	s := Events(func(c *Conn, r *http.Request) EventHandler { return eventEcho{c, t} }, nil)
 	h := httptest.NewServer(s)
 	defer h.Close()
 	defer s.Close()

@@ -64,6 +64,10 @@ type Dialer struct {
 
 	// Jar holds the cookies to send, and takes those of the response.
 	Jar http.CookieJar
+
+	// Trace is told of the handshake and of the connection. Package gorilla does not
+	// have it.
+	Trace *native.Trace
 }
 
 // DefaultDialer uses the proxy that the environment names, and gives a
@@ -154,6 +158,7 @@ func parseURL(s string) (string, error) {
 // options returns the options of the root package.
 func (d *Dialer) options(requestHeader http.Header) (*native.DialOptions, error) {
 	opts := &native.DialOptions{
+		Trace:        d.Trace,
 		HTTPHeader:   make(http.Header, len(requestHeader)),
 		Subprotocols: d.Subprotocols,
 		ReadLimit:    -1,

@@ -45,6 +45,10 @@ type Upgrader struct {
 	// EnableCompression says whether messages are compressed (RFC 7692), without
 	// context takeover, if the client offers it.
 	EnableCompression bool
+
+	// Trace is told of the handshake and of the connection. Package gorilla does not
+	// have it.
+	Trace *native.Trace
 }
 
 // Upgrade responds to a WebSocket handshake, and returns the connection. The
@@ -54,6 +58,11 @@ type Upgrader struct {
 // When the request is refused the client has been answered with a status of 4xx
 // or 5xx by [Upgrader.Error], and the error is a [HandshakeError].
 func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeader http.Header) (*Conn, error) {
+	if u.Trace != nil && u.Trace.Handshake != nil {
+		if ctx := u.Trace.Handshake(r); ctx != nil {
+			r = r.WithContext(ctx)
+		}
+	}
 	handshake, status, reason := u.check(r, responseHeader)
 	if status != 0 {
 		return u.refuse(w, r, status, reason)
@@ -65,9 +74,13 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeade
 	case err != nil:
 		return u.refuse(w, r, http.StatusInternalServerError, err.Error())
 	}
+	if u.Trace != nil {
+		handshake.Observe(r.Context(), u.Trace)
+	}
 	ws, err := handshake.Respond(conn, buffers, u.subprotocol(r, responseHeader), responseHeader, u.HandshakeTimeout)
 	if err != nil {
 		conn.Close()
+		u.refused(r, 0, err)
 		return nil, err
 	}
 	return newConn(ws.(*native.Conn), u.WriteBufferSize), nil
@@ -99,9 +112,17 @@ func (u *Upgrader) check(r *http.Request, responseHeader http.Header) (h bridge.
 	return h, status, reason
 }
 
+// refused tells the Trace of a handshake that failed.
+func (u *Upgrader) refused(r *http.Request, status int, err error) {
+	if u.Trace != nil && u.Trace.Refused != nil {
+		u.Trace.Refused(r.Context(), status, err)
+	}
+}
+
 // refuse answers a request.
 func (u *Upgrader) refuse(w http.ResponseWriter, r *http.Request, status int, reason string) (*Conn, error) {
 	err := HandshakeError{reason}
+	u.refused(r, status, err)
 	if u.Error != nil {
 		u.Error(w, r, status, err)
 		return nil, err

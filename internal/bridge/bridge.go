@@ -76,6 +76,9 @@ type Handshake interface {
 	// returns the *websocket.Conn. header holds more fields for the response.
 	// After an error conn is of no use; the caller closes it.
 	Respond(conn net.Conn, buffers *bufio.ReadWriter, subprotocol string, header http.Header, timeout time.Duration) (any, error)
+	// Observe gives the connection a Trace, a *websocket.Trace. It is called before
+	// Respond.
+	Observe(ctx context.Context, trace any)
 }
 
 // A Body is the body of a 101 response whose maker owns the connection below

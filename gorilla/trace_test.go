@@ -1,0 +1,55 @@
+package websocket_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	native "github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/gorilla"
+)
+
+// The Trace of both roles is told of handshakes and ends.
+func TestTraceField(t *testing.T) {
+	told := make(chan string, 20)
+	trace := func(role string) *native.Trace {
+		type key struct{}
+		note := func(ctx context.Context, what string) { told <- fmt.Sprint(role, " ", what, " ", ctx.Value(key{})) }
+		return &native.Trace{
+			Handshake: func(r *http.Request) context.Context { return context.WithValue(r.Context(), key{}, r.URL.Path) },
+			Accepted:  func(ctx context.Context, _ *native.Conn) { note(ctx, "accepted") },
+			Refused:   func(ctx context.Context, status int, _ error) { note(ctx, fmt.Sprint("refused ", status)) },
+			Ended:     func(ctx context.Context, _ *native.Conn, _ native.End) { note(ctx, "ended") },
+		}
+	}
+	up := websocket.Upgrader{Trace: trace("server")}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := up.Upgrade(w, r, nil); err == nil {
+			c.ReadMessage()
+			c.Close()
+		}
+	}))
+	defer s.Close()
+	dialer := websocket.Dialer{Trace: trace("client")}
+	url := "ws" + strings.TrimPrefix(s.URL, "http")
+	if _, _, err := dialer.Dial(url+"/no", http.Header{"Origin": {"http://evil.example"}}); err == nil {
+		t.Fatal("connected")
+	}
+	c, _, err := dialer.Dial(url+"/yes", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	want := []string{"client accepted /yes", "client ended /yes", "client refused 403 /no", "server accepted /yes", "server ended /yes", "server refused 403 /no"}
+	var got []string
+	for range want {
+		got = append(got, <-told)
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("told %q, want %q", got, want)
+	}
+}
