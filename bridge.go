@@ -37,9 +37,11 @@ func (b *bridged) Deflates() bool { return b.deflate != nil }
 func (b *bridged) WriteControl(op byte, payload []byte, deadline time.Time) error {
 	c := (*Conn)(b)
 	if opcode(op) == opClose {
-		if _, _, err := parseClosePayload(payload); err != nil {
+		code, reason, err := parseClosePayload(payload)
+		if err != nil {
 			return fmt.Errorf("websocket: invalid close frame: %w", err)
 		}
+		c.life.noteFrame(closedWith(code, reason)) // before the answer comes
 	}
 	ctx := context.Background()
 	if !deadline.IsZero() {

@@ -96,7 +96,36 @@ func (c EndCause) By() string {
 // End returns how the connection ended. It is right from the moment that the
 // connection is over, which is when writes begin to fail, and does not change
 // after that. Until then it returns the zero End.
-func (c *Conn) End() End { return endOf(c.life.reason()) }
+func (c *Conn) End() End {
+	e := endOf(c.life.reason())
+	if c.door != nil && (e.Cause == EndByCloseNow || e.Cause == EndTransport) {
+		if frame := c.life.frame(); frame != nil {
+			first := endOf(frame)
+			e.Cause, e.Code, e.Reason = first.Cause, first.Code, first.Reason
+		}
+	}
+	return e
+}
+
+// noteFrame is told of a close frame where package gorilla has the handshake in
+// its own hands. The first one says how the connection ends.
+func (l *lifetime) noteFrame(says error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.endingLocked(); e.frame == nil {
+		e.frame = says
+	}
+}
+
+// frame returns what noteFrame was told of first, or nil.
+func (l *lifetime) frame() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.made == nil {
+		return nil
+	}
+	return l.made.frame
+}
 
 // endOf returns the End that err, the reason why a connection is over, tells
 // of.

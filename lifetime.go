@@ -36,6 +36,7 @@ type ending struct {
 	done      chan struct{}   // closed when the transport is; nil until a goroutine waits for that
 	closeRead context.Context // what CloseRead returned
 	broke     error           // what came in place of the answer to this side's close frame
+	frame     error           // of package gorilla: what the first close frame says, see noteFrame
 	grace     *time.Timer     // ends the connection: see endInTimeLocked
 }
 

@@ -222,6 +222,7 @@ func (c *Conn) doorControl(ctx context.Context, op opcode, payload []byte) (err 
 			return c.fail(ctx, bad)
 		}
 		c.life.move(closeFrameReceived)
+		c.life.noteFrame(CloseError{code, reason})
 		c.callBack(func() { err = c.door.Close(int(code), reason) })
 	}
 	return err

@@ -53,3 +53,43 @@ func TestTraceField(t *testing.T) {
 		t.Errorf("told %q, want %q", got, want)
 	}
 }
+
+// End of the connection below says who sent the first close frame, although it is
+// the program that closes the transport.
+func TestEndOfNative(t *testing.T) {
+	ends := make(chan native.End, 2)
+	trace := &native.Trace{Ended: func(_ context.Context, _ *native.Conn, end native.End) { ends <- end }}
+	up := websocket.Upgrader{Trace: trace}
+	for _, client := range []bool{true, false} {
+		closes := func(c *websocket.Conn) {
+			c.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(4001, "enough"))
+		}
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, err := up.Upgrade(w, r, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			if !client {
+				closes(c)
+			}
+			c.ReadMessage()
+		}))
+		c, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.URL, "http"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := native.EndByClose
+		if client {
+			closes(c)
+			want = native.EndByPeer
+		}
+		c.ReadMessage()
+		if end := <-ends; end.Cause != want || end.Code != 4001 || end.Reason != "enough" {
+			t.Errorf("the server's end is %v, want %v", end, want)
+		}
+		c.Close()
+		s.Close()
+	}
+}
