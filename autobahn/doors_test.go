@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -154,6 +155,10 @@ func gorillaEcho(c *gorilla.Conn) error {
 	}
 }
 
+// laxGorilla are cases of requests that the original gorilla/websocket takes, so
+// its twin takes them too: a list of versions, two keys, and an HTTP/1.0 request.
+var laxGorilla = []string{"b.8.5", "b.8.11", "b.8.18"}
+
 func TestDoorsOfServers(t *testing.T) {
 	for _, door := range []struct {
 		name    string
@@ -183,7 +188,11 @@ func TestDoorsOfServers(t *testing.T) {
 				server.Start()
 			}
 			defer server.Close()
-			suite.Server(t, "ws"+strings.TrimPrefix(server.URL, "http"), suite.WithOptions(o), suite.WithCases(some(t, door.short)))
+			cases := some(t, door.short)
+			if door.name == "gorilla" {
+				cases = slices.DeleteFunc(cases, func(c *suite.Case) bool { return slices.Contains(laxGorilla, c.ID) })
+			}
+			suite.Server(t, "ws"+strings.TrimPrefix(server.URL, "http"), suite.WithOptions(o), suite.WithCases(cases))
 		})
 	}
 }
