@@ -181,7 +181,7 @@ func FuzzTokens(f *testing.F) {
 				elements = append(elements, e)
 			}
 		}
-		has, valid, seen := false, len(elements) > 0 && len(elements) <= MaxElements, map[string]bool{}
+		has, valid, seen := false, len(elements) <= MaxElements, map[string]bool{}
 		for _, e := range elements {
 			has = has || asciiLower(e) == "upgrade"
 			valid = valid && !seen[e] && strings.Trim(e, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~") == "" &&
