@@ -73,7 +73,11 @@ func run() error {
 			if r.hold(pins[p.module]); len(r.problems) > 0 {
 				// Some tests of others measure time: on a busy machine they fail now and then.
 				fmt.Printf("%s: once more, after %q\n", p.module, r.problems)
-				r = p.try(repo, filepath.Join(work, "again"), pins[p.module])
+				again, err := os.MkdirTemp(work, "again")
+				if err != nil {
+					return err
+				}
+				r = p.try(repo, again, pins[p.module])
 				r.hold(pins[p.module])
 			}
 		}
