@@ -253,3 +253,14 @@ func TestBodyConnOddBodies(t *testing.T) {
 		t.Errorf("a body that returns nothing: %d, %v", n, err)
 	}
 }
+
+// A RoundTripper that gives a connection as the body is asked for its addresses.
+func TestBodyThatIsConn(t *testing.T) {
+	a, b := net.Pipe()
+	defer b.Close()
+	conn, _ := takeConn(a, nil)
+	defer conn.Close()
+	if conn.LocalAddr().Network() != "pipe" || conn.RemoteAddr().Network() != "pipe" {
+		t.Errorf("addresses %v, %v", conn.LocalAddr(), conn.RemoteAddr())
+	}
+}
