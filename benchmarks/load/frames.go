@@ -63,7 +63,9 @@ func (r *ring) at(sent int64, n int) []byte {
 	return r.bytes[start:min(start+n, len(r.bytes))]
 }
 
-// checker follows the frames that a server sends on one connection.
+// checker follows the frames that a server sends on one connection. It passes
+// over pings: a server has sent one when a round took long. They are not
+// answered, because no round takes as long as a server waits for that.
 type checker struct {
 	header  []byte // what each frame must start with
 	payload []byte // what each must hold
@@ -71,14 +73,30 @@ type checker struct {
 	sample  int64  // contents of every sample-th frame are compared
 
 	pos  int // in the frame
+	ping int // bytes of a ping that follow; -1: its length follows
 	done int64
 }
+
+// pingByte begins a ping.
+const pingByte = 0x89
 
 // take consumes b and returns how many frames it completes, or -1 if b is not
 // what it must be.
 func (c *checker) take(b []byte) int {
 	completed := 0
 	for len(b) > 0 {
+		switch {
+		case c.ping < 0:
+			c.ping, b = int(b[0]), b[1:]
+			continue
+		case c.ping > 0:
+			n := min(c.ping, len(b))
+			c.ping, b = c.ping-n, b[n:]
+			continue
+		case c.pos == 0 && b[0] == pingByte:
+			c.ping, b = -1, b[1:]
+			continue
+		}
 		if c.pos < len(c.header) {
 			n := min(len(c.header)-c.pos, len(b))
 			if string(b[:n]) != string(c.header[c.pos:c.pos+n]) {
