@@ -11,9 +11,11 @@ import (
 	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
-// A bodyConn is a net.Conn over a stream that cannot be interrupted: a stream of HTTP/2, or the body of a 101 response
-// of an HTTP client that does not give away the connection behind it. Every read and write of the body runs on a
-// goroutine, which lives until the body returns. That is slower than a connection.
+// A bodyConn is a net.Conn over a stream that cannot be interrupted. The stream
+// is one of HTTP/2, or the body of a 101 response whose HTTP client does not
+// give away its connection. Every read and write of the body runs on a
+// goroutine, which lives until the body returns. That is slower than a
+// connection.
 type bodyConn struct {
 	body          io.ReadWriteCloser
 	local, remote net.Addr
@@ -35,13 +37,14 @@ type bodyConn struct {
 	pending bool          // a read of the body runs, and owns buf
 	result  chan ioResult // of that read
 
-	// writing is held by the Write that owns the fields of this group. A Write that gives up while the body
-	// still writes leaves it broken.
+	// writing is held by the Write that owns the fields of this group. A Write
+	// that gives up while the body still writes leaves it broken.
 	writing chan struct{}
 	broken  error // sticks
 	written chan ioResult
 
-	// settled is nil, or closed when no call of the body is in progress after Close. Immutable once there is a Conn.
+	// settled is nil, or closed when no call of the body is in progress after
+	// Close. Immutable once there is a Conn.
 	settled <-chan struct{}
 }
 
@@ -66,7 +69,8 @@ func newBodyConn(body io.ReadWriteCloser, local, remote net.Addr) *bodyConn {
 	}
 }
 
-// acquire takes a semaphore, unless the connection is closed or the deadline has passed.
+// acquire takes a semaphore, unless the connection is closed or the deadline
+// has passed.
 func (c *bodyConn) acquire(sem chan struct{}, expired <-chan struct{}) error {
 	if err := c.ended(expired); err != nil {
 		return err
@@ -95,7 +99,8 @@ func (c *bodyConn) ended(expired <-chan struct{}) error {
 	}
 }
 
-// Read implements net.Conn. A Read that ends at its deadline loses nothing: what the body returns later is for the next.
+// Read implements net.Conn. A Read that ends at its deadline loses nothing:
+// what the body returns later is for the next.
 func (c *bodyConn) Read(p []byte) (int, error) {
 	expired := c.readDeadline.passed()
 	if err := c.acquire(c.reading, expired); err != nil {
@@ -121,7 +126,8 @@ func (c *bodyConn) Read(p []byte) (int, error) {
 			c.pending = false
 			c.unread, c.readErr, c.full = c.buf[:r.n], r.err, r.n == len(c.buf)
 			if errors.Is(r.err, os.ErrDeadlineExceeded) {
-				// It does not stick: those who get it take the connection for one that lives.
+				// It does not stick: those who get it take the connection for
+				// one that lives.
 				c.readErr = nil
 				if r.n == 0 {
 					return 0, r.err
@@ -156,7 +162,8 @@ func (c *bodyConn) settle(expired <-chan struct{}) {
 	}
 }
 
-// readBody reads at least a byte, or gives up on a body that returns nothing over and over.
+// readBody reads at least a byte, or gives up on a body that returns nothing
+// over and over.
 func (c *bodyConn) readBody(buf []byte) {
 	for range 100 {
 		if n, err := c.body.Read(buf); n > 0 || err != nil {
@@ -167,8 +174,9 @@ func (c *bodyConn) readBody(buf []byte) {
 	c.result <- ioResult{0, io.ErrNoProgress}
 }
 
-// Write implements net.Conn. When it ends at its deadline, an unknown part of p is on its way: as with a tls.Conn,
-// every later Write fails. It goes on for writeGrace behind the deadline.
+// Write implements net.Conn. When it ends at its deadline, an unknown part of p
+// is on its way: as with a tls.Conn, every later Write fails. It goes on for
+// writeGrace behind the deadline.
 func (c *bodyConn) Write(p []byte) (int, error) {
 	expired := c.writeDeadline.passed()
 	if err := c.acquire(c.writing, expired); err != nil {
@@ -193,9 +201,9 @@ func (c *bodyConn) Write(p []byte) (int, error) {
 		return 0, c.broken
 	case <-expired:
 	}
-	// The body may have taken p: the peer may even have answered, which may be why
-	// the caller gives up. To wait a little for the result costs less than the
-	// connection.
+	// The body may have taken p: the peer may even have answered, which may be
+	// why the caller gives up. To wait a little for the result costs less than
+	// the connection.
 	timer := time.NewTimer(writeGrace)
 	defer timer.Stop()
 	select {
@@ -229,7 +237,8 @@ func (c *bodyConn) writeBody(p []byte) {
 	c.written <- ioResult{n, err}
 }
 
-// Close implements net.Conn. It closes the body, which must end its reads and writes.
+// Close implements net.Conn. It closes the body, which must end its reads and
+// writes.
 func (c *bodyConn) Close() error {
 	c.closeOnce.Do(func() {
 		close(c.closed)
@@ -263,14 +272,16 @@ func (c *bodyConn) setDeadline(d *deadline, t time.Time) error {
 	return nil
 }
 
-// A deadline closes a channel when a time that may be moved has come. The zero value has no time.
+// A deadline closes a channel when a time that may be moved has come. The zero
+// value has no time.
 type deadline struct {
 	mu    sync.Mutex
 	timer *time.Timer
 	ch    chan struct{} // replaced only when it is closed, or about to be
 }
 
-// passed returns the channel, which stays the right one while the deadline is ahead, wherever it is moved.
+// passed returns the channel, which stays the right one while the deadline is
+// ahead, wherever it is moved.
 func (d *deadline) passed() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -311,7 +322,8 @@ func (d *deadline) set(t time.Time) {
 	}
 }
 
-// unknownAddr is the address of a connection that the HTTP client does not show.
+// unknownAddr is the address of a connection that the HTTP client does not
+// show.
 type unknownAddr struct{}
 
 func (unknownAddr) Network() string { return "websocket" }

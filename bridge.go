@@ -167,11 +167,11 @@ func bridgeCheck(r *http.Request, compress bool) (bridge.Handshake, int, string)
 	return &bridgeHandshake{up: up}, 0, ""
 }
 
-// asGorillaReads returns r as checkRequest is to see it. gorilla takes requests that
-// this package refuses, and programs in the field send them: over HTTP/1.0,
-// without a Host, with a list of versions, with a second key, with extensions
-// that cannot be parsed. The names of subprotocols are the caller's matter. There
-// are some in use that are no tokens.
+// asGorillaReads returns r as checkRequest is to see it. The library gorilla
+// takes requests that this package refuses, and programs in the field send
+// them. Such a request comes over HTTP/1.0, or has no Host, a list of versions,
+// a second key, or extensions that cannot be parsed. The names of subprotocols
+// are the caller's matter. There are some in use that are no tokens.
 func asGorillaReads(r *http.Request) *http.Request {
 	h := r.Header
 	if _, err := field.ParseExtensions(h[fieldExtensions]); err == nil && len(h[fieldProtocol]) == 0 && len(h[fieldKey]) == 1 &&

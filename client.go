@@ -20,35 +20,40 @@ import (
 	"github.com/seed70bc5565/websocket/internal/field"
 )
 
-// DialOptions are the options of [Dial]. A nil pointer and the zero value hold the defaults; a negative number
-// switches a limit off. The struct is only read.
+// DialOptions are the options of [Dial]. A nil pointer and the zero value hold
+// the defaults; a negative number switches a limit off. The struct is only
+// read.
 type DialOptions struct {
-	// HTTPClient makes the request: its Transport sets proxies, TLS and the dialer, its Jar cookies, its Timeout
-	// bounds the handshake as a deadline of the context does, and redirects are followed. Those from wss to ws are
-	// not, unless its CheckRedirect is set and lets them pass. Default: [http.DefaultClient].
+	// HTTPClient makes the request. Its Transport sets proxies, TLS and the
+	// dialer, and its Jar sets cookies. Its Timeout bounds the handshake as a
+	// deadline of the context does. The client follows redirects. It does not
+	// follow those from wss to ws, unless its CheckRedirect is set and lets
+	// them pass. Default: [http.DefaultClient].
 	//
 	// The names of the handshake's fields are sent in the spelling of the RFC,
 	// such as Sec-WebSocket-Key. A Transport that is no [http.Transport] gets
 	// the canonical keys of an [http.Header], and sends those.
 	//
-	// Through an HTTP proxy, wss uses CONNECT and ws a plain request, which the proxy must know how to upgrade.
+	// Through an HTTP proxy, wss uses CONNECT and ws a plain request, which the
+	// proxy must know how to upgrade.
 	HTTPClient *http.Client
 
-	// HTTPHeader are more headers of the request, such as Authorization, Cookie, Origin or User-Agent. It is an error
-	// if one is malformed or belongs to the handshake: Upgrade, Connection, Host and those that begin with
-	// Sec-WebSocket-.
+	// HTTPHeader are more headers of the request, such as Authorization,
+	// Cookie, Origin or User-Agent. It is an error if one is malformed or
+	// belongs to the handshake: Upgrade, Connection, Host and those that begin
+	// with Sec-WebSocket-.
 	HTTPHeader http.Header
 
 	// Host is the Host header of the request. Default: the host of the URL.
 	Host string
 
-	// Subprotocols are the subprotocols to offer, in order of preference. The server may choose one
-	// ([Conn.Subprotocol]), or none.
+	// Subprotocols are the subprotocols to offer, in order of preference. The
+	// server may choose one ([Conn.Subprotocol]), or none.
 	Subprotocols []string
 
-	// CompressionMode and all fields that follow mean for a client what the
-	// fields of the same names mean for a server: see [AcceptOptions], also
-	// for their defaults.
+	// CompressionMode and all later fields mean for a client what the fields of
+	// the same names mean for a server. See [AcceptOptions], also for their
+	// defaults.
 	CompressionMode      CompressionMode
 	CompressionThreshold int
 	// The offer speaks of windows only where these two fields do, because some
@@ -69,20 +74,23 @@ type DialOptions struct {
 	Trace              *Trace
 }
 
-// Dial opens a WebSocket connection to url, whose scheme is ws, wss, http or https (RFC 6455, sections 3 and 4.1).
+// Dial opens a WebSocket connection to url, whose scheme is ws, wss, http or
+// https (RFC 6455, sections 3 and 4.1).
 //
-// ctx bounds the handshake, redirects included, and nothing after it: an error that its end causes matches ctx.Err()
-// with [errors.Is].
+// ctx bounds the handshake, redirects included, and nothing after it: an error
+// that its end causes matches ctx.Err() with [errors.Is].
 //
-// The response is that of the server, and may be there with an error too: when the server refused, up to 1024 bytes of its
-// body can be read from resp.Body, and the error wraps a [HandshakeError] with the status. It is never necessary to close
-// resp.Body.
+// The response is that of the server, and may be there with an error too. When
+// the server refused, up to 1024 bytes of its body can be read from resp.Body.
+// The error then wraps a [HandshakeError] with the status. It is never
+// necessary to close resp.Body.
 //
 // In a program of js/wasm, Dial uses the WebSocket object of the browser, or of
-// Node from version 22 on, unless the Transport of HTTPClient has a dialer or is
-// no [http.Transport]. An option that the object has nothing for is an error that
-// names it. [Conn.Close] sends the codes 1000 and 3000 to 4999, and no code in
-// place of others. [Conn.Ping] is an error, and there is no heartbeat.
+// Node from version 22 on. It does not if the Transport of HTTPClient has a
+// dialer, or is no [http.Transport]. An option that the object has nothing for
+// is an error that names it. [Conn.Close] sends the codes 1000 and 3000 to
+// 4999, and no code in place of others. [Conn.Ping] is an error, and there is
+// no heartbeat.
 func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Response, error) {
 	cfg, resp, err := dial(ctx, url, opts)
 	if err != nil {
@@ -231,12 +239,12 @@ func tlsBelow(conn net.Conn, state *tls.ConnectionState) *tls.ConnectionState {
 	return state
 }
 
-// requestHost returns the Host of a request to u, as http.NewRequest sets it: an
-// http.RoundTripper may sign it, or route by it.
+// requestHost returns the Host of a request to u, as http.NewRequest sets it:
+// an http.RoundTripper may sign it, or route by it.
 func requestHost(u *url.URL) string { return strings.TrimSuffix(u.Host, ":") }
 
-// namePlainProxy adds to err, why a handshake failed, the HTTP proxy that got req
-// as a plain request.
+// namePlainProxy adds to err, why a handshake failed, the HTTP proxy that got
+// req as a plain request.
 func namePlainProxy(err error, transport http.RoundTripper, req *http.Request) error {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "proxyconnect" { // it cannot be reached, and net/http says so
@@ -265,15 +273,18 @@ func plainProxy(transport http.RoundTripper, req *http.Request) string {
 	return proxy.Host // without the password
 }
 
-// newKey returns a Sec-WebSocket-Key: "a randomly selected 16-byte value that has been base64-encoded" (section 4.1).
+// newKey returns a Sec-WebSocket-Key: "a randomly selected 16-byte value that
+// has been base64-encoded" (section 4.1).
 func newKey() string {
 	var nonce [16]byte
 	rand.Read(nonce[:]) // never fails
 	return base64.StdEncoding.EncodeToString(nonce[:])
 }
 
-// handshakeClient returns a copy of the user's client that also follows redirects to ws and wss. renewKey is called
-// with each request that follows a redirect: "The nonce MUST be selected randomly for each connection" (section 4.1).
+// handshakeClient returns a copy of the user's client that also follows
+// redirects to ws and wss. It calls renewKey with each request that follows a
+// redirect: "The nonce MUST be selected randomly for each connection" (section
+// 4.1).
 func handshakeClient(user *http.Client, renewKey func(*http.Request)) http.Client {
 	if user == nil {
 		user = http.DefaultClient
@@ -302,8 +313,8 @@ func handshakeClient(user *http.Client, renewKey func(*http.Request)) http.Clien
 	return client
 }
 
-// keepBody closes the body of a response that failed the handshake, and keeps its first bytes, which it returns. giveUp
-// ends a read that takes too long.
+// keepBody closes the body of a response that failed the handshake. It returns
+// the first bytes of the body. A read that takes too long is ended by giveUp.
 func keepBody(resp *http.Response, giveUp func(cause error)) (kept []byte) {
 	if resp.StatusCode != http.StatusSwitchingProtocols { // what follows a 101 has no end
 		timer := time.AfterFunc(refusalBodyTimeout, func() { giveUp(errors.New("the body of the response took too long")) })
@@ -315,8 +326,9 @@ func keepBody(resp *http.Response, giveUp func(cause error)) (kept []byte) {
 	return kept
 }
 
-// A handshakeBound is the context of a handshake: it ends with the caller's and with the timeout of the HTTP client,
-// but only until release. So nothing that kept it, such as the body of a response, ends with them later.
+// A handshakeBound is the context of a handshake: it ends with the caller's and
+// with the timeout of the HTTP client, but only until release. So nothing that
+// kept it, such as the body of a response, ends with them later.
 type handshakeBound struct {
 	ctx    context.Context // of the request
 	cancel context.CancelCauseFunc
@@ -347,7 +359,8 @@ func (b *handshakeBound) release() error {
 	return nil
 }
 
-// fail ends the context, and returns err, or what it stands for if it came from the end of the context.
+// fail ends the context, and returns err, or what it stands for if it came from
+// the end of the context.
 func (b *handshakeBound) fail(err error) error {
 	ended := b.limit.Err()
 	b.unhook()
@@ -359,7 +372,8 @@ func (b *handshakeBound) fail(err error) error {
 	return err
 }
 
-// A connTrace remembers the connection that the HTTP client got last: after redirects, it is the one that was upgraded.
+// A connTrace remembers the connection that the HTTP client got last: after
+// redirects, it is the one that was upgraded.
 type connTrace struct{ last atomic.Pointer[net.Conn] }
 
 func (t *connTrace) gotConn(info httptrace.GotConnInfo) { t.last.Store(&info.Conn) }

@@ -13,8 +13,8 @@ import (
 )
 
 // In a browser, and in Node, Dial uses the platform's WebSocket object. A
-// jsconn.Conn makes a transport of it, which carries frames, so that all of Conn
-// works as elsewhere.
+// jsconn.Conn makes a transport of it, which carries frames, so that all of
+// Conn works as elsewhere.
 
 // platformDials reports whether the platform's object makes the connection. A
 // transport or a dialer of the program's own is used as elsewhere.

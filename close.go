@@ -9,19 +9,22 @@ import (
 	"time"
 )
 
-// Close performs the closing handshake (RFC 6455, section 7.1.2): it sends a close frame with code and reason behind
-// whatever was written before, waits for the peer's, and ends the connection. Messages that arrive meanwhile are
-// discarded. It takes no longer than the close timeout (CloseTimeout in the options, 5 s by default), whatever the
-// peer does.
+// Close performs the closing handshake (RFC 6455, section 7.1.2). It sends a
+// close frame with code and reason behind all that was written before. It waits
+// for the peer's close frame, and ends the connection. It discards messages
+// that arrive meanwhile. It takes no longer than the close timeout
+// (CloseTimeout in the options, 5 s by default), whatever the peer does.
 //
-// The error is nil if the peer answered. If it did not, the connection is closed all the same, and the error matches
-// [context.DeadlineExceeded], or [io.ErrUnexpectedEOF] if the peer ended the connection without an answer. If the
-// connection was already closed, or is being closed, Close waits for its end and returns an error that matches
-// [net.ErrClosed].
+// The error is nil if the peer answered. If it did not, the connection is
+// closed all the same, and the error matches [context.DeadlineExceeded]. It
+// matches [io.ErrUnexpectedEOF] if the peer ended the connection without an
+// answer. If the connection was already closed, or is being closed, Close waits
+// for its end and returns an error that matches [net.ErrClosed].
 //
-// reason is at most 123 bytes of UTF-8. code is 1000 to 1003, 1007 to 1014 or 3000 to 4999; StatusNoStatusRcvd with
-// an empty reason sends none. Anything else is an error, and the connection is closed with StatusInternalError in its
-// place.
+// The reason is at most 123 bytes of UTF-8. The code is 1000 to 1003, 1007 to
+// 1014 or 3000 to 4999. StatusNoStatusRcvd with an empty reason sends none.
+// Anything else is an error, and the connection is closed with
+// StatusInternalError in its place.
 //
 // Close may be called from any goroutine, at any time, more than once.
 func (c *Conn) Close(code StatusCode, reason string) error {
@@ -44,21 +47,23 @@ func (c *Conn) closeFor(cause *localEnd) error {
 		if c.life.why.Load().posted {
 			c.awaitClose(context.Background())
 		}
-		<-c.life.closed() // whoever ends the connection does so in bounded time
+		<-c.life.closed() // the goroutine that ends the connection does so in bounded time
 		return errClosed
 	}
 	ctx, cancel := c.closeContext(context.Background())
 	err := c.closeHandshake(ctx, cause.payload())
 	if !c.end(nil) {
-		<-c.life.closed() // somebody else is about to end it: the reader that met the answer, or a writer that failed
+		<-c.life.closed() // the reader that met the answer, or a writer that failed, is about to end it
 	}
 	cancel()
 	return apiError("close", err)
 }
 
-// postClose begins a closing handshake and waits for nothing: neither for the peer to take the close frame, nor for its
-// answer. Whoever reads meets that; a timer ends the connection after the close timeout. It reports whether nobody is
-// reading: then somebody should call awaitClose.
+// postClose begins a closing handshake and waits for nothing: neither for the
+// peer to take the close frame, nor for its answer. The reading goroutine meets
+// the answer. A timer ends the connection after the close timeout. The result
+// reports whether no goroutine is reading. Then the caller should see to it
+// that a goroutine calls awaitClose.
 func (c *Conn) postClose(cause *localEnd) (unread bool) {
 	l := &c.life
 	if !l.begin(cause, true) {
@@ -83,7 +88,8 @@ func (c *Conn) closeContext(parent context.Context) (context.Context, context.Ca
 
 // closeHandshake sends the close frame and waits for the peer's.
 func (c *Conn) closeHandshake(ctx context.Context, payload []byte) error {
-	// Without waiting for the peer to take it: one that closes at the same time may be waiting for this end to read.
+	// Without waiting for the peer to take it: one that closes at the same time
+	// may be waiting for this end to read.
 	c.w.postClose(payload)
 	err := c.awaitClose(ctx)
 	answered, broke := c.life.outcome()
@@ -100,16 +106,19 @@ func (c *Conn) closeHandshake(ctx context.Context, payload []byte) error {
 	return err
 }
 
-// awaitClose returns when the peer's close frame has come, or cannot come any more. It reads, unless somebody else does.
+// awaitClose returns when the peer's close frame has come, or cannot come any
+// more. It reads, unless another goroutine does.
 func (c *Conn) awaitClose(ctx context.Context) error {
-	// A reader in progress meets the close frame itself, and ends the connection: it then gives back its turn.
+	// A reader in progress meets the close frame itself, and ends the
+	// connection: it then gives back its turn.
 	if err := c.r.turn.Lock(ctx); err != nil {
 		return err
 	}
 	c.r.apart = true // ctx bounds this; the application's deadline may have passed already
 	var err error
 	if c.life.at() == stateBoth {
-		// A read has met the peer's close frame, and left the rest to this: see answerClose.
+		// A read has met the peer's close frame, and left the rest to this: see
+		// answerClose.
 		err = c.answerClose(ctx, nil, true)
 	}
 	for err == nil && !c.life.at().isClosed() {
@@ -120,11 +129,14 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 	return err
 }
 
-// CloseNow ends the connection without a closing handshake. What is gathered to be written gets one attempt that does
-// not block. The error is nil if this call ended the connection; if it had ended before, it matches [net.ErrClosed].
+// CloseNow ends the connection without a closing handshake. What is gathered to
+// be written gets one attempt that does not block. The error is nil if this
+// call ended the connection; if it had ended before, it matches
+// [net.ErrClosed].
 //
-// CloseNow may be called from any goroutine, at any time, more than once; it also cuts short a Close in progress.
-// "defer c.CloseNow()" after a successful [Accept] or [Dial] makes sure that nothing is left behind.
+// CloseNow may be called from any goroutine, at any time, more than once; it
+// also cuts short a Close in progress. "defer c.CloseNow()" after a successful
+// [Accept] or [Dial] makes sure that nothing is left behind.
 func (c *Conn) CloseNow() error { return c.closeNowFor(closedNow) }
 
 // closeNowFor is CloseNow for a cause.
@@ -140,21 +152,25 @@ func (c *Conn) closeNowFor(cause *localEnd) error {
 	return nil
 }
 
-// errUnexpectedData is why CloseRead closes a connection on which a message came.
+// errUnexpectedData is why CloseRead closes a connection on which a message
+// came.
 var errUnexpectedData = ProtocolError{StatusPolicyViolation, "unexpected data message"}
 
 var unexpectedData = &localEnd{EndProtocolError, StatusPolicyViolation, errUnexpectedData.Reason,
 	"websocket: the connection is closed: " + errUnexpectedData.Reason, errors.Join(net.ErrClosed, errUnexpectedData)}
 
-// CloseRead is for connections on which no message is expected: it starts a goroutine that reads, so that pings are
-// answered and the peer's close frame is seen, until the connection ends. The context that it returns, a child of
-// ctx, ends with the connection. A data message ends the connection with StatusPolicyViolation, and so does the end
-// of ctx without a handshake.
+// CloseRead is for connections on which no message is expected. It starts a
+// goroutine that reads until the connection ends. So pings are answered, and
+// the peer's close frame is seen. The context that it returns, a child of ctx,
+// ends with the connection. A data message ends the connection with
+// StatusPolicyViolation, and so does the end of ctx without a handshake.
 //
-// After CloseRead the other reading methods fail at once. A read in progress goes on. The read deadline does not concern
-// the goroutine. Later calls of CloseRead return the first one's context.
+// After CloseRead the other reading methods fail at once. A read in progress
+// goes on. The read deadline does not concern the goroutine. Later calls of
+// CloseRead return the first one's context.
 func (c *Conn) CloseRead(ctx context.Context) context.Context {
-	// Not under the lock: the context of a handled request is made when it is used first, which takes the lock too.
+	// Not under the lock: the context of a handled request is made when it is
+	// used first, which takes the lock too.
 	child, cancel := context.WithCancel(ctx)
 	l := &c.life
 	l.mu.Lock()
@@ -197,8 +213,9 @@ func (c *Conn) awaitMessage(ctx context.Context) error {
 	return err
 }
 
-// peerClosed answers the peer's close frame and ends the connection (section 5.5.1). Its caller holds the reader's
-// turn. It returns what reads return from now on.
+// peerClosed answers the peer's close frame and ends the connection (section
+// 5.5.1). Its caller holds the reader's turn. It returns what reads return from
+// now on.
 func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
 	c.r.publish()
 	begun := c.life.move(closeFrameReceived) == stateBoth
@@ -207,14 +224,14 @@ func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
 		err = closedInside{ce}
 	}
 	c.life.over(fmt.Errorf("websocket: %w", err))
-	// "It SHOULD send the Close frame with the status code it received." If a Close of this side has sent its own,
-	// this waits until that is out.
+	// "It SHOULD send the Close frame with the status code it received." If a
+	// Close of this side has sent its own, this waits until that is out.
 	payload, _ := appendClosePayload(nil, ce.Code, "")
 	return c.answerClose(ctx, payload, begun)
 }
 
-// answerClose is peerClosed from the answer on. begun says that this side's close
-// frame was made before.
+// answerClose is peerClosed from the answer on. begun says that this side's
+// close frame was made before.
 //
 // What bounds the read must not cut a Close of this side's that waits behind a
 // message: then answerClose leaves the rest to that.
@@ -242,9 +259,11 @@ func (c *Conn) answerClose(ctx context.Context, payload []byte, begun bool) erro
 	return c.life.reason()
 }
 
-// fail fails the connection (section 7.1.7) because of err, which the peer's frames earned: it sends the close frame
-// that says so, ends the sending direction of the transport, and gives the peer a moment to read it: closing a socket
-// with unread input would reset the connection, and the close frame could be lost. Its caller holds the reader's
+// fail fails the connection (section 7.1.7) because of err, which the peer's
+// frames earned. It sends the close frame that says so, and ends the sending
+// direction of the transport. Then it gives the peer a moment to read the close
+// frame. If it closed a socket with unread input at once, that would reset the
+// connection, and the close frame could be lost. The caller holds the reader's
 // turn.
 func (c *Conn) fail(ctx context.Context, err error) error {
 	c.r.publish()
@@ -274,8 +293,8 @@ func (c *Conn) fail(ctx context.Context, err error) error {
 	return cause
 }
 
-// linger reads and discards until the peer ends the transport, for lingerTimeout at most. Its caller holds the
-// reader's turn.
+// linger reads and discards until the peer ends the transport, for
+// lingerTimeout at most. Its caller holds the reader's turn.
 func (c *Conn) linger(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
 	defer cancel()
@@ -332,14 +351,16 @@ func (c *Conn) ended(err error) error {
 	return c.life.reason()
 }
 
-// A CloseError says that the peer closed the connection, with the code and reason of its close frame
-// (RFC 6455, section 5.5.1). Reads return it wrapped: use [errors.As] or [CloseStatus].
+// A CloseError says that the peer closed the connection, with the code and
+// reason of its close frame (RFC 6455, section 5.5.1). Reads return it wrapped:
+// use [errors.As] or [CloseStatus].
 //
-// One that tells of an orderly end (StatusNormalClosure, StatusGoingAway, StatusNoStatusRcvd) matches [io.EOF] with
-// [errors.Is].
+// One that tells of an orderly end (StatusNormalClosure, StatusGoingAway,
+// StatusNoStatusRcvd) matches [io.EOF] with [errors.Is].
 //
-// A close frame that breaks the protocol, such as one with a code that may not be on the wire, makes no CloseError: the
-// connection fails with StatusProtocolError, and the text of the error names the code that came.
+// A close frame that breaks the protocol makes no CloseError. An example is a
+// frame with a code that may not be on the wire. The connection then fails with
+// StatusProtocolError, and the text of the error names the code that came.
 type CloseError struct {
 	Code   StatusCode // StatusNoStatusRcvd if the close frame had no code
 	Reason string     // valid UTF-8, at most 123 bytes
@@ -379,8 +400,8 @@ func (e CloseError) As(target any) bool {
 	return true
 }
 
-// CloseStatus returns the code of the close frame that err tells of: that of the [CloseError] in
-// err's chain, or -1 if there is none.
+// CloseStatus returns the code of the close frame that err tells of: that of
+// the [CloseError] in err's chain, or -1 if there is none.
 func CloseStatus(err error) StatusCode {
 	var ce CloseError
 	if errors.As(err, &ce) {
@@ -389,8 +410,9 @@ func CloseStatus(err error) StatusCode {
 	return -1
 }
 
-// closedInside is a CloseError whose frame came before the message in progress was finished. It is no orderly end:
-// it matches io.ErrUnexpectedEOF in place of io.EOF.
+// closedInside is a CloseError whose frame came before the message in progress
+// was finished. It is no orderly end: it matches io.ErrUnexpectedEOF in place
+// of io.EOF.
 type closedInside struct{ ce CloseError }
 
 func (e closedInside) Error() string { return e.ce.Error() + ", inside a message" }
@@ -405,6 +427,8 @@ func (e closedInside) As(target any) bool {
 	return e.ce.As(target)
 }
 
-// lingerTimeout bounds what an endpoint still does for a connection that is over, so that the peer gets to see why:
-// after a failure it waits for the peer to end TCP, and a client does so after any closing handshake (section 7.1.1).
+// lingerTimeout bounds what an endpoint still does for a connection that is
+// over, so that the peer gets to see why. After a failure the endpoint waits
+// for the peer to end TCP. A client does so after any closing handshake
+// (section 7.1.1).
 const lingerTimeout = time.Second

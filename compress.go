@@ -7,14 +7,16 @@ import (
 	"github.com/seed70bc5565/websocket/internal/flate"
 )
 
-// The sizes from which on messages are compressed, if CompressionThreshold does not say.
+// The sizes from which on messages are compressed, if CompressionThreshold does
+// not say.
 const (
 	thresholdTakeover = 128
 	thresholdAlone    = 512
 )
 
-// A deflater compresses what a Conn sends. Messages enter the window in the order in which they go out: whoever holds
-// the turn compresses, and keeps it until the message has its place in that order.
+// A deflater compresses what a Conn sends. Messages enter the window in the
+// order in which they go out. Only the goroutine that holds the turn
+// compresses. It keeps the turn until its message has its place in that order.
 type deflater struct {
 	bits      int  // immutable
 	takeover  bool // immutable
@@ -50,8 +52,9 @@ func newDeflater(bits int, takeover bool, threshold int) *deflater {
 	return z
 }
 
-// forget starts over with an empty history: the peer's window holds more, which is no longer referred to. It is
-// called when a message that entered the history was not sent.
+// forget starts over with an empty history: the peer's window holds more, which
+// is no longer referred to. It is called when a message that entered the
+// history was not sent.
 func (z *deflater) forget() {
 	if z.enc != nil {
 		z.enc.Drop()
@@ -82,7 +85,8 @@ func (c *Conn) unlockDeflate() {
 	c.deflate.taken, w.news = false, true
 }
 
-// writeDeflated sends the one frame of a message, compressed unless it would grow.
+// writeDeflated sends the one frame of a message, compressed unless it would
+// grow.
 func (c *Conn) writeDeflated(ctx context.Context, f *outgoing) error {
 	z := c.deflate
 	if err := c.lockDeflate(ctx); err != nil {
@@ -107,9 +111,10 @@ func (c *Conn) writeDeflated(ctx context.Context, f *outgoing) error {
 	return err
 }
 
-// WriteUncompressed is [Conn.Write] without compression, whatever was agreed on: for secrets beside text that an
-// attacker chooses, and for data that is compressed already. The message does not enter the history of those that are
-// compressed.
+// WriteUncompressed is [Conn.Write] without compression, whatever was agreed
+// on. It is for secrets next to text that an attacker chooses, and for data
+// that is compressed already. The message does not enter the history of those
+// that are compressed.
 func (c *Conn) WriteUncompressed(ctx context.Context, typ MessageType, p []byte) error {
 	op, err := typ.opcode()
 	if err != nil {

@@ -24,7 +24,8 @@ const (
 	MessageBinary MessageType = 2
 )
 
-// String returns "MessageText" or "MessageBinary", or MessageType(n) for a type that does not exist.
+// String returns "MessageText" or "MessageBinary", or MessageType(n) for a type
+// that does not exist.
 func (t MessageType) String() string {
 	switch t {
 	case MessageText:
@@ -46,13 +47,14 @@ func (t MessageType) opcode() (opcode, error) {
 	return 0, fmt.Errorf("websocket: no such message type: %d", int(t))
 }
 
-// connConfig is what a finished opening handshake hands to newConn. Zero values mean the documented defaults,
-// negative ones no limit.
+// connConfig is what a finished opening handshake hands to newConn. Zero values
+// mean the documented defaults, negative ones no limit.
 type connConfig struct {
 	// transport is owned by the Conn from here on. All its deadlines are clear.
 	transport net.Conn
 	client    bool
-	// received holds the bytes that came in behind the handshake; newConn copies them.
+	// received holds the bytes that came in behind the handshake; newConn
+	// copies them.
 	received    []byte
 	subprotocol string
 	proto       string               // of HTTP; "": HTTP/1.1
@@ -71,12 +73,13 @@ type connConfig struct {
 	onPong           func(ctx context.Context, payload []byte)
 	trace            *tracing // or nil
 
-	// settings are those of an earlier connConfig with the same options; nil: start makes them.
+	// settings are those of an earlier connConfig with the same options; nil:
+	// start makes them.
 	settings *settings
 }
 
-// settings is what the application has chosen for a connection. It is immutable, and the connections of a Server
-// share it.
+// settings is what the application has chosen for a connection. It is
+// immutable, and the connections of a Server share it.
 type settings struct {
 	skipUTF8     bool
 	closeTimeout time.Duration // negative: no limit
@@ -101,18 +104,21 @@ func (cfg *connConfig) makeSettings() *settings {
 
 // A Conn is a WebSocket connection, as [Accept], [Handler] and [Dial] make it.
 //
-// All methods may be called concurrently. Any number of goroutines may write; readers take turns.
-// Control frames (pings, pongs, the close frame) are handled by whoever reads: keep reading, or call [Conn.CloseRead].
+// All methods may be called concurrently. Any number of goroutines may write;
+// readers take turns. The reading goroutine handles control frames (pings,
+// pongs, the close frame). So keep reading, or call [Conn.CloseRead].
 //
-// No goroutine runs for a Conn that nobody calls, but for the moment in which a ping is due. Its timer keeps it in
-// memory until it has ended: close it, or read until it is over. The first permanent error of a direction sticks:
-// each later call returns it.
+// No goroutine runs for a Conn whose methods are not called, except for the
+// moment in which a ping is due. Its timer keeps it in memory until it has
+// ended: close it, or read until it is over. The first permanent error of a
+// direction sticks: each later call returns it.
 type Conn struct {
-	// A Conn is one object of at most 632 bytes: a larger one takes the next size of the allocator, for each idle
-	// connection. So what is shared, or what few connections need, stands behind a pointer.
+	// A Conn is one object of at most 632 bytes: a larger one takes the next
+	// size of the allocator, for each idle connection. So what is shared, or
+	// what few connections need, stands behind a pointer.
 	//
-	// What a write looks at comes first and lies together: in a broadcast each line of the cache is missed for each
-	// connection.
+	// What a write looks at comes first and lies together: in a broadcast each
+	// line of the cache is missed for each connection.
 	deflate *deflater   // immutable; nil if no compression was agreed on
 	client  bool        // immutable
 	away    atomic.Bool // the reader is in a callback. Written by it
@@ -189,7 +195,8 @@ func (cfg *connConfig) start() *Conn {
 	return c
 }
 
-// Subprotocol returns the subprotocol that the opening handshake agreed on, or "" (RFC 6455, section 1.9).
+// Subprotocol returns the subprotocol that the opening handshake agreed on, or
+// "" (RFC 6455, section 1.9).
 func (c *Conn) Subprotocol() string { return c.subprotocol }
 
 // A ConnectionState is what the opening handshake has agreed on, and what the
@@ -228,12 +235,14 @@ func (c *Conn) ConnectionState() ConnectionState {
 // LocalAddr returns the transport's local address.
 func (c *Conn) LocalAddr() net.Addr { return c.t.conn.LocalAddr() }
 
-// RemoteAddr returns the transport's remote address: that of a proxy, if there is one between.
+// RemoteAddr returns the transport's remote address: that of a proxy, if there
+// is one between.
 func (c *Conn) RemoteAddr() net.Addr { return c.t.conn.RemoteAddr() }
 
-// SetReadLimit sets the most bytes that a message may have, from the next frame on, or at once inside a compressed
-// message. A longer one ends the connection with StatusMessageTooBig, before its payload is read, and the read fails
-// with [ErrMessageTooBig]. The default is 1 MiB; negative: no limit.
+// SetReadLimit sets the most bytes that a message may have, from the next frame
+// on, or at once inside a compressed message. A longer one ends the connection
+// with StatusMessageTooBig, before its payload is read, and the read fails with
+// [ErrMessageTooBig]. The default is 1 MiB; negative: no limit.
 func (c *Conn) SetReadLimit(n int64) { c.r.limit.Store(n) }
 
 // SetDeadline sets the read and the write deadline.
@@ -241,16 +250,18 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetReadDeadline sets when reads fail with an error that matches [os.ErrDeadlineExceeded], those in progress too.
-// Nothing is lost by it: with a later deadline the next read goes on. The zero time means never. A deadline costs
-// less than a context of its own for each call.
+// SetReadDeadline sets when reads fail with an error that matches
+// [os.ErrDeadlineExceeded], those in progress too. Nothing is lost by it: with
+// a later deadline the next read goes on. The zero time means never. A deadline
+// costs less than a context of its own for each call.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	return apiError("set read deadline", c.t.in.setDeadline(&c.t, t))
 }
 
-// SetWriteDeadline sets when writes fail with an error that matches [os.ErrDeadlineExceeded], those in progress too.
-// One that is cut inside a frame ends the connection. Pongs, the closing handshake, and messages whose Write has
-// returned are not subject to it. The zero time means never.
+// SetWriteDeadline sets when writes fail with an error that matches
+// [os.ErrDeadlineExceeded], those in progress too. One that is cut inside a
+// frame ends the connection. Pongs, the closing handshake, and messages whose
+// Write has returned are not subject to it. The zero time means never.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	err := c.t.out.setDeadline(&c.t, t)
 	c.w.mu.Lock()
@@ -264,8 +275,9 @@ func (c *Conn) interrupted(op string, ctx context.Context, err error) error {
 	return c.life.interrupted(op, ctx, err)
 }
 
-// A connContext is the context of a request that has become a connection: it has the values of the request's, and
-// ends with the connection. What that takes is made by the first call, because most connections do without.
+// A connContext is the context of a request that has become a connection. It
+// has the values of the request's context, and ends with the connection. The
+// first call makes what that takes, because most connections do without.
 type connContext struct {
 	values context.Context
 	c      *Conn

@@ -8,27 +8,34 @@ import (
 	"github.com/seed70bc5565/websocket/internal/field"
 )
 
-// CompressionMode says whether messages may be compressed with permessage-deflate (RFC 7692), and what is remembered
-// for it between messages.
+// CompressionMode says whether messages may be compressed with
+// permessage-deflate (RFC 7692), and what is remembered for it between
+// messages.
 //
-// Both endpoints must agree. Compression costs processor time for each message and, with context takeover, memory for
-// each connection. Secrets and text that an attacker chooses should not be compressed together, for the length then
-// tells of the secret (the attacks named CRIME and BREACH): send such messages with [Conn.WriteUncompressed].
+// Both endpoints must agree. Compression costs processor time for each message
+// and, with context takeover, memory for each connection. Secrets and text that
+// an attacker chooses should not be compressed together. The length would tell
+// of the secret (the attacks named CRIME and BREACH). Send such messages with
+// [Conn.WriteUncompressed].
 type CompressionMode int
 
 const (
-	// CompressionDisabled offers and accepts no compression. This is the default.
+	// CompressionDisabled offers and accepts no compression. This is the
+	// default.
 	CompressionDisabled CompressionMode = iota
 
-	// CompressionContextTakeover compresses each message with the history of those before it. Small messages that
-	// resemble each other shrink most. If the peer asks for it, one or both directions do without the history.
+	// CompressionContextTakeover compresses each message with the history of
+	// those before it. Small messages that resemble each other shrink most. If
+	// the peer asks for it, one or both directions do without the history.
 	CompressionContextTakeover
 
-	// CompressionNoContextTakeover compresses each message by itself, in both directions: between messages nothing is kept.
+	// CompressionNoContextTakeover compresses each message by itself, in both
+	// directions: between messages nothing is kept.
 	CompressionNoContextTakeover
 )
 
-// deflateName is the extension token of permessage-deflate (RFC 7692, section 7).
+// deflateName is the extension token of permessage-deflate (RFC 7692, section
+// 7).
 const deflateName = "permessage-deflate"
 
 // The parameters of permessage-deflate (RFC 7692, section 7.1).
@@ -53,8 +60,8 @@ type deflateParams struct {
 	clientBits       int // 0 in an offer: not mentioned; anyBits: mentioned without a value
 }
 
-// anyBits stands for a client_max_window_bits without a value: the client can be told which window to use (RFC 7692,
-// section 7.1.2.2).
+// anyBits stands for a client_max_window_bits without a value: the client can
+// be told which window to use (RFC 7692, section 7.1.2.2).
 const anyBits = -1
 
 // deflateConfig is what one endpoint is willing to do.
@@ -64,7 +71,8 @@ type deflateConfig struct {
 	recvBits int // the largest that it keeps to decompress
 }
 
-// newDeflateConfig checks the options. An endpoint that compresses nothing has the mode CompressionDisabled.
+// newDeflateConfig checks the options. An endpoint that compresses nothing has
+// the mode CompressionDisabled.
 func newDeflateConfig(mode CompressionMode, sendBits, recvBits int) (deflateConfig, error) {
 	if mode < CompressionDisabled || mode > CompressionNoContextTakeover {
 		return deflateConfig{}, fmt.Errorf("CompressionMode is %d: there is no such mode", int(mode))
@@ -89,9 +97,10 @@ func checkWindowBits(option string, bits int) error {
 	return nil
 }
 
-// parseDeflateParams parses the parameters of an offer or, if response is set, of the answer to one. An unknown
-// parameter, one that stands twice, and one with a value that it cannot have make all of it invalid (RFC 7692,
-// section 7.1).
+// parseDeflateParams parses the parameters of an offer or, if response is set,
+// of the answer to one. An unknown parameter, one that stands twice, and one
+// with a value that it cannot have make all of it invalid (RFC 7692, section
+// 7.1).
 func parseDeflateParams(params []field.Param, response bool) (deflateParams, error) {
 	var p deflateParams
 	for i, param := range params {
@@ -131,8 +140,8 @@ func noValue(param field.Param) error {
 	return nil
 }
 
-// parseWindowBits parses the value of a parameter that is the size of a window: "a decimal integer value without
-// leading zeroes between 8 to 15, inclusive".
+// parseWindowBits parses the value of a parameter that is the size of a window:
+// "a decimal integer value without leading zeroes between 8 to 15, inclusive".
 func parseWindowBits(param field.Param) (int, error) {
 	switch v := param.Value; v {
 	case "8", "9":
@@ -169,8 +178,9 @@ func (p deflateParams) extension() field.Extension {
 	return ext
 }
 
-// acceptDeflate is the server's half of the negotiation: it takes the first offer that it can, and returns what was
-// agreed on and the answer that says so. Other extensions, and offers that are not valid, are declined by saying
+// acceptDeflate is the server's half of the negotiation. It takes the first
+// offer that it can. It returns what was agreed on, and the answer that says
+// so. Other extensions, and offers that are not valid, are declined by saying
 // nothing about them.
 func acceptDeflate(offers []field.Extension, cfg deflateConfig) (agreed deflateParams, answer field.Extension, ok bool) {
 	if cfg.mode == CompressionDisabled {
@@ -190,12 +200,13 @@ func acceptDeflate(offers []field.Extension, cfg deflateConfig) (agreed deflateP
 	return deflateParams{}, field.Extension{}, false
 }
 
-// answer returns what a server agrees to when a client offers what offer says, and the parameters of the answer that
-// tells it so.
+// answer returns what a server agrees to when a client offers what offer says,
+// and the parameters of the answer that tells it so.
 func (cfg deflateConfig) answer(offer deflateParams) (agreed, answer deflateParams) {
 	noTakeover := cfg.mode == CompressionNoContextTakeover
 
-	// Sections 7.1.1.1 and 7.1.2.1. The server may demand of itself what it was not asked for.
+	// Sections 7.1.1.1 and 7.1.2.1. The server may demand of itself what it was
+	// not asked for.
 	answer.serverNoTakeover = noTakeover || offer.serverNoTakeover
 	agreed.serverBits = cfg.sendWindow()
 	if offer.serverBits != 0 {
@@ -205,8 +216,9 @@ func (cfg deflateConfig) answer(offer deflateParams) (agreed, answer deflatePara
 		answer.serverBits = agreed.serverBits
 	}
 
-	// Sections 7.1.1.2 and 7.1.2.2. What the client says of itself holds whatever the server answers; a smaller window
-	// may be demanded only of a client that said it can be.
+	// Sections 7.1.1.2 and 7.1.2.2. What the client says of itself holds
+	// whatever the server answers. A server may demand a smaller window only of
+	// a client that allows that.
 	answer.clientNoTakeover = noTakeover || offer.clientNoTakeover
 	agreed.clientBits = maxWindowBits
 	if offer.clientBits > 0 {
@@ -248,7 +260,8 @@ func (cfg deflateConfig) offers() []deflateParams {
 	if cfg.recvBits == maxWindowBits {
 		return []deflateParams{offer}
 	}
-	// For a server that cannot choose its window: without takeover it needs none between messages.
+	// For a server that cannot choose its window: without takeover it needs
+	// none between messages.
 	fallback := offer
 	fallback.serverNoTakeover = true
 	offer.serverBits = cfg.recvBits
@@ -257,7 +270,8 @@ func (cfg deflateConfig) offers() []deflateParams {
 
 var errDeflateAnswer = errors.New("the server's parameters for permessage-deflate do not answer the offer")
 
-// agree is the client's view of a server's answer: it must fit one of the offers (RFC 7692, section 7.1).
+// agree is the client's view of a server's answer: it must fit one of the
+// offers (RFC 7692, section 7.1).
 func (cfg deflateConfig) agree(params []field.Param) (deflateParams, error) {
 	answer, err := parseDeflateParams(params, true)
 	if err != nil {

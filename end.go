@@ -13,9 +13,10 @@ type End struct {
 	// Cause is what ended the connection. EndNone: it is not over.
 	Cause EndCause
 
-	// Code is the code of the first close frame: the peer's, or the one with
-	// which this side ended the connection, whether or not it reached the peer.
-	// StatusAbnormalClosure: there was none. 0: the connection is not over.
+	// Code is the code of the first close frame. That is the peer's, or the one
+	// with which this side ended the connection, whether or not it reached the
+	// peer. StatusAbnormalClosure: there was none. 0: the connection is not
+	// over.
 	Code StatusCode
 
 	// Reason is the reason of that close frame.

@@ -12,8 +12,9 @@ import (
 	"github.com/seed70bc5565/websocket/internal/field"
 )
 
-// ErrMessageTooBig is wrapped by the error of a read that met a message longer than the
-// read limit (see [Conn.SetReadLimit]). The connection is then closed with StatusMessageTooBig.
+// ErrMessageTooBig is wrapped by the error of a read that met a message longer
+// than the read limit (see [Conn.SetReadLimit]). The connection is then closed
+// with StatusMessageTooBig.
 var ErrMessageTooBig = errors.New("message exceeds the read limit")
 
 // ErrPongTimeout is wrapped by the error of each read and write of a connection
@@ -23,19 +24,22 @@ var ErrMessageTooBig = errors.New("message exceeds the read limit")
 // documentation.
 var ErrPongTimeout = errors.New("the peer did not answer a ping in time")
 
-// A HandshakeError says that a server answered the opening handshake of [Dial], but did not accept it: with a status
-// other than 101, or with a 101 that breaks the protocol (RFC 6455, section 4.1). Dial returns it wrapped: use
-// [errors.As] with a *HandshakeError.
+// A HandshakeError says that a server answered the opening handshake of [Dial],
+// but did not accept it. The status was not 101, or the 101 broke the protocol
+// (RFC 6455, section 4.1). Dial returns it wrapped: use [errors.As] with a
+// *HandshakeError.
 type HandshakeError struct {
 	StatusCode int         // the HTTP status of the response
 	Header     http.Header // of the response; it must not be changed
-	// Body is what the response says, as far as it is kept: up to 1024 bytes. It must not be changed.
+	// Body is what the response says, as far as it is kept: up to 1024 bytes.
+	// It must not be changed.
 	Body []byte
 
 	err error
 }
 
-// Error returns a text with what was wrong, and the first line of the response's body if that is plain text.
+// Error returns a text with what was wrong, and the first line of the
+// response's body if that is plain text.
 func (e *HandshakeError) Error() string {
 	text := "the handshake failed"
 	if e.err != nil {
@@ -50,7 +54,8 @@ func (e *HandshakeError) Error() string {
 // Unwrap returns what was wrong with the response.
 func (e *HandshakeError) Unwrap() error { return e.err }
 
-// refusalLineLimit is how much of the first line of a refusal stands in the text of the error, in bytes.
+// refusalLineLimit is how much of the first line of a refusal stands in the
+// text of the error, in bytes.
 const refusalLineLimit = 200
 
 // plainLine returns the first line of body, if it is plain text.
@@ -63,7 +68,8 @@ func plainLine(h http.Header, body []byte) string {
 	return strings.TrimSpace(line)
 }
 
-// An argumentError says that a caller's argument is invalid: the same call fails each time.
+// An argumentError says that a caller's argument is invalid: the same call
+// fails each time.
 type argumentError struct{ err error }
 
 func (e argumentError) Error() string { return e.err.Error() }
@@ -72,13 +78,14 @@ func (e argumentError) Unwrap() error { return e.err }
 
 // A ProtocolError says that this side failed the connection because of what the
 // peer sent (RFC 6455, section 7.1.7). Reads return it wrapped, and so does the
-// Err of [Conn.End]: use [errors.As] with a ProtocolError. It is a finding of this
-// side. A [CloseError] is what the peer said.
+// Err of [Conn.End]: use [errors.As] with a ProtocolError. It is a finding of
+// this side. A [CloseError] is what the peer said.
 //
-// Code is StatusProtocolError; StatusInvalidFramePayloadData for text that is not
-// UTF-8 and for corrupt compressed data; StatusPolicyViolation for a message of too
-// many empty frames, or one that [Conn.CloseRead] did not expect; or
-// StatusMessageTooBig, and then it matches [ErrMessageTooBig].
+// Code is StatusProtocolError, or one of three others.
+// StatusInvalidFramePayloadData is for text that is not UTF-8, and for corrupt
+// compressed data. StatusPolicyViolation is for a message of too many empty
+// frames, or one that [Conn.CloseRead] did not expect. An error with
+// StatusMessageTooBig matches [ErrMessageTooBig].
 type ProtocolError struct {
 	Code   StatusCode // of the close frame that tells the peer so
 	Reason string     // of that close frame: what the peer did wrong
@@ -92,7 +99,8 @@ func (e ProtocolError) Is(target error) bool {
 	return target == ErrMessageTooBig && e.Code == StatusMessageTooBig
 }
 
-// What a peer can do wrong. The texts are also the reasons of the close frames that tell it so.
+// What a peer can do wrong. The texts are also the reasons of the close frames
+// that tell it so.
 var (
 	errLengthNotMinimal  = ProtocolError{StatusProtocolError, "payload length is not in its shortest form"}
 	errLengthTooLarge    = ProtocolError{StatusProtocolError, "payload length of 2^63 or more"}
@@ -109,11 +117,13 @@ var (
 	errCloseReasonUTF8   = ProtocolError{StatusInvalidFramePayloadData, "close reason is not UTF-8"}
 )
 
-// errMessageTooBig is ErrMessageTooBig with the close code that tells the peer so.
+// errMessageTooBig is ErrMessageTooBig with the close code that tells the peer
+// so.
 var errMessageTooBig = ProtocolError{StatusMessageTooBig, ErrMessageTooBig.Error()}
 
-// closeCode returns the code and the reason of the close frame that tells the peer of err, an error that recvHalf or a
-// codec returned. ok is false if err is none of the peer's making.
+// closeCode returns the code and the reason of the close frame that tells the
+// peer of err. The error comes from recvHalf or a codec. If err is none of the
+// peer's making, ok is false.
 func closeCode(err error) (code StatusCode, reason string, ok bool) {
 	e, ok := err.(ProtocolError)
 	return e.Code, e.Reason, ok
@@ -160,7 +170,8 @@ func apiError(op string, err error) error {
 	return &opError{op, err}
 }
 
-// An opError is err as the caller of op gets it. Every connection ends with one: most are never printed.
+// An opError is err as the caller of op gets it. Every connection ends with
+// one: most are never printed.
 type opError struct {
 	op  string
 	err error

@@ -13,16 +13,17 @@ import (
 //
 // A method may block. That holds up its own connection only. While it blocks it
 // has a goroutine. A panic in a method, or in a callback of the options, closes
-// the connection with StatusInternalError, and is reported as [NewServer] reports it.
+// the connection with StatusInternalError, and is reported as [NewServer]
+// reports it.
 type EventHandler interface {
 	// Message is called with each message, in order. m.Data is valid until
 	// Message returns. Until then it may be changed, and passed to Write.
 	Message(m Message)
 
-	// Close is called once, after the last message, when the connection is over.
-	// err is what [Conn.Read] would return: [io.EOF] matches it if the peer closed
-	// the connection in an orderly way, [net.ErrClosed] if this side did, and
-	// [CloseStatus] knows the code of the peer's close frame.
+	// Close is called once, after the last message, when the connection is
+	// over. err is what [Conn.Read] would return. It matches [io.EOF] if the
+	// peer closed the connection in an orderly way, and [net.ErrClosed] if this
+	// side did. [CloseStatus] knows the code of the peer's close frame.
 	Close(err error)
 }
 
@@ -30,18 +31,18 @@ type EventHandler interface {
 // nothing happens. It upgrades every request as [Accept] does, and calls open.
 // The EventHandler that open returns then gets what arrives.
 //
-// On Linux, a connection over plain TCP or a Unix socket costs a Conn, a
-// descriptor and the EventHandler while it is idle: about a fifth of what it
-// costs with [NewServer]. A few goroutines wait for all of them. Elsewhere, and
-// with TLS, each connection has a goroutine that reads. What handlers see is the
-// same.
+// On Linux, an idle connection over plain TCP or a Unix socket costs a Conn, a
+// descriptor and the EventHandler. That is about a fifth of what it costs with
+// [NewServer]. A few goroutines wait for all of them. Elsewhere, and with TLS,
+// each connection has a goroutine that reads. What handlers see is the same.
 //
-// The goroutine of the request calls open, before ServeHTTP returns. open may
-// use c: it may write, set limits, join a hub, keep c in the EventHandler. It must not
-// keep r. After open has returned, the context of r still ends with the
-// connection, but it has values only if what made them leaves them alone: straight
-// behind net/http, or with ServerOptions.Detach. If open returns nil, or panics, the
-// connection is closed.
+// The goroutine of the request calls open, before ServeHTTP returns. The
+// function may use c: it may write, set limits, join a hub, keep c in the
+// EventHandler. It must not keep r. After open has returned, the context of r
+// still ends with the connection. It has values only if what made them leaves
+// them alone. That is so straight behind net/http, or with
+// ServerOptions.Detach. If open returns nil, or panics, the connection is
+// closed.
 //
 // The methods of c that read return an error: what arrives goes to the
 // EventHandler. The read deadline concerns nothing. All else is as with
@@ -66,8 +67,9 @@ type eventGroup struct {
 
 // An eventConn is a connection whose messages go to an EventHandler.
 //
-// Its fields have an owner in turn: the goroutine of the request until opened is
-// set, then the step that runs, or the goroutine that reads.
+// Its fields have one owner at a time. Until opened is set, that is the
+// goroutine of the request. Then it is the step that runs, or the goroutine
+// that reads.
 type eventConn struct {
 	polledConn // zero where a goroutine reads, except for c
 
@@ -78,9 +80,9 @@ type eventConn struct {
 	closed  bool // Close of the handler was called
 }
 
-// serveEvents takes over the connection of cfg, whose handshake is done. The place that is
-// reserved for it is given back when it has ended. It returns before that, except
-// over HTTP/2: values then last as long as the connection.
+// serveEvents takes over the connection of cfg, whose handshake is done. The
+// place that is reserved for it is given back when it has ended. It returns
+// before that, except over HTTP/2: values then last as long as the connection.
 func (s *Server) serveEvents(cfg *connConfig, r *http.Request, values context.Context, lasting bool) {
 	stays := http2StreamOf(cfg) != nil
 	lasting = lasting || stays
@@ -130,7 +132,7 @@ func (e *eventConn) open(r *http.Request) {
 	}
 }
 
-// recovered is deferred around calls of the program's.
+// recovered is deferred around calls of the program's functions.
 func (e *eventConn) recovered() {
 	v := recover()
 	if v == nil {
@@ -142,8 +144,8 @@ func (e *eventConn) recovered() {
 	e.c.postClose(closedForPanic)
 }
 
-// errCallbackPanicked is what next returns if OnPingReceived or OnPongReceived has
-// panicked. The connection is then being closed, and has to be read on.
+// errCallbackPanicked is what next returns if OnPingReceived or OnPongReceived
+// has panicked. The connection is then being closed, and has to be read on.
 var errCallbackPanicked = errors.New("a callback has panicked")
 
 // next is Conn.borrowOwn.
@@ -193,12 +195,12 @@ func (e *eventConn) run() {
 	}
 }
 
-// stepMessages is how many messages one step hands over before other connections
-// have their turn.
+// stepMessages is how many messages one step hands over before other
+// connections have their turn.
 const stepMessages = 64
 
-// Step implements stepper: it hands over what has arrived, where there is a poller.
-// It reports whether more may be there.
+// Step implements stepper: it hands over what has arrived, where there is a
+// poller. It reports whether more may be there.
 func (e *eventConn) Step() (again bool) {
 	if !e.opened.Load() {
 		return false
@@ -223,8 +225,8 @@ func (e *eventConn) Step() (again bool) {
 	return true
 }
 
-// keptValues is a context whose values are not looked at any more behind drop: a
-// router may have given them to another request.
+// keptValues is a context whose values are not looked at any more behind drop:
+// a router may have given them to another request.
 type keptValues struct {
 	context.Context
 	looks sync.WaitGroup // those in progress, on goroutines that open has started

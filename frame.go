@@ -17,8 +17,9 @@ const (
 	opPong         opcode = 0xa
 )
 
-// isControl reports whether op lies in the range of control frames, known or reserved
-// (section 5.5: "Control frames are identified by opcodes where the most significant bit of the opcode is 1").
+// isControl reports whether op lies in the range of control frames, known or
+// reserved (section 5.5: "Control frames are identified by opcodes where the
+// most significant bit of the opcode is 1").
 func (op opcode) isControl() bool { return op&0x8 != 0 }
 
 // isKnown reports whether RFC 6455 defines op.
@@ -60,9 +61,11 @@ const (
 )
 
 const (
-	// maxHeaderSize is the length of the longest frame header: two bytes, a 64-bit length, a masking key.
+	// maxHeaderSize is the length of the longest frame header: two bytes, a
+	// 64-bit length, a masking key.
 	maxHeaderSize = 2 + 8 + 4
-	// maxControlPayload is the longest payload of a control frame (section 5.5).
+	// maxControlPayload is the longest payload of a control frame (section
+	// 5.5).
 	maxControlPayload = 125
 	// maxControlFrame is the length of the longest control frame.
 	maxControlFrame = 2 + 4 + maxControlPayload
@@ -70,7 +73,8 @@ const (
 
 // A header is one frame header, decoded (section 5.2).
 //
-// Of its six fields four stand in a struct of their own: the compiler keeps structs of up to four fields in registers.
+// Of its six fields four stand in a struct of their own: the compiler keeps
+// structs of up to four fields in registers.
 type header struct {
 	headerBits
 	key    uint32 // the masking key, its first byte on the wire in the lowest 8 bits; 0 if not masked
@@ -85,12 +89,12 @@ type headerBits struct {
 	masked bool
 }
 
-// parseHeader decodes the frame header that b begins with and says how many bytes it took.
-// While b holds only a part of a header, n is 0 and err is nil.
+// parseHeader decodes the frame header that b begins with and says how many
+// bytes it took. While b holds only a part of a header, n is 0 and err is nil.
 //
-// It refuses what no header may look like, whatever the state of the connection: a length that is not in its
-// shortest form and one of 2^63 or more (section 5.2). What a header may say at this point of
-// the conversation is for recvHalf to judge.
+// It refuses what is wrong in any state of the connection. That is a length
+// that is not in its shortest form, or one of 2^63 or more (section 5.2). What
+// a header may say at this point of the conversation is for recvHalf to judge.
 func parseHeader(b []byte) (h header, n int, err error) {
 	if len(b) < 2 {
 		return header{}, 0, nil
@@ -137,8 +141,9 @@ func parseHeader(b []byte) (h header, n int, err error) {
 	return h, n, nil
 }
 
-// beginsWhole reports whether b begins with a whole frame, for less than parseHeader takes. It does not look for a
-// length of 64 bits: false. Of a header that parseHeader refuses it says anything.
+// beginsWhole reports whether b begins with a whole frame, for less than
+// parseHeader takes. It does not look for a length of 64 bits: false. Of a
+// header that parseHeader refuses it says anything.
 func beginsWhole(b []byte) bool {
 	if len(b) < 2 {
 		return false
@@ -159,7 +164,8 @@ func beginsWhole(b []byte) bool {
 	return len(b) >= n
 }
 
-// appendHeader appends the wire form of h to dst, its length in the shortest form.
+// appendHeader appends the wire form of h to dst, its length in the shortest
+// form.
 func appendHeader(dst []byte, h header) []byte {
 	b0 := h.rsv&rsvBits | byte(h.opcode)&opBits
 	if h.fin {

@@ -10,13 +10,15 @@ import (
 	"time"
 )
 
-// Connections over HTTP/2 (RFC 8441): each is a stream, which a client opens by an
-// extended CONNECT. They take the path of HTTP/1.1 except for what stands here.
+// Connections over HTTP/2 (RFC 8441): each is a stream, which a client opens by
+// an extended CONNECT. They take the path of HTTP/1.1 except for what stands
+// here.
 
 // acceptHTTP2 is what accept does for a request that checkConnect let pass.
 func acceptHTTP2(w http.ResponseWriter, r *http.Request, up upgrade, opts *AcceptOptions) (*connConfig, error) {
-	// Frames bypass what is wrapped around net/http's ResponseWriter, as they do
-	// when a connection of HTTP/1.1 is taken over: middleware might compress them.
+	// Frames bypass what is wrapped around net/http's ResponseWriter, as they
+	// do when a connection of HTTP/1.1 is taken over: middleware might compress
+	// them.
 	out, ok := innermost(w)
 	if !ok {
 		no := refuse(http.StatusNotImplemented, "the HTTP server cannot send frames at once (no http.Flusher)")
@@ -24,8 +26,8 @@ func acceptHTTP2(w http.ResponseWriter, r *http.Request, up upgrade, opts *Accep
 		return nil, sendRefusal(w, r, no)
 	}
 	stream := newHTTP2Stream(r.Body, out)
-	// The timeouts of the http.Server do not concern the connection. Where there
-	// are none to take back, that is no reason to fail.
+	// The timeouts of the http.Server do not concern the connection. Where
+	// there are none to take back, that is no reason to fail.
 	_ = stream.ctl.SetReadDeadline(time.Time{})
 	_ = stream.ctl.SetWriteDeadline(time.Time{})
 	up.setHeader(w.Header())
@@ -63,8 +65,9 @@ func (s *http2Stream) hold(cfg *connConfig) (wait func()) {
 }
 
 // innermost returns the ResponseWriter at the bottom of w: that of the HTTP
-// server. A wrapper has a method Unwrap, or what it wraps in an exported field. ok
-// is false where the server's own cannot be reached, or cannot flush.
+// server. A wrapper has a method Unwrap, or what it wraps in an exported field.
+// The result ok is false where the server's own cannot be reached, or cannot
+// flush.
 func innermost(w http.ResponseWriter) (out http.ResponseWriter, ok bool) {
 	for range wrapperDepth {
 		if u, ok := w.(unwrapper); ok {
@@ -111,15 +114,15 @@ func peerAddr(s string) net.Addr {
 	return namedAddr(s)
 }
 
-// A namedAddr is the address of a client that has no port, such as one of a Unix
-// socket.
+// A namedAddr is the address of a client that has no port, such as one of a
+// Unix socket.
 type namedAddr string
 
 func (a namedAddr) Network() string { return "http2" }
 func (a namedAddr) String() string  { return string(a) }
 
-// withoutBody returns r for the function that serves a connection over HTTP/2: the
-// body is the connection's.
+// withoutBody returns r for the function that serves a connection over HTTP/2:
+// the body is the connection's.
 func withoutBody(r *http.Request) *http.Request {
 	r = r.WithContext(r.Context())
 	r.Body, r.ContentLength = http.NoBody, 0

@@ -12,10 +12,12 @@ import (
 	"github.com/seed70bc5565/websocket/internal/field"
 )
 
-// The opening handshake: what both sides know, the server's half, then the client's.
+// The opening handshake: what both sides know, the server's half, then the
+// client's.
 
 const (
-	// keySize is the length of a Sec-WebSocket-Key: 16 bytes in base64 (section 4.1).
+	// keySize is the length of a Sec-WebSocket-Key: 16 bytes in base64 (section
+	// 4.1).
 	keySize = 24
 	// acceptGUID is what the server appends to the key (section 1.3).
 	acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -29,7 +31,8 @@ const (
 	fieldProtocol   = "Sec-Websocket-Protocol"
 	fieldExtensions = "Sec-Websocket-Extensions"
 
-	// pseudoProtocol is where net/http puts the :protocol of an extended CONNECT.
+	// pseudoProtocol is where net/http puts the :protocol of an extended
+	// CONNECT.
 	pseudoProtocol = ":protocol"
 )
 
@@ -43,7 +46,8 @@ const (
 	sentExtensions = "Sec-WebSocket-Extensions"
 )
 
-// appendAccept appends the Sec-WebSocket-Accept for key: the base64 of the SHA-1 of key and GUID (section 4.2.2).
+// appendAccept appends the Sec-WebSocket-Accept for key: the base64 of the
+// SHA-1 of key and GUID (section 4.2.2).
 func appendAccept(dst []byte, key string) []byte {
 	in := append(make([]byte, 0, keySize+len(acceptGUID)), key...)
 	sum := sha1.Sum(append(in, acceptGUID...))
@@ -60,11 +64,12 @@ func validKey(s string) bool {
 	return err == nil && n == 16
 }
 
-// retryAfter is after how many seconds a client may come back that was refused with status 503.
+// retryAfter is after how many seconds a client may come back that was refused
+// with status 503.
 const retryAfter = "5"
 
-// A refusal is why a server does not accept a request: the status of its response, and the text that both its body
-// and the error of Accept hold.
+// A refusal is why a server does not accept a request. It has the status of the
+// response, and the text that both its body and the error of Accept hold.
 type refusal struct {
 	status int
 	reason string
@@ -93,8 +98,9 @@ func refuseSettings(err error) *refusal {
 	return no
 }
 
-// setHeader sets what the response needs beside its status and body. http1 is false where the connection has no
-// header of its own (RFC 9113, section 8.2.2).
+// setHeader sets what the response needs in addition to its status and body.
+// The argument http1 is false where the connection has no header of its own
+// (RFC 9113, section 8.2.2).
 func (e *refusal) setHeader(h http.Header, http1 bool) {
 	for name, values := range e.header {
 		if field.IsToken(name) && !isHandshakeField(name) && !isFramingField(name) {
@@ -110,8 +116,8 @@ func (e *refusal) setHeader(h http.Header, http1 bool) {
 	case http.StatusUpgradeRequired:
 		h[sentVersion] = []string{"13"} // section 4.4
 		if http1 {
-			// RFC 9110, sections 15.5.22 and 7.8: the response names the protocol, and who sends Upgrade names it in
-			// Connection.
+			// RFC 9110, sections 15.5.22 and 7.8: the response names the
+			// protocol, and who sends Upgrade names it in Connection.
 			h["Upgrade"] = []string{"websocket"}
 			h["Connection"] = []string{"close", "Upgrade"}
 		}
@@ -129,8 +135,8 @@ type upgrade struct {
 	deflate     *deflateParams // nil: no compression
 }
 
-// checkRequest decides on the opening handshake of a client: what HTTP/1.1 and HTTP/2 have in common (section 4.2.1,
-// and 4.2.2 up to its response).
+// checkRequest decides on the opening handshake of a client: what HTTP/1.1 and
+// HTTP/2 have in common (section 4.2.1, and 4.2.2 up to its response).
 func checkRequest(r *http.Request, opts *AcceptOptions) (upgrade, *refusal) {
 	up := upgrade{http2: r.ProtoMajor >= 2 && r.Method == http.MethodConnect}
 	var no *refusal
@@ -167,7 +173,8 @@ func checkRequest(r *http.Request, opts *AcceptOptions) (upgrade, *refusal) {
 	return up, nil
 }
 
-// checkUpgrade checks what only a handshake over HTTP/1.1 has, and returns its key.
+// checkUpgrade checks what only a handshake over HTTP/1.1 has, and returns its
+// key.
 func checkUpgrade(r *http.Request) (key string, no *refusal) {
 	if r.Method != http.MethodGet {
 		return "", refuse(http.StatusMethodNotAllowed, "the method of a WebSocket handshake is GET, not %s", field.Quote(r.Method))
@@ -205,8 +212,9 @@ func checkUpgrade(r *http.Request) (key string, no *refusal) {
 	return key, nil
 }
 
-// checkConnect checks what only a handshake over HTTP/2 has (RFC 8441, sections 4 and 5). "The Sec-WebSocket-Key and
-// Sec-WebSocket-Accept header fields are not used", and neither are Upgrade and Connection.
+// checkConnect checks what only a handshake over HTTP/2 has (RFC 8441, sections
+// 4 and 5). "The Sec-WebSocket-Key and Sec-WebSocket-Accept header fields are
+// not used", and neither are Upgrade and Connection.
 func checkConnect(r *http.Request) *refusal {
 	switch v := r.Header[pseudoProtocol]; {
 	case len(v) == 0:
@@ -228,7 +236,8 @@ func checkConnect(r *http.Request) *refusal {
 	return nil
 }
 
-// checkVersion checks the version. A header that is missing or stands twice is no better than one with another version.
+// checkVersion checks the version. A header that is missing or stands twice is
+// no better than one with another version.
 func checkVersion(r *http.Request) *refusal {
 	if v := r.Header[fieldVersion]; len(v) != 1 || field.TrimSpace(v[0]) != "13" {
 		return refuse(http.StatusUpgradeRequired, "the Sec-WebSocket-Version must be 13, not %s", field.Quote(strings.Join(v, ", ")))
@@ -269,7 +278,8 @@ func checkRequestOrigin(r *http.Request, opts *AcceptOptions) error {
 	return err
 }
 
-// checkSubprotocols checks the names of an options struct (section 4.1): tokens, each once.
+// checkSubprotocols checks the names of an options struct (section 4.1):
+// tokens, each once.
 func checkSubprotocols(names []string) error {
 	for _, name := range names {
 		if !field.IsToken(name) {
@@ -282,8 +292,9 @@ func checkSubprotocols(names []string) error {
 	return nil
 }
 
-// chooseSubprotocol returns the first of the server's that the client offered, or "". Names are compared as they are:
-// no RFC folds their case.
+// chooseSubprotocol returns the first of the server's subprotocols that the
+// client offered, or "". Names are compared as they are: no RFC folds their
+// case.
 func chooseSubprotocol(preferred, offered []string) string {
 	if len(offered) == 0 {
 		return ""
@@ -298,8 +309,8 @@ func chooseSubprotocol(preferred, offered []string) string {
 	return ""
 }
 
-// acceptExtensions is the server's half of the negotiation (section 9.1). What is not known is declined by saying
-// nothing about it.
+// acceptExtensions is the server's half of the negotiation (section 9.1). What
+// is not known is declined by saying nothing about it.
 func (up *upgrade) acceptExtensions(offers []field.Extension, deflate deflateConfig) {
 	if agreed, answer, ok := acceptDeflate(offers, deflate); ok {
 		up.deflate = &agreed
@@ -307,8 +318,9 @@ func (up *upgrade) acceptExtensions(offers []field.Extension, deflate deflateCon
 	}
 }
 
-// appendResponse appends the server's handshake (section 4.2.2). extra are fields of the application: those that
-// would be malformed on the wire, and those that say what the handshake itself says, are left out.
+// appendResponse appends the server's handshake (section 4.2.2). The fields in
+// extra are those of the application. Those that would be malformed on the wire
+// are left out. So are those that say what the handshake itself says.
 func appendResponse(dst []byte, up upgrade, extra http.Header) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
 	dst = appendAccept(dst, up.key)
@@ -369,22 +381,25 @@ func appendFields(dst []byte, extra http.Header) []byte {
 	return dst
 }
 
-// isHandshakeField reports whether the header field belongs to the handshake, and so to this package.
+// isHandshakeField reports whether the header field belongs to the handshake,
+// and so to this package.
 func isHandshakeField(name string) bool {
 	const prefix = "Sec-WebSocket-"
 	return field.EqualFold(name, "Upgrade") || field.EqualFold(name, "Connection") ||
 		len(name) >= len(prefix) && field.EqualFold(name[:len(prefix)], prefix)
 }
 
-// isFramingField reports whether the header field says where an HTTP message ends. A 101 response has no content (RFC
-// 9112, section 6.3).
+// isFramingField reports whether the header field says where an HTTP message
+// ends. A 101 response has no content (RFC 9112, section 6.3).
 func isFramingField(name string) bool {
 	return field.EqualFold(name, "Content-Length") || field.EqualFold(name, "Transfer-Encoding") || field.EqualFold(name, "Trailer")
 }
 
-// The client's half of the opening handshake: what it sends, and what it makes of the answer.
+// The client's half of the opening handshake: what it sends, and what it makes
+// of the answer.
 
-// parseURL parses the URL of a server (section 3) into the one that net/http is asked for.
+// parseURL parses the URL of a server (section 3) into the one that net/http is
+// asked for.
 func parseURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -401,8 +416,8 @@ func parseURL(raw string) (*url.URL, error) {
 	if u.Hostname() == "" {
 		return nil, errors.New("the URL has no host")
 	}
-	// "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT be used on these URIs."
-	// (section 3)
+	// "Fragment identifiers are meaningless in the context of WebSocket URIs
+	// and MUST NOT be used on these URIs." (section 3)
 	if strings.Contains(raw, "#") {
 		return nil, errors.New("the URL has a fragment")
 	}
@@ -412,8 +427,9 @@ func parseURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// checkQuery checks the query of a URL: "If any of the components are invalid, the client MUST fail" (section 4.1).
-// net/http sends a query as it stands: a space in it would end the target of the request.
+// checkQuery checks the query of a URL: "If any of the components are invalid,
+// the client MUST fail" (section 4.1). The package net/http sends a query as it
+// stands. A space in it would end the target of the request.
 func checkQuery(u *url.URL) error {
 	for i := range len(u.RawQuery) {
 		if c := u.RawQuery[i]; c <= ' ' || c >= 0x7f {
@@ -423,7 +439,8 @@ func checkQuery(u *url.URL) error {
 	return nil
 }
 
-// fromWebSocketScheme turns the schemes ws and wss of u into those of HTTP. It reports whether u then has one of HTTP's.
+// fromWebSocketScheme turns the schemes ws and wss of u into those of HTTP. It
+// reports whether u then has a scheme of HTTP.
 func fromWebSocketScheme(u *url.URL) bool {
 	switch u.Scheme {
 	case "ws":
@@ -437,8 +454,8 @@ func fromWebSocketScheme(u *url.URL) bool {
 	return true
 }
 
-// requestHeader returns the header of the client's handshake (section 4.1): a copy of the user's, checked, and the
-// handshake's own fields.
+// requestHeader returns the header of the client's handshake (section 4.1).
+// That is a copy of the user's header, checked, and the handshake's own fields.
 func requestHeader(opts *DialOptions, key string, offered []field.Extension) (http.Header, error) {
 	h := make(http.Header, len(opts.HTTPHeader)+6)
 	for name, values := range opts.HTTPHeader {
@@ -478,8 +495,9 @@ func requestHeader(opts *DialOptions, key string, offered []field.Extension) (ht
 	return h, nil
 }
 
-// validHost reports whether s may be the value of a Host field: no spaces, control characters, or characters that end
-// a host within a URL. "" means the URL's.
+// validHost reports whether s may be the value of a Host field: no spaces,
+// control characters, or characters that end a host within a URL. "" means the
+// URL's.
 func validHost(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c == 0x7f || strings.IndexByte("\"#/<>?@\\^`{|}", c) >= 0 {
@@ -498,7 +516,8 @@ func offerExtensions(deflate deflateConfig) []field.Extension {
 	return list
 }
 
-// checkResponse decides on the server's handshake (section 4.1, from "Once the client's opening handshake has been sent").
+// checkResponse decides on the server's handshake (section 4.1, from "Once the
+// client's opening handshake has been sent").
 func checkResponse(resp *http.Response, opts *DialOptions, key string, deflate deflateConfig) (upgrade, error) {
 	up := upgrade{key: key}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
@@ -508,7 +527,8 @@ func checkResponse(resp *http.Response, opts *DialOptions, key string, deflate d
 		return up, fmt.Errorf("the Upgrade header of the response is not websocket: %s", field.Quote(strings.Join(v, ", ")))
 	}
 	if v := resp.Header["Connection"]; len(v) == 0 && resp.Close {
-		// net/http takes the header out of the response, and ends the connection.
+		// net/http takes the header out of the response, and ends the
+		// connection.
 		return up, errors.New("the Connection header of the response says close: net/http has closed the connection")
 	} else if !field.HasToken(v, "upgrade") {
 		return up, fmt.Errorf("the Connection header of the response does not name Upgrade: %s", field.Quote(strings.Join(v, ", ")))
@@ -542,8 +562,9 @@ func checkResponse(resp *http.Response, opts *DialOptions, key string, deflate d
 	return up, nil
 }
 
-// checkExtensions decides on what the server agreed to: "If the response includes a |Sec-WebSocket-Extensions| header field and this header field
-// indicates the use of an extension that was not present in the client's handshake, the client MUST fail the connection" (section 4.1).
+// checkExtensions decides on what the server agreed to. If the response uses
+// "an extension that was not present in the client's handshake", the client
+// MUST fail the connection (section 4.1).
 func checkExtensions(agreed, offered []field.Extension) error {
 	for _, a := range agreed {
 		known := false
@@ -557,7 +578,8 @@ func checkExtensions(agreed, offered []field.Extension) error {
 	return nil
 }
 
-// agreeExtensions takes note of what the server agreed to, all of which was offered.
+// agreeExtensions takes note of what the server agreed to, all of which was
+// offered.
 func (up *upgrade) agreeExtensions(deflate deflateConfig) error {
 	for _, ext := range up.extensions {
 		// RFC 7692, section 5: one extension of a kind.
