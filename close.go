@@ -191,7 +191,7 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 			c.closeFor(unexpectedData)
 			stop()
 		} else if errors.Is(err, net.ErrClosed) {
-			select { // a Close of this side's is at work, and is not cut short by what is its own doing
+			select { // a Close of this side is at work, and is not cut short by what is its own doing
 			case <-c.life.closed():
 			case <-child.Done():
 			}
@@ -233,7 +233,7 @@ func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
 // answerClose is peerClosed from the answer on. begun says that this side's
 // close frame was made before.
 //
-// What bounds the read must not cut a Close of this side's that waits behind a
+// What bounds the read must not cut a Close of this side that waits behind a
 // message: then answerClose leaves the rest to that.
 func (c *Conn) answerClose(ctx context.Context, payload []byte, begun bool) error {
 	ctx, cancel := c.closeContext(ctx)

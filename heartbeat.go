@@ -7,24 +7,30 @@ import (
 	"time"
 )
 
-// A heartbeat finds out whether the peer is still there. It costs one timer a connection, and the reader one load each
-// time that it has waited for bytes: the reader raises a flag, and the timer looks at it, a quarter of an interval apart.
+// A heartbeat finds out whether the peer is still there. It costs one timer a
+// connection, and the reader one load each time that it has waited for bytes.
+// The reader raises a flag. The timer looks at the flag, a quarter of an
+// interval apart.
 //
-// A peer that sends bytes or takes them is alive. After an interval without either a ping goes out, if a goroutine is
-// reading, and the looks come closer together. Two rules give up a peer:
+// A peer that sends bytes or takes them is alive. After an interval without
+// either a ping goes out, if a goroutine is reading, and the looks come closer
+// together. Two rules give up a peer:
 //
-//   - It has not sent and not taken anything for PingInterval and PongTimeout, a ping waits for its pong, and each look
-//     found a goroutine reading.
-//   - Frames wait to be written, and it has taken nothing for PingInterval and PongTimeout. What it sends meanwhile
-//     excuses it, except pings: one whose pong waits among those frames is given up.
+//   - It has not sent and not taken anything for PingInterval and PongTimeout,
+//     a ping waits for its pong, and each look found a goroutine reading.
+//   - Frames wait to be written, and it has taken nothing for PingInterval and
+//     PongTimeout. What it sends meanwhile excuses it, except pings: one whose
+//     pong waits among those frames is given up.
 //
-// Time is counted from look to look: a process that was stopped for a while does not end its connections at the first
-// look after it, before their readers have got to what waits.
+// Time is counted from look to look. So a process that was stopped for a while
+// does not end its connections at the first look after that. Their readers
+// first get to what waits.
 type heartbeat struct {
 	heard atomic.Bool   // something has arrived since the last look. The reader sets it, the timer clears it
 	id    atomic.Uint32 // payload of the last ping, 0 when its pong has come
 
-	// Owner of this group: the timer's function, which is not called again until it has set the timer.
+	// Owner of this group: the timer's function, which is not called again
+	// until it has set the timer.
 	wait   time.Duration // from the last look to this one
 	silent time.Duration // for how long the peer has sent nothing and taken nothing
 	stuck  time.Duration // for how long it has taken nothing of what waits
@@ -38,14 +44,16 @@ type heartbeat struct {
 	timer *time.Timer  // guarded by lifetime.mu; nil if there is no heartbeat, or the socket of a poller has the timer
 }
 
-// epoch is what the times of pings are relative to: a difference is half the size of a [time.Time], and monotonic.
+// epoch is what the times of pings are relative to: a difference is half the
+// size of a [time.Time], and monotonic.
 var epoch = time.Now()
 
 func sinceEpoch() int64 { return int64(time.Since(epoch)) }
 
-// RoundTripTime returns how long the last ping that was answered had to wait for its pong, be it one of [Conn.Ping]
-// or of PingInterval: 0 if there was none yet. What was written before the ping, and had to go out first, is part of
-// it.
+// RoundTripTime returns how long the last ping that was answered had to wait
+// for its pong, be it one of [Conn.Ping] or of PingInterval: 0 if there was
+// none yet. What was written before the ping, and had to go out first, is part
+// of it.
 func (c *Conn) RoundTripTime() time.Duration { return time.Duration(c.beat.rtt.Load()) }
 
 // hear is called by the reader when something has arrived.
@@ -61,8 +69,9 @@ func (c *Conn) startHeartbeat() {
 	if interval < 0 {
 		return
 	}
-	// The first interval is shorter, by half at most: connections that were made at once do not ping at once for ever.
-	// The looks before the first ping are counted back from it, for the same reason.
+	// The first interval is shorter, by half at most: connections that were
+	// made at once do not ping at once for ever. The looks before the first
+	// ping are counted back from it, for the same reason.
 	early, _ := bits.Mul64(uint64(interval/2), uint64(newMaskingKey())<<32)
 	h.silent = time.Duration(early)
 	c.life.mu.Lock()
@@ -138,7 +147,8 @@ func (c *Conn) look() (flush bool) {
 	return flush
 }
 
-// next returns how long after this look the next one is. In the pong timeout there are four at least.
+// next returns how long after this look the next one is. In the pong timeout
+// there are four at least.
 func (h *heartbeat) next(s *settings) time.Duration {
 	interval, timeout := s.pingInterval, s.pongTimeout
 	next := s.quarter()
@@ -170,10 +180,11 @@ func (c *Conn) lookAgain(d time.Duration) {
 	}
 }
 
-// makePing gathers a ping, unless the last one has not left yet. It reports whether the caller must flush.
+// makePing gathers a ping, unless the last one has not left yet. It reports
+// whether the caller must flush.
 func (c *Conn) makePing() (flush bool) {
 	h, w := &c.beat, &c.w
-	id := newMaskingKey() | 1 // not 0. Nobody can answer it before it has come
+	id := newMaskingKey() | 1 // not 0. No peer can answer it before it has come
 	w.mu.Lock()
 	defer w.unlock()
 	if w.err != nil || !w.passedLocked(h.mark) {
@@ -192,8 +203,9 @@ func (c *Conn) makePing() (flush bool) {
 	return flush
 }
 
-// endDead ends the connection, for the peer is dead. If it is not, it may as well know why: the close frame gets one
-// attempt that does not block.
+// endDead ends the connection, because the peer is dead. If the peer is not
+// dead, it may as well know why: the close frame gets one attempt that does not
+// block.
 func (c *Conn) endDead(cause *localEnd) {
 	if _, first := c.life.over(cause); !first {
 		return
@@ -207,7 +219,8 @@ func (c *Conn) endDead(cause *localEnd) {
 	c.end(nil)
 }
 
-// answered reports whether id is that of the last ping, which had no answer so far.
+// answered reports whether id is that of the last ping, which had no answer so
+// far.
 func (h *heartbeat) answered(id uint32) bool {
 	sent := h.sent.Load() // of a later ping? Then id is not h.id any more
 	if id == 0 || !h.id.CompareAndSwap(id, 0) {
@@ -217,5 +230,6 @@ func (h *heartbeat) answered(id uint32) bool {
 	return true
 }
 
-// measured notes the round trip of a ping that was sent at the time given, and has come back now.
+// measured notes the round trip of a ping that was sent at the time given, and
+// has come back now.
 func (h *heartbeat) measured(sent int64) { h.rtt.Store(max(1, sinceEpoch()-sent)) }

@@ -10,11 +10,13 @@ import (
 	"github.com/seed70bc5565/websocket/internal/flate"
 )
 
-// Reading of compressed messages (RFC 7692, section 7.2.2). They are inflated as they arrive, so that what is kept of
-// a message is what it inflates to, never its payload, and so that inflation stops at the read limit.
+// Reading of compressed messages (RFC 7692, section 7.2.2). They are inflated
+// as they arrive. So what is kept of a message is what it inflates to, never
+// its payload, and inflation stops at the read limit.
 
-// clearPayload returns the payload of the current frame that is in the buffer, unmasked where it lies. It fetches
-// some if there is none. The frame must have payload left.
+// clearPayload returns the payload of the current frame that is in the buffer,
+// unmasked where it lies. It fetches some if there is none. The frame must have
+// payload left.
 func (c *Conn) clearPayload(ctx context.Context) ([]byte, error) {
 	r := &c.r
 	p, err := c.peekPayload(ctx)
@@ -35,8 +37,9 @@ func (r *receiver) usePayload(n int) {
 	r.remain -= int64(n)
 }
 
-// inflateRest appends what is left of the message in progress, a compressed one, to dst, which ends with all that it
-// has inflated to before. It is the twin of collect.
+// inflateRest appends what is left of the message in progress, a compressed
+// one, to dst, which ends with all that it has inflated to before. It is the
+// twin of collect.
 func (c *Conn) inflateRest(ctx context.Context, dst []byte, pooled bool) ([]byte, error) {
 	r := &c.r
 	ended := false
@@ -73,7 +76,8 @@ func (c *Conn) inflateRest(ctx context.Context, dst []byte, pooled bool) ([]byte
 func (c *Conn) inflateChunk(ctx context.Context, dst, chunk []byte, last, pooled bool) ([]byte, error) {
 	r := &c.r
 	if pooled {
-		// Room for as much as the last message had, so that no new memory is taken but for a longer one.
+		// Room for as much as the last message had, so that only a longer
+		// message takes new memory.
 		if want := max(int(r.lastSize), 4*len(chunk)); cap(dst) < want && want <= bufpool.Huge {
 			dst = bufpool.Grow(dst, want)
 		}
@@ -101,8 +105,9 @@ func (r *receiver) inflateLimit() int {
 	return int(max(limit, -1))
 }
 
-// inflateFailed fails the connection. Corrupt data is 1007, for "the data within a message was not consistent with
-// its type" says just that (RFC 6455, section 7.4.1): the frames are as they should be, what they carry is not.
+// inflateFailed fails the connection. Corrupt data is 1007, because "the data
+// within a message was not consistent with its type" says just that (RFC 6455,
+// section 7.4.1). The frames are as they should be. What they carry is not.
 func (c *Conn) inflateFailed(ctx context.Context, err error) error {
 	if errors.Is(err, flate.ErrTooLarge) {
 		return c.fail(ctx, errMessageTooBig)
@@ -110,8 +115,8 @@ func (c *Conn) inflateFailed(ctx context.Context, err error) error {
 	return c.fail(ctx, ProtocolError{StatusInvalidFramePayloadData, err.Error()})
 }
 
-// inflateInto streams: it puts what comes next of the message in progress into p, which is not empty, and returns
-// io.EOF at its end.
+// inflateInto streams: it puts what comes next of the message in progress into
+// p, which is not empty, and returns io.EOF at its end.
 func (c *Conn) inflateInto(ctx context.Context, p []byte) (int, error) {
 	r := &c.r
 	limit := r.limit.Load()
@@ -128,7 +133,8 @@ func (c *Conn) inflateInto(ctx context.Context, p []byte) (int, error) {
 		}
 		last := r.fin && r.remain == int64(len(chunk))
 		if limit >= 0 {
-			// One byte more than is allowed, to see whether there is one. The limit may have been lowered meanwhile.
+			// One byte more than is allowed, to see whether there is one. The
+			// limit may have been lowered meanwhile.
 			if left := max(limit-r.inflate.inflated, 0); left < int64(len(p)) {
 				p = p[:left+1]
 			}
@@ -154,8 +160,8 @@ func (c *Conn) inflateInto(ctx context.Context, p []byte) (int, error) {
 	}
 }
 
-// discardInflated discards what is left of a compressed message that was begun with Reader. It is inflated all the
-// same: later messages may refer to it.
+// discardInflated discards what is left of a compressed message that was begun
+// with Reader. It is inflated all the same: later messages may refer to it.
 func (c *Conn) discardInflated(ctx context.Context) error {
 	scratch := bufpool.Get(bufpool.Small)
 	defer bufpool.Put(scratch)

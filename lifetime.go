@@ -7,13 +7,16 @@ import (
 	"time"
 )
 
-// lifetime is how a connection comes to its end: it has one state and one reason.
+// lifetime is how a connection comes to its end: it has one state and one
+// reason.
 //
-// The state says how far the closing handshake and the end of the transport have come. The reason says why the
-// connection is over: reads and writes fail with it. The first reason sticks.
+// The state says how far the closing handshake and the end of the transport
+// have come. The reason says why the connection is over: reads and writes fail
+// with it. The first reason sticks.
 //
-// Each end takes the same way: over gives the reason, a close frame tells the peer if it can still be told, and end
-// closes the transport and tells all that wait for it.
+// Each end takes the same way. First over gives the reason. Then a close frame
+// tells the peer, if it can still be told. Last, end closes the transport and
+// tells all that wait for it.
 type lifetime struct {
 	c     *Conn                  // immutable: what ends with it
 	state atomic.Uint32          // a closeState. Written with mu, by moveLocked
@@ -30,8 +33,9 @@ type reason struct {
 	posted bool  // postClose began it: it may be that no goroutine reads the answer
 }
 
-// An ending is what a lifetime needs when a goroutine waits for the end, or when the end has begun. A connection that
-// is idle mostly has none. lifetime.mu guards it.
+// An ending is what a lifetime needs when a goroutine waits for the end, or
+// when the end has begun. A connection that is idle mostly has none.
+// lifetime.mu guards it.
 type ending struct {
 	done      chan struct{}   // closed when the transport is; nil until a goroutine waits for that
 	closeRead context.Context // what CloseRead returned
@@ -62,7 +66,8 @@ func (l *lifetime) reason() error {
 	return nil
 }
 
-// over makes err the reason, unless there is one. It returns the reason that sticks, and whether that is err.
+// over makes err the reason, unless there is one. It returns the reason that
+// sticks, and whether that is err.
 func (l *lifetime) over(err error) (cause error, first bool) {
 	first = l.why.CompareAndSwap(nil, &reason{err: err})
 	return l.reason(), first
@@ -86,8 +91,10 @@ func (l *lifetime) moveLocked(e closeEvent) closeState {
 	return next
 }
 
-// end closes the transport, the first time that it is called. err is the reason, unless there is one; it may be nil
-// only if there is one. Everything that waits for the connection returns. It reports whether this call ended it.
+// end closes the transport, the first time that it is called. The argument err
+// is the reason, unless there is one. It may be nil only if there is one.
+// Everything that waits for the connection returns. It reports whether this
+// call ended it.
 func (c *Conn) end(err error) bool {
 	l := &c.life
 	if err != nil {
@@ -134,8 +141,8 @@ func (c *Conn) end(err error) bool {
 // end is Conn.end.
 func (l *lifetime) end(err error) bool { return l.c.end(err) }
 
-// endInTimeLocked has the connection end when the close timeout is over, unless a timer runs already. Without a close
-// timeout it does nothing.
+// endInTimeLocked has the connection end when the close timeout is over, unless
+// a timer runs already. Without a close timeout it does nothing.
 func (l *lifetime) endInTimeLocked(cause error) {
 	c, e := l.c, l.endingLocked()
 	if e.grace == nil && c.closeTimeout >= 0 {
@@ -143,9 +150,11 @@ func (l *lifetime) endInTimeLocked(cause error) {
 	}
 }
 
-// writeBroke is told of an error of the transport's that ended the writing half, and returns what its writer is to be
-// told. The peer may have said why, in a close frame that is still to be read: the reading half gets the time for it
-// that Close would take. Without a close timeout it goes on until the transport fails there too.
+// writeBroke is told of an error of the transport that ended the writing half.
+// It returns what its writer is to be told. The peer may have said why, in a
+// close frame that is still to be read. The reading half gets the time for it
+// that Close would take. Without a close timeout it goes on until the transport
+// fails there too.
 func (l *lifetime) writeBroke(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -156,7 +165,8 @@ func (l *lifetime) writeBroke(err error) error {
 	return err
 }
 
-// outcome reports whether the closing handshake was completed, and if it was not, what came in place of the answer.
+// outcome reports whether the closing handshake was completed, and if it was
+// not, what came in place of the answer.
 func (l *lifetime) outcome() (answered bool, broke error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -175,8 +185,9 @@ func (l *lifetime) breaks(err error) {
 	}
 }
 
-// onEnd arranges that f runs, once, when the connection has ended (the transport is closed), or at once if it has. Functions run
-// in the order of these calls.
+// onEnd arranges that f runs, once, when the connection has ended (the
+// transport is closed), or at once if it has. Functions run in the order of
+// these calls.
 func (c *Conn) onEnd(f func()) {
 	l := &c.life
 	l.mu.Lock()
@@ -207,10 +218,11 @@ func (l *lifetime) closed() <-chan struct{} {
 }
 
 // interrupted returns what a call is told whose ctx ended, or whose deadline
-// passed (err). Where the connection is over it is told why, because that may be
-// why ctx ended.
+// passed (err). Where the connection is over it is told why, because that may
+// be why ctx ended.
 func (l *lifetime) interrupted(op string, ctx context.Context, err error) error {
-	// The call that could not be interrupted learns that it was, not what came of it.
+	// The call that could not be interrupted learns that it was, not what came
+	// of it.
 	ended := ctx.Err() != nil || err != nil
 	if cause := l.reason(); cause != nil && !(ended && cause == errNotInterrupted) {
 		if op == "read" {

@@ -9,20 +9,25 @@ import (
 	"github.com/seed70bc5565/websocket/internal/simd"
 )
 
-// mask XORs b with the masking key, whose first byte on the wire is in the lowest 8 bits (as in header.key), and
-// returns the key rotated so that it fits the byte after b (RFC 6455, section 5.3: "j = i MOD 4").
+// mask XORs b with the masking key (RFC 6455, section 5.3: "j = i MOD 4"). The
+// first byte of the key on the wire is in the lowest 8 bits, as in header.key.
+// The result is the key rotated so that it fits the byte after b.
 //
 // Masking and unmasking are the same operation.
 func mask(b []byte, key uint32) uint32 { return copyMask(b, b, key) }
 
-// copyMask copies src to the start of dst and masks the copy as mask does; it returns the key for the byte after src.
-// dst must be at least as long as src. The two may begin at the same byte or not overlap at all.
+// copyMask copies src to the start of dst and masks the copy as mask does. It
+// returns the key for the byte after src. The slice dst must be at least as
+// long as src. The two may begin at the same byte or not overlap at all.
 //
-// From simd.XorMin bytes up it is assembly where there is any. The rest is Go for every processor and byte order:
-// words of 64 bits, 9 times as fast as single bytes at 128 bytes. The last 4 or 8 bytes are one word that may
-// overlap the word before it. It is loaded before anything is stored and stored at the end, so that nothing from 4
-// bytes up is done byte by byte. Where the length changes from message to message that alone is a factor of 1.7 at
-// 128 bytes and of 2 at 32, because a loop over the rest ends with a branch predicted wrong.
+// From simd.XorMin bytes up it is assembly where there is any. The rest is Go
+// for every processor and byte order: words of 64 bits, 9 times as fast as
+// single bytes at 128 bytes. The last 4 or 8 bytes are one word that may
+// overlap the word before it. It is loaded before anything is stored and stored
+// at the end, so that nothing from 4 bytes up is done byte by byte. Where the
+// length changes from message to message, that alone is a factor of 1.7 at 128
+// bytes and of 2 at 32. The reason is that a loop over the rest ends with a
+// branch predicted wrong.
 func copyMask(dst, src []byte, key uint32) uint32 {
 	n := len(src)
 	dst = dst[:n:len(dst)] // panics when dst is too short, whatever its capacity
@@ -83,8 +88,8 @@ func xorWord(dst, src []byte, k uint64) {
 	binary.LittleEndian.PutUint64(dst, binary.LittleEndian.Uint64(src)^k)
 }
 
-// keyBlock holds masking keys that were read from crypto/rand together: a quarter of the
-// cost of reading each by itself.
+// keyBlock holds masking keys that were read from crypto/rand together: a
+// quarter of the cost of reading each by itself.
 type keyBlock struct {
 	left  int
 	bytes [512]byte
@@ -92,7 +97,8 @@ type keyBlock struct {
 
 var keyPool = sync.Pool{New: func() any { return new(keyBlock) }}
 
-// newMaskingKey returns a fresh masking key that no peer can foresee (RFC 6455, section 5.3).
+// newMaskingKey returns a fresh masking key that no peer can foresee (RFC 6455,
+// section 5.3).
 func newMaskingKey() uint32 {
 	k := keyPool.Get().(*keyBlock)
 	key := k.next()

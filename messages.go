@@ -13,11 +13,13 @@ import (
 // Message is a message that [Conn.Messages] lends.
 type Message struct {
 	Type MessageType
-	// Data is valid until the next step of the range. Until then it may be changed, and passed to Write.
+	// Data is valid until the next step of the range. Until then it may be
+	// changed, and passed to Write.
 	Data []byte
 }
 
-// Messages returns an iterator over the messages that come in, for use with range:
+// Messages returns an iterator over the messages that come in, for use with
+// range:
 //
 //	for m, err := range c.Messages(ctx) {
 //		if err != nil {
@@ -26,12 +28,14 @@ type Message struct {
 //		...
 //	}
 //
-// It lends each message from memory of its own for one step, which costs no allocation, and mostly no copy. Keep a
-// copy of what is needed for longer.
+// It lends each message from memory of its own for one step, which costs no
+// allocation, and mostly no copy. Keep a copy of what is needed for longer.
 //
-// The range ends by itself, without an error, when the peer closes the connection in an orderly way, that is where
-// Read's error matches [io.EOF] (a later Read still returns it). Any other error is its last step. After one that is
-// not permanent (ctx ended, or the read deadline passed) the connection may be read again, and nothing is lost.
+// The range ends by itself, without an error, when the peer closes the
+// connection in an orderly way. That is where Read's error matches [io.EOF]. A
+// later Read still returns it. Any other error is its last step. After one that
+// is not permanent (ctx ended, or the read deadline passed) the connection may
+// be read again, and nothing is lost.
 //
 // The loop's body may use all methods of the connection.
 func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
@@ -51,15 +55,18 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	}
 }
 
-// A lease is the memory that one step of Messages uses. It belongs to the reader's turn, like the receiver.
+// A lease is the memory that one step of Messages uses. It belongs to the
+// reader's turn, like the receiver.
 type lease struct {
-	// buf is pooled; nil if the step uses none, or shares the receiver's buffer: then receiver.lent is this lease. If
-	// the receiver must fetch meanwhile it takes another buffer, and leaves this one to the lease.
+	// buf is pooled; nil if the step uses none, or shares the receiver's
+	// buffer: then receiver.lent is this lease. If the receiver must fetch
+	// meanwhile it takes another buffer, and leaves this one to the lease.
 	buf []byte
-	// shared is set if the step began with the receiver's buffer. It belongs to the goroutine of the range.
+	// shared is set if the step began with the receiver's buffer. It belongs to
+	// the goroutine of the range.
 	shared bool
-	// parted is set by the first of the two that are done with a shared buffer, the receiver and the range. The second
-	// gives it back.
+	// parted is set by the first of the two that are done with a shared buffer,
+	// the receiver and the range. The second gives it back.
 	parted atomic.Bool
 }
 
@@ -163,7 +170,8 @@ func (c *Conn) borrowMessage(ctx context.Context, l *lease) (Message, error) {
 	return m, nil
 }
 
-// lend unmasks and validates the message that lies in the receiver's buffer, where it is.
+// lend unmasks and validates the message that lies in the receiver's buffer,
+// where it is.
 func (c *Conn) lend(ctx context.Context, l *lease) ([]byte, error) {
 	r := &c.r
 	n := int(r.remain)
@@ -184,8 +192,9 @@ func (c *Conn) lend(ctx context.Context, l *lease) ([]byte, error) {
 	return l.buf, nil
 }
 
-// giveBack ends l's last step. If somebody is reading, who may be about to leave the buffer to l, it is given back by
-// whoever is done with it last.
+// giveBack ends l's last step. If a goroutine is reading, it may be about to
+// leave the buffer to l. Then the one of the two that is done with the buffer
+// last gives it back.
 func (c *Conn) giveBack(l *lease) {
 	r := &c.r
 	if !r.turn.TryLock() {

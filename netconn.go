@@ -12,26 +12,29 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wait"
 )
 
-// NetConn returns c as a [net.Conn], for protocols that want a stream of bytes. Each Write sends one message of type
-// typ; Read returns the content of the messages that come in, one after the other. It sets c's read limit to none,
-// for a stream has no messages.
+// NetConn returns c as a [net.Conn], for protocols that want a stream of bytes.
+// Each Write sends one message of type typ; Read returns the content of the
+// messages that come in, one after the other. It sets c's read limit to none,
+// because a stream has no messages.
 //
-// A message of the other type closes the connection with StatusUnsupportedData. When the peer closes the connection
-// in an orderly way (StatusNormalClosure, StatusGoingAway, or no code), Read returns [io.EOF] itself. Close closes c
-// with StatusNormalClosure. The deadlines are those of c: a read that meets one loses nothing. When ctx ends, reads
-// and writes fail.
+// A message of the other type closes the connection with StatusUnsupportedData.
+// When the peer closes the connection in an orderly way (StatusNormalClosure,
+// StatusGoingAway, or no code), Read returns [io.EOF] itself. Close closes c
+// with StatusNormalClosure. The deadlines are those of c: a read that meets one
+// loses nothing. When ctx ends, reads and writes fail.
 //
-// It differs from other net.Conns in one thing: a deadline that cuts a Write inside its message ends the connection,
-// because the rest of the message cannot be sent later.
+// It differs from other net.Conns in one thing. A deadline that cuts a Write
+// inside its message ends the connection, because the rest of the message
+// cannot be sent later.
 func NetConn(ctx context.Context, c *Conn, typ MessageType) net.Conn {
 	c.SetReadLimit(-1)
 	return &netConn{c: c, ctx: ctx, typ: typ}
 }
 
-// NetConnSize is [NetConn] with a bound on the size of its messages, in bytes. A
-// longer Write sends several messages. A message that arrives and is longer ends
-// the connection, as [Conn.SetReadLimit] says. Peers that have a read limit need
-// such a bound. size zero, or a negative one, is no bound.
+// NetConnSize is [NetConn] with a bound on the size of its messages, in bytes.
+// A longer Write sends several messages. A message that arrives and is longer
+// ends the connection, as [Conn.SetReadLimit] says. Peers that have a read
+// limit need such a bound. size zero, or a negative one, is no bound.
 func NetConnSize(ctx context.Context, c *Conn, typ MessageType, size int) net.Conn {
 	if size <= 0 {
 		return NetConn(ctx, c, typ)
@@ -72,7 +75,7 @@ func (n *netConn) Read(p []byte) (int, error) {
 		if err == io.EOF {
 			n.cur, err = nil, nil
 		} else if errors.Is(err, errStaleReader) {
-			n.cur = nil // somebody reads from c beside us
+			n.cur = nil // another goroutine reads from c too
 		}
 		if k > 0 || err != nil {
 			return k, n.error("read", err)
@@ -94,8 +97,8 @@ func (n *netConn) nextMessage() error {
 	return nil
 }
 
-// error turns an orderly end into io.EOF itself, as callers of a net.Conn compare, and the end of a deadline into a
-// net.Error.
+// error turns an orderly end into io.EOF itself, as callers of a net.Conn
+// compare, and the end of a deadline into a net.Error.
 func (n *netConn) error(op string, err error) error {
 	switch {
 	case errors.Is(err, io.EOF):
@@ -119,8 +122,8 @@ func (n *netConn) Write(p []byte) (written int, err error) {
 	return len(p), nil
 }
 
-// Close implements net.Conn. When the peer has closed the connection in an orderly way nothing is left to do, and
-// nothing went wrong.
+// Close implements net.Conn. When the peer has closed the connection in an
+// orderly way nothing is left to do, and nothing went wrong.
 func (n *netConn) Close() error {
 	err := n.c.Close(StatusNormalClosure, "")
 	if errors.Is(err, net.ErrClosed) && errors.Is(n.c.life.reason(), io.EOF) {

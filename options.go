@@ -11,7 +11,8 @@ const (
 	defaultPongTimeout      = 10e9
 )
 
-// orDefault applies the rule of the options: zero is the default. A negative value stays as it is: no limit.
+// orDefault applies the rule of the options: zero is the default. A negative
+// value stays as it is: no limit.
 func orDefault[T ~int | ~int64](v, def T) T {
 	if v == 0 {
 		return def

@@ -6,9 +6,11 @@ import (
 	"sync"
 )
 
-// Ping sends a ping and waits for its pong (RFC 6455, section 5.5.2). Pongs are read by whoever reads: some goroutine
-// must be reading (see [Conn.CloseRead]), or Ping waits until ctx ends: then the error matches ctx.Err(), and the
-// connection lives on. When the connection is over, the error is the reason why. Any number of goroutines may ping.
+// Ping sends a ping and waits for its pong (RFC 6455, section 5.5.2). The
+// reading goroutine takes the pong, so a goroutine must be reading (see
+// [Conn.CloseRead]). Else Ping waits until ctx ends. Then the error matches
+// ctx.Err(), and the connection lives on. When the connection is over, the
+// error is the reason why. Any number of goroutines may ping.
 func (c *Conn) Ping(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return c.interrupted("ping", ctx, nil)
@@ -38,7 +40,8 @@ func (c *Conn) Ping(ctx context.Context) error {
 	}
 }
 
-// A pingList knows the pings that wait for their pongs. Their payloads are numbers that grow.
+// A pingList knows the pings that wait for their pongs. Their payloads are
+// numbers that grow.
 type pingList struct {
 	mu      sync.Mutex
 	last    uint64
@@ -72,8 +75,10 @@ func (l *pingList) drop(id uint64) {
 	}
 }
 
-// pong takes note of a pong. It answers the ping whose payload it carries and all those before it: a peer may answer
-// only the latest of several pings (section 5.5.3). It returns when that ping was sent. Unsolicited pongs are nothing.
+// pong takes note of a pong. It answers the ping whose payload it carries and
+// all those before it: a peer may answer only the latest of several pings
+// (section 5.5.3). It returns when that ping was sent. Unsolicited pongs are
+// nothing.
 func (l *pingList) pong(payload []byte) (sent int64, ok bool) {
 	if l == nil || len(payload) != 8 {
 		return 0, false
@@ -94,7 +99,8 @@ func (l *pingList) pong(payload []byte) (sent int64, ok bool) {
 	return answered.sent, true
 }
 
-// pong takes note of a pong. It reports whether it is the application's: those that answer a heartbeat are not.
+// pong takes note of a pong. It reports whether it is the application's: those
+// that answer a heartbeat are not.
 func (c *Conn) pong(payload []byte) bool {
 	h := &c.beat
 	if len(payload) == 4 && h.answered(binary.BigEndian.Uint32(payload)) {

@@ -8,11 +8,12 @@ import (
 
 // What a handler may keep after it returned. A router, a logger or a framework
 // often takes back what it put into the request's context, and gives it to the
-// next request. net/http itself takes back nothing that a request refers to.
+// next request. The package net/http itself takes back nothing that a request
+// refers to.
 
 // isPlainHTTP reports whether net/http made both w and ctx, the context of the
-// request, and nothing stands between it and the handler that could take back
-// a value. False is always safe.
+// request. It also demands that nothing between net/http and the handler could
+// take back a value. False is always safe.
 //
 // net/http makes the connection's context with the value LocalAddrContextKey,
 // and from it the context of each request, by context.WithCancel alone. The
@@ -71,8 +72,8 @@ func asResponse(v reflect.Value) (resp response, ok bool) {
 	return response{v.Elem()}, true
 }
 
-// context returns where the context of the request is that the response was made
-// for.
+// context returns where the context of the request is that the response was
+// made for.
 func (r response) context() (ptr uintptr, ok bool) {
 	req := r.field("req")
 	if req.Kind() != reflect.Pointer || req.IsNil() {
@@ -102,8 +103,8 @@ func implements(t, iface reflect.Type) bool {
 
 // findResponse looks for net/http's own ResponseWriter behind the wrapper w. A
 // wrapper has a method Unwrap, as http.ResponseController demands, or it has
-// what it wraps in a field. ok is false if w is net/http's own, or there is no
-// such thing behind w.
+// what it wraps in a field. The result ok is false if w is net/http's own, or
+// there is no such thing behind w.
 //
 // Only net/http knows whether a WriteHeader has come through all wrappers: some
 // keep it back until there is a body. So its fields are read, never written.

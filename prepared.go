@@ -8,11 +8,13 @@ import (
 	"github.com/seed70bc5565/websocket/internal/flate"
 )
 
-// A PreparedMessage is a message that was encoded once, to be sent to any number of connections, by any number of
-// goroutines. It is compressed once for each size of window that those connections have agreed on.
+// A PreparedMessage is a message that was encoded once, to be sent to any
+// number of connections, by any number of goroutines. It is compressed once for
+// each size of window that those connections have agreed on.
 //
-// Its compressed form refers to no earlier message: that is what lets connections with different histories share it.
-// Where the history is kept, it still becomes a part of it.
+// Its compressed form refers to no earlier message: that is what lets
+// connections with different histories share it. Where the history is kept, it
+// still becomes a part of it.
 type PreparedMessage struct {
 	op   opcode
 	data []byte // immutable
@@ -27,8 +29,8 @@ type preparedDeflate struct {
 	data []byte // nil if it would not be shorter
 }
 
-// NewPreparedMessage prepares a message. It copies data. The only error is a typ that is neither MessageText nor
-// MessageBinary.
+// NewPreparedMessage prepares a message. It copies data. The only error is a
+// typ that is neither MessageText nor MessageBinary.
 func NewPreparedMessage(typ MessageType, data []byte) (*PreparedMessage, error) {
 	op, err := typ.opcode()
 	if err != nil {
@@ -37,7 +39,8 @@ func NewPreparedMessage(typ MessageType, data []byte) (*PreparedMessage, error) 
 	return &PreparedMessage{op: op, data: append([]byte(nil), data...)}, nil
 }
 
-// forWindow returns m compressed for a window of the given size, or nil if that would not be shorter.
+// forWindow returns m compressed for a window of the given size, or nil if that
+// would not be shorter.
 func (m *PreparedMessage) forWindow(bits int) []byte {
 	m.mu.Lock()
 	p := m.deflated[bits-minWindowBits]
@@ -56,11 +59,13 @@ func (m *PreparedMessage) forWindow(bits int) []byte {
 	return p.data
 }
 
-// WritePrepared sends messages as [Conn.Write] would send each of them, in order, but together: short ones leave with
-// one write to the transport, as far as WriteBufferLimit allows. Another goroutine's messages may come between them.
+// WritePrepared sends messages as [Conn.Write] would send each of them, in
+// order, but together. Short ones leave with one write to the transport, as far
+// as WriteBufferLimit allows. Another goroutine's messages may come between
+// them.
 //
-// If ctx or the write deadline ends, or anything else fails, on the way, the messages before the one that failed are
-// sent, those behind it are not.
+// If ctx or the write deadline ends on the way, or anything else fails, the
+// messages before the one that failed are sent. Those behind it are not.
 func (c *Conn) WritePrepared(ctx context.Context, ms ...*PreparedMessage) error {
 	sent := false
 	defer func() {
@@ -77,7 +82,8 @@ func (c *Conn) WritePrepared(ctx context.Context, ms ...*PreparedMessage) error 
 	return nil
 }
 
-// writePrepared sends m. If more is set its caller sends another message at once, and m may wait for it.
+// writePrepared sends m. If more is set its caller sends another message at
+// once, and m may wait for it.
 func (c *Conn) writePrepared(ctx context.Context, m *PreparedMessage, more bool) error {
 	if ctx.Err() != nil {
 		return c.interrupted("write", ctx, nil)

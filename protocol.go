@@ -5,8 +5,9 @@ import (
 	"math"
 )
 
-// A recvHalf is the receiving side of the protocol: it judges the header of each frame that comes in, in the order in
-// which they come. It sees no payload. Its owner is whoever reads.
+// A recvHalf is the receiving side of the protocol. It judges the header of
+// each frame that comes in, in the order in which they come. It sees no
+// payload. Its owner is the reading goroutine.
 type recvHalf struct {
 	client  bool // this endpoint is the client, so the peer is a server
 	deflate bool // permessage-deflate was negotiated: RSV1 marks a compressed message
@@ -17,25 +18,28 @@ type recvHalf struct {
 	size       int64  // payload bytes that the headers of the message have declared so far
 }
 
-// The read limit counts the bytes of a message. These bound what does not add to them, so that no message goes on for
-// ever below the limit.
+// The read limit counts the bytes of a message. These bound what does not add
+// to them, so that no message goes on for ever below the limit.
 const (
-	// spareFrames is how many frames without payload a message may have before its last, beside one for each byte of
-	// payload.
+	// spareFrames is how many frames without payload a message may have before
+	// its last, in addition to one for each byte of payload.
 	spareFrames = 1024
-	// A compressed message may be deflateExpansion times as long on the wire as the read limit lets it be inflated,
-	// and spareDeflate bytes: more than the worst compressors make of one byte and a flush, which is 11 bytes.
+	// A compressed message may be deflateExpansion times as long on the wire as
+	// the read limit lets it be inflated, and spareDeflate bytes more. That is
+	// more than the worst compressors make of one byte and a flush, which is 11
+	// bytes.
 	deflateExpansion = 16
 	spareDeflate     = 64 << 10
 )
 
-// judge says whether a frame with header h may come now, and takes note of it. limit is the most bytes
-// that a message may have; negative: any number.
+// judge says whether a frame with header h may come now, and takes note of it.
+// The limit is the most bytes that a message may have; negative: any number.
 //
 // An error is a ProtocolError.
 func (s *recvHalf) judge(h header, limit int64) error {
-	// Section 5.2: a bit that no negotiated extension gives a meaning must be 0. RFC 7692, section 6: RSV1 of the
-	// first frame of a message says that it is compressed; elsewhere it must be 0.
+	// Section 5.2: a bit that no negotiated extension gives a meaning must
+	// be 0. RFC 7692, section 6: RSV1 of the first frame of a message says that
+	// it is compressed; elsewhere it must be 0.
 	if h.rsv != 0 {
 		first := h.opcode == opText || h.opcode == opBinary
 		if h.rsv != rsv1Bit || !s.deflate || !first {
@@ -55,7 +59,8 @@ func (s *recvHalf) judge(h header, limit int64) error {
 	}
 
 	if h.opcode.isControl() {
-		// Section 5.5: at most 125 bytes, and not fragmented. It may stand between the fragments of a message.
+		// Section 5.5: at most 125 bytes, and not fragmented. It may stand
+		// between the fragments of a message.
 		if !h.fin {
 			return errControlFragmented
 		}
@@ -65,7 +70,8 @@ func (s *recvHalf) judge(h header, limit int64) error {
 		return nil
 	}
 
-	// Section 5.4: the first fragment has the opcode of the message, those after it are continuations.
+	// Section 5.4: the first fragment has the opcode of the message, those
+	// after it are continuations.
 	if h.opcode == opContinuation {
 		if s.message == opContinuation {
 			return errNothingToContinue
@@ -94,17 +100,19 @@ func (s *recvHalf) judge(h header, limit int64) error {
 	return nil
 }
 
-// A sendHalf is the sending side of the protocol: it makes the headers of the frames that go out, so that what
-// recvHalf refuses in a peer's frames cannot stand in ours. Its owner is the holder of the write lock.
+// A sendHalf is the sending side of the protocol. It makes the headers of the
+// frames that go out. So what recvHalf refuses in a peer's frames cannot stand
+// in ours. Its owner is the holder of the write lock.
 type sendHalf struct {
 	client     bool // this endpoint is the client: it masks
 	unfinished bool // a message begun without FIN is not finished
 	closed     bool // the close frame has been made; nothing may follow it (section 5.5.1)
 }
 
-// header returns the header of the next frame: one that carries n bytes of payload of a frame of type op. For the
-// second and later fragments of a message op is its opcode too: header turns it into a continuation. key is the
-// masking key, 0 if this endpoint does not mask.
+// header returns the header of the next frame: one that carries n bytes of
+// payload of a frame of type op. For the second and later fragments of a
+// message op is its opcode too: header turns it into a continuation. The key is
+// the masking key, 0 if this endpoint does not mask.
 func (s *sendHalf) header(op opcode, fin bool, rsv byte, n int, key uint32) (header, error) {
 	if s.closed {
 		return header{}, errCloseSent
@@ -129,7 +137,8 @@ func (s *sendHalf) control(h header) error {
 	return nil
 }
 
-// closeState is how far the closing of a connection has come (section 7.1). States with a higher number come later.
+// closeState is how far the closing of a connection has come (section 7.1).
+// States with a higher number come later.
 type closeState uint8
 
 const (
@@ -153,7 +162,8 @@ const (
 	transportClosed
 )
 
-// after returns the state that follows s when e happens. It is the only place where the closing state moves.
+// after returns the state that follows s when e happens. It is the only place
+// where the closing state moves.
 func (s closeState) after(e closeEvent) closeState {
 	switch {
 	case e == closeFrameSent && s == stateOpen:

@@ -9,14 +9,18 @@ import (
 	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
-// Read reads one message. The slice is the caller's, and not nil even if the message is empty.
+// Read reads one message. The slice is the caller's, and not nil even if the
+// message is empty.
 //
-// When ctx ends first, or the read deadline passes, the error matches ctx.Err() or [os.ErrDeadlineExceeded], and
-// nothing is lost: the connection lives on, and the next read delivers the message, even if half of it had arrived.
-// Any other error is permanent and tells why the connection is over: see the package documentation.
+// When ctx ends first, or the read deadline passes, the error matches ctx.Err()
+// or [os.ErrDeadlineExceeded]. Nothing is lost: the connection lives on. The
+// next read delivers the message, even if half of it had arrived. Any other
+// error is permanent and tells why the connection is over: see the package
+// documentation.
 //
-// The message is at most as long as the read limit (see [Conn.SetReadLimit]). Its buffer grows as bytes arrive,
-// whatever length the peer declares. Text is valid UTF-8 (section 8.1), unless SkipUTF8Validation was set.
+// The message is at most as long as the read limit (see [Conn.SetReadLimit]).
+// Its buffer grows as bytes arrive, whatever length the peer declares. Text is
+// valid UTF-8 (section 8.1), unless SkipUTF8Validation was set.
 func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 	typ, data, err := c.readMessage(ctx, nil)
 	if err != nil {
@@ -28,9 +32,10 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 	return typ, data, nil
 }
 
-// ReadInto is [Conn.Read] into a buffer of the caller's: it appends the message to buf[:0] and returns the result,
-// which shares buf's memory if the message fits its capacity. Then it allocates nothing. With an error it returns
-// buf[:0].
+// ReadInto is [Conn.Read] into the caller's buffer. It appends the message to
+// buf[:0] and returns the result. If the message fits the capacity of buf, the
+// result shares the memory of buf, and ReadInto allocates nothing. With an
+// error it returns buf[:0].
 func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
 	typ, data, err := c.readMessage(ctx, buf[:0])
 	if err != nil {
@@ -66,8 +71,8 @@ func (c *Conn) lockRead(ctx context.Context) error {
 	return nil
 }
 
-// endRead gives the reader's turn back. If the connection has ended meanwhile, whoever ended it could not release what
-// the reader holds.
+// endRead gives the reader's turn back. If the connection has ended meanwhile,
+// the goroutine that ended it could not release what the reader holds.
 func (c *Conn) endRead() {
 	c.r.turn.Unlock()
 	c.finishRead()
@@ -81,8 +86,8 @@ func (c *Conn) finishRead() {
 	}
 }
 
-// nextMessage goes to the next message, or to the one that a read which was cut short has left. What is left of one
-// that was begun with Reader is discarded.
+// nextMessage goes to the next message, or to the one that a read which was cut
+// short has left. What is left of one that was begun with Reader is discarded.
 func (c *Conn) nextMessage(ctx context.Context) error {
 	r := &c.r
 	switch {
@@ -107,7 +112,8 @@ func (c *Conn) nextMessage(ctx context.Context) error {
 	return nil
 }
 
-// discardRest discards what is left of the message in progress. It is validated all the same.
+// discardRest discards what is left of the message in progress. It is validated
+// all the same.
 func (c *Conn) discardRest(ctx context.Context) error {
 	r := &c.r
 	r.dropPartial()
@@ -133,8 +139,9 @@ func (c *Conn) discardRest(ctx context.Context) error {
 	}
 }
 
-// discardMessage reads a message, or what is left of one, and discards it while the connection is being closed:
-// nothing of it is looked at. Its caller holds the reader's turn.
+// discardMessage reads a message, or what is left of one, and discards it while
+// the connection is being closed: nothing of it is looked at. Its caller holds
+// the reader's turn.
 func (c *Conn) discardMessage(ctx context.Context) error {
 	r := &c.r
 	if r.opcode == opContinuation {
@@ -167,8 +174,8 @@ func (c *Conn) discardMessage(ctx context.Context) error {
 
 // readMessage reads one message and appends it to dst, which is empty.
 //
-// It is in two parts, because the first one is on the stack of a connection that
-// waits.
+// It is in two parts, because the first one is on the stack of a connection
+// that waits.
 func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte, error) {
 	if err := c.beginMessage(ctx); err != nil {
 		return 0, dst, err
@@ -203,15 +210,17 @@ func (c *Conn) restOfMessage(ctx context.Context, dst []byte) (MessageType, []by
 	return typ, dst, err
 }
 
-// keepPartial keeps what a read that was cut short has got of its message, for the next one.
+// keepPartial keeps what a read that was cut short has got of its message, for
+// the next one.
 func (c *Conn) keepPartial(b []byte) {
 	if c.life.reason() == nil {
 		c.r.keep(append([]byte(nil), b...), false)
 	}
 }
 
-// collect appends what is left of the message in progress to dst, which it grows as bytes arrive: from the pool, or
-// as the caller's own. When it fails, the result holds what it has got.
+// collect appends what is left of the message in progress to dst. It grows dst
+// as bytes arrive, from the pool or as the caller's own. When it fails, the
+// result holds what it has got.
 func (c *Conn) collect(ctx context.Context, dst []byte, pooled bool) ([]byte, error) {
 	r := &c.r
 	if r.half.compressed {
@@ -241,9 +250,10 @@ func (c *Conn) collect(ctx context.Context, dst []byte, pooled bool) ([]byte, er
 // trustedSize is how much memory a frame header alone can make us take.
 const trustedSize = 16 << 10
 
-// grow makes room in dst for payload: for all that is left of the message if it is here already, or no longer than
-// the last message or trustedSize; else for twice as much as has come, so that a message of many frames is not copied
-// for each of them.
+// grow makes room in dst for payload. The room is for all that is left of the
+// message if that is here already, or no longer than the last message or
+// trustedSize. Else the room is for twice as much as has come, so that a
+// message of many frames is not copied for each of them.
 func (r *receiver) grow(dst []byte, pooled bool) []byte {
 	room := moreRoom(len(dst), max(r.in.buffered(), int(r.lastSize)-len(dst), trustedSize))
 	if r.fin && r.remain < int64(room) {
@@ -258,9 +268,9 @@ func (r *receiver) grow(dst []byte, pooled bool) []byte {
 	return append(make([]byte, 0, len(dst)+room), dst...)
 }
 
-// moreRoom returns by how much a slice of n bytes grows: by twice as much, or by
-// least if that is more. The sum with n is no larger than an int: with 32 bits
-// the double of a long message may be.
+// moreRoom returns by how much a slice of n bytes grows: by twice as much, or
+// by least if that is more. The sum with n is no larger than an int: with 32
+// bits the double of a long message may be.
 func moreRoom(n, least int) int {
 	if most := math.MaxInt - n; n > most/2 {
 		return most
@@ -268,14 +278,17 @@ func moreRoom(n, least int) int {
 	return max(least, 2*n)
 }
 
-// Reader waits for a message and returns its type and a reader of its content, which streams: it returns bytes as
-// they arrive, and [io.EOF] at the end of the message. ctx bounds all of it.
+// Reader waits for a message and returns its type and a reader of its content.
+// The reader streams: it returns bytes as they arrive, and [io.EOF] at the end
+// of the message. The context bounds all of it.
 //
-// Text is validated as it streams: bytes are returned before the whole is known to be valid. An error of the reader's
-// is one of the connection's, as with [Conn.Read]; when the connection ends inside the message it matches
+// Text is validated as it streams: bytes are returned before the whole is known
+// to be valid. An error of the reader is an error of the connection, as with
+// [Conn.Read]. When the connection ends inside the message, the error matches
 // [io.ErrUnexpectedEOF], never io.EOF.
 //
-// A message need not be read to its end: the next reading call discards the rest, and the old reader then returns an error.
+// A message need not be read to its end: the next reading call discards the
+// rest, and the old reader then returns an error.
 func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {
 	if err := c.beginRead(ctx); err != nil {
 		return 0, nil, err

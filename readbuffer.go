@@ -2,16 +2,18 @@ package websocket
 
 import "github.com/seed70bc5565/websocket/internal/bufpool"
 
-// A readBuffer holds the bytes that have come from the transport and are not parsed yet. Its owner is the goroutine
-// that reads.
+// A readBuffer holds the bytes that have come from the transport and are not
+// parsed yet. Its owner is the goroutine that reads.
 //
 // Invariant: buf[r:w] are these bytes. buf[w:] is free.
 //
-// Invariant: buf is small[:], or a buffer from the pool. It is small[:] when nothing is there, except while a step of
-// Messages uses the pooled one: an idle receiver holds none.
+// Invariant: buf is small[:], or a buffer from the pool. It is small[:] when
+// nothing is there, except while a step of Messages uses the pooled one: an
+// idle receiver holds none.
 //
-// Invariant: across a wait there is less than one frame header or one control frame in it. All of a data frame's
-// payload that has come is taken before the next fetch.
+// Invariant: across a wait there is less than one frame header or one control
+// frame in it. All of a data frame's payload that has come is taken before the
+// next fetch.
 type readBuffer struct {
 	buf   []byte
 	r, w  int
@@ -40,7 +42,8 @@ func (b *readBuffer) unread() []byte { return b.buf[b.r:b.w] }
 // buffered returns how many bytes are in the buffer.
 func (b *readBuffer) buffered() int { return b.w - b.r }
 
-// use takes the first n bytes out. Their memory stays as it is until the next fetch.
+// use takes the first n bytes out. Their memory stays as it is until the next
+// fetch.
 func (b *readBuffer) use(n int) { b.r += n }
 
 // free returns the room behind what is in the buffer.
@@ -49,7 +52,8 @@ func (b *readBuffer) free() []byte { return b.buf[b.w:] }
 // isSmall reports whether there is no pooled buffer.
 func (b *readBuffer) isSmall() bool { return len(b.buf) == len(b.small) }
 
-// makeRoom prepares the buffer for a fetch into it. payload says that bytes of a data frame are expected.
+// makeRoom prepares the buffer for a fetch into it. payload says that bytes of
+// a data frame are expected.
 func (b *readBuffer) makeRoom(payload bool) {
 	b.detach()
 	switch {
@@ -65,8 +69,10 @@ func (b *readBuffer) makeRoom(payload bool) {
 	case payload:
 		b.unshrink()
 	default:
-		// The transport can only wait inside a Read. Between frames that is done with a few bytes of ours, not with a
-		// pooled buffer: whatever else has come then waits in the transport's own buffers, as in those of crypto/tls.
+		// The transport can only wait inside a Read. Between frames that is
+		// done with a few bytes of ours, not with a pooled buffer. All else
+		// that has come then waits in the transport's own buffers, as in those
+		// of crypto/tls.
 		b.release()
 	}
 	b.r, b.w = 0, 0
@@ -80,7 +86,8 @@ func (b *readBuffer) gained(n int) {
 	case b.w == len(b.buf):
 		b.busy = true
 	case len(b.buf) > bufpool.Small && n < bufpool.Small/2:
-		// A short fetch into a small buffer says nothing: it may be the rest of the burst that filled it just before.
+		// A short fetch into a small buffer says nothing: it may be the rest of
+		// the burst that filled it just before.
 		b.busy = false
 	}
 }
@@ -92,7 +99,8 @@ func (b *readBuffer) unshrink() {
 	}
 }
 
-// unshrinkBehind is unshrink while n more bytes, which are not counted in yet, stand behind what is in the buffer.
+// unshrinkBehind is unshrink while n more bytes, which are not counted in yet,
+// stand behind what is in the buffer.
 func (b *readBuffer) unshrinkBehind(n int) {
 	b.w += n
 	b.unshrink()
@@ -109,7 +117,8 @@ func (b *readBuffer) size() int {
 
 // adopt makes pooled the buffer in place of small.
 //
-// It and shrink are not inlined, to keep the frame of their caller in a rawConn small.
+// It and shrink are not inlined, to keep the frame of their caller in a rawConn
+// small.
 //
 //go:noinline
 func (b *readBuffer) adopt(pooled []byte) {
@@ -118,7 +127,8 @@ func (b *readBuffer) adopt(pooled []byte) {
 	b.buf = pooled
 }
 
-// shrink returns the pooled buffer, to be given back, if there is one and what it holds fits small; else nil.
+// shrink returns the pooled buffer, to be given back, if there is one and what
+// it holds fits small; else nil.
 //
 //go:noinline
 func (b *readBuffer) shrink() []byte {
@@ -142,8 +152,8 @@ func (b *readBuffer) release() {
 	b.r, b.w = 0, 0
 }
 
-// lend lets l's step use the pooled buffer. It reports false if there is none, or another step uses it: an outer range
-// over the same connection.
+// lend lets l's step use the pooled buffer. It reports false if there is none,
+// or another step uses it: an outer range over the same connection.
 func (b *readBuffer) lend(l *lease) bool {
 	if b.lent != nil || b.isSmall() {
 		return false
@@ -164,7 +174,8 @@ func (b *readBuffer) takeBack(l *lease) {
 	l.buf, l.shared = nil, false
 }
 
-// detach makes sure that no step of Messages shares buf: it is left to the step, and the receiver goes on with another.
+// detach makes sure that no step of Messages shares buf: it is left to the
+// step, and the receiver goes on with another.
 func (b *readBuffer) detach() {
 	l := b.lent
 	if l == nil {

@@ -14,11 +14,13 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wait"
 )
 
-// A receiver is the reading half of a Conn: it fetches bytes from the transport, takes frames off them, answers
-// control frames, and hands out the payload of data frames.
+// A receiver is the reading half of a Conn. It fetches bytes from the transport
+// and takes frames off them. It answers control frames, and hands out the
+// payload of data frames.
 //
-// Nothing is lost when a read is cut short by its context or deadline: everything below is consistent between any two
-// fetches, and the next read goes on from there.
+// Nothing is lost when a read is cut short by its context or deadline.
+// Invariant: everything below is consistent between any two fetches. So the
+// next read goes on from there.
 type receiver struct {
 	turn  wait.Turn    // the goroutine that holds it owns all that is not marked otherwise
 	limit atomic.Int64 // most bytes a message may have
@@ -49,8 +51,8 @@ type receiver struct {
 	got gotCounts // what has come. Written by the reader, when it is about to wait
 }
 
-// A cutRead is what a read that was cut short has collected of the message in progress: nil if that is nothing. The
-// next read goes on with it.
+// A cutRead is what a read that was cut short has collected of the message in
+// progress: nil if that is nothing. The next read goes on with it.
 type cutRead struct {
 	partial []byte
 	pooled  bool // partial is from the pool
@@ -64,7 +66,8 @@ type inflation struct {
 	clear    int   // how many of the bytes in the buffer are unmasked already
 	inflated int64 // bytes that messageReader has inflated, or at the end any read
 
-	// Of all messages, compressed and inflated: what is published, and what is not.
+	// Of all messages, compressed and inflated: what is published, and what is
+	// not.
 	from, to           atomic.Int64
 	freshFrom, freshTo int64
 }
@@ -77,7 +80,8 @@ func (r *receiver) keep(b []byte, pooled bool) {
 	r.cut.partial, r.cut.pooled = b, pooled
 }
 
-// partial returns what a read that was cut short has collected of the message in progress.
+// partial returns what a read that was cut short has collected of the message
+// in progress.
 func (r *receiver) partial() []byte {
 	if r.cut == nil {
 		return nil
@@ -109,7 +113,8 @@ func (r *receiver) init(t *transport, cfg *connConfig) {
 	r.countWire(len(cfg.received))
 }
 
-// nextFrame takes frames off the transport until it has the header of a data frame, and takes note of it in c.r.
+// nextFrame takes frames off the transport until it has the header of a data
+// frame, and takes note of it in c.r.
 func (c *Conn) nextFrame(ctx context.Context) error {
 	for {
 		found, err := c.takeFrame(ctx)
@@ -122,9 +127,11 @@ func (c *Conn) nextFrame(ctx context.Context) error {
 	}
 }
 
-// takeFrame is nextFrame as far as what is in the buffer goes; it reports whether it found the header of a data frame.
+// takeFrame is nextFrame as far as what is in the buffer goes; it reports
+// whether it found the header of a data frame.
 //
-// It is a function of its own so that its frame is off the stack while the reader waits.
+// It is a function of its own so that its frame is off the stack while the
+// reader waits.
 func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 	r := &c.r
 	for {
@@ -136,7 +143,8 @@ func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 		if n == 0 {
 			return false, nil
 		}
-		// A control frame may be judged more than once, because its payload may have to be waited for: that changes nothing.
+		// A control frame may be judged more than once, because its payload may
+		// have to be waited for: that changes nothing.
 		if err := r.half.judge(h, r.limit.Load()); err != nil {
 			if err == errControlTooLong && h.opcode == opClose {
 				err = tooLongClose(h, unread[n:])
@@ -172,7 +180,8 @@ func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 	}
 }
 
-// control deals with a control frame (section 5.5). payload is in the read buffer.
+// control deals with a control frame (section 5.5). payload is in the read
+// buffer.
 func (c *Conn) control(ctx context.Context, op opcode, payload []byte) error {
 	c.controls.received.Add(1)
 	if c.door != nil {
@@ -228,8 +237,9 @@ func (c *Conn) doorControl(ctx context.Context, op opcode, payload []byte) (err 
 	return err
 }
 
-// callBack calls the application, which may panic. Then the reader's turn is given back here: those who took it do
-// not defer that, because they are the frames of the stack that an idle connection keeps.
+// callBack calls the application, which may panic. Then the reader's turn is
+// given back here. The functions that took it do not defer that, because their
+// frames are on the stack that an idle connection keeps.
 func (c *Conn) callBack(f func()) {
 	if c.r.ponged {
 		c.r.ponged = false
@@ -251,9 +261,10 @@ func (c *Conn) callBack(f func()) {
 	returned = true
 }
 
-// nextPayload goes to the next payload of the message in progress. It reports whether the current frame has some left;
-// if not, the message has been read to its end. All that read payload go from frame to frame by it: what they do with
-// the payload differs.
+// nextPayload goes to the next payload of the message in progress. It reports
+// whether the current frame has some left; if not, the message has been read to
+// its end. All that read payload go from frame to frame by it: what they do
+// with the payload differs.
 func (c *Conn) nextPayload(ctx context.Context) (more bool, err error) {
 	r := &c.r
 	for r.remain == 0 {
@@ -267,8 +278,9 @@ func (c *Conn) nextPayload(ctx context.Context) (more bool, err error) {
 	return true, nil
 }
 
-// peekPayload returns the payload of the current frame that is in the buffer, and leaves it there. It fetches some if
-// there is none. The frame must have payload left.
+// peekPayload returns the payload of the current frame that is in the buffer,
+// and leaves it there. It fetches some if there is none. The frame must have
+// payload left.
 func (c *Conn) peekPayload(ctx context.Context) ([]byte, error) {
 	r := &c.r
 	if r.in.buffered() == 0 {
@@ -280,8 +292,8 @@ func (c *Conn) peekPayload(ctx context.Context) ([]byte, error) {
 	return p[:min(int64(len(p)), r.remain)], nil
 }
 
-// readPayload moves payload of the current frame, of which some must remain, to the start of p, unmasks and validates
-// it. It returns as soon as it has some.
+// readPayload moves payload of the current frame, of which some must remain, to
+// the start of p, unmasks and validates it. It returns as soon as it has some.
 func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
 	r := &c.r
 	if int64(len(p)) > r.remain {
@@ -314,7 +326,8 @@ func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
 		r.in.use(n)
 	}
 	r.remain -= int64(n)
-	// Section 8.1. As it streams in, so that a long message fails with its first bad byte.
+	// Section 8.1. As it streams in, so that a long message fails with its
+	// first bad byte.
 	if r.validate && !r.checkText(p[:n]) {
 		return 0, c.fail(ctx, errTextUTF8)
 	}
@@ -340,8 +353,8 @@ func (c *Conn) endMessage(ctx context.Context) error {
 	return nil
 }
 
-// handOver is called when a message goes to the application, which may now do something else for any time. Pongs must
-// not wait for it, and no buffer may.
+// handOver is called when a message goes to the application, which may now do
+// something else for any time. Pongs must not wait for it, and no buffer may.
 func (c *Conn) handOver() {
 	r := &c.r
 	if r.ponged {
@@ -359,16 +372,18 @@ func (c *Conn) handOver() {
 		c.w.cork(false) // the bytes here are of a message that is not finished
 		return
 	}
-	// While whole frames wait here, the replies to those before gather: the reader will flush them.
+	// While whole frames wait here, the replies to those before gather: the
+	// reader will flush them.
 	c.w.cork(beginsWhole(r.in.unread()))
 }
 
 // Fetching: the receiver and its buffer.
 
-// fetch waits for bytes from the transport and puts them into its argument, or if that is nil behind those in the
-// buffer. It gets some, or fails.
+// fetch waits for bytes from the transport and puts them into its argument, or
+// if that is nil behind those in the buffer. It gets some, or fails.
 //
-// It and what it calls are what an idle connection has on its stack: few frames, and small ones.
+// It and what it calls are what an idle connection has on its stack: few
+// frames, and small ones.
 func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 	r := &c.r
 	p := into
@@ -427,8 +442,8 @@ func (c *Conn) watchRead(ctx context.Context) {
 	}
 }
 
-// fetchFailed makes err, with which fetch got nothing, fit for the API. interrupted
-// says that the read was interrupted by this side.
+// fetchFailed makes err, with which fetch got nothing, fit for the API.
+// interrupted says that the read was interrupted by this side.
 func (c *Conn) fetchFailed(ctx context.Context, err error, interrupted bool) error {
 	if err == nil {
 		err = io.EOF // a Read of nothing without an error
@@ -437,17 +452,19 @@ func (c *Conn) fetchFailed(ctx context.Context, err error, interrupted bool) err
 		return err
 	}
 	if interrupted && !errors.Is(err, os.ErrDeadlineExceeded) {
-		// A transport may have a name of its own for it. If it is another error, it comes again.
+		// A transport may have a name of its own for it. If it is another
+		// error, it comes again.
 		err = os.ErrDeadlineExceeded
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		// The connection lives on, unless somebody ended it meanwhile.
+		// The connection lives on, unless another goroutine ended it meanwhile.
 		return c.interrupted("read", ctx, err)
 	}
 	return c.ended(err)
 }
 
-// drain reads and discards once. The buffer must hold nothing that is still wanted.
+// drain reads and discards once. The buffer must hold nothing that is still
+// wanted.
 func (r *receiver) drain(conn net.Conn) error {
 	r.in.release()
 	buf := bufpool.Get(bufpool.Small)
@@ -459,8 +476,8 @@ func (r *receiver) drain(conn net.Conn) error {
 	return err
 }
 
-// finish gives back what the receiver holds, for a connection that is over: what a message in progress has taken to be
-// inflated too.
+// finish gives back what the receiver holds, for a connection that is over:
+// what a message in progress has taken to be inflated too.
 func (r *receiver) finish() {
 	r.in.release()
 	r.dropPartial()

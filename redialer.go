@@ -16,42 +16,52 @@ import (
 	"github.com/seed70bc5565/websocket/internal/backoff"
 )
 
-// A Redialer is a client that stays connected: [Redialer.Run] dials, lets the application use the connection, and
-// dials again when that ends.
+// A Redialer is a client that stays connected: [Redialer.Run] dials, lets the
+// application use the connection, and dials again when that ends.
 //
-// All fields but URL may be left out, and URL too if BeforeDial sets it. In the durations zero means the default. The
-// fields must not be changed while Run is in progress; Run only reads them, and what they point to, so that one
-// Redialer serves any number of calls of it.
+// All fields but URL may be left out, and URL too if BeforeDial sets it. In the
+// durations zero means the default. The fields must not be changed while Run is
+// in progress. Run only reads them, and what they point to. So one Redialer
+// serves any number of calls of Run.
 type Redialer struct {
 	// URL is the URL of the server, as for [Dial].
 	URL string
 	// Options are the options of each [Dial].
 	Options *DialOptions
 
-	// BeforeDial is called before each attempt, and may change a: for a token that is still fresh, the offset to resume
-	// at, another server. Its error is judged in place of Dial's. ctx is bounded by DialTimeout.
+	// BeforeDial is called before each attempt, and may change a: for a token
+	// that is still fresh, the offset to resume at, another server. Its error
+	// is judged in place of an error from Dial. DialTimeout bounds ctx.
 	BeforeDial func(ctx context.Context, a *RedialAttempt) error
 
-	// IsPermanent judges what ended an attempt or a connection: if it returns true, Run returns err and does not dial
-	// again. Default: [IsPermanent]. err is never nil.
+	// IsPermanent judges what ended an attempt or a connection: if it returns
+	// true, Run returns err and does not dial again. Default: [IsPermanent].
+	// err is never nil.
 	IsPermanent func(err error) bool
 
-	// OnState is called with each change of state, by the goroutine of Run: it must not block.
+	// OnState is called with each change of state, by the goroutine of Run: it
+	// must not block.
 	OnState func(s RedialStatus)
 
-	// BaseDelay and MaxDelay govern the wait before the next attempt: a random time between zero and a ceiling, which is
-	// BaseDelay after the first failure and doubles with each that follows, up to MaxDelay. Default: 500 ms and 30 s.
-	// Negative: no wait, and no limit.
+	// BaseDelay and MaxDelay govern the wait before the next attempt. It is a
+	// random time between zero and a ceiling. The ceiling is BaseDelay after
+	// the first failure, and doubles with each that follows, up to MaxDelay.
+	// Default: 500 ms and 30 s. Negative: no wait, and no limit.
 	BaseDelay, MaxDelay time.Duration
-	// StableAfter is how long a connection must have lasted for the failures before it to be forgotten. One that ends
-	// earlier is a failure like an attempt that failed, so that a server which accepts and falls over is not
-	// stormed. Default: 30 s; negative: all are forgotten as soon as there is a connection.
+	// StableAfter is how long a connection must have lasted for the failures
+	// before it to be forgotten. One that ends earlier is a failure like an
+	// attempt that failed, so that a server which accepts and falls over is not
+	// stormed. Default: 30 s; negative: all are forgotten as soon as there is a
+	// connection.
 	StableAfter time.Duration
-	// MaxRetryAfter is the most that is heeded of a Retry-After header, with which a server that refuses says how long
-	// to stay away (RFC 9110, section 10.2.3). The random wait is added to it, so that those who were told the
-	// same time do not come at the same time. Default: 5 min; negative: no limit.
+	// MaxRetryAfter is the most that is heeded of a Retry-After header. With it
+	// a server that refuses says how long to stay away (RFC 9110, section
+	// 10.2.3). The random wait is added to it, so that those who were told the
+	// same time do not come at the same time. Default: 5 min; negative: no
+	// limit.
 	MaxRetryAfter time.Duration
-	// DialTimeout bounds each attempt, BeforeDial included. Default: 30 s; negative: no limit.
+	// DialTimeout bounds each attempt, BeforeDial included. Default: 30 s;
+	// negative: no limit.
 	DialTimeout time.Duration
 
 	random func() uint64 // tests set it; nil means crypto/rand
@@ -66,15 +76,19 @@ const (
 	defaultDialTimeout   = 30 * time.Second
 )
 
-// A RedialAttempt is what [Redialer.BeforeDial] may change before an attempt. Changes hold for this attempt only.
+// A RedialAttempt is what [Redialer.BeforeDial] may change before an attempt.
+// Changes hold for this attempt only.
 type RedialAttempt struct {
 	// URL is the Redialer's.
 	URL string
-	// Options are a copy of the Redialer's. HTTPHeader is a copy too, and not nil.
+	// Options are a copy of the Redialer's Options. HTTPHeader is a copy too,
+	// and not nil.
 	Options DialOptions
-	// Failures is how many attempts and short connections have failed since the last stable one (StableAfter).
+	// Failures is how many attempts and short connections have failed since the
+	// last stable one (StableAfter).
 	Failures int
-	// LastErr is what ended the attempt or connection before: nil for the first one.
+	// LastErr is what ended the attempt or connection before: nil for the first
+	// one.
 	LastErr error
 }
 
@@ -88,7 +102,8 @@ const (
 	RedialStopped                          // Run is about to return
 )
 
-// String returns "dialing", "connected", "waiting" or "stopped", or RedialState(n) for a state that does not exist.
+// String returns "dialing", "connected", "waiting" or "stopped", or
+// RedialState(n) for a state that does not exist.
 func (s RedialState) String() string {
 	switch s {
 	case RedialDialing:
@@ -106,39 +121,48 @@ func (s RedialState) String() string {
 // A RedialStatus is what [Redialer.OnState] is told.
 type RedialStatus struct {
 	State RedialState
-	// Failures is how many attempts and short connections have failed since the last stable one (StableAfter).
+	// Failures is how many attempts and short connections have failed since the
+	// last stable one (StableAfter).
 	Failures int
 	// Wait is how long RedialWaiting will last.
 	Wait time.Duration
-	// Err is what ended the last attempt or connection, with RedialWaiting, and what Run returns, with RedialStopped.
+	// Err is what ended the last attempt or connection, with RedialWaiting, and
+	// what Run returns, with RedialStopped.
 	Err error
-	// Response is the server's to the handshake, with RedialConnected. That of a refusal is in Err: see
-	// [HandshakeError].
+	// Response is the server's to the handshake, with RedialConnected. That of
+	// a refusal is in Err: see [HandshakeError].
 	Response *http.Response
 }
 
 // Run dials and calls serve with the connection, again and again, until
 //
 //   - ctx ends: the error matches ctx.Err(), whatever serve returned;
-//   - serve returns nil while the connection is alive, or after it has closed the connection itself: the application
-//     is done, and so is Run, which returns nil;
-//   - this side has closed the connection with [Conn.Close], on whatever goroutine, and the peer has answered: Run
-//     returns nil, whatever serve returns. To be connected again, let serve return an error without a Close, or call
-//     [Conn.CloseNow]. The close of [Conn.CloseRead], when a message comes, does not count: return an error then, such
-//     as that of the context, to be connected again;
+//   - serve returns nil while the connection is alive, or after it has closed
+//     the connection itself: the application is done, and so is Run, which
+//     returns nil;
+//   - this side has closed the connection with [Conn.Close], on whatever
+//     goroutine, and the peer has answered: Run returns nil, whatever serve
+//     returns. To be connected again, let serve return an error without a
+//     Close, or call [Conn.CloseNow]. The close of [Conn.CloseRead], when a
+//     message comes, does not count: return an error then, such as that of the
+//     context, to be connected again;
 //   - IsPermanent finds an error final: Run returns it.
 //
-// Anything else is followed by a wait and another attempt: Dial's error, that of BeforeDial, and what ended the
-// connection. That is the error of serve, or if serve returned nil, or the error of its context, because the
-// connection had ended, the reason why it had: a range over [Conn.Messages] that the server's close has ended, and a
-// return nil behind it, therefore lead to the next connection.
+// Anything else is followed by a wait and another attempt: Dial's error, that
+// of BeforeDial, and what ended the connection. That is the error of serve. If
+// serve returned nil, or the error of its context, because the connection had
+// ended, it is the reason why the connection had ended. So a range over
+// [Conn.Messages] that the server's close has ended, and a return nil behind
+// it, lead to the next connection.
 //
-// serve is called by the goroutine of Run, for one connection at a time. Its context is a child of ctx, and ends
-// when the connection ends. It must return then; Run waits for it. A connection that serve leaves open is closed for
-// it, with StatusNormalClosure after nil and StatusGoingAway after an error.
+// serve is called by the goroutine of Run, for one connection at a time. Its
+// context is a child of ctx, and ends when the connection ends. It must return
+// then; Run waits for it. A connection that serve leaves open is closed for it,
+// with StatusNormalClosure after nil and StatusGoingAway after an error.
 //
-// The end of ctx cuts short whatever is in progress: an attempt, a wait, or the connection, which is closed with
-// StatusGoingAway. What serve still writes then fails. A peer that does not answer the close frame is waited for no
+// The end of ctx cuts short whatever is in progress: an attempt, a wait, or the
+// connection, which is closed with StatusGoingAway. What serve still writes
+// then fails. A peer that does not answer the close frame is waited for no
 // longer than a second, at the end of ctx as elsewhere.
 func (r *Redialer) Run(ctx context.Context, serve func(ctx context.Context, c *Conn) error) error {
 	err := r.run(ctx, serve)
@@ -210,8 +234,8 @@ func (r *Redialer) dial(ctx context.Context, failures int, last error) (*Conn, *
 	return Dial(ctx, a.URL, &a.Options)
 }
 
-// use lets serve use the connection and returns what ended it: nil if the application is done. The connection has
-// ended then.
+// use lets serve use the connection and returns what ended it: nil if the
+// application is done. The connection has ended then.
 func (r *Redialer) use(ctx context.Context, c *Conn, resp *http.Response, failures int,
 	serve func(ctx context.Context, c *Conn) error) error {
 	defer c.CloseNow() // if serve panics
@@ -251,8 +275,8 @@ func (r *Redialer) use(ctx context.Context, c *Conn, resp *http.Response, failur
 	return err
 }
 
-// isClose reports whether reason, why a connection is over, is a Close or CloseNow
-// of the application's.
+// isClose reports whether reason, why a connection is over, is a call of Close
+// or CloseNow by the application.
 func isClose(reason error) bool {
 	end, ok := reason.(*localEnd)
 	return ok && (end.cause == EndByClose || end.cause == EndByCloseNow)
@@ -265,7 +289,8 @@ func leave(c *Conn, code StatusCode) {
 	_ = c.Close(code, "") // fails if the connection is over already, or the peer does not answer: all the same
 }
 
-// retryAfter returns how long the server that refused with err wants to be left alone, as far as that is heeded.
+// retryAfter returns how long the server that refused with err wants to be left
+// alone, as far as that is heeded.
 func (r *Redialer) retryAfter(err error) time.Duration {
 	var he *HandshakeError
 	if !errors.As(err, &he) {
@@ -303,8 +328,10 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// redialEnded is the error of a Run whose context has ended. Its text has the last failure, which it does not match:
-// err, what was in progress has ended with, if that is not just the end of the context, or else what was before.
+// redialEnded is the error of a Run whose context has ended. Its text has the
+// last failure, which it does not match. That is err, what ended the work in
+// progress, unless it is just the end of the context. Else it is last, the
+// failure before.
 func redialEnded(ctx context.Context, err, last error) error {
 	ended := ctx.Err()
 	if err == nil || errors.Is(err, ended) {
@@ -316,18 +343,24 @@ func redialEnded(ctx context.Context, err, last error) error {
 	return fmt.Errorf("websocket: redial: %w (before that: %v)", ended, err)
 }
 
-// IsPermanent is what a [Redialer] asks by default whether to give up. It reports true if
+// IsPermanent is what a [Redialer] asks by default whether to give up. It
+// reports true if
 //
-//   - the server refused the handshake with status 400, 401, 403, 404 or 407 (see [HandshakeError]);
-//   - the peer closed the connection with code 1002, 1003, 1007, 1008 or 1010 (see [CloseError]);
-//   - TLS refused a certificate: this side that of the server (unknown authority, wrong host name, out of its time), or
-//     the server that of this side (missing, unknown, out of its time);
-//   - the server has no certificate for the host name, or the two sides have no version of TLS or no protocol above it
-//     in common;
-//   - the server does not speak TLS, but the URL is wss ([http.ErrSchemeMismatch]);
+//   - the server refused the handshake with status 400, 401, 403, 404 or 407
+//     (see [HandshakeError]);
+//   - the peer closed the connection with code 1002, 1003, 1007, 1008 or 1010
+//     (see [CloseError]);
+//   - TLS refused a certificate: this side that of the server (unknown
+//     authority, wrong host name, out of its time), or the server that of this
+//     side (missing, unknown, out of its time);
+//   - the server has no certificate for the host name, or the two sides have no
+//     version of TLS or no protocol above it in common;
+//   - the server does not speak TLS, but the URL is wss
+//     ([http.ErrSchemeMismatch]);
 //   - Dial found its URL or its options to be invalid.
 //
-// Coming back would end in the same way. Everything else is reported false, errors that it does not know too.
+// Coming back would end in the same way. Everything else is reported false,
+// errors that it does not know too.
 func IsPermanent(err error) bool {
 	var he *HandshakeError
 	if errors.As(err, &he) {
@@ -345,8 +378,9 @@ func IsPermanent(err error) bool {
 	return errors.As(err, &ae) || errors.Is(err, http.ErrSchemeMismatch) || isTLSRefusal(err)
 }
 
-// isTLSRefusal reports whether the two sides cannot have TLS with each other: a
-// certificate of one is not good for the other, or one does not speak it.
+// isTLSRefusal reports whether the two sides cannot have TLS with each other.
+// Then a certificate of one is not good for the other, or one does not speak
+// TLS.
 func isTLSRefusal(err error) bool {
 	var verify *tls.CertificateVerificationError
 	var ( // where the program verifies by itself

@@ -12,9 +12,10 @@ import (
 	"github.com/seed70bc5565/websocket/internal/field"
 )
 
-// The grammar of a request without a body (RFC 9112), for AcceptConn. It is that of
-// a server of net/http, without what a client of today does not send: folded lines
-// and repeated lengths. http.ReadRequest would accept more than such a server does.
+// The grammar of a request without a body (RFC 9112), for AcceptConn. It is
+// that of a server of net/http, without what a client of today does not send:
+// folded lines and repeated lengths. The function http.ReadRequest would accept
+// more than such a server does.
 
 // headEnd returns the length of b up to the first empty line and with it, or 0.
 // A line may end in LF alone (RFC 9112, section 2.2).
@@ -34,8 +35,8 @@ func headEnd(b []byte) int {
 	}
 }
 
-// parseRequest parses head, which ends with the first empty line, into r. Of a body
-// it only tells that there is one, by r.ContentLength.
+// parseRequest parses head, which ends with the first empty line, into r. Of a
+// body it only tells that there is one, by r.ContentLength.
 func parseRequest(r *http.Request, head []byte) error {
 	line, rest := cutLine(string(head))
 	if err := parseRequestLine(r, line); err != nil {
@@ -122,7 +123,8 @@ func canonicalName(name string) string {
 	return http.CanonicalHeaderKey(name)
 }
 
-// parseHost moves the Host field into r.Host (RFC 9112, sections 3.2 and 3.2.2).
+// parseHost moves the Host field into r.Host (RFC 9112, sections 3.2 and
+// 3.2.2).
 func parseHost(r *http.Request) error {
 	hosts := r.Header["Host"]
 	delete(r.Header, "Host")
@@ -153,8 +155,8 @@ func isHost(s string) bool {
 	return true
 }
 
-// parseLength sets r.ContentLength: -1 says that there is a body of unknown length
-// (RFC 9112, section 6.3).
+// parseLength sets r.ContentLength: -1 says that there is a body of unknown
+// length (RFC 9112, section 6.3).
 func parseLength(r *http.Request) error {
 	lengths := r.Header["Content-Length"]
 	switch {
