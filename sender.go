@@ -31,9 +31,9 @@ const gatherMax = 4 << 10
 // given back by unlock only, which decides who is woken and whether the flusher
 // must run.
 //
-// Invariant: when the lock is free and frames have gathered, one of these will
-// write them: the owner of the wire, a writer that waits for it, the flusher, or
-// the goroutine for which held is set.
+// Invariant: when the lock is free and frames have gathered, one of four
+// goroutines will write them. That is the owner of the wire, a writer that
+// waits for it, the flusher, or the goroutine for which held is set.
 //
 // Invariant: inflight and the gather buffer together are no longer than limit,
 // or hold one message and the close frame.
@@ -84,9 +84,9 @@ func (w *sender) init(t *transport, cfg *connConfig) {
 }
 
 // unlock gives the lock back. What must follow is computed from the state that
-// the caller leaves: a late pong gathers if there is room now, waiters look again
-// if there is news, and the flusher starts if no other goroutine will write what
-// has gathered.
+// the caller leaves. A late pong gathers if there is room now. Waiters look
+// again if there is news. The flusher starts if no other goroutine will write
+// what has gathered.
 func (w *sender) unlock() {
 	if w.late != nil && !w.owned && w.err == nil && w.fitsLocked(maxControlFrame, w.pongLimit()) {
 		late := w.late
@@ -127,7 +127,8 @@ func (w *sender) takeLocked() []byte {
 	return out
 }
 
-// leaveLocked is called by the owner of the wire when it has written all it took.
+// leaveLocked is called by the owner of the wire when it has written all it
+// took.
 func (w *sender) leaveLocked() {
 	w.owned, w.inflight, w.news = false, 0, true
 }
@@ -193,14 +194,14 @@ type outgoing struct {
 	untried    bool   // the transport was not given anything
 	returned   bool   // the write did not panic
 	key        uint32 // masking key
-	own        int    // where in the taken bytes this frame begins; -1: the library writes, for no caller
+	own        int    // where in the taken bytes this frame begins; -1: the library writes on its own
 }
 
 // send sends one frame. It returns when the frame is on its way: written, or
 // left to the owner of the wire.
 //
-// ctx bounds the waiting. If ctx or the write deadline ends before the first byte
-// of the frame is out, nothing is sent and the connection lives on.
+// ctx bounds the waiting. If ctx or the write deadline ends before the first
+// byte of the frame is out, nothing is sent and the connection lives on.
 func (w *sender) send(ctx context.Context, f *outgoing) error {
 	if w.slow {
 		return w.sendTimed(ctx, f)
@@ -226,8 +227,8 @@ func (w *sender) sendTimed(ctx context.Context, f *outgoing) error {
 	return err
 }
 
-// admit is send up to the write. It returns what its caller, which then owns the
-// wire, must write, or nil.
+// admit is send up to the write. It returns what its caller, which then owns
+// the wire, must write, or nil.
 //
 // It is a function of its own so that its frame is off the stack while a write
 // goes down to the system call.
@@ -278,7 +279,8 @@ func (w *sender) awaitPlaceLocked(ctx context.Context, f *outgoing) error {
 		case w.err != nil:
 			return w.err
 		case w.stream && !f.stream && !f.op.isControl():
-			// Section 5.4: the fragments of one message are not interleaved with another.
+			// Section 5.4: the fragments of one message are not interleaved
+			// with another.
 			if err := w.waitLocked(ctx, w.t.out.applicationDeadline()); err != nil {
 				return err
 			}
@@ -311,15 +313,16 @@ func (w *sender) awaitPlaceLocked(ctx context.Context, f *outgoing) error {
 	}
 }
 
-// leavesGatheredLocked reports whether a writer with ctx leaves to the flusher what
-// has gathered: where a cut write ruins the transport, the end of ctx would end
-// the connection before the first byte of the writer's own.
+// leavesGatheredLocked reports whether a writer with ctx leaves to the flusher
+// what has gathered. It does so where a cut write ruins the transport. There
+// the end of ctx would end the connection before the first byte of the writer's
+// own frame.
 func (w *sender) leavesGatheredLocked(ctx context.Context) bool {
 	return w.t.cutRuins && len(w.buf) > 0 && (ctx.Done() != nil || !w.t.out.applicationDeadline().IsZero())
 }
 
-// writeGatheredLocked takes the wire and writes what has gathered, as far as ctx
-// allows.
+// writeGatheredLocked takes the wire and writes what has gathered, as far as
+// ctx allows.
 func (w *sender) writeGatheredLocked(ctx context.Context) error {
 	out := w.takeLocked()
 	w.unlock()
@@ -431,9 +434,9 @@ func (w *sender) waitLocked(ctx context.Context, deadline time.Time) error {
 	}
 }
 
-// waitForWireLocked is waitLocked for a goroutine that wants the wire itself:
-// meanwhile the owner leaves to it what gathers. apart says that the
-// application's deadline does not concern it.
+// waitForWireLocked is waitLocked for a goroutine that wants the wire itself.
+// Meanwhile the owner leaves to it what gathers. The argument apart says that
+// the application's deadline does not concern it.
 func (w *sender) waitForWireLocked(ctx context.Context, apart bool) error {
 	var deadline time.Time
 	if !apart {
@@ -444,11 +447,11 @@ func (w *sender) waitForWireLocked(ctx context.Context, apart bool) error {
 	return w.waitLocked(ctx, deadline)
 }
 
-// A writer that is about to write lets other goroutines run first, so that their
-// frames gather and go out with its own: on one processor a write that does not
-// wait leaves the others no time for that. It does so while others have been met
-// lately. After that it does so now and then to find out, ever more seldom:
-// on several processors a yield costs as much as some writes.
+// A writer that is about to write lets other goroutines run first, so that
+// their frames gather and go out with its own. On one processor a write that
+// does not wait leaves the others no time for that. It does so while others
+// have been met lately. After that it does so now and then to find out, ever
+// more seldom: on several processors a yield costs as much as some writes.
 const (
 	crowdTurns = 4    // how many writes in a row that met no other writer end it
 	crowdFirst = 32   // where the count begins: a connection of a few writes never tries
@@ -495,7 +498,8 @@ func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
 }
 
 // watchWrite makes ctx the context whose end interrupts the write that follows,
-// and the application's deadline another limit of it, unless the library writes.
+// and the application's deadline another limit of it, unless the library
+// writes.
 //
 //go:noinline
 func (w *sender) watchWrite(ctx context.Context, f *outgoing) {
@@ -508,8 +512,8 @@ func (w *sender) watchWrite(ctx context.Context, f *outgoing) {
 
 // wrote leaves the wire after a write of n bytes that ended with err.
 //
-// It and watchWrite are not inlined, to keep the frame of write small: that is on
-// the stack while the system call is made.
+// It and watchWrite are not inlined, to keep the frame of write small: that is
+// on the stack while the system call is made.
 //
 //go:noinline
 func (w *sender) wrote(ctx context.Context, out []byte, n int, f *outgoing, err error) error {
@@ -527,8 +531,9 @@ func (w *sender) wrote(ctx context.Context, out []byte, n int, f *outgoing, err 
 	return nil
 }
 
-// endWrite is deferred by write. If the application's context or transport panics
-// under the owner of the wire, it ends the connection: how much is out is unknown.
+// endWrite is deferred by write. If the application's context or transport
+// panics under the owner of the wire, it ends the connection: how much is out
+// is unknown.
 func (w *sender) endWrite(f *outgoing) {
 	if !f.returned {
 		w.halt(errWritePanicked)
@@ -560,14 +565,14 @@ func (w *sender) writeLong(ctx context.Context, out []byte, f *outgoing) (n int,
 	return w.writeChunks(out, f.payload, f.key)
 }
 
-// copyMax is how much a server copies to send a header and the begin of its
-// payload in one piece: as much as goes into one record of TLS.
+// copyMax is how much a server copies to send a header and the start of its
+// payload in one piece. It is as much as goes into one record of TLS.
 const copyMax = 16 << 10
 
 // writeChunks writes out and rest, the payload of the frame that out ends with,
 // through one buffer. A client masks it there. A server copies the first chunk
-// only, so that the header does not go by itself. It returns the buffer in place
-// of out.
+// only, so that the header does not go by itself. It returns the buffer in
+// place of out.
 func (w *sender) writeChunks(out, rest []byte, key uint32) (n int, buf []byte, err error) {
 	chunk := bufpool.Large
 	if !w.half.client {
@@ -600,7 +605,8 @@ func (w *sender) writeChunks(out, rest []byte, key uint32) (n int, buf []byte, e
 	}
 }
 
-// cut deals with a write that ended after n bytes with err, and leaves the wire.
+// cut deals with a write that ended after n bytes with err, and leaves the
+// wire.
 func (w *sender) cut(ctx context.Context, out []byte, n int, f *outgoing, err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		bufpool.Put(out)
@@ -698,8 +704,9 @@ func (w *sender) gatherPong(payload []byte) {
 	w.late.n = copy(w.late.payload[:], payload)
 }
 
-// gatherCloseLocked appends the close frame, behind all that was written before.
-// No frame is taken after it. The connection must be over, and w.err nil.
+// gatherCloseLocked appends the close frame, behind all that was written
+// before. No frame is taken after it. The connection must be over, and w.err
+// nil.
 func (w *sender) gatherCloseLocked(payload []byte) error {
 	w.err, w.late, w.news = toWriters(w.t.life.reason()), nil, true
 	if err := w.appendControlLocked(opClose, payload, false); err != nil {
@@ -709,8 +716,9 @@ func (w *sender) gatherCloseLocked(payload []byte) error {
 	return nil
 }
 
-// gatherClose is gatherCloseLocked, unless the sender has stopped. The flusher does
-// not start for the close frame alone: the caller flushes, or ends the connection.
+// gatherClose is gatherCloseLocked, unless the sender has stopped. The flusher
+// does not start for the close frame alone: the caller flushes, or ends the
+// connection.
 func (w *sender) gatherClose(payload []byte) {
 	w.mu.Lock()
 	defer w.unlock()
@@ -730,10 +738,10 @@ func (w *sender) postClose(payload []byte) {
 	}
 }
 
-// sendClose sends the close frame, behind all that was written before, and takes
-// no frame after it. A second close frame is not sent: sendClose then waits until
-// the first is out, and returns an error. ctx bounds it, not the application's
-// deadline.
+// sendClose sends the close frame, behind all that was written before, and
+// takes no frame after it. A second close frame is not sent. In its place
+// sendClose waits until the first is out, and returns an error. The bound is
+// ctx, not the application's deadline.
 func (w *sender) sendClose(ctx context.Context, payload []byte) error {
 	out, err := w.admitClose(ctx, payload)
 	if out != nil {
@@ -763,7 +771,8 @@ func (w *sender) admitClose(ctx context.Context, payload []byte) ([]byte, error)
 		}
 	}
 	if len(w.buf) == 0 {
-		// The last owner took it along, or the transport broke: its reader learns why.
+		// The last owner took it along, or the transport broke: its reader
+		// learns why.
 		return nil, nil
 	}
 	return w.takeLocked(), nil
@@ -810,8 +819,9 @@ func (w *sender) flushSoon() {
 	w.held = false
 }
 
-// flushForReader writes what has gathered, before the reading goroutine waits. It
-// does not wait itself: a peer that does not read must not keep us from reading.
+// flushForReader writes what has gathered, before the reading goroutine waits.
+// It does not wait itself: a peer that does not read must not keep us from
+// reading.
 func (w *sender) flushForReader() {
 	if !w.pending.Load() {
 		return

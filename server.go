@@ -16,77 +16,88 @@ import (
 	"github.com/seed70bc5565/websocket/internal/field"
 )
 
-// AcceptOptions are the options of [Accept] and [Handler]. A nil pointer and the zero value hold the defaults; a
-// negative number switches a limit off. The struct is only read.
+// AcceptOptions are the options of [Accept] and [Handler]. A nil pointer and
+// the zero value hold the defaults; a negative number switches a limit off. The
+// struct is only read.
 type AcceptOptions struct {
-	// Subprotocols are the subprotocols that the server speaks, in its order of preference. The first that the client
-	// offers too is chosen; if there is none the connection is made without one, and [Conn.Subprotocol] returns "".
-	// Names are compared exactly.
+	// Subprotocols are the subprotocols that the server speaks, in its order of
+	// preference. The first that the client offers too is chosen; if there is
+	// none the connection is made without one, and [Conn.Subprotocol] returns
+	// "". Names are compared exactly.
 	Subprotocols []string
 
-	// InsecureSkipVerify lets the pages of every origin connect. Any web site can then talk to the server with the
-	// cookies of those who visit it.
+	// InsecureSkipVerify lets the pages of every origin connect. Any web site
+	// can then talk to the server with the cookies of those who visit it.
 	InsecureSkipVerify bool
 
-	// OriginPatterns are the hosts whose pages may connect, beside the host of the request itself. A pattern is
-	// matched, as [path.Match] does and without regard to case, with the host and port of the Origin header as they
-	// stand there ("*.example.com", "localhost:3000"), or, if the pattern has a "://", with the scheme too
-	// ("https://*.example.com"). ws stands for http there, and wss for https.
-	// Only the pattern "null" matches the origin "null", which sandboxed pages
-	// and local files send: any page can have it. It is an error if a pattern
-	// is malformed, has a path, or has a character that no origin has. A host
-	// beyond ASCII stands there as browsers write it ("xn--bcher-kva.example").
+	// OriginPatterns are the hosts whose pages may connect, in addition to the
+	// host of the request itself. A pattern is matched as [path.Match] does,
+	// without regard to case. It is matched with the host and port of the
+	// Origin header as they stand there ("*.example.com", "localhost:3000"). If
+	// the pattern has a "://", it is matched with the scheme too
+	// ("https://*.example.com"). The scheme ws stands for http there, and wss
+	// for https. Only the pattern "null" matches the origin "null", which
+	// sandboxed pages and local files send: any page can have it. It is an
+	// error if a pattern is malformed, has a path, or has a character that no
+	// origin has. A host beyond ASCII stands there as browsers write it
+	// ("xn--bcher-kva.example").
 	//
-	// A request without an Origin header does not come from a browser's page, and passes.
+	// A request without an Origin header does not come from a browser's page,
+	// and passes.
 	OriginPatterns []string
 
 	// CheckOrigin has the last word on the origin of each request, those
-	// without an Origin header included: true lets the page connect, false
-	// refuses it with status 403. allowed is what the rules of OriginPatterns
-	// say, or true with InsecureSkipVerify. The goroutine of the request calls
-	// it. Default: allowed.
+	// without an Origin header included. True lets the page connect, false
+	// refuses it with status 403. The argument allowed is what the rules of
+	// OriginPatterns say, or true with InsecureSkipVerify. The goroutine of the
+	// request calls it. Default: allowed.
 	CheckOrigin func(r *http.Request, allowed bool) bool
 
 	// Configure changes the options for one request. It is called before the
-	// request is checked, by the goroutine of the request. opts is a copy of
-	// these options whose fields it may set; the slices in it are shared.
+	// request is checked, by the goroutine of the request. It may set the
+	// fields of opts, a copy of these options. The slices in opts are shared.
 	// [Subprotocols] returns the subprotocols that r offers.
 	//
-	// If Configure returns an error, the request is refused: with the status,
-	// the Header and the Body of a [HandshakeError], if it is one with a status
-	// from 300 to 599, else with status 403. Default: the options hold for all
-	// requests.
+	// If Configure returns an error, the request is refused. If the error is a
+	// [HandshakeError] with a status from 300 to 599, the response has its
+	// status, Header and Body. Else the response has status 403. Default: the
+	// options hold for all requests.
 	Configure func(r *http.Request, opts *AcceptOptions) error
 
-	// CompressionMode says whether messages may be compressed (RFC 7692). Default: CompressionDisabled.
+	// CompressionMode says whether messages may be compressed (RFC 7692).
+	// Default: CompressionDisabled.
 	CompressionMode CompressionMode
-	// CompressionThreshold is the size, in bytes, from which on messages are compressed. Default: 128 with context
-	// takeover, 512 without; negative: all are.
+	// CompressionThreshold is the size, in bytes, from which on messages are
+	// compressed. Default: 128 with context takeover, 512 without; negative:
+	// all are.
 	CompressionThreshold int
-	// CompressionSendWindowBits and CompressionReceiveWindowBits bound the windows of the two directions: 8 to 15,
-	// for 256 bytes to 32 KiB. Default: 15. With context takeover a connection keeps up to one window for each
-	// direction, and up to 8 KiB to search what it sends: 40 and 32 KiB with 15 bits, 12 and 8 KiB with 13. Up to 12
-	// bits it saves memory in every way: 2 and 4 KiB with 12, 512 bytes each with 9, and each message takes some
-	// microseconds more. A peer that cannot limit the window it sends with is asked to do without takeover.
+	// CompressionSendWindowBits and CompressionReceiveWindowBits bound the
+	// windows of the two directions: 8 to 15, for 256 bytes to 32 KiB.
+	// Default: 15. With context takeover a connection keeps up to one window
+	// for each direction, and up to 8 KiB to search what it sends: 40 and 32
+	// KiB with 15 bits, 12 and 8 KiB with 13. Up to 12 bits it saves memory in
+	// every way: 2 and 4 KiB with 12, 512 bytes each with 9, and each message
+	// takes some microseconds more. A peer that cannot limit the window it
+	// sends with is asked to do without takeover.
 	CompressionSendWindowBits    int
 	CompressionReceiveWindowBits int
 
 	// OnPingReceived is called by the reading goroutine with the payload of
-	// each ping. The ping is answered if it returns true. ctx is the context
+	// each ping. The ping is answered if it returns true. The context is that
 	// of the call that reads, or of the Reader, NetConn or CloseRead that the
-	// read belongs to. OnPingReceived must not block. payload is valid until
-	// it returns.
+	// read belongs to. OnPingReceived must not block. payload is valid until it
+	// returns.
 	OnPingReceived func(ctx context.Context, payload []byte) bool
 	// OnPongReceived is called with the payload of each pong, as OnPingReceived
 	// is for a ping. It does not get the pongs that answer the pings of
 	// PingInterval, except one that comes when the next ping has left.
 	OnPongReceived func(ctx context.Context, payload []byte)
 
-	// ReadLimit is the most bytes that a message may have, after decompression. Default: 1 MiB; negative: no limit.
-	// See [Conn.SetReadLimit].
+	// ReadLimit is the most bytes that a message may have, after decompression.
+	// Default: 1 MiB; negative: no limit. See [Conn.SetReadLimit].
 	ReadLimit int64
-	// WriteBufferLimit is how many bytes of frames may wait to be written before writers have to wait. Default: 64
-	// KiB; negative: no limit.
+	// WriteBufferLimit is how many bytes of frames may wait to be written
+	// before writers have to wait. Default: 64 KiB; negative: no limit.
 	WriteBufferLimit int
 	// CloseTimeout bounds [Conn.Close]. Default: 5 seconds; negative: no limit.
 	CloseTimeout time.Duration
@@ -100,30 +111,37 @@ type AcceptOptions struct {
 	// PongTimeout is how long the peer may show no life after that ping. Then
 	// the connection is over with [ErrPongTimeout]. It is also over when frames
 	// wait to be written and the peer takes nothing of them for PingInterval
-	// and PongTimeout together, whether or not a goroutine reads. Default: 10
-	// seconds; negative: pings are sent, and no peer is given up.
+	// and PongTimeout together. That holds whether or not a goroutine reads.
+	// Default: 10 seconds; negative: pings are sent, and no peer is given up.
 	PongTimeout time.Duration
-	// SkipUTF8Validation delivers text messages without a check that they are UTF-8, which RFC 6455, section 8.1, demands.
+	// SkipUTF8Validation delivers text messages without a check that they are
+	// UTF-8, which RFC 6455, section 8.1, demands.
 	SkipUTF8Validation bool
 
-	// Trace is functions that are called as things happen to the handshake and the
-	// connection. Default: none.
+	// Trace is functions that are called as things happen to the handshake and
+	// the connection. Default: none.
 	Trace *Trace
 }
 
-// Accept upgrades an HTTP request to a WebSocket connection (RFC 6455, section 4.2). Headers set on w before are sent
-// with the response, but for those that belong to the handshake.
+// Accept upgrades an HTTP request to a WebSocket connection (RFC 6455, section
+// 4.2). Headers set on w before are sent with the response, except those that
+// belong to the handshake.
 //
-// If the request is no valid handshake, or its origin is not allowed (see [AcceptOptions]), Accept responds with a
-// status of 4xx or 5xx and one line of text, and returns an error with the same text: the handler has only to return.
+// Accept refuses a request that is no valid handshake, or whose origin is not
+// allowed (see [AcceptOptions]). It responds with a status of 4xx or 5xx and
+// one line of text. It returns an error with the same text. The handler has
+// only to return.
 //
-// Over HTTP/1.1 w must be an [http.Hijacker], or wrap one as [http.ResponseController] expects. Over HTTP/2 the request
-// is an extended CONNECT (RFC 8441), which net/http takes if it is told to: docs/http2.md says how. The handler must
-// then not return before the connection is over, because the stream ends with the handler. Read until an error.
+// Over HTTP/1.1 w must be an [http.Hijacker], or wrap one as
+// [http.ResponseController] expects. Over HTTP/2 the request is an extended
+// CONNECT (RFC 8441), which net/http takes if it is told to: docs/http2.md says
+// how. The handler must then not return before the connection is over, because
+// the stream ends with the handler. Read until an error.
 //
-// Over HTTP/1.1 the connection does not end with the request's context, and the handler may return while it is in use. But as long
-// as it has not returned, or if it stores w or r, the memory of the HTTP connection stays in use: [Handler] avoids
-// that.
+// Over HTTP/1.1 the connection does not end with the request's context, and the
+// handler may return while it is in use. But as long as it has not returned, or
+// if it stores w or r, the memory of the HTTP connection stays in use:
+// [Handler] avoids that.
 func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
 	var t *Trace
 	if opts != nil {
@@ -139,11 +157,14 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn,
 	return cfg.start(), nil
 }
 
-// responseTimeout bounds the write of the handshake's response. It fits into the send buffer of any socket.
+// responseTimeout bounds the write of the handshake's response. It fits into
+// the send buffer of any socket.
 const responseTimeout = 10 * time.Second
 
-// accept does the server's opening handshake. It runs on the stack of net/http's goroutine, which is doubled if the
-// frames of the handshake, one below the other, do not fit: that is a tenth of what a connection costs in all.
+// accept does the server's opening handshake. It runs on the stack of
+// net/http's goroutine. That stack is doubled if the frames of the handshake,
+// one below the other, do not fit. The doubling is a tenth of what a connection
+// costs in all.
 func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connConfig, error) {
 	if opts == nil {
 		opts = &AcceptOptions{}
@@ -218,8 +239,8 @@ func refuseConfigured(err error) *refusal {
 	return no
 }
 
-// Subprotocols returns the subprotocols that a request offers, in the order of the
-// client's preference. It returns nil if there are none, or if the field is
+// Subprotocols returns the subprotocols that a request offers, in the order of
+// the client's preference. It returns nil if there are none, or if the field is
 // malformed: then Accept refuses the request.
 func Subprotocols(r *http.Request) []string {
 	names, err := field.ParseTokens(r.Header[fieldProtocol])
@@ -257,9 +278,10 @@ func refuseHijack(why error) *refusal {
 }
 
 // sendThroughWrappers tells middleware that has wrapped net/http's
-// ResponseWriter of the response, by WriteHeader(101): it may log the status, or
-// set a cookie. net/http sends the response when the connection is taken over,
-// unless a wrapper has kept it back: then sent is false.
+// ResponseWriter of the response, by WriteHeader(101). The middleware may log
+// the status, or set a cookie. The package net/http sends the response when the
+// connection is taken over. If a wrapper has kept the response back, sent is
+// false.
 func sendThroughWrappers(w http.ResponseWriter, up upgrade) (sent bool, err error) {
 	resp, ok := findResponse(w)
 	if !ok {
@@ -280,17 +302,20 @@ func sendThroughWrappers(w http.ResponseWriter, up upgrade) (sent bool, err erro
 	}
 }
 
-// sendRefusal responds to a request that is not accepted, and returns the error of Accept.
+// sendRefusal responds to a request that is not accepted, and returns the error
+// of Accept.
 func sendRefusal(w http.ResponseWriter, r *http.Request, e *refusal) error {
 	e.setHeader(w.Header(), r.ProtoMajor < 2)
 	http.Error(w, e.reason, e.status)
 	return fmt.Errorf("websocket: %w", e)
 }
 
-// takeBuffered returns a copy of what the HTTP server has read behind the request, so that its reader is not kept.
+// takeBuffered returns a copy of what the HTTP server has read behind the
+// request, so that its reader is not kept.
 //
-// It empties the reader, which is ours since the connection was taken over: the server refers to it for as long as the
-// handler runs, and would keep its 4 KiB for a connection whose handler stays.
+// It empties the reader, which is ours since the connection was taken over. The
+// server refers to the reader for as long as the handler runs. It would keep
+// the 4 KiB of the reader for a connection whose handler stays.
 func takeBuffered(buffers *bufio.ReadWriter) (received []byte) {
 	if buffers == nil || buffers.Reader == nil {
 		return nil
@@ -303,7 +328,8 @@ func takeBuffered(buffers *bufio.ReadWriter) (received []byte) {
 	return received
 }
 
-// availableBuffer returns memory for the response: that of the HTTP server's writer, which nobody uses any more.
+// availableBuffer returns memory for the response: that of the HTTP server's
+// writer, which no goroutine uses any more.
 func availableBuffer(buffers *bufio.ReadWriter) []byte {
 	if buffers == nil || buffers.Writer == nil {
 		return nil
@@ -311,9 +337,10 @@ func availableBuffer(buffers *bufio.ReadWriter) []byte {
 	return buffers.Writer.AvailableBuffer()
 }
 
-// writeResponse sends the handshake, with one write, within timeout. The deadlines that the HTTP server has set do not concern the
-// connection: there are none when it returns. A conn without deadlines is no reason to fail: it is closed when the
-// time is over.
+// writeResponse sends the handshake, with one write, within timeout. The
+// deadlines that the HTTP server has set do not concern the connection: there
+// are none when it returns. A conn without deadlines is no reason to fail: it
+// is closed when the time is over.
 func writeResponse(conn net.Conn, response []byte, timeout time.Duration) error {
 	_ = conn.SetReadDeadline(time.Time{})
 	var err error
@@ -332,8 +359,9 @@ func writeResponse(conn net.Conn, response []byte, timeout time.Duration) error 
 	return err
 }
 
-// A Server is an [http.Handler] that upgrades every request it gets, and knows the connections that come of it. It is
-// made by [NewServer]. All methods may be called concurrently.
+// A Server is an [http.Handler] that upgrades every request it gets, and knows
+// the connections that come of it. It is made by [NewServer]. All methods may
+// be called concurrently.
 type Server struct {
 	serve  func(c *Conn, r *http.Request) // immutable; nil if events is set
 	events *eventGroup                    // immutable; nil except if Events made the Server
@@ -358,9 +386,9 @@ type ServerOptions struct {
 	// [Server.ServeHTTP].
 	//
 	// The goroutine of the request calls Detach, before the handshake is
-	// answered. A router or middleware may reuse what it put into the
-	// context of r as soon as ServeHTTP returns: the returned context must
-	// not lead to that. Copy what serve needs into [context.WithValue] of
+	// answered. A router or middleware may reuse what it put into the context
+	// of r as soon as ServeHTTP returns. The returned context must not lead to
+	// that. Copy what serve needs into [context.WithValue] of
 	// [context.Background]. Return the request's own context only where all
 	// that stands before the handler leaves its values alone.
 	//
@@ -379,7 +407,7 @@ type ServerOptions struct {
 // connections that were taken over alone; [Server.Shutdown] and [Server.Close]
 // end them. When serve returns, the connection is closed with
 // StatusNormalClosure if it is still open. A panic in serve closes it with
-// StatusInternalError and is reported as net/http reports the panic of a
+// StatusInternalError. The panic is reported as net/http reports the panic of a
 // handler: with the ErrorLog of the http.Server, unless it is
 // [http.ErrAbortHandler].
 //
@@ -420,20 +448,20 @@ func Handler(serve func(c *Conn, r *http.Request), opts *AcceptOptions) *Server 
 // ServeHTTP implements [http.Handler].
 //
 // Straight behind net/http, ServeHTTP returns at once, and a goroutine of its
-// own calls serve. net/http then frees its buffers and the stack of the
-// goroutine that read the request: an idle connection costs a third of one in
-// a handler that stays. Straight behind net/http means that the handler gets
-// the ResponseWriter of net/http, and a context without further values.
+// own calls serve. Then net/http frees its buffers and the stack of the
+// goroutine that read the request. An idle connection costs a third of one in a
+// handler that stays. Straight behind net/http means that the handler gets the
+// ResponseWriter of net/http, and a context without further values.
 // [http.ServeMux] and [http.StripPrefix] change neither.
 //
 // Behind everything else ServeHTTP calls serve, and returns when serve has
 // returned. A router, a logger or a framework may reuse what it put into the
-// context as soon as ServeHTTP returns: serve would see the values of another
-// request. ServerOptions.Detach has the low cost there too.
+// context as soon as ServeHTTP returns. Then serve would see the values of
+// another request. ServerOptions.Detach has the low cost there too.
 //
-// Over HTTP/2 (see [Accept]) ServeHTTP always calls serve itself. It returns when
-// serve has returned, the connection has ended, and net/http has let go of what
-// was written.
+// Over HTTP/2 (see [Accept]) ServeHTTP always calls serve itself. It returns
+// when serve has returned, the connection has ended, and net/http has let go of
+// what was written.
 //
 // ServeHTTP panics if s was not made by [NewServer].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -516,9 +544,9 @@ type serving struct {
 	r      *http.Request
 }
 
-// run runs for as long as the connection. Nothing but the call of serve may keep
-// the request, and the frames stay small: this is the stack that idle connections
-// pay for.
+// run runs for as long as the connection. Nothing but the call of serve may
+// keep the request, and the frames stay small: this is the stack that idle
+// connections pay for.
 func (x *serving) run() {
 	defer x.finish()
 	r := x.r
@@ -540,8 +568,9 @@ func (x *serving) finish() {
 	_ = x.c.Close(code, "") // fails if serve has closed the connection: all the same
 }
 
-// contain is deferred where a goroutine of the library's closes c, and may so run
-// a callback of the options that panics. It ends the connection.
+// contain is deferred where a goroutine of the library closes c. Such a
+// goroutine may run a callback of the options that panics. It ends the
+// connection.
 func contain(c *Conn, server *http.Server) {
 	v := recover()
 	if v == nil {

@@ -12,27 +12,33 @@ import (
 	"time"
 )
 
-// Shutdown ends the server in a polite way. From now on requests are refused with status 503 and a Retry-After
-// header. Each connection is closed with StatusGoingAway: 1000 of them a second, so that their clients do not all
-// come back at the same moment, or as many as it takes to be through after 10 seconds, or after half the time that is
-// left until ctx's deadline. Each then has its CloseTimeout, and none waits for another.
+// Shutdown ends the server in a polite way. From now on requests are refused
+// with status 503 and a Retry-After header. Each connection is closed with
+// StatusGoingAway. Shutdown closes 1000 of them a second, so that their clients
+// do not all come back at the same moment. It closes more a second if that
+// would take longer than 10 seconds, or than half the time that is left until
+// ctx's deadline. Each then has its CloseTimeout, and none waits for another.
 //
-// For serve it is as if [Conn.Close] had been called: writes fail, and so do reads, but for a message that is on its
-// way to a read in progress. The context of its request ends with the connection, not before.
+// For serve it is as if [Conn.Close] had been called: writes fail, and so do
+// reads. Only a message that is on its way to a read in progress still arrives.
+// The context of its request ends with the connection, not before.
 //
-// Shutdown returns nil when all connections have ended and serve has returned for each of them. When ctx ends first,
-// the connections that are left are ended as [Server.Close] does it, and the error is ctx.Err().
+// Shutdown returns nil when all connections have ended and serve has returned
+// for each of them. When ctx ends first, the connections that are left are
+// ended as [Server.Close] does it, and the error is ctx.Err().
 //
-// [http.Server.Shutdown] does not know of WebSocket connections. It calls Shutdown if that was registered with
-// [http.Server.RegisterOnShutdown], but does not wait for it: the program has to.
+// [http.Server.Shutdown] does not know of WebSocket connections. It calls
+// Shutdown if that was registered with [http.Server.RegisterOnShutdown], but
+// does not wait for it: the program has to.
 //
-// Shutdown may be called at any time, more than once, and from several goroutines, but not by serve, which it waits
-// for. The server cannot be used again.
+// Shutdown may be called at any time, more than once, and from several
+// goroutines, but not by serve, which it waits for. The server cannot be used
+// again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	return s.ShutdownWith(ctx, StatusGoingAway, "")
 }
 
-// ShutdownWith is Shutdown with a code and a reason of the caller's, such as
+// ShutdownWith is Shutdown with the caller's code and reason, such as
 // StatusServiceRestart. What [Conn.Close] says of both holds here. If they are
 // invalid, that is the error, and the server goes on.
 //
@@ -60,10 +66,12 @@ func (s *Server) ShutdownWith(ctx context.Context, code StatusCode, reason strin
 	return ctx.Err()
 }
 
-// Close ends the server and all its connections at once, without closing handshakes, as [Conn.CloseNow] does it.
-// Requests are refused from now on. It does not wait for serve to return. The error is nil.
+// Close ends the server and all its connections at once, without closing
+// handshakes, as [Conn.CloseNow] does it. Requests are refused from now on. It
+// does not wait for serve to return. The error is nil.
 //
-// Close may be called at any time, more than once, also while Shutdown is at work.
+// Close may be called at any time, more than once, also while Shutdown is at
+// work.
 func (s *Server) Close() error {
 	conns := s.live.stop()
 	work := make(chan *Conn)
@@ -83,8 +91,8 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// Connections returns how many connections the server has: those in the handshake and those for which serve has not
-// returned.
+// Connections returns how many connections the server has: those in the
+// handshake and those for which serve has not returned.
 func (s *Server) Connections() int {
 	l := &s.live
 	l.mu.Lock()
@@ -97,8 +105,8 @@ func (s *Server) Connections() int {
 // Close know it. The goroutine of the caller goes on serving c.
 //
 // The error matches [http.ErrServerClosed] if the server was shut down. It is
-// another one if the server has MaxConnections, or has c already. After an error
-// c is as it was: the caller closes it.
+// another one if the server has MaxConnections, or has c already. After an
+// error c is as it was: the caller closes it.
 //
 // The zero Server has no serve and no options, and can adopt.
 func (s *Server) Adopt(c *Conn) error {
@@ -109,9 +117,10 @@ func (s *Server) Adopt(c *Conn) error {
 	return nil
 }
 
-// All returns an iterator over the connections that the server has when the range
-// begins, in no order. Those in the handshake are not among them. The body of the
-// loop may end connections, and call all methods of the server except Shutdown.
+// All returns an iterator over the connections that the server has when the
+// range begins, in no order. Those in the handshake are not among them. The
+// body of the loop may end connections, and call all methods of the server
+// except Shutdown.
 func (s *Server) All() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
 		s.live.mu.Lock()
@@ -126,26 +135,30 @@ func (s *Server) All() iter.Seq[*Conn] {
 }
 
 const (
-	// shutdownRate is how many connections are closed in a second when nothing demands more.
+	// shutdownRate is how many connections are closed in a second when nothing
+	// demands more.
 	shutdownRate = 1000
 	// shutdownSpread is the longest time over which connections are closed.
 	shutdownSpread = 10 * time.Second
 	// shutdownStep is the time between two batches.
 	shutdownStep = 10 * time.Millisecond
-	// closers is how many goroutines end connections at once. A TLS connection whose peer takes nothing needs some
-	// milliseconds.
+	// closers is how many goroutines end connections at once. A TLS connection
+	// whose peer takes nothing needs some milliseconds.
 	closers = 64
-	// attendants is how many goroutines at most read from connections that are being closed and that nobody reads.
+	// attendants is how many goroutines at most read from connections that are
+	// being closed and that no other goroutine reads.
 	attendants = 1024
 )
 
-// spread returns over what time n connections are closed, if there is so much left for all that Shutdown does.
+// spread returns over what time n connections are closed, if there is so much
+// left for all that Shutdown does.
 func spread(n int, left time.Duration) time.Duration {
 	return min(time.Duration(n)*time.Second/shutdownRate, shutdownSpread, left/2)
 }
 
-// closeSlowly closes conns over time, until there are none left: gone is closed then. It does not wait for the peers,
-// and reports whether it got through before ctx ended.
+// closeSlowly closes conns over time, until there are none left: gone is closed
+// then. It does not wait for the peers, and reports whether it got through
+// before ctx ended.
 func closeSlowly(ctx context.Context, conns []*Conn, gone <-chan struct{}, code StatusCode, reason string) bool {
 	left := time.Duration(math.MaxInt64)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -184,7 +197,8 @@ func closeSlowly(ctx context.Context, conns []*Conn, gone <-chan struct{}, code 
 	return true
 }
 
-// turnAway ends a connection that was in its handshake when the server was shut down: nobody has seen it yet.
+// turnAway ends a connection that was in its handshake when the server was shut
+// down. The application has not seen it yet.
 func (s *Server) turnAway(c *Conn, ended bool) {
 	defer s.live.release(c)
 	defer contain(c, nil)
@@ -209,7 +223,8 @@ type connSet struct {
 	counts connCounts
 }
 
-// reserve takes a place for a connection, of which there are limit (0: any number), or returns why it may not be.
+// reserve takes a place for a connection, of which there are limit (0: any
+// number), or returns why it may not be.
 func (l *connSet) reserve(limit int) *refusal {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -245,8 +260,9 @@ func (l *connSet) adopt(c *Conn, limit int) error {
 	return nil
 }
 
-// add makes c the connection of a place. It reports whether the server was shut down meanwhile, and whether it was
-// closed: nobody else closes c then, though Close still ends it.
+// add makes c the connection of a place. It reports whether the server was shut
+// down meanwhile, and whether it was closed. Then only the caller closes c,
+// though Close still ends it.
 func (l *connSet) add(c *Conn) (down, ended bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -293,7 +309,8 @@ func (l *connSet) listLocked() []*Conn {
 	return conns
 }
 
-// gone returns a channel that is closed when all places are free. No more connections are let in by now.
+// gone returns a channel that is closed when all places are free. No more
+// connections are let in by now.
 func (l *connSet) gone() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -8,10 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// A StatusCode is the code of a close frame: why an endpoint closed the connection
-// (RFC 6455, section 7.4, and the IANA registry of WebSocket close codes).
+// A StatusCode is the code of a close frame. It says why an endpoint closed the
+// connection (RFC 6455, section 7.4, and the IANA registry of WebSocket close
+// codes).
 //
-// Applications may also use 3000 to 3999 (registered with IANA) and 4000 to 4999 (private).
+// Applications may also use 3000 to 3999 (registered with IANA) and 4000 to
+// 4999 (private).
 type StatusCode int
 
 const (
@@ -20,12 +22,12 @@ const (
 	StatusProtocolError   StatusCode = 1002 // the peer broke the protocol
 	StatusUnsupportedData StatusCode = 1003 // a type of message that the endpoint cannot accept
 
-	// StatusNoStatusRcvd stands for a close frame without a code. It is never on the wire;
-	// given to [Conn.Close] it sends a close frame without a code.
+	// StatusNoStatusRcvd stands for a close frame without a code. It is never
+	// on the wire; given to [Conn.Close] it sends a close frame without a code.
 	StatusNoStatusRcvd StatusCode = 1005
 
-	// StatusAbnormalClosure stands for a connection that ended without a close frame. It is never on
-	// the wire.
+	// StatusAbnormalClosure stands for a connection that ended without a close
+	// frame. It is never on the wire.
 	StatusAbnormalClosure StatusCode = 1006
 
 	StatusInvalidFramePayloadData StatusCode = 1007 // for example text that is not UTF-8
@@ -37,11 +39,13 @@ const (
 	StatusTryAgainLater           StatusCode = 1013 // the service is overloaded
 	StatusBadGateway              StatusCode = 1014 // a gateway got an invalid response from its server
 
-	// StatusTLSHandshake stands for a failed TLS handshake. It is never on the wire.
+	// StatusTLSHandshake stands for a failed TLS handshake. It is never on the
+	// wire.
 	StatusTLSHandshake StatusCode = 1015
 )
 
-// String returns the code's name, such as "StatusNormalClosure", or StatusCode(n) for one without a name.
+// String returns the code's name, such as "StatusNormalClosure", or
+// StatusCode(n) for one without a name.
 func (c StatusCode) String() string {
 	if name, ok := statusNames[c]; ok {
 		return name
@@ -76,11 +80,12 @@ func (c StatusCode) validOnWire() bool {
 	return false
 }
 
-// maxCloseReason is the longest reason of a close frame, in bytes: a control frame's payload less the code.
+// maxCloseReason is the longest reason of a close frame, in bytes: a control
+// frame's payload less the code.
 const maxCloseReason = maxControlPayload - 2
 
-// A close payload is empty, or a code in two bytes and a reason in UTF-8 (section 5.5.1). One without a code
-// parses as StatusNoStatusRcvd.
+// A close payload is empty, or a code in two bytes and a reason in UTF-8
+// (section 5.5.1). One without a code parses as StatusNoStatusRcvd.
 func parseClosePayload(p []byte) (code StatusCode, reason string, err error) {
 	switch {
 	case len(p) == 0:
@@ -98,8 +103,8 @@ func parseClosePayload(p []byte) (code StatusCode, reason string, err error) {
 	return code, string(p[2:]), nil
 }
 
-// tooLongClose is errControlTooLong for a close frame. It names the code if that
-// is there: p is what has come of the payload.
+// tooLongClose is errControlTooLong for a close frame. It names the code if
+// that is there: p is what has come of the payload.
 func tooLongClose(h header, p []byte) error {
 	if len(p) < 2 {
 		return errControlTooLong
@@ -113,8 +118,9 @@ func tooLongClose(h header, p []byte) error {
 	return ProtocolError{StatusProtocolError, text}
 }
 
-// appendClosePayload appends the payload of a close frame to dst. It refuses what may not stand on the wire;
-// StatusNoStatusRcvd without a reason is the empty payload.
+// appendClosePayload appends the payload of a close frame to dst. It refuses
+// what may not stand on the wire; StatusNoStatusRcvd without a reason is the
+// empty payload.
 func appendClosePayload(dst []byte, code StatusCode, reason string) ([]byte, error) {
 	switch {
 	case code == StatusNoStatusRcvd && reason == "":

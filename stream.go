@@ -34,11 +34,12 @@ import (
 // handshake has 10 seconds. The error then matches ctx.Err() or
 // [context.DeadlineExceeded]. The header of the request may have 64 KiB.
 //
-// A request that is refused is answered as Accept does it. So is one that is not
-// valid HTTP, with status 400, and one whose header is too long, with 431.
+// A request that is refused is answered as Accept does it. So is one that is
+// not valid HTTP, with status 400, and one whose header is too long, with 431.
 //
-// conn belongs to the Conn, and is closed if AcceptConn returns an error. Closing
-// is how the end of ctx interrupts it: Close of conn must end its other calls.
+// conn belongs to the Conn, and is closed if AcceptConn returns an error.
+// Closing is how the end of ctx interrupts it: Close of conn must end its other
+// calls.
 func AcceptConn(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*Conn, *http.Request, error) {
 	cfg, r, err := acceptConn(ctx, conn, opts)
 	if err != nil {
@@ -134,8 +135,8 @@ func addrString(addr net.Addr) string {
 var errHeadTooLong = fmt.Errorf("the header of the request has more than %d bytes", maxRequestHead)
 
 // readHead reads a request up to the empty line behind its header. It returns a
-// pooled buffer with what was read, and where in it the request ends. The buffer
-// grows with what arrives.
+// pooled buffer with what was read, and where in it the request ends. The
+// buffer grows with what arrives.
 func readHead(conn net.Conn) (buf []byte, head int, err error) {
 	buf = bufpool.Get(bufpool.Small)[:0]
 	for {
@@ -159,8 +160,8 @@ func readHead(conn net.Conn) (buf []byte, head int, err error) {
 }
 
 // answerRefusal responds to a request that is not accepted, as an HTTP server
-// does, and returns the error of AcceptConn. r is nil if the request could not be
-// read. more says that the client may still be sending.
+// does. It returns the error of AcceptConn. If the request could not be read, r
+// is nil. The argument more says that the client may still be sending.
 func answerRefusal(conn net.Conn, r *http.Request, more bool, no *refusal) error {
 	header := http.Header{
 		"Content-Type":           {"text/plain; charset=utf-8"},
@@ -189,9 +190,10 @@ func answerRefusal(conn net.Conn, r *http.Request, more bool, no *refusal) error
 	return fmt.Errorf("websocket: %w", no)
 }
 
-// linger ends the sending direction of conn, and discards what arrives until the
-// client ends its own, for a short time. A socket that is closed with unread
-// input resets the connection, and the client may never read its refusal.
+// linger ends the sending direction of conn, and discards what arrives until
+// the client ends its own, for a short time. A socket that is closed with
+// unread input resets the connection, and the client may never read its
+// refusal.
 func linger(conn net.Conn) {
 	half, ok := conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil || conn.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
@@ -200,8 +202,8 @@ func linger(conn net.Conn) {
 	_, _ = io.CopyN(io.Discard, conn, 1<<20)
 }
 
-// A connBound closes a net.Conn when the time for its opening handshake is over:
-// that interrupts each net.Conn.
+// A connBound closes a net.Conn when the time for its opening handshake is
+// over: that interrupts each net.Conn.
 type connBound struct {
 	ctx    context.Context
 	unhook func() bool // nil if ctx has no end
@@ -250,8 +252,8 @@ func closeConn(conn net.Conn) {
 // Of opts.HTTPClient only the Jar and the Timeout are used. A redirect is not
 // followed: it is a status that is not 101.
 //
-// conn belongs to the Conn, and is closed if DialConn returns an error. Closing is
-// how the end of ctx interrupts it: Close of conn must end its other calls.
+// conn belongs to the Conn, and is closed if DialConn returns an error. Closing
+// is how the end of ctx interrupts it: Close of conn must end its other calls.
 // Otherwise DialConn is as Dial.
 func DialConn(ctx context.Context, conn net.Conn, url string, opts *DialOptions) (*Conn, *http.Response, error) {
 	if opts == nil {
@@ -298,8 +300,8 @@ func (t *connTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// exchange sends req and reads the response, without its body. br holds what was
-// read behind that.
+// exchange sends req and reads the response, without its body. br holds what
+// was read behind that.
 func (t *connTripper) exchange(req *http.Request) (resp *http.Response, br *bufio.Reader, err error) {
 	var b bytes.Buffer
 	if err := req.Write(&b); err != nil {
@@ -341,9 +343,9 @@ func (r *headReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// restoreConnection gives h, the header of a response, the field Connection as it
-// stands in head. net/http takes it out where it says close, because an
-// http.Client then closes the connection. Here nobody does.
+// restoreConnection gives h, the header of a response, the field Connection as
+// it stands in head. The package net/http takes it out where it says close,
+// because an http.Client then closes the connection. Here no client does.
 func restoreConnection(h http.Header, head []byte) {
 	r := textproto.NewReader(bufio.NewReader(bytes.NewReader(head)))
 	if _, err := r.ReadLine(); err != nil {
@@ -371,19 +373,19 @@ func (b *tripBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// ConnOptions are the options of [NewConn]. A nil pointer and the zero value hold
-// the defaults. The struct is only read.
+// ConnOptions are the options of [NewConn]. A nil pointer and the zero value
+// hold the defaults. The struct is only read.
 type ConnOptions struct {
-	// Client says that this side is the client, which masks its frames. Default:
-	// it is the server.
+	// Client says that this side is the client, which masks its frames.
+	// Default: it is the server.
 	Client bool
 
 	// Subprotocol is what the server has chosen, or "".
 	Subprotocol string
 
-	// Extensions is the Sec-WebSocket-Extensions field of the server's response:
-	// "permessage-deflate" with its parameters, or "". It is an error if it is
-	// malformed or names another extension.
+	// Extensions is the Sec-WebSocket-Extensions field of the server's
+	// response: "permessage-deflate" with its parameters, or "". It is an error
+	// if it is malformed or names another extension.
 	Extensions string
 
 	// Received are the bytes that the caller has read behind the handshake.
@@ -406,12 +408,12 @@ type ConnOptions struct {
 	Trace              *Trace
 }
 
-// NewConn returns a connection over conn, on which the opening handshake is done
-// already: by another HTTP server, or by an agreement of the two sides. It sends
-// nothing.
+// NewConn returns a connection over conn, on which the opening handshake is
+// done already. Another HTTP server has done it, or the two sides have an
+// agreement in its place. It sends nothing.
 //
-// conn belongs to the Conn. If NewConn returns an error, because a field of opts is
-// invalid, conn is as it was.
+// conn belongs to the Conn. If NewConn returns an error, because a field of
+// opts is invalid, conn is as it was.
 func NewConn(conn net.Conn, opts *ConnOptions) (*Conn, error) {
 	if opts == nil {
 		opts = &ConnOptions{}

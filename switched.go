@@ -10,9 +10,11 @@ import (
 	"github.com/seed70bc5565/websocket/internal/bridge"
 )
 
-// takeConn returns the connection behind the body of a 101 response, with what the HTTP client has read from it
-// beyond the response. conn is the one that the client said it uses, or nil. If body is not known to be conn and
-// nothing else, or conn has no deadlines, the connection is one through body.
+// takeConn returns the connection behind the body of a 101 response, with what
+// the HTTP client has read from it beyond the response. The argument conn is
+// the one that the client said it uses, or nil. If body is not known to be conn
+// and nothing else, or conn has no deadlines, the connection is one through
+// body.
 func takeConn(body io.ReadWriteCloser, conn net.Conn) (net.Conn, []byte) {
 	if b, ok := body.(*bridge.Body); ok {
 		return b.Conn, b.Received
@@ -38,7 +40,8 @@ func takeConn(body io.ReadWriteCloser, conn net.Conn) (net.Conn, []byte) {
 		}
 		return &switchedConn{conn, body}, nil
 	}
-	// Reads of conn fail while its deadline is past, so that only what has been read ahead comes out of body.
+	// Reads of conn fail while its deadline is past, so that only what has been
+	// read ahead comes out of body.
 	if conn.SetReadDeadline(past) != nil {
 		return through, nil
 	}
@@ -49,8 +52,8 @@ func takeConn(body io.ReadWriteCloser, conn net.Conn) (net.Conn, []byte) {
 	return conn, received
 }
 
-// isBodyOf reports whether body is net/http's own for a 101 response, over conn. Any other may be there to count or
-// change what passes.
+// isBodyOf reports whether body is net/http's own for a 101 response, over
+// conn. Any other may be there to count or change what passes.
 func isBodyOf(body io.ReadWriteCloser, conn net.Conn) bool {
 	v := reflect.ValueOf(body)
 	if v.Kind() != reflect.Pointer || v.Type().Elem().PkgPath() != "net/http" || v.Type().Elem().Kind() != reflect.Struct {
@@ -60,7 +63,8 @@ func isBodyOf(body io.ReadWriteCloser, conn net.Conn) bool {
 	return f.IsValid() && f.CanInterface() && reflect.TypeOf(conn).Comparable() && f.Interface() == any(conn)
 }
 
-// drain reads until body fails. An error that lasts comes again with the next read of the connection.
+// drain reads until body fails. An error that lasts comes again with the next
+// read of the connection.
 func drain(body io.Reader) (received []byte, err error) {
 	buf := make([]byte, 512)
 	for {

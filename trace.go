@@ -13,22 +13,22 @@ import (
 // not be changed while it is in use.
 //
 // ctx is the context that Handshake returned. Without Handshake it is the
-// context of the request: in a [Server] the one that Detach returned, if there
-// is Detach; for [Dial] the caller's; for [NewConn] [context.Background]. It is
-// there for its values, and may have ended. Behind a router, values of a
-// request may be gone when its handler has returned: Handshake can keep what is
-// needed later.
+// context of the request. In a [Server] that is the one that Detach returned,
+// if there is Detach. For [Dial] it is the caller's, and for [NewConn] it is
+// [context.Background]. It is there for its values, and may have ended. Behind
+// a router, values of a request may be gone when its handler has returned:
+// Handshake can keep what is needed later.
 //
 // The goroutine at which a thing happens calls the function, and waits for it:
 // it must return soon, and not panic. It may call the methods of c that do not
 // wait, such as End, Stats, RemoteAddr and CloseNow.
 type Trace struct {
-	// Handshake is called when an opening handshake begins. r is the request
-	// that came in, or for [Dial] the one that goes out: there fields may be
-	// added to r.Header. The context that it returns, mostly a child of
-	// r.Context(), is the context of the other functions, and of the rest of
-	// the handshake. A [Server] makes it the parent of the context that serve,
-	// open and Detach get. Nil changes nothing.
+	// Handshake is called when an opening handshake begins. The request r came
+	// in, or for [Dial] goes out. With Dial, fields may be added to r.Header.
+	// The context that it returns, mostly a child of r.Context(), is the
+	// context of the other functions, and of the rest of the handshake. A
+	// [Server] makes it the parent of the context that serve, open and Detach
+	// get. Nil changes nothing.
 	//
 	// [NewConn] has no handshake. [AcceptConn] calls Handshake when it has read
 	// the request.
@@ -38,21 +38,22 @@ type Trace struct {
 	// NewConn calls it too. For each call there is one of Ended.
 	Accepted func(ctx context.Context, c *Conn)
 
-	// Refused is called when a handshake fails, in place of Accepted: on a
-	// server because it refuses the request, on a client because the server
-	// does. status is that of the response, and err is the error of the call.
-	// status is 0 if there was no response, or if its sending failed.
+	// Refused is called when a handshake fails, in place of Accepted. On a
+	// server it says that the server refuses the request. On a client it says
+	// that the server has not accepted it. The status is that of the response,
+	// and err is the error of the call. The status is 0 if there was no
+	// response, or if its sending failed.
 	Refused func(ctx context.Context, status int, err error)
 
-	// Ended is called once, when c is over and its transport is closed. end
-	// says how; [Conn.Stats] has the rest. time.Since(c.Stats().Began) is how
-	// long it lasted.
+	// Ended is called once, when c is over and its transport is closed. The
+	// argument end says how; [Conn.Stats] has the rest. The connection lasted
+	// time.Since(c.Stats().Began).
 	Ended func(ctx context.Context, c *Conn, end End)
 
-	// SlowWrite is called when a message or ping of the application's has taken
-	// 100 ms or more to write, for each part if it is streamed: it waited for
-	// the peer to take what was before it, or for other writers. Only where
-	// SlowWrite is set, writes read the clock.
+	// SlowWrite is called when a message or ping of the application has taken
+	// 100 ms or more to write. It is called for each part of a streamed
+	// message. The write waited for the peer to take what was before it, or for
+	// other writers. Only where SlowWrite is set, writes read the clock.
 	SlowWrite func(ctx context.Context, c *Conn, took time.Duration)
 
 	// HeartbeatLost is called when the heartbeat gives up the peer, before

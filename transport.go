@@ -11,8 +11,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
-// A transport is what a Conn stands on. It alone knows sockets, TLS and streams:
-// what differs between them is a field or a method here.
+// A transport is what a Conn stands on. It alone knows sockets, TLS and
+// streams: what differs between them is a field or a method here.
 type transport struct {
 	conn net.Conn  // immutable
 	raw  rawSocket // immutable; nil if conn has no descriptor to wait on
@@ -32,8 +32,9 @@ type transport struct {
 
 // A rawSocket is a socket that is waited for without a buffer.
 type rawSocket interface {
-	// read waits until there is something to read and reads it into p, or if p is
-	// nil behind what is in the buffer of r, the receiver of the connection.
+	// read waits until there is something to read, and reads it into p. If p is
+	// nil, it reads behind what is in the buffer of r, the receiver of the
+	// connection.
 	read(r *receiver, p []byte) (int, error)
 	write(p []byte) (int, error)
 	// tryWrite writes as much of p as the socket takes at once.
@@ -73,8 +74,8 @@ func (t *transport) write(p []byte) (n int, err error) {
 	return t.writePieces(p)
 }
 
-// took counts what a write of the socket has given to it, and dresses its error.
-// It is not inlined, to keep the frame of write small.
+// took counts what a write of the socket has given to it, and dresses its
+// error. It is not inlined, to keep the frame of write small.
 //
 //go:noinline
 func (t *transport) took(n int, err error) error {
@@ -130,8 +131,8 @@ func (t *transport) tryWrite(p []byte) int {
 	return n
 }
 
-// queued returns how many accepted bytes the peer's side has not taken, as far as
-// the transport tells.
+// queued returns how many accepted bytes the peer's side has not taken, as far
+// as the transport tells.
 func (t *transport) queued() int { return queueLen(t.conn) }
 
 // end closes the transport. Calls in progress return.
@@ -154,8 +155,8 @@ func (t *transport) polled() *polledConn {
 	return x
 }
 
-// endWrites ends the sending direction, if conn can do that by itself. It reports
-// whether the peer may still be sending.
+// endWrites ends the sending direction, if conn can do that by itself. It
+// reports whether the peer may still be sending.
 func (t *transport) endWrites() bool {
 	conn := t.conn
 	if s, ok := conn.(*switchedConn); ok {
@@ -176,7 +177,8 @@ func (t *transport) endWrites() bool {
 // goodbyeTimeout bounds what closing a transport may send of its own.
 const goodbyeTimeout = 10 * time.Millisecond
 
-// closeTLS closes t. crypto/tls sends an alert first, for which it would wait 5 s if the peer takes nothing.
+// closeTLS closes t. The package crypto/tls sends an alert first. It would wait
+// 5 s for that if the peer takes nothing.
 func closeTLS(t *tls.Conn) {
 	timer := time.AfterFunc(goodbyeTimeout, func() { t.NetConn().Close() })
 	t.Close()
@@ -184,8 +186,8 @@ func closeTLS(t *tls.Conn) {
 }
 
 // honoursDeadlines reports whether conn is one of the standard library's, or of
-// our own. Any other type is not probed: a deadline that it does not heed as they
-// do may break it.
+// our own. Any other type is not probed: a deadline that it does not heed as
+// they do may break it.
 func honoursDeadlines(conn net.Conn) bool {
 	if isPolled(conn) {
 		return true

@@ -13,8 +13,8 @@ import (
 // An http2Stream is the two directions of an extended CONNECT: the body of its
 // request and its response. A bodyConn makes a net.Conn of it.
 //
-// net/http ends the stream when the handler has returned, and not before. It also
-// takes the ResponseWriter back then. So the handler waits for idle.
+// net/http ends the stream when the handler has returned, and not before. It
+// also takes the ResponseWriter back then. So the handler waits for idle.
 type http2Stream struct {
 	in  io.ReadCloser            // immutable
 	out http.ResponseWriter      // immutable
@@ -42,9 +42,9 @@ var errEndsWithHandler = errors.New("the stream ends when the handler returns")
 
 // CloseWrite fails: only the end of the handler ends this side's direction. An
 // endpoint that fails the connection then does not wait for the peer to end its
-// own. The peer reads the close frame all the same, because a stream that ends
-// with unread input is reset with NO_ERROR: the peer "MUST NOT discard responses"
-// for it (RFC 9113, section 8.1).
+// own. The peer reads the close frame all the same. A stream that ends with
+// unread input is reset with NO_ERROR. The peer "MUST NOT discard responses"
+// because of that (RFC 9113, section 8.1).
 func (c *http2Conn) CloseWrite() error { return errEndsWithHandler }
 
 // errStreamClosed is what calls of a stream get that was closed.
@@ -76,8 +76,8 @@ func (s *http2Stream) leave(write int) {
 // Read reads what the peer has sent. A reset of the stream by the peer, and the
 // loss of the HTTP/2 connection, are an abrupt end.
 //
-// net/http's read deadline is not used: it is final. Its error must not look like
-// one of a deadline of ours, which leaves the connection alive.
+// net/http's read deadline is not used: it is final. Its error must not look
+// like one of a deadline of ours, which leaves the connection alive.
 func (s *http2Stream) Read(p []byte) (int, error) {
 	if err := s.enter(0); err != nil {
 		return 0, err
@@ -90,7 +90,8 @@ func (s *http2Stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write sends p, and returns when net/http has given it to the connection below.
+// Write sends p, and returns when net/http has given it to the connection
+// below.
 func (s *http2Stream) Write(p []byte) (n int, err error) {
 	if err := s.enter(1); err != nil {
 		return 0, err
@@ -114,19 +115,19 @@ func (s *http2Stream) cutWrites() {
 	err = s.ctl.SetWriteDeadline(past)
 }
 
-// recovered makes an error of a panic: that is how net/http tells that the handler
-// has returned.
+// recovered makes an error of a panic: that is how net/http tells that the
+// handler has returned.
 func recovered(err *error) {
 	if v := recover(); v != nil {
 		*err = fmt.Errorf("the handler has returned (%v): %w", v, net.ErrClosed)
 	}
 }
 
-// Close ends both directions as far as a handler can. The peer sees the end when
-// the handler returns. A write in progress is ended by a reset of the stream:
-// net/http's write deadline does that. Calls in progress get goodbyeTimeout to
-// return: where the peer takes nothing of the connection itself, net/http leaves
-// a write waiting until the connection ends.
+// Close ends both directions as far as a handler can. The peer sees the end
+// when the handler returns. A write in progress is ended by a reset of the
+// stream: net/http's write deadline does that. Calls in progress get
+// goodbyeTimeout to return: where the peer takes nothing of the connection
+// itself, net/http leaves a write waiting until the connection ends.
 func (s *http2Stream) Close() error {
 	s.mu.Lock()
 	if s.closed {

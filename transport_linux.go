@@ -11,7 +11,8 @@ import (
 // not delivered.
 func tellsQueue(conn net.Conn) bool { return socketBelow(conn) != nil }
 
-// socketBelow returns the socket that conn is or, with TLS, stands on; else nil.
+// socketBelow returns the socket that conn is or, with TLS, stands on; else
+// nil.
 func socketBelow(conn net.Conn) syscall.Conn {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
@@ -28,8 +29,8 @@ func socketBelow(conn net.Conn) syscall.Conn {
 }
 
 // queueLen returns how many bytes the socket below conn has accepted and the
-// peer's side has not taken: not acknowledged by TCP, not read by the other end
-// of a Unix socket. It is 0 where that is not known.
+// peer's side has not taken. TCP has not acknowledged them, or the other end of
+// a Unix socket has not read them. It is 0 where that is not known.
 func queueLen(conn net.Conn) (n int) {
 	sock := socketBelow(conn)
 	if sock == nil {

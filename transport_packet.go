@@ -21,10 +21,11 @@ const maxPacket = 256 << 10
 
 var errPacketTooLong = errors.New("packet of 256 KiB or more on a unixpacket socket")
 
-// asStream returns conn, or what stands in its place: a stream if conn is a socket
-// of packets, and a bodyConn if conn is TLS over a transport of a foreign type.
-// crypto/tls keeps an error for good that is not a timeout by its own rules, so
-// its reads are not interrupted there, but left behind.
+// asStream returns conn, or what stands in its place. That is a stream if conn
+// is a socket of packets, and a bodyConn if conn is TLS over a transport of a
+// foreign type. The package crypto/tls keeps an error for good that is not a
+// timeout by its own rules. So its reads are not interrupted there, but left
+// behind.
 func asStream(conn net.Conn) net.Conn {
 	switch c := conn.(type) {
 	case *net.UnixConn:
@@ -39,8 +40,8 @@ func asStream(conn net.Conn) net.Conn {
 	return conn
 }
 
-// tlsState returns the state of the TLS connection that conn is, or stands on as
-// overForeign does it; nil: there is none.
+// tlsState returns the state of the TLS connection that conn is, or stands on
+// as overForeign does it; nil: there is none.
 func tlsState(conn net.Conn) *tls.ConnectionState {
 	below := any(conn)
 	if b, ok := conn.(*bodyConn); ok {
@@ -73,8 +74,9 @@ func (b tlsBody) Close() error {
 	return nil
 }
 
-// A switchedConn is a connection of a foreign type after a 101 response. What the HTTP client has read beyond the
-// response is in body, which reads from conn when that has been taken out.
+// A switchedConn is a connection of a foreign type after a 101 response. What
+// the HTTP client has read beyond the response is in body, which reads from
+// conn when that has been taken out.
 type switchedConn struct {
 	net.Conn
 	body io.Reader

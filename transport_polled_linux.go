@@ -105,9 +105,9 @@ func (p *polledGroup) init(opts *AcceptOptions) {
 	p.g = poller.NewGroup(min(max(finest/16, time.Millisecond), 50*time.Millisecond))
 }
 
-// adopt moves the socket of cfg to x and a poller, in place of Go's. work does what
-// is to be done when the socket is readable. If that cannot be had, all is as it
-// was.
+// adopt moves the socket of cfg from Go's poller to x and a poller of this
+// package. The argument work does what is to be done when the socket is
+// readable. If that cannot be had, all is as it was.
 func (p *polledGroup) adopt(cfg *connConfig, x *polledConn, work stepper) {
 	switch cfg.transport.(type) {
 	case *net.TCPConn, *net.UnixConn:

@@ -7,10 +7,10 @@ import (
 	"unsafe"
 )
 
-// sysRead and sysWrite are syscall.Read and syscall.Write without the two frames
-// of those: with them the stack of a connection that waits would be 4 KiB, not 2.
-// They are nosplit, as syscall.Syscall is, because they would be the deepest
-// functions that look whether the stack has room.
+// sysRead and sysWrite are syscall.Read and syscall.Write without the two
+// frames of those. With them the stack of a connection that waits would be 4
+// KiB, not 2. They are nosplit, as syscall.Syscall is, because they would be
+// the deepest functions that look whether the stack has room.
 //
 // Neither is called with an empty p. n is -1 if they fail.
 

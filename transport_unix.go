@@ -10,15 +10,18 @@ import (
 	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
-// A rawConn reads from a socket with a buffer that is taken from the pool only when there is something to read: an idle
-// connection holds none. It also writes without waiting.
+// A rawConn reads from a socket with a buffer that is taken from the pool only
+// when there is something to read. An idle connection holds none. It also
+// writes without waiting.
 //
-// It serves TCP and Unix sockets themselves, not types that embed them: those may have a Read of their own.
+// It serves TCP and Unix sockets themselves, not types that embed them: those
+// may have a Read of their own.
 type rawConn struct {
 	sock syscall.RawConn
 	w    rawWriter
 
-	// Owner of the rest: the reader. readFn is built once a connection: passing it allocates nothing.
+	// Owner of the rest: the reader. readFn is built once a connection: passing
+	// it allocates nothing.
 	readFn func(fd uintptr) bool
 	dst    []byte
 	n      int
@@ -28,7 +31,8 @@ type rawConn struct {
 	eager  bool // the last read has found something at once
 }
 
-// A rawWriter is what a rawConn needs to write. Its owner is the owner of the wire.
+// A rawWriter is what a rawConn needs to write. Its owner is the owner of the
+// wire.
 type rawWriter struct {
 	fn    func(fd uintptr) bool // built once: passing it allocates nothing
 	src   []byte
@@ -52,11 +56,14 @@ func newRawSocket(c *Conn) rawSocket {
 		return nil
 	}
 	x := &rawConn{sock: sock}
-	// It reads, and returns false if there is nothing to read: it is called again when there is. The runtime forgets an
-	// earlier readiness before the call, so false without a try could wait for ever.
+	// It reads, and returns false if there is nothing to read: it is called
+	// again when there is. The runtime forgets an earlier readiness before the
+	// call, so false without a try could wait for ever.
 	//
-	// The first try is mostly in vain, and made with the few bytes of readBuffer.small: a buffer from the pool would be given back
-	// at once. The buffer is taken by read, not here: this is the bottom of the stack that an idle connection keeps.
+	// The first try is mostly in vain. So it is made with the few bytes of
+	// readBuffer.small, because a buffer from the pool would be given back at
+	// once. The buffer is taken by read, not here: this is the bottom of the
+	// stack that an idle connection keeps.
 	x.readFn = func(fd uintptr) bool {
 		p, in := x.dst, &c.r.in
 		if p == nil {
@@ -84,8 +91,8 @@ func newRawSocket(c *Conn) rawSocket {
 				x.err = io.EOF
 			}
 			x.n += max(n, 0)
-			// If small is full there is more: all that has come is taken, for closing a socket resets the connection if
-			// there is unread input.
+			// If small is full there is more: all that has come is taken, for
+			// closing a socket resets the connection if there is unread input.
 			x.more = n == len(p) && x.dst == nil && in.isSmall()
 			return true
 		}
@@ -96,7 +103,8 @@ func newRawSocket(c *Conn) rawSocket {
 // read implements rawSocket.
 func (x *rawConn) read(r *receiver, p []byte) (int, error) {
 	if x.n > 0 && x.err != nil && x.err != syscall.EAGAIN {
-		// It stood behind what the last read got. A reset comes but once: after it the socket says that it has ended.
+		// It stood behind what the last read got. A reset comes but once: after
+		// it the socket says that it has ended.
 		x.n = 0
 		return 0, x.err
 	}
@@ -127,8 +135,8 @@ func (x *rawConn) tryWrite(p []byte) int {
 
 // write writes p, and waits for the socket to take it.
 //
-// It gains 2 KiB of stack on a connection whose handler writes: below it are fewer
-// and smaller frames than below net.Conn's Write.
+// It gains 2 KiB of stack on a connection whose handler writes: below it are
+// fewer and smaller frames than below net.Conn's Write.
 func (x *rawConn) write(p []byte) (int, error) {
 	w := &x.w
 	if w.fn == nil {
@@ -143,12 +151,12 @@ func (x *rawConn) write(p []byte) (int, error) {
 	return w.wrote, err
 }
 
-// maxRawWrite is the most bytes of one system call: some systems refuse more than
-// 2 GB.
+// maxRawWrite is the most bytes of one system call: some systems refuse more
+// than 2 GB.
 const maxRawWrite = 1 << 30
 
-// writer returns what is called when the socket may take bytes. It returns false
-// to be called again when the socket takes more.
+// writer returns what is called when the socket may take bytes. It returns
+// false to be called again when the socket takes more.
 func (w *rawWriter) writer() func(fd uintptr) bool {
 	return func(fd uintptr) bool {
 		for w.wrote < len(w.src) {

@@ -9,16 +9,17 @@ import (
 	"time"
 )
 
-// A watch interrupts the I/O of one direction of a transport when the context of
-// the call in progress ends, by moving that direction's deadline into the past.
-// It also keeps the deadline that the application set.
+// A watch interrupts the I/O of one direction of a transport when the context
+// of the call in progress ends. It moves that direction's deadline into the
+// past. It also keeps the deadline that the application set.
 //
-// A call stands between begin and settle. Invariant: when no call is in progress,
-// the transport's deadline is the application's, or none if timed is set.
+// A call stands between begin and settle. Invariant: when no call is in
+// progress, the transport's deadline is the application's, or none if timed is
+// set.
 //
-// A context is watched once, and stays watched while calls come with the same one:
-// what a call costs is then one comparison. Two contexts are the same if they
-// share their Done channel, because they end at the same moment.
+// A context is watched once, and stays watched while calls come with the same
+// one: what a call costs is then one comparison. Two contexts are the same if
+// they share their Done channel, because they end at the same moment.
 type watch struct {
 	write   bool            // immutable: which direction
 	timed   bool            // immutable: the application's deadline is kept by a timer of the guard
@@ -28,8 +29,8 @@ type watch struct {
 	stuck   atomic.Bool     // the call in progress could not be interrupted: the connection has ended for that
 	done    <-chan struct{} // owner: the reading goroutine, or the owner of the wire
 
-	// guard is made when there is something to guard: a context that can end, or
-	// a deadline. Most connections never have any.
+	// guard is made when there is something to guard: a context that can end,
+	// or a deadline. Most connections never have any.
 	guard atomic.Pointer[guard]
 }
 
@@ -65,9 +66,10 @@ var unguarded guard
 // past is a deadline that has passed.
 var past = time.Unix(1, 0)
 
-// How long a transport of a foreign type may take to heed a deadline in the past,
-// before the connection is ended, and how long a write over TLS goes on that is
-// interrupted. What the library does for itself ends with the connection anyway.
+// How long a transport of a foreign type may take to heed a deadline in the
+// past, before the connection is ended. Also how long a write over TLS goes on
+// that is interrupted. What the library does for itself ends with the
+// connection anyway.
 const (
 	interruptGrace    = 100 * time.Millisecond
 	interruptGraceOwn = 10 * time.Millisecond
@@ -78,7 +80,8 @@ const (
 var errNotInterrupted = interruptedEnd("websocket: the connection is closed: a call of the transport had to be interrupted, and the transport does not heed deadlines")
 
 // begin makes ctx the context whose end interrupts the call that follows, and
-// the application's deadline another limit of it. Its caller owns the direction.
+// the application's deadline another limit of it. Its caller owns the
+// direction.
 func (w *watch) begin(t *transport, ctx context.Context) { w.beginCall(t, ctx, false) }
 
 // beginOwn is begin for a call of the library's own.
@@ -105,12 +108,12 @@ func (w *watch) beginCall(t *transport, ctx context.Context, own bool) {
 }
 
 // change begins a call that has another context than the last one, or another
-// value of own. The call is in progress when nothing of the last one can reach it
-// any more: its context may end just now.
+// value of own. The call is in progress when nothing of the last one can reach
+// it any more: its context may end just now.
 func (w *watch) change(t *transport, ctx context.Context, done <-chan struct{}, own bool) {
 	w.done = done
-	// A goroutine that makes a guard looks at own and busy afterwards: either it
-	// sees them, or its guard is seen here.
+	// A goroutine that makes a guard looks at own and busy afterwards: either
+	// it sees them, or its guard is seen here.
 	w.own.Store(own)
 	g := w.guard.Load()
 	if g == nil && done != nil {
@@ -126,7 +129,8 @@ func (w *watch) change(t *transport, ctx context.Context, done <-chan struct{}, 
 }
 
 // settle ends the call that begin began. It reports whether the call was
-// interrupted: then its error, if it moved nothing, is that of the interruption.
+// interrupted: then its error, if it moved nothing, is that of the
+// interruption.
 func (w *watch) settle() (interrupted bool) {
 	if !w.busy.Load() {
 		return false
@@ -161,7 +165,8 @@ func (w *watch) makeGuard(t *transport) *guard {
 	return w.guard.Load()
 }
 
-// change watches ctx for a call that begins, in place of what was watched before.
+// change watches ctx for a call that begins, in place of what was watched
+// before.
 func (g *guard) change(ctx context.Context) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -227,8 +232,9 @@ func (g *guard) interruptLocked() {
 		grace = interruptGraceOwn
 	}
 	if g.w.write && g.t.cutRuins && !g.w.foreign {
-		// A write that does not wait for the peer goes through: cut before its
-		// first byte, or behind its last, it would end the connection for nothing.
+		// A write that does not wait for the peer goes through. If it were cut
+		// before its first byte, or behind its last, it would end the
+		// connection for nothing.
 		g.apply(time.Now().Add(grace))
 		return
 	}
@@ -243,7 +249,8 @@ func (g *guard) interruptLocked() {
 	g.closer = time.AfterFunc(grace, func() { g.abandon(calls) })
 }
 
-// abandon ends the connection, unless the call that was interrupted has returned.
+// abandon ends the connection, unless the call that was interrupted has
+// returned.
 func (g *guard) abandon(calls uint32) {
 	g.mu.Lock()
 	stuck := g.fired.Load() && g.calls == calls

@@ -8,19 +8,22 @@ import (
 	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
-// Write sends one message, as one frame. p is the caller's again when Write returns. Text must be UTF-8; that is not
-// checked.
+// Write sends one message, as one frame. p is the caller's again when Write
+// returns. Text must be UTF-8; that is not checked.
 //
-// Any number of goroutines may write; each message goes out whole. When nobody else is writing the message has been
-// passed to the operating system when Write returns, except while a read has more messages at hand: then replies are
-// gathered, and go out together as soon as the reader or a goroutine of the library's own gets to it. When somebody
-// else is writing, that writer takes a short message along. Where the gathered bytes reach their bound
+// Any number of goroutines may write; each message goes out whole. When no
+// other goroutine is writing, the message has been passed to the operating
+// system when Write returns. The exception is while a read has more messages at
+// hand. Then replies are gathered. They go out together as soon as the reader
+// or a goroutine of the library gets to it. When another goroutine is writing,
+// it takes a short message along. Where the gathered bytes reach their bound
 // (WriteBufferLimit in the options), Write waits.
 //
-// If ctx or the write deadline ends before the first byte of the message is out, nothing is sent and the connection
-// lives on; the error matches ctx.Err() or [os.ErrDeadlineExceeded]. A write that is cut short inside its frame ends
-// the connection. When the connection is over, the error is the reason why (see the package documentation), and
-// matches [net.ErrClosed] too.
+// If ctx or the write deadline ends before the first byte of the message is
+// out, nothing is sent and the connection lives on. The error matches ctx.Err()
+// or [os.ErrDeadlineExceeded]. A write that is cut short inside its frame ends
+// the connection. When the connection is over, the error is the reason why (see
+// the package documentation), and matches [net.ErrClosed] too.
 func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	op, err := typ.opcode()
 	if err != nil {
@@ -36,19 +39,21 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	return c.w.send(ctx, f)
 }
 
-// interruptedWrite is [Conn.interrupted] in fewer words of the caller's stack, which
-// is deepest while it writes.
+// interruptedWrite is [Conn.interrupted] in fewer words of the caller's stack,
+// which is deepest while it writes.
 //
 //go:noinline
 func (c *Conn) interruptedWrite(ctx context.Context) error {
 	return c.interrupted("write", ctx, nil)
 }
 
-// Writer returns a writer for one message, which ends with the writer's Close. It is sent in fragments as it grows,
-// or in one frame if it is short (RFC 6455, section 5.4). ctx bounds all of it.
+// Writer returns a writer for one message, which ends with the writer's Close.
+// It is sent in fragments as it grows, or in one frame if it is short (RFC
+// 6455, section 5.4). ctx bounds all of it.
 //
-// Other messages wait until the writer is closed; pings, pongs and the closing handshake do not. The writer must be
-// closed, after an error too, and is for one goroutine at a time. A message that ctx cuts short after its first
+// Other messages wait until the writer is closed; pings, pongs and the closing
+// handshake do not. The writer must be closed, after an error too, and is for
+// one goroutine at a time. A message that ctx cuts short after its first
 // fragment has been sent ends the connection.
 func (c *Conn) Writer(ctx context.Context, typ MessageType) (io.WriteCloser, error) {
 	op, err := typ.opcode()
@@ -65,7 +70,8 @@ func (c *Conn) Writer(ctx context.Context, typ MessageType) (io.WriteCloser, err
 	return m, nil
 }
 
-// fragmentSize is the payload that a messageWriter gathers before it sends a fragment.
+// fragmentSize is the payload that a messageWriter gathers before it sends a
+// fragment.
 const fragmentSize = bufpool.Small
 
 // A messageWriter sends one message as it is written.
@@ -98,7 +104,8 @@ func (m *messageWriter) open() error {
 	return err
 }
 
-// leave gives the deflater back. It forgets a message that entered its history and was not sent.
+// leave gives the deflater back. It forgets a message that entered its history
+// and was not sent.
 func (m *messageWriter) leave() {
 	if m.z == nil {
 		return
@@ -168,7 +175,8 @@ func (m *messageWriter) Close() error {
 	return err
 }
 
-// send sends p, which ends the message if fin is set, or takes it into what is compressed.
+// send sends p, which ends the message if fin is set, or takes it into what is
+// compressed.
 func (m *messageWriter) send(p []byte, fin bool) error {
 	f := &outgoing{op: m.op, fin: fin, stream: true, payload: p}
 	if m.z != nil && m.out == nil {
@@ -206,7 +214,8 @@ func (m *messageWriter) send(p []byte, fin bool) error {
 	return nil
 }
 
-// fail makes err stick. A message that has begun and cannot be finished leaves the connection without use.
+// fail makes err stick. A message that has begun and cannot be finished leaves
+// the connection without use.
 func (m *messageWriter) fail(err error) error {
 	m.err = err
 	if m.begun && m.c.w.stopped() == nil {
