@@ -135,6 +135,9 @@ func endOf(err error) End {
 		return End{}
 	}
 	e := End{Cause: EndTransport, Code: StatusAbnormalClosure, Err: err}
+	if _, ofTransport := err.(*opError); ofTransport {
+		return e // the transport may be a WebSocket connection itself, with an end of its own
+	}
 	var local *localEnd
 	var peer CloseError
 	var broke ProtocolError

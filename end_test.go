@@ -253,6 +253,37 @@ func TestEndAfterMessages(t *testing.T) {
 	}
 }
 
+// Where the transport is itself a WebSocket connection, how that one ended is
+// the end of a transport, and no close frame of the connection inside.
+func TestEndInsideTunnel(t *testing.T) {
+	for name, end := range map[string]func(outer *pair){
+		"the peer closes": func(outer *pair) { outer.WriteClose(4001, "outside") },
+		"this side closes": func(outer *pair) {
+			go outer.c.Close(4001, "outside")
+			outer.WantClose(4001)
+			outer.WriteClose(4001, "")
+		},
+		"the peer breaks the protocol": func(outer *pair) { outer.WriteFrames(wstest.Frame{Fin: true, RSV: 2, Op: wstest.Text}); outer.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				outer := newPair(t, client, connConfig{}, netfake.Options{})
+				inner, err := NewConn(NetConn(t.Context(), outer.c, MessageBinary), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer inner.CloseNow()
+				read := start(func() error { _, _, err := inner.Read(t.Context()); return err })
+				end(outer)
+				if err := <-read; err != inner.End().Err {
+					t.Errorf("Read = %v", err)
+				}
+				checkEnd(t, inner.End(), End{Cause: EndTransport, Code: StatusAbnormalClosure}, nil)
+			})
+		})
+	}
+}
+
 // A message that CloseRead does not expect is what the peer broke.
 func TestEndUnexpectedMessage(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
