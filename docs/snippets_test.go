@@ -71,6 +71,7 @@ var snippetNames = map[string]string{
 	"use":   "func use(...any) {}",
 	"buf":   "var buf []byte",
 	"l":     "var l net.Listener",
+	"conn":  "var conn net.Conn",
 }
 
 // exports has the files with the compiled packages that snippets import.
