@@ -11,7 +11,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// A replay is a transport that gives the same bytes for ever and takes all that is written. It allocates nothing.
+// A replay is a transport that gives the same bytes for ever and takes all that
+// is written. It allocates nothing.
 type replay struct {
 	stream []byte
 	pos    int
@@ -34,7 +35,8 @@ func (r *replay) SetDeadline(time.Time) error      { return nil }
 func (r *replay) SetReadDeadline(time.Time) error  { return nil }
 func (r *replay) SetWriteDeadline(time.Time) error { return nil }
 
-// Reading and writing messages allocates nothing, with a context that cannot end and with one that can and is used again.
+// Reading and writing messages allocates nothing, with a context that cannot
+// end and with one that can and is used again.
 func TestAllocs(t *testing.T) {
 	if raceEnabled || poison.On {
 		t.Skip("pools forget under the race detector, and note who takes what where they are poisoned")
@@ -97,7 +99,8 @@ func TestAllocs(t *testing.T) {
 				buf := make([]byte, size)
 				count("ReadInto in pieces", c, func() error { _, _, err := c.ReadInto(ctx, buf); return err })
 
-				// One range is one call: count over its steps, less what beginning it takes.
+				// One range is one call: count over its steps, less what
+				// beginning it takes.
 				steps := func(n int) float64 {
 					c := newConn(connConfig{transport: &replay{stream: whole}, client: client})
 					defer c.CloseNow()

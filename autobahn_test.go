@@ -15,9 +15,10 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// The cases of the Autobahn Testsuite, groups 1 to 7 and 10, under their names there. The Conn under test is an echo peer
-// that knows nothing of the cases. Where the suite is content with less (its verdict NON-STRICT, a dropped connection in
-// place of a close frame) these tests are not.
+// The cases of the Autobahn Testsuite, groups 1 to 7 and 10, under their names
+// there. The Conn under test is an echo peer that knows nothing of the cases.
+// Where the suite is content with less (its verdict NON-STRICT, a dropped
+// connection in place of a close frame) these tests are not.
 
 // How the bytes of a case are cut into writes.
 const (
@@ -32,10 +33,12 @@ type autobahnCase struct {
 	cut  int // atOnce, byFrames, or the length of the pieces
 	// want is what comes back first: echoes and pongs.
 	want []wstest.Frame
-	// fail is the code of the close frame with which the Conn fails the connection. 0: the connection stands, and
-	// the peer closes it with 1000, unless closes is set.
+	// fail is the code of the close frame with which the Conn fails the
+	// connection. 0: the connection stands, and the peer closes it with 1000,
+	// unless closes is set.
 	fail int
-	// closes: send holds the peer's close frame; the answer has this code (1005: no code).
+	// closes: send holds the peer's close frame; the answer has this code
+	// (1005: no code).
 	closes int
 }
 
@@ -75,7 +78,8 @@ func (tc autobahnCase) runOver(t *testing.T, ours, theirs net.Conn, client bool,
 	}
 }
 
-// An autobahnPeer plays the suite against an echo loop around a Conn. Its time limit is the suite's: 1 s a step.
+// An autobahnPeer plays the suite against an echo loop around a Conn. Its time
+// limit is the suite's: 1 s a step.
 type autobahnPeer struct {
 	*wstest.Peer
 	t      *testing.T
@@ -133,8 +137,8 @@ var echoes = map[string]echoFunc{
 	},
 }
 
-// ended returns the error behind a range over Messages that ended by itself, as it does when the peer closes the
-// connection in an orderly way.
+// ended returns the error behind a range over Messages that ended by itself.
+// The range does so when the peer closes the connection in an orderly way.
 func ended(c *Conn) error {
 	_, _, err := c.Read(context.Background())
 	if !errors.Is(err, io.EOF) {
@@ -165,7 +169,8 @@ func newAutobahnPeer(t *testing.T, ours, theirs net.Conn, client bool, echo echo
 	return ap
 }
 
-// write writes what the Conn may refuse to take, when it has failed the connection already.
+// write writes what the Conn may refuse to take, when it has failed the
+// connection already.
 func (ap *autobahnPeer) write(b []byte) { ap.TryWrite(b) }
 
 // closeNormally does the close handshake: the suite begins.
@@ -175,8 +180,8 @@ func (ap *autobahnPeer) closeNormally() {
 	ap.wantClosed(1000)
 }
 
-// wantClosed wants the answer to a close frame, then the end of TCP: at once from a server, and from a client after
-// its server (RFC 6455, section 7.1.1).
+// wantClosed wants the answer to a close frame, then the end of TCP. A server
+// ends TCP at once, and a client after its server (RFC 6455, section 7.1.1).
 func (ap *autobahnPeer) wantClosed(code int) {
 	ap.t.Helper()
 	ap.WantClose(code)
@@ -192,7 +197,8 @@ func (ap *autobahnPeer) wantClosed(code int) {
 	}
 }
 
-// wantFail wants the close frame of an endpoint that fails the connection, and the end of TCP.
+// wantFail wants the close frame of an endpoint that fails the connection, and
+// the end of TCP.
 func (ap *autobahnPeer) wantFail(code int) {
 	ap.t.Helper()
 	ap.WantClose(code)
@@ -243,7 +249,8 @@ func TestAutobahn(t *testing.T) {
 					})
 				}
 			}
-			// Each case again, cut in other ways than the suite does, and read in other ways.
+			// Each case again, cut in other ways than the suite does, and read
+			// in other ways.
 			t.Run("by bytes", func(t *testing.T) {
 				for _, tc := range cases {
 					if tc.cut = byBytes; len(wstest.Encode(wstest.Client, tc.send...)) > 4096 {
@@ -341,7 +348,8 @@ func split(op wstest.Opcode, s string, n int) []wstest.Frame {
 func autobahnCases() []autobahnCase {
 	var cases []autobahnCase
 	add := func(tc autobahnCase) { cases = append(cases, tc) }
-	// addCuts adds three cases, numbered from n on: at once, a frame a write, a byte a write.
+	// addCuts adds three cases, numbered from n on: at once, a frame a write, a
+	// byte a write.
 	addCuts := func(group, n int, tc autobahnCase) {
 		for i, cut := range []int{atOnce, byFrames, byBytes} {
 			tc.id, tc.cut = fmt.Sprintf("%d.%d", group, n+i), cut
@@ -511,7 +519,8 @@ func fivePings(t *testing.T, client bool, echo echoFunc, cut int) {
 	ap.closeNormally()
 }
 
-// failFast sends one text in three parts, as three frames or as three writes of one frame. The second makes it invalid.
+// failFast sends one text in three parts, as three frames or as three writes of
+// one frame. The second makes it invalid.
 func failFast(t *testing.T, client bool, echo echoFunc, asFrames bool, parts ...string) {
 	ours, theirs := fakeLink()
 	ap := newAutobahnPeer(t, ours, theirs, client, echo)
@@ -543,7 +552,8 @@ type utf8Group struct {
 	texts  []utf8Text
 }
 
-// utf8Groups returns groups 6.5 to 6.23, after Markus Kuhn's UTF-8 decoder stress test.
+// utf8Groups returns groups 6.5 to 6.23, after Markus Kuhn's UTF-8 decoder
+// stress test.
 func utf8Groups() []utf8Group {
 	var groups []utf8Group
 	add := func(number int, valid bool, texts ...string) {

@@ -17,8 +17,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// bodyPipe returns a bodyConn and the far end of its body. The body is an io.ReadWriteCloser and nothing else: it has
-// no deadlines.
+// bodyPipe returns a bodyConn and the far end of its body. The body is an
+// io.ReadWriteCloser and nothing else: it has no deadlines.
 func bodyPipe() (*bodyConn, net.Conn) {
 	near, far := net.Pipe()
 	return newBodyConn(struct{ io.ReadWriteCloser }{near}, unknownAddr{}, unknownAddr{}), far
@@ -70,7 +70,7 @@ func TestBodyConnReadDeadline(t *testing.T) {
 				t.Fatalf("the deadline came after %v", d)
 			}
 		}
-		// What comes while nobody reads is for the next Read.
+		// What comes while no goroutine reads is for the next Read.
 		if _, err := far.Write([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +136,8 @@ func TestBodyConnWriteDeadline(t *testing.T) {
 	})
 }
 
-// A slowBody has taken what is written to it some time before its Write returns.
+// A slowBody has taken what is written to it some time before its Write
+// returns.
 type slowBody struct{ io.ReadWriteCloser }
 
 func (b slowBody) Write(p []byte) (int, error) {
@@ -145,7 +146,8 @@ func (b slowBody) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// A context that ends when the peer has answered, and the write of the body has not returned yet, cuts nothing.
+// A context that ends when the peer has answered, and the write of the body has
+// not returned yet, cuts nothing.
 func TestBodyConnAnswered(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := &pair{client: client}
@@ -207,11 +209,13 @@ func TestBodyConnClose(t *testing.T) {
 		if err := c.SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("SetDeadline: %v", err)
 		}
-		// The bubble ends only when the goroutines that read and wrote the body have ended.
+		// The bubble ends only when the goroutines that read and wrote the body
+		// have ended.
 	})
 }
 
-// A body is not a net.Conn: it may return nothing, or data and an error at once.
+// A body is not a net.Conn: it may return nothing, or data and an error at
+// once.
 type scriptedBody struct {
 	bytes.Buffer
 	reads []func(p []byte) (int, error)
@@ -254,7 +258,8 @@ func TestBodyConnOddBodies(t *testing.T) {
 	}
 }
 
-// A RoundTripper that gives a connection as the body is asked for its addresses.
+// A RoundTripper that gives a connection as the body is asked for its
+// addresses.
 func TestBodyThatIsConn(t *testing.T) {
 	a, b := net.Pipe()
 	defer b.Close()

@@ -36,7 +36,8 @@ import (
 // serveEcho is the serve of most servers here.
 func serveEcho(c *Conn, _ *http.Request) { _ = echo(c) }
 
-// checkEcho sends a few messages through c and expects them back, then closes c.
+// checkEcho sends a few messages through c and expects them back, then closes
+// c.
 func checkEcho(t *testing.T, c *Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -55,7 +56,7 @@ func checkEcho(t *testing.T, c *Conn) {
 	}
 }
 
-// newServer serves h until the test ends, and errors to nobody.
+// newServer serves h until the test ends, and drops the errors that it logs.
 func newServer(t *testing.T, h http.Handler, secure bool) *httptest.Server {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
@@ -206,7 +207,8 @@ func TestDialRefused(t *testing.T) {
 	}
 }
 
-// A 101 that is wrong is refused, its connection closed, and what follows it not waited for.
+// A 101 that is wrong is refused, its connection closed, and what follows it
+// not waited for.
 func TestDialWrongAccept(t *testing.T) {
 	closed := make(chan error, 1)
 	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -228,7 +230,8 @@ func TestDialWrongAccept(t *testing.T) {
 	}
 }
 
-// pipeServer returns a client whose connections are pipes, wrapped by wrap, to serve.
+// pipeServer returns a client whose connections are pipes, wrapped by wrap, to
+// serve.
 func pipeServer(t *testing.T, wrap func(net.Conn) net.Conn, serve func(p *wstest.Peer)) *http.Client {
 	var wg sync.WaitGroup
 	tr := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
@@ -254,7 +257,8 @@ type deafConn struct{ net.Conn }
 func (deafConn) SetDeadline(time.Time) error     { return nil }
 func (deafConn) SetReadDeadline(time.Time) error { return nil }
 
-// A connection that is slow to tell of its deadline: when it does, the deadline stands no more.
+// A connection that is slow to tell of its deadline: when it does, the deadline
+// stands no more.
 type slowConn struct{ net.Conn }
 
 func (c slowConn) Read(p []byte) (int, error) {
@@ -325,8 +329,8 @@ func TestDialKeepsBytes(t *testing.T) {
 	}
 }
 
-// The same over TCP and TLS, where the early bytes are in the client's buffer, in the TLS record of the response, or
-// in one of their own.
+// The same over TCP and TLS. The early bytes are in the client's buffer, in the
+// TLS record of the response, or in one of their own.
 func TestDialKeepsBytesTCP(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		for _, records := range []int{1, 2} {
@@ -427,7 +431,8 @@ func (b *countingBody) Write(p []byte) (int, error) {
 	return b.ReadWriteCloser.Write(p)
 }
 
-// A RoundTripper may make several connections for a request. The one that was reported last is not always the right one.
+// A RoundTripper may make several connections for a request. The one that was
+// reported last is not always the right one.
 func TestDialOtherConn(t *testing.T) {
 	s := newServer(t, Handler(serveEcho, nil), false)
 	other := newServer(t, http.NotFoundHandler(), false)
@@ -518,7 +523,8 @@ func TestDialContext(t *testing.T) {
 	}
 }
 
-// A context that ends when the response is there already ends the handshake too, and the connection with it.
+// A context that ends when the response is there already ends the handshake
+// too, and the connection with it.
 func TestDialContextAtTheEnd(t *testing.T) {
 	near, far := netfake.Pipe(netfake.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -536,7 +542,7 @@ func TestDialContextAtTheEnd(t *testing.T) {
 	wstest.NewPeer(t, far, wstest.Server).WantEnd()
 }
 
-// A server that refuses and then stalls holds nobody up for long.
+// A server that refuses and then stalls does not hold up Dial for long.
 func TestDialRefusalStalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := pipeServer(t, asIs, func(p *wstest.Peer) {
@@ -555,8 +561,9 @@ func TestDialRefusalStalls(t *testing.T) {
 	})
 }
 
-// Once Dial has returned, its context and the timeout of the client mean nothing to the connection, even if a
-// RoundTripper ties the body to the context of the request.
+// Once Dial has returned, its context and the timeout of the client mean
+// nothing to the connection. That holds even if a RoundTripper ties the body to
+// the context of the request.
 func TestDialContextAfterwards(t *testing.T) {
 	for _, tied := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -710,7 +717,8 @@ func TestDialProxy(t *testing.T) {
 	}
 }
 
-// A certificate that does not hold for the host, or that nobody vouches for, ends the handshake.
+// A certificate that does not hold for the host, or that no authority vouches
+// for, ends the handshake.
 func TestDialCertificate(t *testing.T) {
 	s := httptest.NewUnstartedServer(Handler(serveEcho, nil))
 	s.Config.ErrorLog = discardLog
@@ -789,7 +797,8 @@ func newAuthority(t *testing.T) *authority {
 	return &authority{cert, key}
 }
 
-// issue signs what change makes of a good certificate for example.com; a nil authority lets it sign itself.
+// issue signs what change makes of a good certificate for example.com; a nil
+// authority lets it sign itself.
 func (a *authority) issue(t *testing.T, change func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -810,8 +819,8 @@ func (a *authority) issue(t *testing.T, change func(*x509.Certificate)) tls.Cert
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// What crypto/tls refuses, Dial refuses, with the error of the standard library in its own, before any request is
-// sent.
+// What crypto/tls refuses, Dial refuses, with the error of the standard library
+// in its own, before any request is sent.
 func TestHostileCertificate(t *testing.T) {
 	trusted, other := newAuthority(t), newAuthority(t)
 	pool := x509.NewCertPool()
@@ -879,8 +888,8 @@ func TestHostileCertificate(t *testing.T) {
 	}
 }
 
-// A redirector is an HTTP client whose first connection answers with a redirect, and that notes what the next ones
-// are asked.
+// A redirector is an HTTP client whose first connection answers with a
+// redirect, and that notes what the next ones are asked.
 func redirector(t *testing.T, location string) (client *http.Client, asked func() (host, head string)) {
 	var host, head string
 	first := true
@@ -918,8 +927,8 @@ func redirector(t *testing.T, location string) (client *http.Client, asked func(
 	}
 }
 
-// Where a server sends a client to is an address and no more: it cannot put lines, fields or a second request into
-// what the client sends there.
+// Where a server sends a client to is an address and no more. The server cannot
+// put lines, fields or a second request into what the client sends there.
 func TestHostileRedirect(t *testing.T) {
 	for _, location := range []string{
 		"ws://other.example/%0d%0aX-Smuggled:%201",
@@ -960,7 +969,8 @@ func TestHostileRedirect(t *testing.T) {
 	}
 }
 
-// What is meant for one host does not go to another that it sends the client to; what everybody may know does.
+// What is meant for one host does not go to another that it sends the client
+// to. What any host may know does.
 func TestHostileRedirectSecrets(t *testing.T) {
 	for location, same := range map[string]bool{
 		"ws://other.example/": false, "ws://example.com.evil.example/": false, "ws://evilexample.com/": false,

@@ -16,8 +16,9 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// The closing handshake that this side begins (section 7.1.2): close frame out, close frame in, then the server ends
-// TCP at once and the client waits for that.
+// The closing handshake that this side begins (section 7.1.2). A close frame
+// goes out, and one comes in. Then the server ends TCP at once, and the client
+// waits for that.
 func TestCloseHandshake(t *testing.T) {
 	tests := []struct {
 		code   StatusCode
@@ -51,7 +52,8 @@ func TestCloseHandshake(t *testing.T) {
 					if !running(closed) {
 						t.Fatalf("Close does not wait for the answer: %v", <-closed)
 					}
-					// What comes before the answer is read and dropped; pings are not answered any more.
+					// What comes before the answer is read and dropped; pings
+					// are not answered any more.
 					late := frames(text("late"), ping("late"), first(wstest.Text, "late"))
 					p.WriteFrames(late...)
 					p.WriteFrames(wstest.CloseFrame(test.answer, ""))
@@ -87,7 +89,8 @@ func TestCloseHandshake(t *testing.T) {
 	}
 }
 
-// Messages that come before the answer go to a reader in progress, or nowhere: they do not disturb the handshake.
+// Messages that come before the answer go to a reader in progress, or nowhere:
+// they do not disturb the handshake.
 func TestCloseWhileReading(t *testing.T) {
 	lates := map[string][]wstest.Frame{
 		"nothing":           nil,
@@ -258,7 +261,8 @@ func TestCloseError(t *testing.T) {
 	}
 }
 
-// A Close that has begun before the goroutine of CloseRead gets to read is not cut short by it.
+// A Close that has begun before the goroutine of CloseRead gets to read is not
+// cut short by it.
 func TestCloseReadBehindClose(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 1}})
@@ -279,7 +283,8 @@ func TestCloseReadBehindClose(t *testing.T) {
 	})
 }
 
-// What must not stand on the wire (section 7.4) is refused, and the connection closed all the same.
+// What must not stand on the wire (section 7.4) is refused, and the connection
+// closed all the same.
 func TestCloseArguments(t *testing.T) {
 	tests := []struct {
 		code   StatusCode
@@ -304,7 +309,8 @@ func TestCloseArguments(t *testing.T) {
 	}
 }
 
-// Both ends may begin at the same time: each takes the other's close frame for the answer.
+// Both ends may begin at the same time: each takes the other's close frame for
+// the answer.
 func TestCloseFromBothEnds(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -319,8 +325,8 @@ func TestCloseFromBothEnds(t *testing.T) {
 	})
 }
 
-// Close and CloseNow may be called by anybody, at any time, any number of times: all return, one close frame at most
-// goes out.
+// Close and CloseNow may be called by any goroutine, at any time, any number of
+// times. All calls return, and one close frame at most goes out.
 func TestCloseManyTimes(t *testing.T) {
 	for seed := range 20 {
 		bothRoles(t, func(t *testing.T, client bool) {
@@ -455,7 +461,8 @@ func TestCloseFlushes(t *testing.T) {
 	})
 }
 
-// CloseNow makes an attempt to send the replies that gathered: a transport that takes bytes gets them all.
+// CloseNow makes an attempt to send the replies that gathered: a transport that
+// takes bytes gets them all.
 func TestCloseNowFlushes(t *testing.T) {
 	for range 20 {
 		bothRoles(t, func(t *testing.T, client bool) {
@@ -476,7 +483,8 @@ func TestCloseNowFlushes(t *testing.T) {
 	}
 }
 
-// A peer that ends its half of TCP, without a close frame, still gets the replies to what it had sent.
+// A peer that ends its half of TCP, without a close frame, still gets the
+// replies to what it had sent.
 func TestRepliesAfterHalfClose(t *testing.T) {
 	for range 20 {
 		bothRoles(t, func(t *testing.T, client bool) {
@@ -499,7 +507,8 @@ func TestRepliesAfterHalfClose(t *testing.T) {
 	}
 }
 
-// The peer's close frame ends writing as well as reading, and gives those who write its code.
+// The peer's close frame ends writing as well as reading, and gives those who
+// write its code.
 func TestPeerCloses(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -525,7 +534,7 @@ func TestPeerCloses(t *testing.T) {
 	})
 }
 
-// A peer that closes and does not end TCP holds nobody up for long.
+// A peer that closes and does not end TCP does not hold up this side for long.
 func TestPeerClosesAndStays(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -579,7 +588,8 @@ func TestOnEnd(t *testing.T) {
 	}
 }
 
-// CloseRead answers pings and ends with the connection; a data message is more than it is for.
+// CloseRead answers pings and ends with the connection; a data message is more
+// than it is for.
 func TestCloseRead(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		parent, cancel := context.WithCancel(context.WithValue(context.Background(), ctxKey{}, "value"))
@@ -640,8 +650,9 @@ func TestCloseRead(t *testing.T) {
 
 type ctxKey struct{}
 
-// Two ends that close at the same time, with more under way than the transport holds: each reads while its own close
-// frame waits, or both would wait for ever.
+// Two ends close at the same time, with more under way than the transport
+// holds. Each reads while its own close frame waits, or both would wait for
+// ever.
 func TestCloseBothEndsStalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := netfake.Pipe(netfake.Options{Buffer: 64})
@@ -668,8 +679,9 @@ func TestCloseBothEndsStalled(t *testing.T) {
 	})
 }
 
-// What a read does because of a close frame, or of a breach of the protocol, is a part of the read: its deadline and
-// its context bound it. The peer here takes nothing, or does not end TCP.
+// What a read does because of a close frame, or of a breach of the protocol, is
+// a part of the read. Its deadline and its context bound that. The peer here
+// takes nothing, or does not end TCP.
 func TestReadBoundsHoldWhileClosing(t *testing.T) {
 	bounds := map[string]func(c *Conn) error{
 		"deadline": func(c *Conn) error {
@@ -740,7 +752,8 @@ func TestPeerClosesAfterReadDeadline(t *testing.T) {
 	})
 }
 
-// The read deadline is no bound of Close, which has its own, wherever it is set.
+// The read deadline is no bound of Close, which has its own, wherever it is
+// set.
 func TestReadDeadlineDuringClose(t *testing.T) {
 	for _, reading := range []bool{false, true} {
 		t.Run(fmt.Sprintf("reading %v", reading), func(t *testing.T) {
@@ -812,7 +825,8 @@ func TestCloseKeepsWriteDeadline(t *testing.T) {
 	})
 }
 
-// Close succeeds only if the peer got the close frame: the peer's own may come while ours is stuck.
+// Close succeeds only if the peer got the close frame: the peer's own may come
+// while ours is stuck.
 func TestCloseStuckBehindPeers(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := stalledPair(t, client, connConfig{})
@@ -825,8 +839,9 @@ func TestCloseStuckBehindPeers(t *testing.T) {
 	})
 }
 
-// The bound of a read ends that read, not a Close that waits behind a message: the
-// message and the close frame arrive, whichever goroutine reads the peer's close frame.
+// The bound of a read ends that read, not a Close that waits behind a message.
+// The message and the close frame arrive, whichever goroutine reads the peer's
+// close frame.
 func TestReadBoundDuringStuckClose(t *testing.T) {
 	message := strings.Repeat("m", 50_000)
 	for name, read := range map[string]func(c *Conn) error{
@@ -898,7 +913,8 @@ func TestReadBoundDuringStuckClose(t *testing.T) {
 	}
 }
 
-// To writes and pings a connection that is over is a closed one, whatever ended it. Why stands in the error too.
+// To writes and pings a connection that is over is a closed one, whatever ended
+// it. Why stands in the error too.
 func TestWriteAfterEnd(t *testing.T) {
 	ends := map[string]struct {
 		end func(p *pair)
@@ -988,8 +1004,8 @@ func TestInvalidCloseCode(t *testing.T) {
 	}
 }
 
-// A transport that cannot close one direction alone is not closed upon unread input: that would reset a socket, and the
-// peer would not see the close frame.
+// A transport that cannot close one direction alone is not closed upon unread
+// input. That would reset a socket, and the peer would not see the close frame.
 func TestFailWithoutHalfClose(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		ours, theirs := netfake.Pipe(netfake.Options{})
@@ -1011,7 +1027,8 @@ func TestFailWithoutHalfClose(t *testing.T) {
 	})
 }
 
-// The context of CloseRead bounds the closing that an unexpected message causes.
+// The context of CloseRead bounds the closing that an unexpected message
+// causes.
 func TestCloseReadContextDuringClose(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{pingInterval: -1}, netfake.Options{})

@@ -10,9 +10,11 @@ import (
 	"github.com/seed70bc5565/websocket/wsjson"
 )
 
-// The API of github.com/coder/websocket v1.8, as that package declares it. A program written for it must build with
-// this package: this file does not compile if a name, a type, a field or a constant drifts away. (That such programs
-// also behave the same is tested in benchmarks/compat, against that package itself.)
+// The API of github.com/coder/websocket v1.8, as that package declares it. A
+// program written for it must build with this package. This file does not
+// compile if a name, a type, a field or a constant drifts away. (That such
+// programs also behave the same is tested in benchmarks/compat, against that
+// package itself.)
 
 var (
 	_ error = websocket.ErrMessageTooBig
@@ -58,8 +60,8 @@ var (
 		OnPongReceived:       func(ctx context.Context, payload []byte) {},
 	}
 
-	// Each constant has its type and its value: a map literal with a key twice does not compile, so neither does this
-	// if "constant == value" is false.
+	// Each constant has its type and its value. A map literal with a key twice
+	// does not compile. So neither does this if "constant == value" is false.
 	_ = map[bool]struct{}{false: {}, websocket.MessageText == websocket.MessageType(1) && websocket.MessageBinary == websocket.MessageType(2): {}}
 	_ = map[bool]struct{}{false: {}, websocket.CompressionDisabled == websocket.CompressionMode(0) &&
 		websocket.CompressionContextTakeover == websocket.CompressionMode(1) &&
@@ -80,11 +82,13 @@ var (
 		websocket.StatusBadGateway == websocket.StatusCode(1014) &&
 		websocket.StatusTLSHandshake == websocket.StatusCode(1015): {}}
 
-	// The kinds of the types: conversions between them and int are written in such programs.
+	// The kinds of the types: conversions between them and int are written in
+	// such programs.
 	_ = []int{int(websocket.MessageText), int(websocket.StatusNormalClosure), int(websocket.CompressionDisabled)}
 )
 
-// Values are compared and copied in such programs, so these types must allow it.
+// Values are compared and copied in such programs, so these types must allow
+// it.
 var (
 	_ = websocket.CloseError{} == websocket.CloseError{}
 	_ = func(c *websocket.Conn) net.Conn {

@@ -21,13 +21,15 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// deflatePair returns two endpoints over the loopback interface that have agreed on p.
+// deflatePair returns two endpoints over the loopback interface that have
+// agreed on p.
 func deflatePair(t testing.TB, p deflateParams) (server, client *Conn) {
 	t.Helper()
 	return tcpPairOf(t, connConfig{deflate: &p, readLimit: 1 << 22})
 }
 
-// someText returns n bytes that compress well, no two of which are quite the same.
+// someText returns n bytes that compress well, no two of which are quite the
+// same.
 func someText(rng *rand.Rand, n int) []byte {
 	var b bytes.Buffer
 	for b.Len() < n {
@@ -36,8 +38,10 @@ func someText(rng *rand.Rand, n int) []byte {
 	return bytes.ToValidUTF8(b.Bytes()[:n], []byte("?"))
 }
 
-// Thousands of messages through each kind of agreement: compressed, too short for it, incompressible, sent
-// uncompressed, streamed and prepared ones, with pings in between; read by each of the reading methods.
+// Thousands of messages go through each kind of agreement. Some are compressed,
+// some too short for it, some incompressible. Some are sent uncompressed,
+// streamed or prepared. Pings come in between. Each of the reading methods
+// reads some of them.
 func TestCompressedEcho(t *testing.T) {
 	for _, p := range []deflateParams{
 		{false, false, 15, 15},
@@ -153,7 +157,8 @@ func TestCompressedReaderAbandoned(t *testing.T) {
 
 var withTakeover = deflateParams{serverBits: 15, clientBits: 15}
 
-// The read limit may be anything, and may change while a message is being inflated.
+// The read limit may be anything, and may change while a message is being
+// inflated.
 func TestInflateLimitChanges(t *testing.T) {
 	msg := bytes.Repeat([]byte("0123456789"), 1000)
 	for _, limit := range []int64{math.MaxInt64, math.MaxInt64 - 1, math.MaxInt32, -1, math.MinInt64} {
@@ -192,7 +197,8 @@ func TestInflateLimitChanges(t *testing.T) {
 			}
 		})
 	}
-	// Lowered between two reads of one message that was cut short, and raised again.
+	// Lowered between two reads of one message that was cut short, and raised
+	// again.
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{deflate: &alone}, netfake.Options{})
 		payload := deflated(t, msg)
@@ -213,8 +219,9 @@ func TestInflateLimitChanges(t *testing.T) {
 	})
 }
 
-// While a message is being streamed, what would compress another waits. It waits no longer than its context, the
-// write deadline and the connection let it.
+// While a message is being streamed, what would compress another waits. It
+// waits no longer than its context, the write deadline and the connection let
+// it.
 func TestDeflateWaits(t *testing.T) {
 	msg := bytes.Repeat([]byte("compressible "), 100)
 	prepared, err := NewPreparedMessage(MessageText, msg)
@@ -276,7 +283,8 @@ func TestDeflateWaits(t *testing.T) {
 	}
 }
 
-// A streaming Writer takes a long piece in pieces of its own: what it keeps does not grow with the piece.
+// A streaming Writer takes a long piece in pieces of its own: what it keeps
+// does not grow with the piece.
 func TestDeflateStreamMemory(t *testing.T) {
 	noise := make([]byte, 16<<20)
 	for x, i := uint32(1), 0; i < len(noise); i++ {
@@ -303,7 +311,8 @@ func TestDeflateStreamMemory(t *testing.T) {
 	}
 }
 
-// Much that inflates to nothing, and many frames of nothing, cost no memory, and can be given up in the middle.
+// Much that inflates to nothing, and many frames of nothing, cost no memory,
+// and can be given up in the middle.
 func TestInflateNothing(t *testing.T) {
 	msg := []byte("at last")
 	empty := bytes.Repeat([]byte{0, 0, 0, 0xff, 0xff}, 1<<14) // stored blocks
@@ -365,8 +374,8 @@ func TestInflateNothing(t *testing.T) {
 	}
 }
 
-// Close in the middle of a compressed message discards the rest and waits for the peer's answer, whichever method has
-// begun to read the message.
+// Close in the middle of a compressed message discards the rest and waits for
+// the peer's answer, whichever method has begun to read the message.
 func TestCloseInsideDeflated(t *testing.T) {
 	payload := deflated(t, bytes.Repeat([]byte("compressible, "), 1000))
 	for _, how := range []string{"nobody reads", "Read", "Reader", "corrupt"} {
@@ -403,7 +412,8 @@ func TestCloseInsideDeflated(t *testing.T) {
 	}
 }
 
-// A range over Messages inside another: what the outer one lends stays as it is.
+// A range over Messages inside another: what the outer one lends stays as it
+// is.
 func TestDeflatedMessagesNested(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{deflate: &alone}, netfake.Options{})
@@ -469,9 +479,11 @@ func checkKnown(msg []byte) error {
 	return nil
 }
 
-// Many goroutines write in every way, to a peer that reads slowly, and give up at any moment: before their turn,
-// while they wait for the wire, with a message that is compressed and not sent, between the fragments of a stream.
-// Each message that arrives was written: no message refers to one that was not sent.
+// Many goroutines write in every way, to a peer that reads slowly, and give up
+// at any moment. They do so before their turn, and while they wait for the
+// wire. They do so with a message that is compressed and not sent, and between
+// the fragments of a stream. Each message that arrives was written: no message
+// refers to one that was not sent.
 func TestDeflateAbortedAnywhere(t *testing.T) {
 	sessions := 25
 	if testing.Short() || raceEnabled {
@@ -573,7 +585,8 @@ func writeAny(ctx context.Context, c *Conn, rng *rand.Rand) error {
 	}
 }
 
-// A message whose context panics while it waits has not been sent: later ones do not refer to it.
+// A message whose context panics while it waits has not been sent: later ones
+// do not refer to it.
 func TestDeflateContextPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		params := withTakeover

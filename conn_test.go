@@ -27,15 +27,16 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// A larger Conn would take the next size of the allocator, which is 704 bytes with
-// its header of 8, for each idle connection.
+// A larger Conn would take the next size of the allocator, which is 704 bytes
+// with its header of 8, for each idle connection.
 func TestConnFitsItsSize(t *testing.T) {
 	if size := reflect.TypeFor[Conn]().Size(); size > 632 {
 		t.Errorf("a Conn has %d bytes, want at most 632", size)
 	}
 }
 
-// tcpPair returns the two ends of a connection over the loopback interface: a real socket, with all fast paths.
+// tcpPair returns the two ends of a connection over the loopback interface: a
+// real socket, with all fast paths.
 func tcpPair(t testing.TB) (server, client *Conn) {
 	t.Helper()
 	return tcpPairOf(t, connConfig{})
@@ -138,7 +139,8 @@ func TestEchoPipelinedTCP(t *testing.T) {
 	<-done
 }
 
-// A message in many small frames is collected in a number of steps that grows with the logarithm of its size.
+// A message in many small frames is collected in a number of steps that grows
+// with the logarithm of its size.
 func TestReadFragmentsGrowth(t *testing.T) {
 	const frames = 1 << 14
 	data := appendHeader(nil, header{headerBits: headerBits{opcode: opBinary}, length: 64})
@@ -189,8 +191,9 @@ var shortConnections = func() int {
 	return 3000
 }()
 
-// Thousands of short connections, many at a time: each makes its handshake, sends and receives a few messages, some
-// with a context that ends at any moment, and is closed by one side, or by both at once, or just dropped.
+// Thousands of short connections, many at a time. Each makes its handshake,
+// then sends and receives a few messages, some with a context that ends at any
+// moment. Each is closed by one side, or by both at once, or just dropped.
 func TestShortConnections(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -202,7 +205,8 @@ func TestShortConnections(t *testing.T) {
 	runShort(t, ln, dial, shortConnections, 32, 1)
 }
 
-// The same in a bubble, where the order of things depends on little but the seed.
+// The same in a bubble, where the order of things depends on little but the
+// seed.
 func TestShortConnectionsBubble(t *testing.T) {
 	for seed := range uint64(10) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -361,7 +365,8 @@ func shortEnd(t *testing.T, c *Conn, rng *rand.Rand, whole *atomic.Int64) {
 	c.Close(4001, "")
 }
 
-// stalledPair returns a pair whose transport towards the peer is full, with exactly one message, "full".
+// stalledPair returns a pair whose transport towards the peer is full, with
+// exactly one message, "full".
 func stalledPair(t *testing.T, client bool, cfg connConfig) *pair {
 	t.Helper()
 	room := (&pair{client: client}).frameSize(len("full"))
@@ -372,7 +377,8 @@ func stalledPair(t *testing.T, client bool, cfg connConfig) *pair {
 	return p
 }
 
-// writeFragment writes fragmentSize+1 bytes to w, which sends all but the last, in a frame that is not too long to gather.
+// writeFragment writes fragmentSize+1 bytes to w, which sends all but the last,
+// in a frame that is not too long to gather.
 func writeFragment(w io.Writer) error {
 	_, err := io.WriteString(w, "a")
 	if err == nil {
@@ -381,9 +387,10 @@ func writeFragment(w io.Writer) error {
 	return err
 }
 
-// What a write that is given up leaves behind is the state before it, not that of others who have gone on meanwhile:
-// a message that was begun behind it goes on with continuation frames, and one that was finished behind it is not
-// continued.
+// A write that is given up restores the state before it, but not the state of
+// the writers that have gone on meanwhile. A message that was begun behind it
+// goes on with continuation frames. A message that was finished behind it is
+// not continued.
 func TestGivenUpWriteLeavesFragmentsAlone(t *testing.T) {
 	giveUp := map[string]func(c *Conn, ctx context.Context) error{
 		"short": func(c *Conn, ctx context.Context) error { return c.Write(ctx, MessageText, []byte("given up")) },
@@ -451,7 +458,8 @@ func TestGivenUpWriteLeavesFragmentsAlone(t *testing.T) {
 	})
 }
 
-// What others left to a writer that waits for the wire goes out though that writer must then wait for another's message.
+// What others left to a writer that waits for the wire goes out though that
+// writer must then wait for another's message.
 func TestGatheredGoesOutWhenItsWriterMustWait(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := stalledPair(t, client, connConfig{})
@@ -494,7 +502,8 @@ func TestPongWithSmallBuffer(t *testing.T) {
 	})
 }
 
-// CloseNow, and the end of the transport, cut a Close short that waits for a write in progress.
+// CloseNow, and the end of the transport, cut a Close short that waits for a
+// write in progress.
 func TestCloseBehindStalledWriteIsCutShort(t *testing.T) {
 	for _, size := range []int{10, 100_000} {
 		for name, end := range map[string]func(p *pair){
@@ -526,7 +535,8 @@ func TestCloseBehindStalledWriteIsCutShort(t *testing.T) {
 	}
 }
 
-// The peer's close frame comes while ours is on its way: ours still goes out whole, and Close succeeds.
+// The peer's close frame comes while ours is on its way: ours still goes out
+// whole, and Close succeeds.
 func TestCloseFramesCross(t *testing.T) {
 	for _, reading := range []bool{false, true} {
 		t.Run(fmt.Sprintf("reading %v", reading), func(t *testing.T) {
@@ -565,7 +575,8 @@ func TestCloseFramesCross(t *testing.T) {
 	}
 }
 
-// A deadline that has passed, of reads or of writes, does not keep Close from its handshake: its own timeout bounds it.
+// A deadline that has passed, of reads or of writes, does not keep Close from
+// its handshake: its own timeout bounds it.
 func TestCloseAfterDeadline(t *testing.T) {
 	for name, set := range map[string]func(c *Conn, t time.Time) error{
 		"read": (*Conn).SetReadDeadline, "write": (*Conn).SetWriteDeadline, "both": (*Conn).SetDeadline,
@@ -591,7 +602,8 @@ func TestCloseAfterDeadline(t *testing.T) {
 	}
 }
 
-// What has gathered goes out when CloseNow is called, though the context of an earlier write has ended.
+// What has gathered goes out when CloseNow is called, though the context of an
+// earlier write has ended.
 func TestCloseNowFlushesAfterEndedContext(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -631,8 +643,9 @@ func TestLongMessageBehindMuchGathered(t *testing.T) {
 	})
 }
 
-// Only the write that was cut short is told of its context or deadline. To all other calls the connection is over: an
-// error that matched theirs would tell a reader that it may go on.
+// Only the write that was cut short is told of its context or deadline. To all
+// other calls the connection is over: an error that matched theirs would tell a
+// reader that it may go on.
 func TestCutWriteEndsOtherCalls(t *testing.T) {
 	cut := map[string]func(c *Conn) error{
 		"context": func(c *Conn) error {
@@ -678,7 +691,8 @@ func TestCutWriteEndsOtherCalls(t *testing.T) {
 	}
 }
 
-// tlsPair is newPair over TLS, with buffers of n bytes once the handshake is done.
+// tlsPair is newPair over TLS, with buffers of n bytes once the handshake is
+// done.
 func tlsPair(t *testing.T, client bool, cfg connConfig, n int) (p *pair, fill func()) {
 	t.Helper()
 	p = &pair{client: client}
@@ -708,7 +722,8 @@ func tlsPair(t *testing.T, client bool, cfg connConfig, n int) (p *pair, fill fu
 	return p, fill
 }
 
-// A transport that a cut write ruins, as crypto/tls is, must not be given a write whose time is over already.
+// A transport that a cut write ruins, as crypto/tls is, must not be given a
+// write whose time is over already.
 func TestWriteAfterDeadlineTLS(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p, _ := tlsPair(t, client, connConfig{}, 1000)
@@ -727,7 +742,8 @@ func TestWriteAfterDeadlineTLS(t *testing.T) {
 	})
 }
 
-// Replies gather only while the reader has messages at hand, not while it waits for the rest of what it has begun.
+// Replies gather only while the reader has messages at hand, not while it waits
+// for the rest of what it has begun.
 func TestWriteIsNotGatheredWhileReaderWaits(t *testing.T) {
 	for name, begun := range map[string][]wstest.Frame{
 		"pong":     frames(wstest.Final(wstest.Pong, "unsolicited")),
@@ -752,7 +768,8 @@ func TestWriteIsNotGatheredWhileReaderWaits(t *testing.T) {
 	}
 }
 
-// The reader of a message that a later call began to discard does not go on behind the gap.
+// The reader of a message that a later call began to discard does not go on
+// behind the gap.
 func TestReaderAfterCancelledDiscard(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -774,7 +791,8 @@ func TestReaderAfterCancelledDiscard(t *testing.T) {
 	})
 }
 
-// crypto/tls says goodbye when it is closed. A peer that takes nothing must not make Close and CloseNow wait for that.
+// crypto/tls says goodbye when it is closed. A peer that takes nothing must not
+// make Close and CloseNow wait for that.
 func TestCloseStalledTLS(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		for name, end := range map[string]struct {
@@ -795,7 +813,8 @@ func TestCloseStalledTLS(t *testing.T) {
 	})
 }
 
-// A write deadline that an earlier write has left behind is not one for pongs, nor for replies that gather.
+// A write deadline that an earlier write has left behind is not one for pongs,
+// nor for replies that gather.
 func TestPongAfterWriteDeadline(t *testing.T) {
 	check := func(t *testing.T, p *wstest.Peer, c *Conn) {
 		read := start(func() error { _, _, err := c.Read(context.Background()); return err })
@@ -831,7 +850,8 @@ func TestPongAfterWriteDeadline(t *testing.T) {
 	}
 }
 
-// muteContext is done and does not say why, against the rules of context.Context.
+// muteContext is done and does not say why, against the rules of
+// context.Context.
 type muteContext struct{ context.Context }
 
 func (c muteContext) Err() error { return nil }
@@ -907,7 +927,8 @@ func (u unknownTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// A loopConn gives the same bytes over and over, and swallows what is written: what is measured is the library alone.
+// A loopConn gives the same bytes over and over, and swallows what is written:
+// what is measured is the library alone.
 type loopConn struct {
 	net.Conn
 	data []byte
@@ -927,7 +948,8 @@ func (l *loopConn) Close() error                       { return nil }
 func (l *loopConn) SetReadDeadline(t time.Time) error  { return nil }
 func (l *loopConn) SetWriteDeadline(t time.Time) error { return nil }
 
-// loopOf returns a loopConn that gives masked or unmasked frames of size bytes each.
+// loopOf returns a loopConn that gives masked or unmasked frames of size bytes
+// each.
 func loopOf(op opcode, size int, masked bool) *loopConn {
 	payload := make([]byte, size)
 	for i := range payload {

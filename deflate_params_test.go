@@ -29,7 +29,8 @@ func headerOf(exts ...field.Extension) string {
 	return string(field.AppendExtensions(nil, exts))
 }
 
-// RFC 7692, section 7.1: each way in which the parameters of an offer or an answer can be wrong.
+// RFC 7692, section 7.1: each way in which the parameters of an offer or an
+// answer can be wrong.
 func TestDeflateParamsInvalid(t *testing.T) {
 	both := []string{
 		"unknown",
@@ -113,7 +114,8 @@ func TestAcceptDeflate(t *testing.T) {
 		{offer: "permessage-deflate; server_no_context_takeover", mode: takeover, answer: "permessage-deflate; server_no_context_takeover", agreed: deflateParams{true, false, 15, 15}},
 		{offer: "permessage-deflate; client_no_context_takeover", mode: takeover, answer: "permessage-deflate; client_no_context_takeover", agreed: deflateParams{false, true, 15, 15}},
 		{offer: `permessage-deflate; server_max_window_bits="10"`, mode: takeover, answer: "permessage-deflate; server_max_window_bits=10", agreed: deflateParams{false, false, 10, 15}},
-		// Several offers, in order; those that are invalid or unknown are passed over.
+		// Several offers, in order; those that are invalid or unknown are
+		// passed over.
 		{offer: "permessage-deflate; server_max_window_bits=9, permessage-deflate", mode: takeover, answer: "permessage-deflate; server_max_window_bits=9", agreed: deflateParams{false, false, 9, 15}},
 		{offer: "permessage-deflate; server_max_window_bits=7, permessage-deflate; server_no_context_takeover", mode: takeover, answer: "permessage-deflate; server_no_context_takeover", agreed: deflateParams{true, false, 15, 15}},
 		{offer: "x-webkit-deflate-frame, permessage-deflate", mode: takeover, answer: "permessage-deflate", agreed: deflateParams{false, false, 15, 15}},
@@ -200,8 +202,8 @@ func TestAgreeDeflate(t *testing.T) {
 	}
 }
 
-// Whatever two endpoints of ours are set to, they agree on the same thing, and each side on no more than it is
-// willing to keep.
+// Whatever two endpoints of ours are set to, they agree on the same thing. Each
+// side agrees on no more than it is willing to keep.
 func TestDeflateBothSides(t *testing.T) {
 	modes := []CompressionMode{CompressionContextTakeover, CompressionNoContextTakeover}
 	bits := []int{8, 9, 12, 15}
@@ -237,7 +239,8 @@ func TestDeflateBothSides(t *testing.T) {
 	}
 }
 
-// FuzzDeflateParams checks that what is parsed is written and parsed again as the same.
+// FuzzDeflateParams checks that what is parsed is written and parsed again as
+// the same.
 func FuzzDeflateParams(f *testing.F) {
 	for _, s := range []string{"permessage-deflate", `permessage-deflate; client_max_window_bits="9"; server_max_window_bits=15`, "permessage-deflate; server_no_context_takeover; client_no_context_takeover", "permessage-deflate;client_max_window_bits"} {
 		f.Add(s, false)
@@ -264,7 +267,8 @@ func FuzzDeflateParams(f *testing.F) {
 	})
 }
 
-// Options that no endpoint can have are told as such before anything is agreed on, whatever the other side offers.
+// Options that no endpoint can have are told as such before anything is agreed
+// on, whatever the other side offers.
 func TestCompressionOptionsInvalid(t *testing.T) {
 	tests := []struct {
 		mode       CompressionMode
@@ -304,15 +308,17 @@ func TestCompressionOptionsInvalid(t *testing.T) {
 	}
 }
 
-// Every mode of either side with windows from one end of the range to the other, over HTTP: messages that refer to
-// each other as far back as is allowed pass both ways.
+// Every mode of either side with windows from one end of the range to the
+// other, over HTTP. Messages that refer to each other as far back as is allowed
+// pass both ways.
 func TestCompressionOverHTTP(t *testing.T) {
 	modes := []CompressionMode{CompressionDisabled, CompressionContextTakeover, CompressionNoContextTakeover}
 	bits := []int{0, 8, 12}
 	if testing.Short() || raceEnabled {
 		bits = []int{0, 9}
 	}
-	// Longer than any window, and of pieces that come again at distances from short to nearly the window.
+	// Longer than any window, and of pieces that come again at distances from
+	// short to nearly the window.
 	var msg []byte
 	for i := range 2000 {
 		msg = fmt.Appendf(msg, "%d and %d, ", i%700, i%90)
@@ -351,7 +357,8 @@ func TestCompressionOverHTTP(t *testing.T) {
 	}
 }
 
-// A server's answer that no offer of the client's allows fails the handshake, before a message can be misread.
+// A server's answer that no offer of the client allows fails the handshake,
+// before a message can be misread.
 func TestCompressionAnswerRefused(t *testing.T) {
 	answers := map[string]DialOptions{
 		"permessage-deflate":                                              {},

@@ -84,7 +84,8 @@ type openFunc = func(c *websocket.Conn, r *http.Request) websocket.EventHandler
 // eventStarter is what forEvents gives a test.
 type eventStarter = func(open openFunc, opts *websocket.ServerOptions) eventServer
 
-// Messages of any size, in any pieces, come in order, one at a time, and the replies too.
+// Messages of any size, in any pieces, come in order, one at a time, and the
+// replies too.
 func TestEventsEcho(t *testing.T) {
 	forEvents(t, func(t *testing.T, start eventStarter) {
 		s := start(func(c *websocket.Conn, r *http.Request) websocket.EventHandler {
@@ -136,7 +137,8 @@ func TestEventsClose(t *testing.T) {
 	gone := errors.New("no close frame")
 	for _, tt := range []struct {
 		name string
-		// end ends the connection: the client's c, or the server's, which gets "end" as a message.
+		// end ends the connection: the client's c, or the server's, which gets
+		// "end" as a message.
 		end    func(c *websocket.Conn)
 		server func(c *websocket.Conn)
 		want   error // matched by the error
@@ -232,7 +234,8 @@ func TestEventsOpen(t *testing.T) {
 	}
 }
 
-// A panic of OnPingReceived or OnPongReceived ends its own connection, as one in a method of the handler does.
+// A panic of OnPingReceived or OnPongReceived ends its own connection, as one
+// in a method of the handler does.
 func TestEventsCallbackPanics(t *testing.T) {
 	opts := &websocket.ServerOptions{}
 	opts.OnPingReceived = func(context.Context, []byte) bool { panic(http.ErrAbortHandler) }
@@ -260,7 +263,8 @@ func TestEventsCallbackPanics(t *testing.T) {
 	}
 }
 
-// Callbacks that block hold up their own connections only, and pings of those go on when they return.
+// Callbacks that block hold up their own connections only, and pings of those
+// go on when they return.
 func TestEventsBlock(t *testing.T) {
 	forEvents(t, func(t *testing.T, start eventStarter) {
 		release := make(chan struct{})
@@ -294,7 +298,8 @@ func TestEventsBlock(t *testing.T) {
 	})
 }
 
-// A peer that is silent is given up, one that answers pings is not, and pings of the application's are answered.
+// A peer that is silent is given up, one that answers pings is not, and pings
+// of the application are answered.
 func TestEventsHeartbeat(t *testing.T) {
 	forEvents(t, func(t *testing.T, start eventStarter) {
 		ended := make(chan error, 2)
@@ -367,8 +372,8 @@ func TestEventsSlowPeer(t *testing.T) {
 	})
 }
 
-// The context of the request has its values in open. Afterwards it has those of net/http itself, and none that a
-// router may have given to another request.
+// The context of the request has its values in open. Afterwards it has those of
+// net/http itself, and none that a router may have given to another request.
 func TestEventsContext(t *testing.T) {
 	type key struct{}
 	contexts := make(chan context.Context, 1)
@@ -408,7 +413,7 @@ func TestEventsContext(t *testing.T) {
 	}
 }
 
-// A thousand idle connections have no goroutine of the server's.
+// A thousand idle connections have no goroutine of the server.
 func TestEventsGoroutines(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("no poller on this system")
@@ -458,7 +463,8 @@ func TestEventsInvalid(t *testing.T) {
 	}
 }
 
-// Addresses are those of the socket, after its end too, over TCP and Unix sockets.
+// Addresses are those of the socket, after its end too, over TCP and Unix
+// sockets.
 func TestEventsAddresses(t *testing.T) {
 	for _, listen := range [][2]string{{"tcp4", "127.0.0.1:0"}, {"tcp6", "[::1]:0"}, {"unix", filepath.Join(t.TempDir(), "s")}} {
 		t.Run(listen[0], func(t *testing.T) {

@@ -54,8 +54,8 @@ func ExampleAcceptConn() {
 	// you asked for /room <nil>
 }
 
-// The other end of a stream that is there already. Here it is a pipe: it may be a
-// tunnel, an SSH channel, a Unix socket.
+// The other end of a stream that is there already. Here it is a pipe: it may be
+// a tunnel, an SSH channel, a Unix socket.
 func ExampleDialConn() {
 	near, far := net.Pipe()
 	go func() {
@@ -166,7 +166,8 @@ func ExampleServer_ShutdownWith() {
 	// true
 }
 
-// A handler that calls Accept by itself has its connections ended by a Server too.
+// A handler that calls Accept by itself has its connections ended by a Server
+// too.
 func ExampleServer_Adopt() {
 	var server websocket.Server
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -273,8 +274,8 @@ func ExampleNetConnSize() {
 	// 4 messages
 }
 
-// One listener for WebSocket without net/http and for HTTP: the first request of a
-// connection decides.
+// One listener for WebSocket without net/http and for HTTP: the first request
+// of a connection decides.
 func ExampleAcceptConn_andHTTP() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -17,8 +17,9 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// connect serves one connection with serve, on a server of its own, and returns the client's end of it. end closes
-// that, and returns when serve has returned.
+// connect serves one connection with serve, on a server of its own, and returns
+// the client's end of it. The function end closes that, and returns when serve
+// has returned.
 func connect(serve func(c *websocket.Conn, r *http.Request)) (c *websocket.Conn, end func()) {
 	returned := make(chan struct{})
 	s := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
@@ -147,7 +148,8 @@ func ExampleConn_Reader() {
 	// Output: MessageBinary 1048576 <nil>
 }
 
-// The range ends when the peer closes the connection in order. m.Data is lent for one step.
+// The range ends when the peer closes the connection in order. m.Data is lent
+// for one step.
 func ExampleConn_Messages() {
 	c, end := connect(greet)
 	defer end()
@@ -252,7 +254,7 @@ func ExampleConn_WritePrepared() {
 	// closed by the peer
 }
 
-// The pong is read by whoever reads: here by CloseRead.
+// The reading goroutine takes the pong: here that of CloseRead.
 func ExampleConn_Ping() {
 	c, end := connect(echo)
 	defer end()
@@ -275,7 +277,8 @@ func ExampleConn_Close() {
 	})
 	defer end()
 
-	// A deferred CloseNow cleans up on every way out; on this one it has nothing left to do.
+	// A deferred CloseNow cleans up on every way out; on this one it has
+	// nothing left to do.
 	defer c.CloseNow()
 
 	err := c.Close(websocket.StatusGoingAway, "restarting")
@@ -396,7 +399,8 @@ func ExampleCloseError() {
 	// in order: false
 }
 
-// An orderly end, with StatusNormalClosure, StatusGoingAway or no code at all, matches io.EOF.
+// An orderly end, with StatusNormalClosure, StatusGoingAway or no code at all,
+// matches io.EOF.
 func ExampleCloseError_normal() {
 	c, end := connect(greet)
 	defer end()
@@ -443,7 +447,8 @@ func Example_abruptEnd() {
 	// Output: true false
 }
 
-// A client that vanishes is noticed: here one that does not read, and so answers no ping.
+// A client that vanishes is noticed: here one that does not read, and so
+// answers no ping.
 func ExampleAcceptOptions_heartbeat() {
 	gone := make(chan error)
 	server := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, _ *http.Request) {
@@ -492,8 +497,8 @@ func ExampleConn_RoundTripTime() {
 	// measured: true
 }
 
-// http.Server.Shutdown does not know of WebSocket connections: it calls Server.Shutdown, and the program waits for
-// both.
+// http.Server.Shutdown does not know of WebSocket connections: it calls
+// Server.Shutdown, and the program waits for both.
 func ExampleServer_Shutdown() {
 	ws := websocket.Handler(func(c *websocket.Conn, _ *http.Request) {
 		for m, err := range c.Messages(context.Background()) {
@@ -541,7 +546,8 @@ func ExampleServer_Shutdown() {
 	// 0 connections left
 }
 
-// A server that greets, and a client. serve runs on a goroutine of its own for each connection.
+// A server that greets, and a client. serve runs on a goroutine of its own for
+// each connection.
 func ExampleHandler() {
 	greet := func(c *websocket.Conn, r *http.Request) {
 		// r.Context() lives as long as the connection.
@@ -678,7 +684,8 @@ func ExampleAccept() {
 	// StatusNormalClosure
 }
 
-// A server says why it refuses: in the response, and to the handler as the error of Accept.
+// A server says why it refuses: in the response, and to the handler as the
+// error of Accept.
 func ExampleAccept_refused() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, err := websocket.Accept(w, r, nil)
@@ -709,7 +716,8 @@ func ExampleDial() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	c, _, err := websocket.Dial(ctx, server.URL, &websocket.DialOptions{
 		HTTPClient: &http.Client{
-			// Proxies, TLS, dialers and cookies are set here as for every other request.
+			// Proxies, TLS, dialers and cookies are set here as for every other
+			// request.
 			Transport: &http.Transport{Proxy: http.ProxyFromEnvironment},
 		},
 		ReadLimit: 64 << 10, // bytes of a message
@@ -794,8 +802,9 @@ func ExampleAcceptOptions() {
 	// <nil>
 }
 
-// A client of its own for the handshake, with a timeout, a proxy, cookies, or another way to connect. Host names
-// another host than the one that is connected to.
+// A client of its own for the handshake, with a timeout, a proxy, cookies, or
+// another way to connect. Host names another host than the one that is
+// connected to.
 func ExampleDialOptions() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Println(r.Host, r.Header.Get("Origin"))
@@ -855,7 +864,8 @@ func ExampleNewServer_detach() {
 	// Output: welcome to blue
 }
 
-// A deadline for reads and writes costs less than a context for each call. A read that meets it loses nothing.
+// A deadline for reads and writes costs less than a context for each call. A
+// read that meets it loses nothing.
 func ExampleConn_SetDeadline() {
 	c, end := connect(echo)
 	defer end()
@@ -874,7 +884,8 @@ func ExampleConn_SetDeadline() {
 	// still here <nil>
 }
 
-// A write that meets its deadline before the first byte is out sends nothing, and the connection lives on.
+// A write that meets its deadline before the first byte is out sends nothing,
+// and the connection lives on.
 func ExampleConn_SetWriteDeadline() {
 	c, end := connect(echo)
 	defer end()
@@ -909,7 +920,8 @@ func ExampleConn_LocalAddr() {
 	// tcp, true
 }
 
-// A client that comes when there are enough connections is told when to come again.
+// A client that comes when there are enough connections is told when to come
+// again.
 func ExampleServerOptions_maxConnections() {
 	s := httptest.NewServer(websocket.NewServer(echo, &websocket.ServerOptions{MaxConnections: 1}))
 	defer s.Close()
@@ -960,8 +972,8 @@ func ExampleAcceptOptions_skipUTF8Validation() {
 	// Output: "caf\xe9" <nil>
 }
 
-// The server greets each client, and closes the connection. The client comes back, until the server has greeted it
-// three times.
+// The server greets each client, and closes the connection. The client comes
+// back, until the server has greeted it three times.
 func ExampleRedialer() {
 	server := httptest.NewServer(websocket.Handler(greet, nil))
 	defer server.Close()
@@ -998,8 +1010,9 @@ func ExampleRedialer() {
 	// <nil>
 }
 
-// A feed that goes on where it stopped. Each connection asks for what follows the last message that the application
-// has done its work with, and brings a fresh token.
+// A feed that goes on where it stopped. Each connection asks for what follows
+// the last message that the application has done its work with, and brings a
+// fresh token.
 func ExampleRedialer_resume() {
 	feed := []string{"goal", "corner", "foul", "penalty", "goal"}
 	// The server restarts after every second message.
@@ -1055,8 +1068,8 @@ func ExampleRedialer_resume() {
 
 func freshToken() string { return "secret" }
 
-// A program on a phone gives up an attempt soon, comes back soon, and does not stay away for as long as a server may
-// ask for.
+// A program on a phone gives up an attempt soon, and comes back soon. It does
+// not stay away for as long as a server may ask for.
 func ExampleRedialer_times() {
 	s := httptest.NewServer(websocket.Handler(greet, nil))
 	defer s.Close()
@@ -1080,7 +1093,8 @@ func ExampleRedialer_times() {
 	// <nil>
 }
 
-// What is final is the application's to say. Here the server's own code 4001 is, besides what is by default.
+// What is final is the application's to say. Here the server's own code 4001 is
+// final, in addition to what is by default.
 func ExampleIsPermanent() {
 	server := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
 		c.Close(4001, "your account is closed")

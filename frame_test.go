@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Section 5.2: "Payload length: 7 bits, 7+16 bits, or 7+64 bits ... the minimal number of bytes MUST be used to
-// encode the length".
+// Section 5.2: "Payload length: 7 bits, 7+16 bits, or 7+64 bits ... the minimal
+// number of bytes MUST be used to encode the length".
 func TestHeaderWireForm(t *testing.T) {
 	const key = 0x04030201 // 01 02 03 04 on the wire
 	tests := []struct {

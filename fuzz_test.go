@@ -20,8 +20,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// FuzzHeader: what parses comes back when it is appended again, no prefix of a header parses as one, and parseHeader
-// agrees with the codec of wstest.
+// FuzzHeader: what parses comes back when it is appended again. No prefix of a
+// header parses as one. parseHeader agrees with the codec of wstest.
 func FuzzHeader(f *testing.F) {
 	for _, s := range []string{
 		"", "\x81", "\x81\x00", "\x81\x7d", "\x81\x7e\x00\x7d", "\x81\x7e\x00\x7e", "\x81\x7e\xff\xff", "\x01\x7f\x00\x00\x00\x00\x00\x00\xff\xff",
@@ -72,7 +72,8 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// FuzzClosePayload: what parses comes back when it is appended again, and both refuse what the twin refuses.
+// FuzzClosePayload: what parses comes back when it is appended again, and both
+// refuse what the twin refuses.
 func FuzzClosePayload(f *testing.F) {
 	f.Add([]byte(""))
 	f.Add([]byte("\x03"))
@@ -119,7 +120,8 @@ type streamSetup struct {
 
 const streamReadLimit = 2000
 
-// checkStream feeds a stream to a Conn and compares what comes of it with what the twin makes of it.
+// checkStream feeds a stream to a Conn and compares what comes of it with what
+// the twin makes of it.
 func checkStream(t *testing.T, stream []byte, s streamSetup) {
 	t.Helper()
 	rules := wstest.Rules{Sender: wstest.Client, ReadLimit: streamReadLimit, SkipUTF8: s.skipUTF8}
@@ -333,7 +335,8 @@ func FuzzStream(f *testing.F) {
 	})
 }
 
-// The same with streams that are made of frames, most of them right: they get further than arbitrary bytes do.
+// The same with streams that are made of frames, most of them right: they get
+// further than arbitrary bytes do.
 func TestRandomStreams(t *testing.T) {
 	n := 4000
 	if testing.Short() {
@@ -387,7 +390,8 @@ func TestRandomStreamsSockets(t *testing.T) {
 	}
 }
 
-// randomStream returns some frames; about one in thirty breaks a rule, and sometimes the end is cut off.
+// randomStream returns some frames; about one in thirty breaks a rule, and
+// sometimes the end is cut off.
 func randomStream(rnd *rand.Rand, sender wstest.Role) []byte {
 	oneIn := func(n int) bool { return rnd.IntN(n) == 0 }
 	payload := func() []byte {
@@ -463,8 +467,8 @@ func randomStream(rnd *rand.Rand, sender wstest.Role) []byte {
 	return stream
 }
 
-// A URL that Dial takes makes a request that is one, for the target that the URL names: nothing of it gets out of its
-// place.
+// A URL that Dial takes makes a request that is one, and that names the target
+// of the URL. Nothing of it gets out of its place.
 func FuzzURL(f *testing.F) {
 	for _, s := range []string{
 		"ws://example.com/", "wss://user:pass@example.com:8443/a/b?c=d", "http://[::1]:80",
@@ -501,7 +505,8 @@ func FuzzURL(f *testing.F) {
 	})
 }
 
-// A streamConn is a transport from which a fixed stream comes, in pieces, and that takes all that is written.
+// A streamConn is a transport from which a fixed stream comes, in pieces, and
+// that takes all that is written.
 type streamConn struct {
 	stream []byte
 	piece  int
@@ -523,9 +528,11 @@ func (c *streamConn) SetDeadline(time.Time) error      { return nil }
 func (c *streamConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *streamConn) SetWriteDeadline(time.Time) error { return nil }
 
-// FuzzDeflatedMessages gives a connection any bytes as the payloads of compressed messages, in fragments of any size,
-// over a transport that gives them in pieces of any size. Whole, as a stream, lent and in one piece: each way of
-// reading returns the same messages and then fails, within the limit, and nothing is left of the pools.
+// FuzzDeflatedMessages gives a connection any bytes as the payloads of
+// compressed messages. The fragments have any size, and so have the pieces in
+// which the transport gives them. A message is read whole, as a stream, lent,
+// or in one piece. Each way of reading returns the same messages and then
+// fails, within the limit. No pooled buffer is left behind.
 func FuzzDeflatedMessages(f *testing.F) {
 	for _, msg := range []string{"", "Hello", "Hello, hello, hello", string(bytes.Repeat([]byte("0123456789 "), 2000))} {
 		payload := deflated(f, []byte(msg))
@@ -539,7 +546,8 @@ func FuzzDeflatedMessages(f *testing.F) {
 		if text {
 			op = wstest.Text
 		}
-		// The payload comes twice: what one message leaves behind is what the next one refers to.
+		// The payload comes twice: what one message leaves behind is what the
+		// next one refers to.
 		var stream []byte
 		for range 2 {
 			rest, first := payload, true

@@ -65,7 +65,8 @@ Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==
 Sec-WebSocket-Version: 13
 `
 
-// edit replaces the line of text that begins with name, adds it if there is none, or takes it away if line is "".
+// edit replaces the line of text that begins with name, adds it if there is
+// none, or takes it away if line is "".
 func edit(text, name, line string) string {
 	var b strings.Builder
 	found := false
@@ -130,7 +131,8 @@ func TestAppendResponse(t *testing.T) {
 	}
 }
 
-// FuzzResponse checks that no header of the application can change the response into another.
+// FuzzResponse checks that no header of the application can change the response
+// into another.
 func FuzzResponse(f *testing.F) {
 	for _, name := range []string{"Set-Cookie", "X-A\r\nX-B", "upgrade", "CONNECTION", "Sec-WebSocket-Accept", "sec-websocket-protocol", "Content-Length", "Transfer-encoding", "", "X:", " X"} {
 		f.Add(name, "1", "chat")
@@ -167,7 +169,8 @@ func FuzzResponse(f *testing.F) {
 	})
 }
 
-// FuzzRequest gives a server arbitrary requests: it must accept exactly those that a naive reading of the RFC allows.
+// FuzzRequest gives a server arbitrary requests: it must accept exactly those
+// that a naive reading of the RFC allows.
 func FuzzRequest(f *testing.F) {
 	for _, lines := range []string{"", "Origin: http://example.com", "Sec-WebSocket-Protocol: a, b", "Sec-WebSocket-Extensions: foo; a=1",
 		"Connection: keep-alive", "Sec-WebSocket-Key: x", "Upgrade: h2c", "Content-Length: 3"} {
@@ -201,7 +204,8 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// Headers may be long. That it is read in linear time shows in that the test ends.
+// Headers may be long. That it is read in linear time shows in that the test
+// ends.
 func TestAbsurdHeaders(t *testing.T) {
 	const n = 1 << 18
 	var distinct []string
@@ -426,8 +430,8 @@ func TestCheckExtensions(t *testing.T) {
 
 // The opening handshake among the other things that HTTP does.
 
-// "The nonce MUST be selected randomly for each connection" (section 4.1): the request that follows a redirect has
-// one of its own.
+// "The nonce MUST be selected randomly for each connection" (section 4.1): the
+// request that follows a redirect has one of its own.
 func TestRedirectHasItsOwnKey(t *testing.T) {
 	var keys []string
 	mux := http.NewServeMux()
@@ -456,8 +460,8 @@ func TestRedirectHasItsOwnKey(t *testing.T) {
 	}
 }
 
-// Who dials wss is not led to ws, unless the HTTP client's own CheckRedirect says so: headers that are secrets would
-// go with the request.
+// A client that dials wss is not led to ws, unless the HTTP client's own
+// CheckRedirect says so. Headers that are secrets would go with the request.
 func TestRedirectFromSecure(t *testing.T) {
 	asked := 0
 	plain := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -511,8 +515,9 @@ func (l *pipeListener) dial(context.Context, string, string) (net.Conn, error) {
 	return near, nil
 }
 
-// A connection that has served other requests is upgraded, and then knows nothing of the timeouts that the HTTP
-// server and the HTTP client have for connections.
+// A connection that has served other requests is upgraded. Then it knows
+// nothing of the timeouts that the HTTP server and the HTTP client have for
+// connections.
 func TestUpgradeOfUsedConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &pipeListener{make(chan net.Conn), make(chan struct{})}
@@ -604,7 +609,8 @@ func TestReverseProxy(t *testing.T) {
 	}
 }
 
-// HTTP/2 has no Upgrade: a server says so, and a client that can speak nothing else says so.
+// HTTP/2 has no Upgrade: a server says so, and a client that can speak nothing
+// else says so.
 func TestHTTP2(t *testing.T) {
 	s := newServer(t, Handler(func(*Conn, *http.Request) { t.Error("serve was called") }, nil), true)
 	resp, err := s.Client().Get(s.URL)
@@ -628,8 +634,8 @@ func TestHTTP2(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with the response, its connection is closed, at once. A 101 ends with its header, whatever that
-// says of a body.
+// Whatever is wrong with the response, its connection is closed, at once. A 101
+// ends with its header, whatever that says of a body.
 func TestWrongResponseOverHTTP(t *testing.T) {
 	for _, tt := range []struct{ name, line, err string }{
 		{"Upgrade", "", "the Upgrade header"},
@@ -690,7 +696,8 @@ func (c hookContext) AfterFunc(func()) (stop func() bool) {
 	}
 }
 
-// However Dial ends, nothing of it stays on the context of the caller, who may use the same one for ever.
+// However Dial ends, nothing of it stays on the context of the caller, who may
+// use the same one for ever.
 func TestDialLeavesContext(t *testing.T) {
 	s := newServer(t, Handler(serveEcho, nil), false)
 	for _, timeout := range []time.Duration{0, time.Minute} {
@@ -949,14 +956,16 @@ func TestDialThroughProxyThatDoesNotAnswer(t *testing.T) {
 			t.Errorf("%q: got the error %v", answer, err)
 		}
 		l.Close()
-		// net/http names a proxy that cannot be reached: it is not the upgrade that fails.
+		// net/http names a proxy that cannot be reached: it is not the upgrade
+		// that fails.
 		if err := dial(addr); !matches(err, "proxyconnect") || strings.Contains(err.Error(), "upgrade") {
 			t.Errorf("no proxy there: got the error %v", err)
 		}
 	}
 }
 
-// A HandshakeError is in the chain of Dial's error if, and only if, there was a response.
+// A HandshakeError is in the chain of Dial's error if, and only if, there was a
+// response.
 func TestHandshakeError(t *testing.T) {
 	respond := func(status int, contentType, body string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -1035,10 +1044,12 @@ func dialError(ctx context.Context, url string, opts *DialOptions) error {
 	return err
 }
 
-// Handshakes with headers that are too many, too long or not made of what headers are made of. What single fields may
-// hold is in TestAcceptRefusals and TestCheckResponse, long ones of a request in TestAbsurdHeaders.
+// Handshakes with headers that are too many, too long or not made of what
+// headers are made of. What single fields may hold is in TestAcceptRefusals and
+// TestCheckResponse, long ones of a request in TestAbsurdHeaders.
 
-// serveOn serves requests on the connections that dial returns, and fails the test if a handler panics.
+// serveOn serves requests on the connections that dial returns, and fails the
+// test if a handler panics.
 func serveOn(t *testing.T, server *http.Server) (dial func() *netfake.Conn, stop func()) {
 	l := &pipeListener{make(chan net.Conn), make(chan struct{})}
 	var logged bytes.Buffer
@@ -1062,7 +1073,8 @@ func serveOn(t *testing.T, server *http.Server) (dial func() *netfake.Conn, stop
 	}
 }
 
-// exchange sends a request and returns the response: nil if the server has just closed.
+// exchange sends a request and returns the response: nil if the server has just
+// closed.
 func exchange(t *testing.T, conn net.Conn, request string) (*http.Response, string) {
 	t.Helper()
 	sent := start(func() error { _, err := io.WriteString(conn, request); return err })
@@ -1080,8 +1092,9 @@ func exchange(t *testing.T, conn net.Conn, request string) (*http.Response, stri
 	return resp, body
 }
 
-// Hundreds of header fields, of whatever name, are read and refused, or not, as one is. So are thousands, unless
-// net/http refuses them by itself: since Go 1.27 it takes 500 by default.
+// Hundreds of header fields, of whatever name, are read and refused, or not, as
+// one is. So are thousands, unless net/http refuses them by itself: since Go
+// 1.27 it takes 500 by default.
 func TestHostileHeaderFlood(t *testing.T) {
 	for _, n := range []int{400, 2000} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) { testHostileHeaderFlood(t, n) })
@@ -1145,8 +1158,9 @@ func testHostileHeaderFlood(t *testing.T, n int) {
 	}
 }
 
-// A request and a response whose header has no end are given up at the limit that net/http has for them, though they
-// come byte by byte: 20 MB take no more than that.
+// A request and a response whose header has no end are given up at the limit
+// that net/http has. That holds though they come byte by byte: 20 MB take no
+// more than that.
 func TestHostileHeaderNoEnd(t *testing.T) {
 	const most = 64 << 10
 	write := func(conn net.Conn, begin string) (taken int) {
@@ -1191,7 +1205,8 @@ func TestHostileHeaderNoEnd(t *testing.T) {
 	})
 }
 
-// Memory grows no faster than a header does, and what errors say of it is short, in a request and in a response.
+// Memory grows no faster than a header does, and what errors say of it is
+// short, in a request and in a response.
 func TestHostileHeaderLong(t *testing.T) {
 	makers := map[string]func(n int) string{
 		"commas":     func(n int) string { return strings.Repeat(",", n) },
@@ -1262,8 +1277,9 @@ func distinctTokens(n int) string {
 	return b.String()
 }
 
-// Control characters and bytes beyond ASCII, within each field of the handshake that counts: no upgrade comes of it
-// on either side, and what is said of it is one line of text.
+// Control characters and bytes beyond ASCII, within each field of the handshake
+// that counts. No upgrade comes of it on either side. What is said of it is one
+// line of text.
 func TestHostileHeaderBytes(t *testing.T) {
 	var bad []byte
 	for b := range 256 {
@@ -1324,11 +1340,13 @@ func TestHostileHeaderBytes(t *testing.T) {
 	})
 }
 
-// Requests and responses hidden behind others. What a client makes of a 101 that is wrong is in
-// TestWrongResponseOverHTTP and TestCheckResponse, of the fields of an application in FuzzResponse.
+// Requests and responses hidden behind others. What a client makes of a 101
+// that is wrong is in TestWrongResponseOverHTTP and TestCheckResponse, of the
+// fields of an application in FuzzResponse.
 
-// A request behind one that is refused, or in its body, is not served: to a proxy in front it may have looked like
-// frames. A 101 comes only when the connection is one of WebSocket from there on.
+// A request behind one that is refused, or in its body, is not served: to a
+// proxy in front it may have looked like frames. A 101 comes only when the
+// connection is one of WebSocket from there on.
 func TestHostileSmuggledRequest(t *testing.T) {
 	const admin = "GET /admin HTTP/1.1\r\nHost: example.com\r\n\r\n"
 	good := wstest.Request("/ws", "example.com")
@@ -1389,7 +1407,8 @@ func TestHostileSmuggledRequest(t *testing.T) {
 	})
 }
 
-// No status but 101 makes a connection, however right the rest of the response is, and no second response does.
+// No status but 101 makes a connection, however right the rest of the response
+// is, and no second response does.
 func TestHostileStatus(t *testing.T) {
 	for status := 100; status <= 999; status++ {
 		if status > 110 && status%100 > 10 {
@@ -1416,11 +1435,12 @@ func TestHostileStatus(t *testing.T) {
 	}
 }
 
-// lineBreaks are what can end a line, or a string, for somebody on the way.
+// lineBreaks are what can end a line, or a string, in a program on the way.
 var lineBreaks = []string{"\r\n", "\n", "\r", "\x00", "\r\n\r\n", "\x0b", "\u2028"}
 
-// eachString calls f with each copy of opts in which one string, wherever it is, has become s. It finds new fields by
-// itself; those that it does not know how to fill fail the test.
+// eachString calls f with each copy of opts in which one string, wherever it
+// is, has become s. It finds new fields by itself; those that it does not know
+// how to fill fail the test.
 func eachString[O any](t *testing.T, opts O, s string, f func(field string, opts O)) {
 	t.Helper()
 	typ := reflect.TypeFor[O]()
@@ -1451,7 +1471,8 @@ func eachString[O any](t *testing.T, opts O, s string, f func(field string, opts
 	}
 }
 
-// smuggled reports whether head has a line that begins with X-Smuggled, or more than one end.
+// smuggled reports whether head has a line that begins with X-Smuggled, or more
+// than one end.
 func smuggled(head string) bool {
 	lines := strings.FieldsFunc(head, func(r rune) bool { return r == '\r' || r == '\n' })
 	for _, line := range lines {
@@ -1462,7 +1483,8 @@ func smuggled(head string) bool {
 	return strings.ContainsAny(strings.ReplaceAll(head, "\r\n", ""), "\r\n\x00\x0b") || strings.Count(head, "\r\n\r\n") != 1
 }
 
-// No string that an application passes in breaks out of the place where it goes: into the request of a client.
+// No string that an application passes in breaks out of the place where it
+// goes: into the request of a client.
 func TestHostileStringsOfDial(t *testing.T) {
 	check := func(t *testing.T, what, url string, opts DialOptions) {
 		t.Helper()
@@ -1501,7 +1523,8 @@ func TestHostileStringsOfDial(t *testing.T) {
 	}
 }
 
-// The same for the response of a server: of its options, and of the header that the handler has set.
+// The same for the response of a server: of its options, and of the header that
+// the handler has set.
 func TestHostileStringsOfAccept(t *testing.T) {
 	check := func(what string, header http.Header, opts AcceptOptions) {
 		t.Helper()
@@ -1549,9 +1572,10 @@ func TestHostileStringsOfAccept(t *testing.T) {
 	}
 }
 
-// The opening handshake over a transport that fails at its n-th call, in front of the client or of the server, and an
-// echo behind it. Dial returns a connection or an error, never both or none, and leaves nothing behind; a handler is
-// called once at most.
+// The opening handshake over a transport that fails at its n-th call, and an
+// echo behind it. The transport stands in front of the client or of the server.
+// Dial returns a connection or an error, never both or none, and leaves nothing
+// behind; a handler is called once at most.
 func TestHandshakeFaults(t *testing.T) {
 	for _, side := range []string{"client", "server"} {
 		for _, mode := range []CompressionMode{CompressionDisabled, CompressionContextTakeover} {
@@ -1585,7 +1609,8 @@ func TestHandshakeFaults(t *testing.T) {
 	}
 }
 
-// runHandshakeFault runs one handshake and an echo, and reports whether they met the fault, and the error of Dial.
+// runHandshakeFault runs one handshake and an echo, and reports whether they
+// met the fault, and the error of Dial.
 func runHandshakeFault(t *testing.T, atClient bool, mode CompressionMode, plan faultconn.Plan) (met bool, dialErr error) {
 	synctest.Test(t, func(t *testing.T) {
 		defer buffersReturn(t)()
@@ -1665,7 +1690,7 @@ func runHandshakeFault(t *testing.T, atClient bool, mode CompressionMode, plan f
 		tr.CloseIdleConnections()
 		server.Close()
 		serving.Wait()
-		time.Sleep(time.Minute) // timers of net/http's
+		time.Sleep(time.Minute) // timers of net/http
 		synctest.Wait()
 		if len(served) > 1 || dials != 1 {
 			t.Errorf("%d dials, %d handlers: %v", dials, len(served), served)
@@ -1686,8 +1711,9 @@ func runHandshakeFault(t *testing.T, atClient bool, mode CompressionMode, plan f
 	return met, dialErr
 }
 
-// Cross-site hijacking, over HTTP: a page of another site must not get a connection, by whatever its origin looks
-// like. Many more spellings are in TestCheckOrigin and TestOriginPatterns.
+// Cross-site hijacking, over HTTP: a page of another site must not get a
+// connection, by whatever its origin looks like. Many more spellings are in
+// TestCheckOrigin and TestOriginPatterns.
 func TestHostileOrigin(t *testing.T) {
 	const host = "example.com"
 	pattern := []string{"*.example.org", "https://app.example.net:8443"}

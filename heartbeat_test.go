@@ -21,7 +21,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// A peer that answers lives, one that does not is given up: at the moments that the options say.
+// A peer that answers lives, one that does not is given up: at the moments that
+// the options say.
 func TestHeartbeat(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -156,7 +157,8 @@ func TestHeartbeatReaders(t *testing.T) {
 	}
 }
 
-// Any byte is life: no ping is sent while some come, and one that answers a ping with something else lives.
+// Any byte is life: no ping is sent while some come, and one that answers a
+// ping with something else lives.
 func TestHeartbeatAnyByte(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -192,7 +194,8 @@ func TestHeartbeatAnyByte(t *testing.T) {
 	})
 }
 
-// While nobody reads there are no pings and no judgement; nor if a reader leaves between a ping and its pong.
+// While no goroutine reads there are no pings and no judgement. Nor are there
+// any if a reader leaves between a ping and its pong.
 func TestHeartbeatNobodyReads(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -206,12 +209,13 @@ func TestHeartbeatNobodyReads(t *testing.T) {
 			if err := <-read; !errors.Is(err, context.Canceled) {
 				t.Fatalf("Read = %v", err)
 			}
-			p.WriteFrames(pong(payload), text("hello")) // nobody takes it
+			p.WriteFrames(pong(payload), text("hello")) // no reader takes it
 			p.wantQuiet(t, time.Hour)
 			p.wantRead(t, MessageText, "hello")
 			p.wantQuiet(t, time.Hour)
 		}
-		// The application is slow with what came all at once: a read that needs no more bytes is no reading.
+		// The application is slow with what came all at once: a read that needs
+		// no more bytes is no reading.
 		p.WriteFrames(frames(text("a"), text("b"), text("c"))...)
 		for range 3 {
 			if _, _, err := p.c.Read(context.Background()); err != nil {
@@ -247,7 +251,7 @@ func TestHeartbeatCallback(t *testing.T) {
 	})
 }
 
-// Negative options: no pings, or pings that judge nobody.
+// Negative options: no pings, or pings that judge no peer.
 func TestHeartbeatOff(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{pingInterval: -1}, netfake.Options{})
@@ -277,7 +281,8 @@ func TestHeartbeatOff(t *testing.T) {
 	})
 }
 
-// The pongs of heartbeats are not the application's; all others are, with whatever payload, and measure nothing.
+// The pongs of heartbeats are not the application's; all others are, with
+// whatever payload, and measure nothing.
 func TestHeartbeatPongs(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		var got []string
@@ -307,7 +312,8 @@ func TestHeartbeatPongs(t *testing.T) {
 		if want := []string{"", "\x00\x00\x00\x00", "unsolicited", "xxxx", payload}; fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("the application got the pongs %q, want %q", got, want)
 		}
-		// Ping measures too; the one that the pong names, not those that it answers along with it.
+		// Ping measures too; the one that the pong names, not those that it
+		// answers along with it.
 		pings := []<-chan error{}
 		var payloads []string
 		for range 3 {
@@ -330,7 +336,8 @@ func TestHeartbeatPongs(t *testing.T) {
 	})
 }
 
-// takeSlowly reads a message of n bytes as the peer, a piece at a time, with a pause behind each.
+// takeSlowly reads a message of n bytes as the peer, a piece at a time, with a
+// pause behind each.
 func (p *pair) takeSlowly(t *testing.T, n int, pause time.Duration) {
 	t.Helper()
 	p.theirs.SetReadDeadline(time.Time{})
@@ -344,8 +351,9 @@ func (p *pair) takeSlowly(t *testing.T, n int, pause time.Duration) {
 	}
 }
 
-// A peer that takes a long payload slowly is alive: the ping cannot leave before it. Once it has the ping, it is given
-// up after PingInterval and PongTimeout without a byte.
+// A peer that takes a long payload slowly is alive: the ping cannot leave
+// before it. Once it has the ping, it is given up after PingInterval and
+// PongTimeout without a byte.
 func TestHeartbeatBehindLongWrite(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 100}})
@@ -423,7 +431,8 @@ func TestHeartbeatPingStuck(t *testing.T) {
 	})
 }
 
-// A peer that takes nothing at all, though there is little to take, is as dead as one that does not answer.
+// A peer that takes nothing at all, though there is little to take, is as dead
+// as one that does not answer.
 func TestHeartbeatPeerTakesNothing(t *testing.T) {
 	for _, limit := range []int{0, 500, -1} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
@@ -452,7 +461,8 @@ func TestHeartbeatPeerTakesNothing(t *testing.T) {
 	}
 }
 
-// The timer ends with the connection, and says nothing while it is being closed.
+// The timer ends with the connection, and says nothing while it is being
+// closed.
 func TestHeartbeatEnds(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		for name, end := range map[string]func(p *pair){
@@ -479,7 +489,8 @@ func TestHeartbeatEnds(t *testing.T) {
 	})
 }
 
-// wantNothingBut lets d pass, in which the Conn sends nothing, and then closes the connection to end what is done.
+// wantNothingBut lets d pass, in which the Conn sends nothing, and then closes
+// the connection to end what is done.
 func (p *pair) wantNothingBut(t *testing.T, d time.Duration, done <-chan error) {
 	t.Helper()
 	time.Sleep(d)
@@ -543,8 +554,8 @@ func testHeartbeatStagger(t *testing.T, client, busy bool) {
 	}
 }
 
-// Over real sockets, with and without TLS: the peers of a pair find each other alive, and a peer that never answers
-// dead.
+// Over real sockets, with and without TLS: the peers of a pair find each other
+// alive, and a peer that never answers dead.
 func TestHeartbeatSockets(t *testing.T) {
 	cfg := connConfig{pingInterval: time.Millisecond, pongTimeout: 20 * time.Second}
 	server, client := tcpPairOf(t, cfg)
@@ -602,8 +613,8 @@ var heartbeatBounds = map[string]string{
 	"first end":     "25 to 40 s",
 }
 
-// TestHeartbeatBounds measures those moments: all of them lie within the bounds,
-// and both bounds are come near.
+// TestHeartbeatBounds measures those moments: all of them lie within the
+// bounds, and both bounds are come near.
 func TestHeartbeatBounds(t *testing.T) {
 	const n = 300
 	moments := map[string]func(t *testing.T, client bool) []time.Duration{
@@ -708,8 +719,9 @@ func eachPair(t *testing.T, n int, client bool, opts netfake.Options, do func(p 
 	return took
 }
 
-// Peers that are slow in every way, but answer a ping in time once they have it, are never given up, whatever this side
-// reads, writes and gives up meanwhile; and when one falls silent it is found.
+// Peers that are slow in every way, but answer a ping in time once they have
+// it, are never given up. That holds whatever this side reads, writes and gives
+// up meanwhile. When one falls silent it is found.
 func TestHeartbeatRandomPeers(t *testing.T) {
 	sessions := 40
 	if testing.Short() || raceEnabled {
@@ -737,7 +749,8 @@ func heartbeatSession(t *testing.T, n int) {
 	silent := make(chan struct{}) // closed when the peer falls silent
 	var pings atomic.Int32
 
-	// The peer reads, at times only after a while, and answers pings, at times only after a while.
+	// The peer reads, at times only after a while, and answers pings, at times
+	// only after a while.
 	all.Go(func() {
 		rng := rand.New(rand.NewPCG(uint64(n), 12))
 		for {
@@ -810,7 +823,8 @@ func heartbeatSession(t *testing.T, n int) {
 				return err
 			}
 			if rng.IntN(5) == 0 {
-				// Not for long: the peer may wait for this side to read before it takes more.
+				// Not for long: the peer may wait for this side to read before
+				// it takes more.
 				time.Sleep(time.Duration(rng.Int64N(int64(interval) / 4)))
 			}
 		}
@@ -834,7 +848,8 @@ func heartbeatSession(t *testing.T, n int) {
 		}
 		break
 	}
-	// It takes what is written all the same, so that its pings may have to wait for long messages, once.
+	// It takes what is written all the same, so that its pings may have to wait
+	// for long messages, once.
 	if d := time.Since(begin); d > 3*interval+4*timeout {
 		t.Errorf("session %d (interval %v, timeout %v): found after %v", n, interval, timeout, d)
 	}
@@ -847,10 +862,11 @@ func heartbeatSession(t *testing.T, n int) {
 	}
 }
 
-// A peer that pings shows life, whatever it does with the answers: one that takes none of them is given up all the
-// same, and one that is only slow is not.
+// A peer that pings shows life, whatever it does with the answers. One that
+// takes none of them is given up all the same. One that is only slow is not.
 
-// sending sends f once a second, on a goroutine. What it returns is to be called at last: it ends the connection.
+// sending sends f once a second, on a goroutine. What it returns is to be
+// called at last: it ends the connection.
 func (p *pair) sending(f wstest.Frame) (stop func()) {
 	p.theirs.SetWriteDeadline(time.Time{})
 	done := start(func() error {
@@ -871,7 +887,8 @@ func (p *pair) sending(f wstest.Frame) (stop func()) {
 // pinging is sending of pings.
 func (p *pair) pinging() (stop func()) { return p.sending(ping(strings.Repeat("x", 125))) }
 
-// writing writes short messages without a bound, on a goroutine, until that fails.
+// writing writes short messages without a bound, on a goroutine, until that
+// fails.
 func (p *pair) writing() {
 	go func() {
 		for p.c.Write(context.Background(), MessageBinary, make([]byte, 1000)) == nil {
@@ -934,7 +951,8 @@ func TestHostilePingsHeldUp(t *testing.T) {
 	}
 }
 
-// However much has gathered: it is written in pieces, so that what the peer takes is seen.
+// However much has gathered: it is written in pieces, so that what the peer
+// takes is seen.
 func TestHostilePingsHeldUpByMuch(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 200}})
@@ -1042,7 +1060,8 @@ func TestHeldUpByBoundedWrite(t *testing.T) {
 	}
 }
 
-// No peer is judged where the options say so, nor one that takes nothing, but sends messages and does not ping.
+// No peer is judged where the options say so, nor one that takes nothing, but
+// sends messages and does not ping.
 func TestHeldUpNotJudged(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		for _, cfg := range []connConfig{{pongTimeout: -1}, {pingInterval: -1}} {
@@ -1072,7 +1091,8 @@ func TestHeldUpNotJudged(t *testing.T) {
 	})
 }
 
-// The same over real sockets, where what the socket did not take at once goes back to what has gathered.
+// The same over real sockets, where what the socket did not take at once goes
+// back to what has gathered.
 func TestHostilePingsHeldUpSockets(t *testing.T) {
 	const soon = 100 * time.Millisecond
 	cfg := connConfig{pingInterval: soon, pongTimeout: soon, closeTimeout: time.Second}
@@ -1088,8 +1108,10 @@ func TestHostilePingsHeldUpSockets(t *testing.T) {
 	})
 }
 
-// A peer that has vanished: its host takes some bytes into buffers that nobody empties, and nothing ever comes. Each
-// call notices within the bound that was given to it, to the moment, and the connection can be ended at once then.
+// A peer that has vanished: its host takes some bytes into buffers that no
+// program empties, and nothing ever comes. Each call notices within the bound
+// that was given to it, to the moment, and the connection can be ended at once
+// then.
 func TestPeerVanishes(t *testing.T) {
 	const buffer = 1000
 	const bound = 7 * time.Second

@@ -118,10 +118,12 @@ var (
 	logger  = log.New(io.Discard, "", log.LstdFlags)
 )
 
-// BenchmarkIdleMemory reports what an idle connection of an echo server keeps after GC: a stack of 2 KiB, the smallest
-// there is, though each has read and written, and little heap beside it (the client's end is in it, too). A frame that
-// grows on the way down to the system call, or a buffer that is kept, shows here. To find out which function grows the
-// stack, stop in runtime.copystack with a debugger.
+// BenchmarkIdleMemory reports what an idle connection of an echo server keeps
+// after GC. That is a stack of 2 KiB, the smallest there is, though each has
+// read and written. In addition there is a little heap (the client's end is in
+// it, too). A frame that grows on the way down to the system call, or a buffer
+// that is kept, shows here. To find out which function grows the stack, stop in
+// runtime.copystack with a debugger.
 func BenchmarkIdleMemory(b *testing.B) {
 	for _, h := range idleHandlers {
 		b.Run(h.name, func(b *testing.B) { idleMemory(b, websocket.Handler(h.serve, nil)) })
@@ -153,9 +155,9 @@ func idleMemory(b *testing.B, handler *websocket.Server) {
 		}
 		return conn
 	}
-	// What is set up once is not a connection's. And the runtime begins stacks with
-	// what goroutines needed on average when it last collected: here as in a server
-	// that has had connections for a while.
+	// What is set up once is not a connection's. And the runtime begins stacks
+	// with what goroutines needed on average when it last collected. That is
+	// here as in a server that has had connections for a while.
 	for range conns {
 		exchange()
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// deflated returns msg compressed by another implementation than ours, with the 00 00 FF FF left off (RFC 7692,
-// section 7.2.1).
+// deflated returns msg compressed by another implementation than ours, with the
+// 00 00 FF FF left off (RFC 7692, section 7.2.1).
 func deflated(t testing.TB, msg []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -57,7 +57,8 @@ func readAny(t *testing.T, p *pair) wstest.Frame {
 
 var alone = deflateParams{serverNoTakeover: true, clientNoTakeover: true, serverBits: 15, clientBits: 15}
 
-// RFC 7692, section 6: RSV1 on the first frame of a compressed message, nowhere else. A message written whole is one frame.
+// RFC 7692, section 6: RSV1 on the first frame of a compressed message, nowhere
+// else. A message written whole is one frame.
 func TestDeflateFrames(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{deflate: &alone}, netfake.Options{Buffer: 1 << 20})
@@ -195,7 +196,8 @@ func TestInflateRefused(t *testing.T) {
 	}
 }
 
-// A few bytes that inflate to many: inflation stops at the read limit, and memory stays near it.
+// A few bytes that inflate to many: inflation stops at the read limit, and
+// memory stays near it.
 func TestInflateBomb(t *testing.T) {
 	const limit = 1 << 20
 	bomb := deflated(t, make([]byte, 256<<20))
@@ -257,7 +259,8 @@ func TestInflateBomb(t *testing.T) {
 	}
 }
 
-// A message of exactly the limit passes, one byte more does not, however it is read.
+// A message of exactly the limit passes, one byte more does not, however it is
+// read.
 func TestInflateLimit(t *testing.T) {
 	for _, size := range []int{1000, 1001} {
 		bothRoles(t, func(t *testing.T, client bool) {
@@ -287,7 +290,8 @@ func TestInflateLimit(t *testing.T) {
 	}
 }
 
-// A read that is cut short inside a compressed message loses nothing, whatever the next read is.
+// A read that is cut short inside a compressed message loses nothing, whatever
+// the next read is.
 func TestInflateCancelled(t *testing.T) {
 	takeover := deflateParams{serverBits: 15, clientBits: 15}
 	msg := bytes.Repeat([]byte("0123456789 "), 60)
@@ -357,7 +361,8 @@ func TestInflateCancelled(t *testing.T) {
 	})
 }
 
-// A message that was compressed and then not sent, because its context ended while it waited, is not in the peer's window.
+// A message that was compressed and then not sent, because its context ended
+// while it waited, is not in the peer's window.
 func TestDeflateAborted(t *testing.T) {
 	takeover := deflateParams{serverBits: 15, clientBits: 15}
 	bothRoles(t, func(t *testing.T, client bool) {
@@ -445,9 +450,11 @@ func TestCompressedAllocs(t *testing.T) {
 	}
 }
 
-// A peer sends messages in every shape: compressed with one history, plain, in fragments, some of them empty, pings
-// between them. They arrive in pieces of any size, and are read in every way, given up and taken up again in another
-// way, or left half read. Nothing is lost, nothing comes twice.
+// A peer sends messages in every shape: compressed with one history, plain, in
+// fragments, some of them empty, pings between them. They arrive in pieces of
+// any size, and are read in every way. Reads are given up and taken up again in
+// another way, or leave a message half read. Nothing is lost, nothing comes
+// twice.
 func TestInflateMixed(t *testing.T) {
 	rounds := 200
 	if testing.Short() || raceEnabled {
@@ -566,14 +573,16 @@ func TestInflateMixed(t *testing.T) {
 	}
 }
 
-// Compressed messages made to do harm. Messages that inflate to more than is allowed are in TestInflateBomb and
-// TestInflateLimit, corrupt ones in TestInflateRefused and in internal/flate, the parameters of the negotiation in
-// TestDeflateParamsInvalid, TestAcceptDeflate and TestCompressionAnswerRefused, messages that were aborted by the
-// sender in TestDeflateAborted and TestDeflateAbortedAnywhere, and by the reader in TestInflateCancelled and
-// TestCompressedReaderAbandoned.
+// Compressed messages made to do harm. Messages that inflate to more than is
+// allowed are in TestInflateBomb and TestInflateLimit. Corrupt ones are in
+// TestInflateRefused and in internal/flate. The parameters of the negotiation
+// are in TestDeflateParamsInvalid, TestAcceptDeflate and
+// TestCompressionAnswerRefused. Messages that the sender aborted are in
+// TestDeflateAborted and TestDeflateAbortedAnywhere. Those that the reader
+// aborted are in TestInflateCancelled and TestCompressedReaderAbandoned.
 
-// packBits packs a string of 0 and 1, the first bit of a byte lowest, as deflate does. Other characters are passed
-// over.
+// packBits packs a string of 0 and 1, the first bit of a byte lowest, as
+// deflate does. Other characters are passed over.
 func packBits(s string) []byte {
 	var out []byte
 	n := 0
@@ -594,15 +603,17 @@ func packBits(s string) []byte {
 var (
 	emptyStored = []byte{0x00, 0x00, 0x00, 0xff, 0xff}
 	emptyFixed  = packBits(strings.Repeat("0 10 0000000", 4))
-	// Of two dynamic blocks: 257 literal/length codes, of which 256 has one bit and the others none, and no distance
-	// codes; 18 repeats a length of zero for 138 and 118 symbols.
+	// Of two dynamic blocks: 257 literal/length codes, of which 256 has one bit
+	// and the others none, and no distance codes. Code 18 repeats a length of
+	// zero for 138 and 118 symbols.
 	emptyDynamic = packBits(strings.Repeat("0 01 00000 00000 0111"+
 		"000 000 100 010 000 000 000 000 000 000 000 000 000 000 000 000 000 010"+
 		"0 1111111 0 1101011 11 10 0", 2))
 )
 
-// What inflates to nothing never reaches the read limit. A message that goes on with it is refused by what has come
-// of it on the wire, whatever it is made of, in frames of any size, however it is read or discarded.
+// What inflates to nothing never reaches the read limit. A message that goes on
+// with it is refused by what has come of it on the wire. That holds whatever it
+// is made of, in frames of any size, however it is read or discarded.
 func TestHostileDeflateNothing(t *testing.T) {
 	const limit = 1000
 	const most = limit*deflateExpansion + spareDeflate + deflateExpansion - 1
@@ -654,8 +665,9 @@ func TestHostileDeflateNothing(t *testing.T) {
 	}
 }
 
-// The worst that a compressor makes of a message, a flush behind every byte and stored blocks only, is taken at the
-// read limit, and so is the longest message that does not compress.
+// The worst that a compressor makes of a message is a flush behind every byte,
+// and stored blocks only. That is taken at the read limit, and so is the
+// longest message that does not compress.
 func TestDeflateAtItsWorst(t *testing.T) {
 	msg := bytes.Repeat([]byte("0123456789"), 10_000)
 	var flushed []byte
@@ -669,8 +681,8 @@ func TestDeflateAtItsWorst(t *testing.T) {
 	})
 }
 
-// A declared length says nothing of what a compressed message inflates to, but what no message can have is refused on
-// the header.
+// A declared length says nothing of what a compressed message inflates to, but
+// what no message can have is refused on the header.
 func TestHostileDeflateLength(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		for _, length := range []uint64{1 << 31, 1 << 62, 1<<63 - 1} {
@@ -688,7 +700,8 @@ func TestHostileDeflateLength(t *testing.T) {
 	})
 }
 
-// Without a read limit a bomb is the application's matter: what is streamed takes no more memory for it.
+// Without a read limit a bomb is the application's matter: what is streamed
+// takes no more memory for it.
 func TestHostileDeflateBombStreamed(t *testing.T) {
 	const size = 16 << 20
 	bomb := deflated(t, make([]byte, size))
@@ -717,11 +730,13 @@ func TestHostileDeflateBombStreamed(t *testing.T) {
 	}
 }
 
-// A message that refers to what was never sent on its connection, or no longer counts, is refused: nothing of what
-// other connections have left in memory comes out, nor of the messages before.
+// A message that refers to what was never sent on its connection, or no longer
+// counts, is refused. Nothing of what other connections have left in memory
+// comes out, nor of the messages before.
 func TestHostileDeflateHistory(t *testing.T) {
 	secret := bytes.Repeat([]byte("secret of another connection "), 1200)
-	// Pairs of length 3 with each distance, in fixed codes (RFC 1951, section 3.2.5), and the empty block at the end.
+	// Pairs of length 3 with each distance, in fixed codes (RFC 1951, section
+	// 3.2.5), and the empty block at the end.
 	refer := func(code, extra string) []byte { return packBits("0 10 0000001" + code + extra + "0000000 000") }
 	pairs := map[int][]byte{
 		1:     refer("00000", ""),
@@ -800,7 +815,8 @@ func storedBlocks(n int) []byte {
 	return append(append(b, bytes.Repeat([]byte("x"), n)...), 0)
 }
 
-// A message that could not be inflated leaves a history that nobody knows: nothing behind it is delivered.
+// A message that could not be inflated leaves an unknown history: nothing
+// behind it is delivered.
 func TestHostileDeflateAfterCorrupt(t *testing.T) {
 	good := compressedFrame(deflated(t, []byte("good")))
 	bothRoles(t, func(t *testing.T, client bool) {
@@ -824,8 +840,8 @@ func TestHostileDeflateAfterCorrupt(t *testing.T) {
 	})
 }
 
-// Sizes of windows that are none, in an offer and in an answer, over HTTP: a server goes on without compression, a
-// client refuses.
+// Sizes of windows that are none, in an offer and in an answer, over HTTP: a
+// server goes on without compression, a client refuses.
 func TestHostileWindowBits(t *testing.T) {
 	mode := CompressionContextTakeover
 	for _, bits := range []string{"0", "1", "7", "16", "31", "255", "256", "264", "08", "-9", "%2b9", "9.0", "0x9", "1e1", "ten",

@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// pureFiles hold the protocol. They know bytes and states: no connections, no goroutines, no clock.
+// pureFiles hold the protocol. They know bytes and states: no connections, no
+// goroutines, no clock.
 var pureFiles = map[string][]string{ // and the packages of pureForbidden that each may use all the same
 	"frame.go":      nil,
 	"protocol.go":   nil,
@@ -89,14 +90,16 @@ func TestPureFiles(t *testing.T) {
 	}
 }
 
-// The methods of a transport that move bytes, and those that only end it or set its deadlines.
+// The methods of a transport that move bytes, and those that only end it or set
+// its deadlines.
 var (
 	moves    = []string{"Read", "Write", "ReadFrom", "WriteTo", "SyscallConn"}
 	controls = []string{"Close", "CloseRead", "CloseWrite", "SetDeadline", "SetReadDeadline", "SetWriteDeadline"}
 )
 
-// Only a few files use the transport: receiver.go, sender.go and transport_*.go move frames, lifetime.go and close.go
-// end it, and watch.go sets its deadlines. The opening handshake does what it must on its own before there is
+// Only a few files use the transport: receiver.go, sender.go and transport_*.go
+// move frames, lifetime.go and close.go end it, and watch.go sets its
+// deadlines. The opening handshake does what it must on its own before there is
 // a Conn.
 func TestTransport(t *testing.T) {
 	fset, files := parseFiles(t, 0)
@@ -115,7 +118,8 @@ func TestTransport(t *testing.T) {
 			if !ok {
 				return true
 			}
-			// A method of something called conn or transport, as in c.conn and cfg.transport.
+			// A method of something called conn or transport, as in c.conn and
+			// cfg.transport.
 			switch on := lastName(method.X); {
 			case on != "conn" && on != "transport":
 			case slices.Contains(moves, method.Sel.Name) && !frames,
@@ -191,7 +195,8 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// Pools stand in internal/bufpool, where their caps can be seen; goroutines are started where their end can be seen.
+// Pools stand in internal/bufpool, where their caps can be seen; goroutines are
+// started where their end can be seen.
 func TestPools(t *testing.T) {
 	fset, files := parseFiles(t, 0)
 	for name, f := range files {

@@ -16,8 +16,8 @@ type writesFail struct{ net.Conn }
 
 func (writesFail) Write([]byte) (int, error) { return 0, errors.New("broken") }
 
-// A write that breaks the transport leaves the peer's close frame to be read, for the close timeout. Without one there is
-// no bound.
+// A write that breaks the transport leaves the peer's close frame to be read,
+// for the close timeout. Without one there is no bound.
 func TestGraceAfterBrokenWrite(t *testing.T) {
 	for name, test := range map[string]struct {
 		timeout, after time.Duration

@@ -27,8 +27,9 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// TestMain fails the run if a test has left a goroutine behind that runs code of this module, or, where the pools are
-// poisoned, a pooled buffer.
+// TestMain fails the run if a test has left a goroutine behind that runs code
+// of this module. Where the pools are poisoned, a pooled buffer left behind
+// fails the run too.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
@@ -46,8 +47,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// leakedBuffers returns where those pooled buffers were taken that are in use when all connections have ended. It
-// knows of some only where the pools are poisoned.
+// leakedBuffers returns where those pooled buffers were taken that are in use
+// when all connections have ended. It knows of some only where the pools are
+// poisoned.
 func leakedBuffers() []string {
 	return slices.DeleteFunc(poison.InUse(), func(where string) bool {
 		return strings.Contains(where, "TestPingCallbackPanics") || // what a panic passes is left to the collector
@@ -55,9 +57,11 @@ func leakedBuffers() []string {
 	})
 }
 
-// The tests of Conn speak to a scripted peer over a fake transport, in a testing/synctest bubble: its time passes
-// only when all goroutines wait, so timeouts take no time and are exact. This file holds what they share, and what an
-// application can tell from the errors. See also read_test.go, write_test.go, close_test.go, ping_test.go.
+// The tests of Conn speak to a scripted peer over a fake transport, in a
+// testing/synctest bubble. Its time passes only when all goroutines wait, so
+// timeouts take no time and are exact. This file holds what they share, and
+// what an application can tell from the errors. See also read_test.go,
+// write_test.go, close_test.go, ping_test.go.
 
 // A pair is a Conn and its scripted peer.
 type pair struct {
@@ -67,7 +71,8 @@ type pair struct {
 	ours, theirs *netfake.Conn
 }
 
-// newPair makes a Conn of cfg over a transport with the given buffers: A is the Conn's end, B the peer's.
+// newPair makes a Conn of cfg over a transport with the given buffers: A is the
+// Conn's end, B the peer's.
 func newPair(t testing.TB, client bool, cfg connConfig, opts netfake.Options) *pair {
 	t.Helper()
 	p := &pair{client: client}
@@ -93,7 +98,8 @@ func bothRoles(t *testing.T, f func(t *testing.T, client bool)) {
 	t.Run("client", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { f(t, true) }) })
 }
 
-// wantRead reads a message from the Conn and fails the test unless it is this one.
+// wantRead reads a message from the Conn and fails the test unless it is this
+// one.
 func (p *pair) wantRead(t testing.TB, typ MessageType, want string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
@@ -120,14 +126,16 @@ func start(f func() error) <-chan error {
 	return done
 }
 
-// running reports whether f, started with start, has not ended. It waits until all goroutines of the bubble wait.
+// running reports whether f, started with start, has not ended. It waits until
+// all goroutines of the bubble wait.
 func running(done <-chan error) bool {
 	synctest.Wait()
 	return len(done) == 0
 }
 
-// allocated returns the number of bytes that f allocates, on all goroutines; 0 under the race detector, where
-// pools forget, and where they are poisoned, and note who takes what.
+// allocated returns the number of bytes that f allocates, on all goroutines. It
+// returns 0 under the race detector, where pools forget. It also returns 0
+// where the pools are poisoned, and note which caller takes what.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -139,7 +147,8 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// An application can tell the ends of a connection apart: by errors.Is and errors.As, without reading texts.
+// An application can tell the ends of a connection apart: by errors.Is and
+// errors.As, without reading texts.
 func TestErrorClasses(t *testing.T) {
 	classes := []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, ErrMessageTooBig, context.Canceled, context.DeadlineExceeded, syscall.ECONNRESET}
 	tests := []struct {
@@ -196,7 +205,8 @@ func TestErrorClasses(t *testing.T) {
 					}
 				}
 
-				// The first permanent error sticks, for reads of each kind, without a panic.
+				// The first permanent error sticks, for reads of each kind,
+				// without a panic.
 				for range 3 {
 					if again := p.readError(); again.Error() != err.Error() {
 						t.Errorf("Read fails with %v after %v", again, err)
@@ -235,8 +245,9 @@ func TestErrorClasses(t *testing.T) {
 	}
 }
 
-// Every rule of RFC 6455 about single frames and their order that Autobahn leaves out. Each row is a fault, sent
-// after a good message and a ping, which are answered first.
+// Every rule of RFC 6455 about single frames and their order that Autobahn
+// leaves out. Each row is a fault, sent after a good message and a ping, which
+// are answered first.
 func TestProtocolErrors(t *testing.T) {
 	type row struct {
 		name   string
@@ -251,8 +262,9 @@ func TestProtocolErrors(t *testing.T) {
 	// "wrong" is replaced by the masking that the peer's role forbids.
 	const wrong = wstest.Masking(99)
 	tests := []row{
-		// 5.1: "a server MUST close a connection upon receiving a frame that is not masked", "a client MUST close a
-		// connection if it detects a masked frame". 1002 may be used for both.
+		// 5.1: "a server MUST close a connection upon receiving a frame that is
+		// not masked". "A client MUST close a connection if it detects a masked
+		// frame". 1002 may be used for both.
 		{"masking of text", frames(masking(text("a"), wrong)), 1002},
 		{"masking of an empty text", frames(masking(text(""), wrong)), 1002},
 		{"masking of binary", frames(masking(binaryF("a"), wrong)), 1002},
@@ -271,7 +283,8 @@ func TestProtocolErrors(t *testing.T) {
 		// 5.2: "the most significant bit MUST be 0".
 		{"length 2^63", frames(declare(binaryF(""), 1<<63)), 1002},
 		{"length 2^64-1", frames(declare(binaryF(""), 1<<64-1)), 1002},
-		// 5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented."
+		// 5.5: "All control frames MUST have a payload length of 125 bytes or
+		// less and MUST NOT be fragmented."
 		{"ping of 126", frames(ping(x(126))), 1002},
 		{"pong of 126", frames(pong(x(126))), 1002},
 		{"close of 65536", frames(declare(closing(1000, ""), 65536)), 1002},
@@ -368,7 +381,8 @@ func TestProtocolErrors(t *testing.T) {
 	}
 }
 
-// SkipUTF8Validation delivers any bytes as text, and changes nothing about close frames.
+// SkipUTF8Validation delivers any bytes as text, and changes nothing about
+// close frames.
 func TestSkipUTF8(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{skipUTF8: true}, netfake.Options{})
@@ -404,8 +418,9 @@ func TestReceivedWithHandshake(t *testing.T) {
 	})
 }
 
-// A link makes the two ends of a transport: the Conn's and the peer's. Conn takes another path for each kind: a
-// socket that it can wait on without a buffer, crypto/tls which it cannot, and any other net.Conn.
+// A link makes the two ends of a transport: the Conn's and the peer's. Conn
+// takes another path for each kind: a socket that it can wait on without a
+// buffer, crypto/tls which it cannot, and any other net.Conn.
 type link struct {
 	name   string
 	bubble bool // it works in a testing/synctest bubble

@@ -4,7 +4,8 @@ package websocket
 
 import "github.com/seed70bc5565/websocket/internal/simd"
 
-// The Go that other processors run must be tested where the assembly would hide it.
+// The Go that other processors run must be tested where the assembly would hide
+// it.
 func init() {
 	if !simd.HasVectors {
 		return

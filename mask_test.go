@@ -53,7 +53,8 @@ func noise(n int) []byte {
 }
 
 func TestMaskRFCExamples(t *testing.T) {
-	// Section 5.7: a single-frame masked text message, "Hello", with the key 37 fa 21 3d.
+	// Section 5.7: a single-frame masked text message, "Hello", with the key 37
+	// fa 21 3d.
 	const key = 0x3d21fa37
 	masked := []byte{0x7f, 0x9f, 0x4d, 0x51, 0x58}
 	for _, v := range maskVariants {
@@ -68,8 +69,9 @@ func TestMaskRFCExamples(t *testing.T) {
 	}
 }
 
-// checkMask compares the mask and the copyMask of one variant with the naive twin on src placed at the given
-// offsets of larger buffers, and looks for bytes changed outside.
+// checkMask compares the mask and the copyMask of one variant with the naive
+// twin. It places src at the given offsets of larger buffers, and looks for
+// bytes changed outside.
 func checkMask(t *testing.T, variant int, src []byte, srcOffset, dstOffset int, key uint32) {
 	t.Helper()
 	v := maskVariants[variant]
@@ -129,7 +131,8 @@ func TestMaskEveryOffsetAndLength(t *testing.T) {
 	}
 }
 
-// A message may be masked in pieces of any sizes: the returned key carries the position on.
+// A message may be masked in pieces of any sizes: the returned key carries the
+// position on.
 func TestMaskInPieces(t *testing.T) {
 	src := noise(300)
 	want := bytes.Clone(src)
@@ -225,11 +228,13 @@ func BenchmarkCopyMask(b *testing.B) {
 	}
 }
 
-// "The masking key needs to be unpredictable; thus, the masking key MUST be derived from a strong source of entropy,
-// and the masking key for a given frame MUST NOT make it simple for a server/proxy to predict the masking key for a
-// subsequent frame." (RFC 6455, section 5.3)
+// "The masking key needs to be unpredictable" (RFC 6455, section 5.3). It "MUST
+// be derived from a strong source of entropy". The key of a frame "MUST NOT
+// make it simple for a server/proxy to predict the masking key for a subsequent
+// frame."
 
-// wireKeys returns the masking keys of n frames as a client puts them on the wire.
+// wireKeys returns the masking keys of n frames as a client puts them on the
+// wire.
 func wireKeys(t *testing.T, n int) []uint32 {
 	t.Helper()
 	ours, theirs := netfake.Pipe(netfake.Options{Buffer: 1 << 20})
@@ -249,8 +254,9 @@ func wireKeys(t *testing.T, n int) []uint32 {
 	return keys
 }
 
-// The masking keys of 100,000 frames look random, and so do the differences between each and the one before. The
-// bounds are 7 standard deviations from what is expected and more: a good source fails less than one run in 10^9.
+// The masking keys of 100,000 frames look random, and so do the differences
+// between each and the one before. The bounds are 7 standard deviations from
+// what is expected and more: a good source fails less than one run in 10^9.
 func TestMaskingKeysStatistics(t *testing.T) {
 	const n = 100_000
 	keys := wireKeys(t, n)
@@ -260,7 +266,8 @@ func TestMaskingKeysStatistics(t *testing.T) {
 	}
 	for what, values := range map[string][]uint32{"keys": keys, "their changes": steps, "their differences": sums} {
 		total := float64(len(values))
-		// Each bit is set half of the time: binomial, with a deviation of sqrt(n)/2.
+		// Each bit is set half of the time: binomial, with a deviation of
+		// sqrt(n)/2.
 		for bit := range 32 {
 			set := 0.0
 			for _, v := range values {
@@ -270,7 +277,8 @@ func TestMaskingKeysStatistics(t *testing.T) {
 				t.Errorf("%s: bit %d is set %.0f times in %.0f: %.1f deviations", what, bit, set, total, z)
 			}
 		}
-		// Each byte takes all values alike: chi-square of 255 degrees of freedom, which is near to normal.
+		// Each byte takes all values alike: chi-square of 255 degrees of
+		// freedom, which is near to normal.
 		for shift := 0; shift < 32; shift += 8 {
 			var counts [256]float64
 			for _, v := range values {
@@ -284,7 +292,8 @@ func TestMaskingKeysStatistics(t *testing.T) {
 				t.Errorf("%s: the byte at bit %d: chi-square %.0f of 255 degrees", what, shift, chi)
 			}
 		}
-		// How often a value comes that came before is Poisson with a mean of n*n/2/2^32, 1.2; 30 are out of the question.
+		// How often a value comes that came before is Poisson with a mean of
+		// n*n/2/2^32, 1.2; 30 are out of the question.
 		seen, again := make(map[uint32]bool, len(values)), 0
 		for _, v := range values {
 			if seen[v] {
@@ -296,7 +305,8 @@ func TestMaskingKeysStatistics(t *testing.T) {
 			t.Errorf("%s: %d of %d come again", what, again, len(values))
 		}
 	}
-	// No period: at a distance of up to 300 keys, more than two blocks of them, no more bits agree than by chance.
+	// No period: at a distance of up to 300 keys, more than two blocks of them,
+	// no more bits agree than by chance.
 	for lag := 1; lag <= 300; lag++ {
 		agree := 0
 		for i := lag; i < n; i++ {
@@ -309,8 +319,9 @@ func TestMaskingKeysStatistics(t *testing.T) {
 	}
 }
 
-// Goroutines that take keys at the same time never get the same piece of a block: among a million keys of 32 bits about
-// 116 come twice by chance (Poisson), and pieces that are shared would add thousands.
+// Goroutines that take keys at the same time never get the same piece of a
+// block. Among a million keys of 32 bits about 116 come twice by chance
+// (Poisson). Pieces that are shared would add thousands.
 func TestMaskingKeysConcurrent(t *testing.T) {
 	const users, each = 16, 1_000_000 / 16
 	keys := make([][]uint32, users)
@@ -340,8 +351,9 @@ func TestMaskingKeysConcurrent(t *testing.T) {
 	}
 }
 
-// No file of the module imports math/rand, tests and what is only run from the repository aside; and what makes keys
-// and nonces takes its bytes from crypto/rand.
+// No file of the module imports math/rand, except tests and what is only run
+// from the repository. What makes keys and nonces takes its bytes from
+// crypto/rand.
 func TestRandomnessSources(t *testing.T) {
 	sources := map[string]bool{"next": false, "newKey": false}
 	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {

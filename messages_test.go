@@ -11,8 +11,9 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// The body of a range over Messages may use the connection in every way, reading too: the message that it was lent
-// stays as it is until the step ends, and no message is lost or read twice.
+// The body of a range over Messages may use the connection in every way,
+// reading too. The message that it was lent stays as it is until the step ends.
+// No message is lost or read twice.
 func TestMessagesBodyReads(t *testing.T) {
 	ctx := context.Background()
 	bodies := map[string]func(c *Conn) (string, error){
@@ -116,8 +117,8 @@ func TestMessagesBodyReads(t *testing.T) {
 	}
 }
 
-// A message that was lent stays as it is even when the connection ends within the step, and other connections use
-// the pools.
+// A message that was lent stays as it is even when the connection ends within
+// the step, and other connections use the pools.
 func TestMessagesConnectionEnds(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		msg := strings.Repeat("lent ", 300)

@@ -17,7 +17,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// NetConn makes a stream of bytes of the messages: their limits do not show, and its end is io.EOF itself.
+// NetConn makes a stream of bytes of the messages: their limits do not show,
+// and its end is io.EOF itself.
 func TestNetConn(t *testing.T) {
 	for _, typ := range []MessageType{MessageText, MessageBinary} {
 		bothRoles(t, func(t *testing.T, client bool) {
@@ -121,7 +122,8 @@ func TestNetConnEnds(t *testing.T) {
 	})
 }
 
-// Deadlines are those of a net.Conn: a read that meets one can be repeated, at any byte.
+// Deadlines are those of a net.Conn: a read that meets one can be repeated, at
+// any byte.
 func TestNetConnDeadlines(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -187,7 +189,8 @@ func TestNetConnContext(t *testing.T) {
 	})
 }
 
-// Any number of goroutines may read from a NetConn, as from any net.Conn: nothing is lost, and nobody fails.
+// Any number of goroutines may read from a NetConn, as from any net.Conn:
+// nothing is lost, and no read fails.
 func TestNetConnConcurrentReaders(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{Buffer: 100})
@@ -226,7 +229,8 @@ func TestNetConnConcurrentReaders(t *testing.T) {
 	})
 }
 
-// The error of a deadline is a net.Error whose Timeout is true, as net.Conn promises.
+// The error of a deadline is a net.Error whose Timeout is true, as net.Conn
+// promises.
 func TestNetConnTimeoutError(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := stalledPair(t, client, connConfig{})
@@ -245,7 +249,8 @@ func TestNetConnTimeoutError(t *testing.T) {
 	})
 }
 
-// Close after the peer has closed in an orderly way is no error, as with other net.Conns.
+// Close after the peer has closed in an orderly way is no error, as with other
+// net.Conns.
 func TestNetConnCloseAfterPeer(t *testing.T) {
 	for code, ok := range map[int]bool{1000: true, 1001: true, 0: true, 1011: false} {
 		bothRoles(t, func(t *testing.T, client bool) {

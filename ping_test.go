@@ -15,7 +15,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// Ping returns when its pong is read: not for another's, nor for one that nobody asked for.
+// Ping returns when its pong is read: not upon the pong of another ping, nor
+// upon an unsolicited one.
 func TestPing(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -64,7 +65,8 @@ func TestPing(t *testing.T) {
 	})
 }
 
-// Many pings at once: each has its own pong, and one pong may answer for those before it (section 5.5.3).
+// Many pings at once: each has its own pong, and one pong may answer for those
+// before it (section 5.5.3).
 func TestConcurrentPings(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -92,7 +94,8 @@ func TestConcurrentPings(t *testing.T) {
 			t.Errorf("%d pings had %d different payloads", n, len(payloads))
 		}
 		p.WriteFrame(wstest.Pong, last)
-		// Frames are in the order of the calls' numbers, or not: answer all of them.
+		// Frames are in the order of the calls' numbers, or not: answer all of
+		// them.
 		for payload := range payloads {
 			p.WriteFrame(wstest.Pong, payload)
 		}
@@ -102,7 +105,8 @@ func TestConcurrentPings(t *testing.T) {
 	})
 }
 
-// A peer may answer only the latest of several pings (section 5.5.3); a pong that answers none of them answers nothing.
+// A peer may answer only the latest of several pings (section 5.5.3); a pong
+// that answers none of them answers nothing.
 func TestPongForSeveralPings(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -138,8 +142,9 @@ func TestPongForSeveralPings(t *testing.T) {
 	})
 }
 
-// OnPingReceived sees every ping and can keep the pong back; OnPongReceived sees every pong. They get a payload that
-// is theirs during the call, and the connection can be used in them.
+// OnPingReceived sees every ping and can keep the pong back; OnPongReceived
+// sees every pong. They get a payload that is theirs during the call, and the
+// connection can be used in them.
 func TestPingCallbacks(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		var got []string
@@ -172,7 +177,8 @@ func TestPingCallbacks(t *testing.T) {
 	})
 }
 
-// A callback that panics leaves the connection to be read by others, whichever method called it.
+// A callback that panics leaves the connection to be read by others, whichever
+// method called it.
 func TestPingCallbackPanics(t *testing.T) {
 	ctx := context.Background()
 	var fragment io.Reader
@@ -223,7 +229,7 @@ func TestPingCallbackPanics(t *testing.T) {
 	}
 }
 
-// wantTurn checks that nobody holds the reader's turn.
+// wantTurn checks that no goroutine holds the reader's turn.
 func (p *pair) wantTurn(t *testing.T) {
 	t.Helper()
 	if !p.c.r.turn.TryLock() {
@@ -254,8 +260,9 @@ func TestPongs(t *testing.T) {
 	})
 }
 
-// A peer that floods with pings and does not read takes no memory, and does not keep the Conn from reading. When it
-// reads at last it gets the pongs that found room, in order, and the latest.
+// A peer that floods with pings and does not read takes no memory, and does not
+// keep the Conn from reading. When it reads at last it gets the pongs that
+// found room, in order, and the latest.
 func TestPingFlood(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{writeBufferLimit: 2000}, netfake.Options{A: netfake.End{Buffer: 50}})
@@ -289,7 +296,8 @@ func TestPingFlood(t *testing.T) {
 			last = i
 			pongs++
 		}
-		// The limit is that of what gathers; as much again may be on the wire meanwhile.
+		// The limit is that of what gathers; as much again may be on the wire
+		// meanwhile.
 		if pongs < 10 || pongs > 2*2000/len(payload(0))+1 {
 			t.Errorf("%d pongs were kept with a limit of 2000 bytes", pongs)
 		}
@@ -327,7 +335,8 @@ func TestCallbackBlocksAfterPong(t *testing.T) {
 	}
 }
 
-// A panic of OnPing inside a message takes with it what was collected of that. The rest is not taken for a message.
+// A panic of OnPing inside a message takes with it what was collected of that.
+// The rest is not taken for a message.
 func TestOnPingPanicsInsideMessage(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{pingInterval: -1, onPing: func(context.Context, []byte) bool { panic("OnPing") }}, netfake.Options{})
@@ -351,7 +360,8 @@ func TestOnPingPanicsInsideMessage(t *testing.T) {
 	})
 }
 
-// A message of which a Reader has returned a part, or that is about to begin, is none the worse for it.
+// A message of which a Reader has returned a part, or that is about to begin,
+// is none the worse for it.
 func TestOnPingPanicsAndReader(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{pingInterval: -1, onPing: func(context.Context, []byte) bool { panic("OnPing") }}, netfake.Options{})

@@ -58,7 +58,7 @@ func (c *recycler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // What a router put into the context of a request is the request's as long as
-// serve runs, though the router reuses it when ServeHTTP returns.
+// serve runs. That holds though the router reuses it when ServeHTTP returns.
 func TestServeHTTPRecycledContext(t *testing.T) {
 	type own struct{}
 	value := func(r *http.Request, v *recycled) context.Context {

@@ -15,8 +15,9 @@ import (
 	"github.com/seed70bc5565/websocket/internal/poison"
 )
 
-// buffersReturn fails the test if more pooled buffers are in use when the function that it returns is called than were
-// before. It sees some only where the pools are poisoned.
+// buffersReturn fails the test if more pooled buffers are in use when the
+// function that it returns is called than were before. It sees some only where
+// the pools are poisoned.
 func buffersReturn(t *testing.T) (check func()) {
 	before := len(poison.InUse())
 	return func() {
@@ -35,7 +36,8 @@ func isSecret(p []byte) bool {
 	return bytes.Contains(p, []byte("SEC")) || bytes.Contains(p, []byte("RET")) || bytes.Contains(p, []byte("#S"))
 }
 
-// A bystander is a connection whose peer looks at all that comes, in the messages and on the wire.
+// A bystander is a connection whose peer looks at all that comes, in the
+// messages and on the wire.
 type bystander struct {
 	t      *testing.T
 	c      *Conn
@@ -54,7 +56,8 @@ func (c *tapConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// newBystander makes one. Its server does not mask, so that the wire shows what is on it.
+// newBystander makes one. Its server does not mask, so that the wire shows what
+// is on it.
 func newBystander(t *testing.T, deflate *deflateParams) *bystander {
 	a, b := netfake.Pipe(netfake.Options{Buffer: 1 << 20})
 	tap := &tapConn{Conn: a}
@@ -65,8 +68,8 @@ func newBystander(t *testing.T, deflate *deflateParams) *bystander {
 	}
 }
 
-// look sends messages of all sizes and in every way, and checks that they are as they were sent, byte for byte, and
-// that nothing else is on the wire.
+// look sends messages of all sizes and in every way. It checks that they are as
+// they were sent, byte for byte, and that nothing else is on the wire.
 func (b *bystander) look(when string) {
 	b.t.Helper()
 	ctx := context.Background()
@@ -115,9 +118,11 @@ func (b *bystander) end() {
 	b.peer.CloseNow()
 }
 
-// No byte of one connection ever shows in another: one sends and receives secrets in every way, whole, in pieces,
-// compressed, lent by Messages, and fails in the middle; another, which shares its pools, never gets to see any of
-// them. Where the pools are poisoned what is given back is the first to be handed out again.
+// No byte of one connection ever shows in another. One sends and receives
+// secrets in every way, whole, in pieces, compressed, lent by Messages, and
+// fails in the middle. Another, which shares its pools, never gets to see any
+// of them. Where the pools are poisoned what is given back is the first to be
+// handed out again.
 func TestPooledBuffersBetweenConnections(t *testing.T) {
 	ctx := context.Background()
 	ways := []struct {

@@ -29,7 +29,8 @@ func prepare(t *testing.T, n, size int) (ms []*PreparedMessage, payloads []strin
 	return ms, payloads
 }
 
-// Prepared messages that are written together arrive in order, and with as few writes as the limit of the buffer allows.
+// Prepared messages that are written together arrive in order, and with as few
+// writes as the limit of the buffer allows.
 func TestWritePreparedTogether(t *testing.T) {
 	for _, tt := range []struct{ messages, size, limit, writes int }{
 		{0, 10, 0, 0},
@@ -57,7 +58,8 @@ func TestWritePreparedTogether(t *testing.T) {
 			if !bytes.Equal(out.data, want) {
 				t.Errorf("%d bytes are out, want %d", len(out.data), len(want))
 			}
-			// A long payload goes out behind its header, without a copy, where the transport has no writev.
+			// A long payload goes out behind its header, without a copy, where
+			// the transport has no writev.
 			if got := out.writes; got != tt.writes && !(tt.size > gatherMax) {
 				t.Errorf("%d writes, want %d", got, tt.writes)
 			}
@@ -65,7 +67,8 @@ func TestWritePreparedTogether(t *testing.T) {
 	}
 }
 
-// Prepared messages that are compressed keep their order among themselves and with others, whatever history is kept.
+// Prepared messages that are compressed keep their order among themselves and
+// with others, whatever history is kept.
 func TestWritePreparedTogetherCompressed(t *testing.T) {
 	for _, p := range []deflateParams{{false, false, 15, 15}, {true, true, 15, 15}, {false, true, 9, 12}} {
 		server, client := deflatePair(t, p)
@@ -103,8 +106,8 @@ func TestWritePreparedTogetherCompressed(t *testing.T) {
 	}
 }
 
-// The context ends on the way: the messages before that are sent, whole, those after it are not, and the connection
-// lives on.
+// The context ends on the way: the messages before that are sent, whole, those
+// after it are not, and the connection lives on.
 func TestWritePreparedGivenUp(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		size := (&pair{client: client}).frameSize(100)
@@ -143,7 +146,7 @@ func TestWritePreparedGivenUp(t *testing.T) {
 func TestWritePreparedBehindWriter(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{deflate: &deflateParams{false, false, 15, 15}}, netfake.Options{})
-		p.c.deflate.taken = true // as if somebody were compressing for a long time
+		p.c.deflate.taken = true // as if another goroutine were compressing for a long time
 		short, payloads := prepare(t, 2, 50)
 		long, _ := prepare(t, 1, 1000)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -173,7 +176,8 @@ func (c *countdown) Err() error {
 	return nil
 }
 
-// The context ends between two messages: those before it go out, though nothing follows that takes them along.
+// The context ends between two messages: those before it go out, though nothing
+// follows that takes them along.
 func TestWritePreparedEndsBetween(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// What a header may say, and when. Each row is a conversation: all headers but the last are fine, the last is judged
-// as want says.
+// What a header may say, and when. Each row is a conversation: all headers but
+// the last are fine, the last is judged as want says.
 func TestRecvHalf(t *testing.T) {
 	text := header{headerBits: headerBits{fin: true, opcode: opText}, length: 1}
 	first := header{headerBits: headerBits{opcode: opText}, length: 1}
@@ -57,7 +57,8 @@ func TestRecvHalf(t *testing.T) {
 		{name: "RSV2", headers: []header{rsv(text, rsv2Bit)}, want: errReservedBits},
 		{name: "RSV3", headers: []header{rsv(text, rsv3Bit)}, want: errReservedBits},
 		{name: "RSV1 on a ping", headers: []header{rsv(ping, rsv1Bit)}, want: errReservedBits},
-		// RFC 7692, section 6: RSV1 marks the first frame of a message, never a control frame nor a continuation.
+		// RFC 7692, section 6: RSV1 marks the first frame of a message, never a
+		// control frame nor a continuation.
 		{name: "compressed", deflate: true, headers: []header{rsv(text, rsv1Bit), rsv(first, rsv1Bit), more, last, text}},
 		{name: "compressed and RSV2", deflate: true, headers: []header{rsv(text, rsv1Bit|rsv2Bit)}, want: errReservedBits},
 		{name: "RSV1 on a continuation", deflate: true, headers: []header{rsv(first, rsv1Bit), rsv(last, rsv1Bit)}, want: errReservedBits},
@@ -105,8 +106,9 @@ func TestRecvHalf(t *testing.T) {
 	}
 }
 
-// Section 5.1: "a server MUST close the connection upon receiving a frame that is not masked ... a client MUST close a
-// connection if it detects a masked frame", for every opcode.
+// Section 5.1: "a server MUST close the connection upon receiving a frame that
+// is not masked". "A client MUST close a connection if it detects a masked
+// frame". Both hold for every opcode.
 func TestRecvHalfMasking(t *testing.T) {
 	for _, op := range []opcode{opText, opBinary, opClose, opPing, opPong} {
 		server, client := recvHalf{}, recvHalf{client: true}
@@ -140,7 +142,8 @@ func TestSendHalf(t *testing.T) {
 				t.Errorf("client %v, frame %d: refused: %v", client, i, err)
 			}
 		}
-		// Section 5.5.1: "The application MUST NOT send any more data frames after sending a Close frame."
+		// Section 5.5.1: "The application MUST NOT send any more data frames
+		// after sending a Close frame."
 		for _, op := range []opcode{opText, opPing, opClose} {
 			if _, err := send.header(op, true, 0, 0, 0); err != errCloseSent {
 				t.Errorf("%v after the close frame: %v", op, err)

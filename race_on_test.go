@@ -2,5 +2,6 @@
 
 package websocket
 
-// raceEnabled: under the race detector sync.Pool drops things at random, so memory cannot be counted.
+// raceEnabled: under the race detector sync.Pool drops things at random, so
+// memory cannot be counted.
 const raceEnabled = true

@@ -18,7 +18,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// A Read that is cancelled while it waits costs nothing: the next one gets the message.
+// A Read that is cancelled while it waits costs nothing: the next one gets the
+// message.
 func TestReadCancelledBetweenMessages(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -45,7 +46,8 @@ func TestReadCancelledBetweenMessages(t *testing.T) {
 	})
 }
 
-// A Read that is cancelled at any byte of the stream loses nothing: the next one goes on where it stood.
+// A Read that is cancelled at any byte of the stream loses nothing: the next
+// one goes on where it stood.
 func TestReadCancelledInsideMessage(t *testing.T) {
 	reads := map[string]func(*Conn, context.Context) (MessageType, []byte, error){
 		"Read":     func(c *Conn, ctx context.Context) (MessageType, []byte, error) { return c.Read(ctx) },
@@ -74,7 +76,8 @@ func TestReadCancelledInsideMessage(t *testing.T) {
 				var got []Message
 				for i, b := range p.Encode(send...) {
 					p.WriteRaw([]byte{b})
-					// Read all that there is, and be cancelled while waiting for more.
+					// Read all that there is, and be cancelled while waiting
+					// for more.
 					for {
 						ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 						typ, data, err := read(p.c, ctx)
@@ -145,7 +148,8 @@ func TestReadContextEndsLater(t *testing.T) {
 	})
 }
 
-// A read deadline ends reads in progress and later ones, loses nothing, and is lifted by another.
+// A read deadline ends reads in progress and later ones, loses nothing, and is
+// lifted by another.
 func TestReadDeadline(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{pingInterval: -1}, netfake.Options{}) // the peer answers nothing
@@ -170,7 +174,8 @@ func TestReadDeadline(t *testing.T) {
 			read = start(func() error { _, _, err := p.c.Read(context.Background()); return err })
 		}
 		<-read
-		// A context that ends earlier comes first; one that ends later does not put the deadline off.
+		// A context that ends earlier comes first; one that ends later does not
+		// put the deadline off.
 		p.c.SetReadDeadline(time.Now().Add(time.Minute))
 		for _, limit := range []time.Duration{time.Second, time.Hour} {
 			ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -199,8 +204,8 @@ func TestReadDeadline(t *testing.T) {
 	})
 }
 
-// What a caller leaves unread of a message is discarded by the next read: with the frames in between answered, its
-// text still checked, and without keeping it.
+// What a caller leaves unread of a message is discarded by the next read. The
+// frames in between are answered, and the text is still checked, but not kept.
 func TestAbandonedMessage(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -231,7 +236,8 @@ func TestAbandonedMessage(t *testing.T) {
 						t.Fatal(err)
 					}
 					p.wantRead(t, MessageBinary, "next")
-					// The old reader is of no more use, and takes nothing from others.
+					// The old reader is of no more use, and takes nothing from
+					// others.
 					p.WriteFrame(wstest.Text, "after")
 					if n, err := r.Read(make([]byte, 10)); n != 0 || err == nil {
 						t.Errorf("a reader that was left behind reads %d bytes, %v", n, err)
@@ -291,7 +297,8 @@ func TestAbandonedMessage(t *testing.T) {
 	})
 }
 
-// The end of a context in the middle of a message that a Reader streams leaves the connection whole.
+// The end of a context in the middle of a message that a Reader streams leaves
+// the connection whole.
 func TestReaderCancelled(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -344,7 +351,8 @@ func TestTruncatedMessage(t *testing.T) {
 	})
 }
 
-// The read limit counts the bytes of a message over all its frames and is applied to headers: no payload is awaited.
+// The read limit counts the bytes of a message over all its frames and is
+// applied to headers: no payload is awaited.
 func TestReadLimit(t *testing.T) {
 	header := func(f wstest.Frame, length uint64) wstest.Frame {
 		f.Payload, f.Declare = nil, length
@@ -401,7 +409,8 @@ func TestReadLimit(t *testing.T) {
 	}
 }
 
-// Without a limit a header can declare any length: memory is taken for bytes that came, not for those promised.
+// Without a limit a header can declare any length: memory is taken for bytes
+// that came, not for those promised.
 func TestDeclaredLengthTakesNoMemory(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{readLimit: -1}, netfake.Options{})
@@ -447,7 +456,8 @@ func TestReader(t *testing.T) {
 	})
 }
 
-// A reader that was left behind takes nothing from the message that another one reads.
+// A reader that was left behind takes nothing from the message that another one
+// reads.
 func TestStaleReader(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -483,7 +493,8 @@ func TestStaleReader(t *testing.T) {
 	})
 }
 
-// A Reader delivers bytes as they come: it does not wait for the end of a frame, or of the message.
+// A Reader delivers bytes as they come: it does not wait for the end of a
+// frame, or of the message.
 func TestReaderStreams(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -507,7 +518,8 @@ func TestReaderStreams(t *testing.T) {
 	})
 }
 
-// Read gives a slice that is the caller's; ReadInto fills the caller's buffer, and outgrows it when it must.
+// Read gives a slice that is the caller's; ReadInto fills the caller's buffer,
+// and outgrows it when it must.
 func TestReadInto(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{Buffer: 1 << 20})
@@ -573,7 +585,8 @@ func TestMessages(t *testing.T) {
 		}
 		p.WriteFrame(wstest.Binary, "last")
 		p.wantRead(t, MessageBinary, "last")
-		// An orderly end ends the loop too, without an error; any other end is its last step.
+		// An orderly end ends the loop too, without an error; any other end is
+		// its last step.
 		p.WriteFrame(wstest.Text, "one")
 		p.WriteClose(1000, "")
 		p.theirs.CloseWrite()
@@ -646,7 +659,8 @@ func TestReadWaitsForItsTurn(t *testing.T) {
 	})
 }
 
-// After CloseRead the other reading methods fail at once; one in progress goes on.
+// After CloseRead the other reading methods fail at once; one in progress goes
+// on.
 func TestReadAfterCloseRead(t *testing.T) {
 	ctx := context.Background()
 	reads := map[string]func(c *Conn) error{

@@ -22,9 +22,10 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// A socket is read first with 16 bytes, and with a buffer when they do not suffice. Whatever comes together, whoever
-// reads how, and whenever that is cut short, nothing is lost and nothing comes twice; and when the peer ends its
-// direction behind any of it the reply goes out.
+// A socket is read first with 16 bytes, and with a buffer when they do not
+// suffice. Frames come together in any way, are read in any way, and reads are
+// cut short at any moment. Nothing is lost and nothing comes twice. When the
+// peer ends its direction behind any of it, the reply goes out.
 func TestFirstReadSockets(t *testing.T) {
 	rounds := 60
 	if testing.Short() || raceEnabled {
@@ -50,7 +51,8 @@ func firstRead(t *testing.T, client bool, rng *rand.Rand) {
 	var want [][]byte
 	var bursts [][]byte
 	for len(want) < 60 {
-		// What is written together is around 16 bytes, mostly: in one piece, or the end of one and the begin of the next.
+		// What is written together is around 16 bytes, mostly: in one piece, or
+		// the end of one and the begin of the next.
 		size := rng.IntN(24)
 		switch rng.IntN(12) {
 		case 0:
@@ -198,9 +200,11 @@ func firstRead(t *testing.T, client bool, rng *rand.Rand) {
 	}
 }
 
-// Floods of control frames. That pings which nobody's pongs are read for take no memory is TestPingFlood's.
+// Floods of control frames. TestPingFlood shows that pings whose pongs no peer
+// reads take no memory.
 
-// flood writes b over and over, on a goroutine, until the transport ends. The channel is closed then.
+// flood writes b over and over, on a goroutine, until the transport ends. The
+// channel is closed then.
 func (p *pair) flood(b []byte) <-chan struct{} {
 	done := make(chan struct{})
 	conn := p.Conn
@@ -215,8 +219,9 @@ func (p *pair) flood(b []byte) <-chan struct{} {
 	return done
 }
 
-// A peer that pings without end and reads nothing, so that there is always something to do: a read ends with its
-// context and at its deadline, a write too, Close within its timeout, and no goroutines pile up.
+// A peer pings without end and reads nothing, so that there is always something
+// to do. A read ends with its context and at its deadline, and so does a write.
+// Close ends within its timeout. No goroutines pile up.
 func TestHostilePingsNeverRead(t *testing.T) {
 	var pinged atomic.Int64
 	var atPing atomic.Pointer[func()]
@@ -279,8 +284,9 @@ func isTimeout(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
-// Pongs that nobody asked for take no memory, and none is taken for the answer to a ping that waits: not those with
-// numbers that may come later, nor any other payload.
+// Unsolicited pongs take no memory, and none is taken for the answer to a ping
+// that waits. That holds for numbers that may come later, and for any other
+// payload.
 func TestHostilePongFlood(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
@@ -317,7 +323,8 @@ func TestHostilePongFlood(t *testing.T) {
 	})
 }
 
-// Of many close frames the first one counts. It is answered once, and the rest is not waited for.
+// Of many close frames the first one counts. It is answered once, and the rest
+// is not waited for.
 func TestHostileCloseFlood(t *testing.T) {
 	for _, reads := range []bool{true, false} {
 		for _, local := range []bool{false, true} { // we have called Close
@@ -374,8 +381,9 @@ func TestHostileCloseFlood(t *testing.T) {
 	}
 }
 
-// A peer that pings and reads nothing, and no message ever comes: without heartbeats too, an application that bounds
-// its reads and its Close is rid of it in time, and has taken no more memory than the bound of the send buffer.
+// A peer pings and reads nothing, and no message ever comes. Without heartbeats
+// too, an application that bounds its reads and its Close is rid of it in time.
+// It has taken no more memory than the bound of the send buffer.
 func TestHostilePingsGivenUpInTime(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{pingInterval: -1}, netfake.Options{A: netfake.End{Buffer: 200}})
@@ -411,8 +419,9 @@ func TestHostilePingsGivenUpInTime(t *testing.T) {
 	})
 }
 
-// A message in fragments of one byte is taken, for it costs no more than the same bytes in messages of one byte
-// would: memory near the payload, and one call of the transport's for a buffer of frames.
+// A message in fragments of one byte is taken, because it costs no more than
+// the same bytes in messages of one byte. It costs memory near the payload, and
+// one call of the transport for a buffer of frames.
 func TestHostileFragmentFlood(t *testing.T) {
 	for _, test := range []struct{ fragments, size int }{
 		{131_072, 1},
@@ -452,8 +461,9 @@ func TestHostileFragmentFlood(t *testing.T) {
 	}
 }
 
-// Frames without payload never reach the read limit. Past their own bound they are refused, however they are read or
-// discarded, compressed or not, and without a read limit too.
+// Frames without payload never reach the read limit. Past their own bound they
+// are refused, however they are read or discarded, compressed or not, and
+// without a read limit too.
 func TestHostileEmptyFragments(t *testing.T) {
 	ctx := context.Background()
 	ways := map[string]func(c *Conn) error{
@@ -513,7 +523,8 @@ func TestHostileEmptyFragments(t *testing.T) {
 	}
 }
 
-// What a writer with a habit of flushing sends is taken: a frame without payload behind each that has some.
+// What a writer with a habit of flushing sends is taken: a frame without
+// payload behind each that has some.
 func TestEmptyFragmentsAmongOthers(t *testing.T) {
 	const n = 20_000
 	bothRoles(t, func(t *testing.T, client bool) {
@@ -528,8 +539,8 @@ func TestEmptyFragmentsAmongOthers(t *testing.T) {
 }
 
 // CVE-2026-48779: in some libraries each fragment of a message, however small,
-// makes an object of its own, so that a few bytes on the wire hold many times
-// as much memory. Here a message in fragments is one buffer.
+// makes an object of its own. So a few bytes on the wire hold many times as
+// much memory. Here a message in fragments is one buffer.
 func TestHostileCVE202648779(t *testing.T) {
 	n := 65_536
 	if raceEnabled {
@@ -560,12 +571,13 @@ func TestHostileCVE202648779(t *testing.T) {
 	}
 }
 
-// The tests named TestHostile are named for the class of flaw that each is to find, where a peer means
-// harm. What a well-meant peer may do wrong is in the other files; where those settle a class, the comments here say
-// so.
+// The tests named TestHostile are named for the class of flaw that each is to
+// find, where a peer means harm. What a well-meant peer may do wrong is in the
+// other files; where those settle a class, the comments here say so.
 
-// Lengths at which an implementation with too short an integer, or a sum that overflows, goes wrong: on every opcode,
-// in both roles, without a byte of the payload. Run it as a 32-bit program too (make cross).
+// Lengths at which an implementation with too short an integer, or a sum that
+// overflows, goes wrong. They come on every opcode, in both roles, without a
+// byte of the payload. Run it as a 32-bit program too (make cross).
 func TestHostileLength(t *testing.T) {
 	lengths := []uint64{1<<31 - 1, 1 << 31, 1<<32 - 1, 1 << 32, 1<<32 + 5, 1 << 62, 1<<63 - 1, 1 << 63, 1<<63 + 5, 1<<64 - 125, 1<<64 - 1}
 	for op := range wstest.Opcode(16) {
@@ -583,7 +595,8 @@ func TestHostileLength(t *testing.T) {
 	}
 }
 
-// checkLength sends the header of a frame that declares length, as a continuation inside a message of 5 bytes.
+// checkLength sends the header of a frame that declares length, as a
+// continuation inside a message of 5 bytes.
 func checkLength(t *testing.T, op wstest.Opcode, length uint64, limit int64, client bool, how int) {
 	t.Helper()
 	code := 0 // of our close frame; 0: the length is fine, and the payload waited for
@@ -624,7 +637,8 @@ func checkLength(t *testing.T, op wstest.Opcode, length uint64, limit int64, cli
 	}
 }
 
-// What no peer may send is refused when its header is there, even if its payload comes in drops.
+// What no peer may send is refused when its header is there, even if its
+// payload comes in drops.
 func TestHostileOpcodeHugePayload(t *testing.T) {
 	for _, op := range []wstest.Opcode{3, 4, 5, 6, 7, 11, 12, 13, 14, 15} {
 		bothRoles(t, func(t *testing.T, client bool) {
@@ -646,8 +660,9 @@ func TestHostileOpcodeHugePayload(t *testing.T) {
 	}
 }
 
-// A length that the read limit refuses is refused on the header as well while a message is discarded: one that was
-// left to be skipped, and those that come while the connection is being closed.
+// A length that the read limit refuses is refused on the header as well while a
+// message is discarded. That is a message that was left to be skipped, or one
+// that comes while the connection is being closed.
 func TestHostileLengthOfDiscarded(t *testing.T) {
 	f := cont("")
 	f.Declare = 1 << 40
@@ -676,8 +691,9 @@ func TestHostileLengthOfDiscarded(t *testing.T) {
 	})
 }
 
-// Peers that are slow on purpose. Those that refuse a handshake and stall, and those that are slow while the
-// connection is being closed, are in TestDialRefusalStalls and TestCloseIsBounded.
+// Peers that are slow on purpose. Those that refuse a handshake and stall, and
+// those that are slow while the connection is being closed, are in
+// TestDialRefusalStalls and TestCloseIsBounded.
 
 // dribble writes b to conn, one byte a second, until conn takes no more.
 func dribble(conn net.Conn, b []byte) {
@@ -689,7 +705,8 @@ func dribble(conn net.Conn, b []byte) {
 	}
 }
 
-// A request that comes byte by byte is ended by the ReadHeaderTimeout of the HTTP server.
+// A request that comes byte by byte is ended by the ReadHeaderTimeout of the
+// HTTP server.
 func TestHostileSlowRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &pipeListener{make(chan net.Conn), make(chan struct{})}
@@ -712,8 +729,8 @@ func TestHostileSlowRequest(t *testing.T) {
 	})
 }
 
-// A response that comes byte by byte, or has no end, is ended by the context of Dial and by the timeout of the HTTP
-// client, and nothing is left of it.
+// The context of Dial and the timeout of the HTTP client end a response that
+// comes byte by byte, or has no end. Nothing is left of it.
 func TestHostileSlowResponse(t *testing.T) {
 	for name, answer := range map[string]func(p *wstest.Peer){
 		"silent":       func(p *wstest.Peer) {},
@@ -763,8 +780,9 @@ func TestHostileSlowResponse(t *testing.T) {
 	}
 }
 
-// Frames that come byte by byte: a read ends at the moment that its context or its deadline says, wherever in a frame
-// that is, and the next one goes on from there.
+// Frames that come byte by byte. A read ends at the moment that its context or
+// its deadline says, wherever in a frame that is. The next read goes on from
+// there.
 func TestHostileSlowFrame(t *testing.T) {
 	long := strings.Repeat("x", 70_000)
 	tests := []struct {
@@ -820,7 +838,8 @@ func TestHostileSlowFrame(t *testing.T) {
 	}
 }
 
-// A message that never ends: the application's bound on the whole of it holds, however steadily it grows.
+// A message that never ends: the application's bound on the whole of it holds,
+// however steadily it grows.
 func TestHostileSlowBody(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		for _, how := range []string{"Read", "Reader", "Messages", "NetConn"} {
@@ -856,9 +875,11 @@ func TestHostileSlowBody(t *testing.T) {
 	})
 }
 
-// What comes byte by byte is parsed, unmasked, validated and inflated once: bytes that wait for others are not gone
-// over again for each. That shows in one call of the transport for each byte, in memory that does not depend on the
-// cuts, and in that the test ends: work of the square of these sizes takes much longer.
+// What comes byte by byte is parsed, unmasked, validated and inflated once:
+// bytes that wait for others are not gone over again for each. That shows in
+// one call of the transport for each byte, and in memory that does not depend
+// on the cuts. It also shows in that the test ends. Work of the square of these
+// sizes takes much longer.
 func TestHostileSlowParsing(t *testing.T) {
 	n := 210_000
 	if raceEnabled {
@@ -914,7 +935,8 @@ func TestHostileSlowParsing(t *testing.T) {
 	}
 }
 
-// A dropConn hands out its data one byte at a time, and takes whatever is written.
+// A dropConn hands out its data one byte at a time, and takes whatever is
+// written.
 type dropConn struct {
 	loopConn
 	data  []byte

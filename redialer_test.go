@@ -31,8 +31,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/netfake"
 )
 
-// A fakeHost is where a server listens, in memory: it works in a testing/synctest bubble, and can be killed and
-// started again.
+// A fakeHost is where a server listens, in memory: it works in a
+// testing/synctest bubble, and can be killed and started again.
 type fakeHost struct {
 	mu    sync.Mutex
 	up    *fakeServer // nil: connections are refused
@@ -63,7 +63,8 @@ func (h *fakeHost) start(handler http.Handler) {
 	h.mu.Unlock()
 }
 
-// kill ends the server and all its connections without a word, as the end of a process does.
+// kill ends the server and all its connections without a word, as the end of a
+// process does.
 func (h *fakeHost) kill() {
 	h.mu.Lock()
 	s := h.up
@@ -121,7 +122,8 @@ func (h *fakeHost) client() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: h.dial, DisableKeepAlives: true}}
 }
 
-// redialTest runs f in a bubble, with a Redialer of a host that nobody listens at yet, and a seeded source.
+// redialTest runs f in a bubble, with a Redialer of a host at which no server
+// listens yet, and a seeded source.
 func redialTest(t *testing.T, f func(t *testing.T, h *fakeHost, r *Redialer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -173,7 +175,8 @@ func readAll(ctx context.Context, c *Conn) error {
 	}
 }
 
-// untilAttempt makes the attempt n end the context of Run, and notes when each attempt begins.
+// untilAttempt makes the attempt n end the context of Run, and notes when each
+// attempt begins.
 func untilAttempt(t *testing.T, r *Redialer, n int) (ctx context.Context, times *[]time.Time) {
 	ctx, cancel := context.WithCancel(t.Context())
 	times = new([]time.Time)
@@ -190,7 +193,8 @@ func untilAttempt(t *testing.T, r *Redialer, n int) (ctx context.Context, times 
 	return ctx, times
 }
 
-// waits returns the times between attempts, less what the connection between them lasted.
+// waits returns the times between attempts, less what the connection between
+// them lasted.
 func waits(times []time.Time, lasted time.Duration) []time.Duration {
 	var list []time.Duration
 	for i := 1; i < len(times); i++ {
@@ -199,8 +203,9 @@ func waits(times []time.Time, lasted time.Duration) []time.Duration {
 	return list
 }
 
-// expected returns the first waits of a Redialer made by redialTest. Before each of the failures in resets, counted
-// from 0, what failed before is forgotten.
+// expected returns the first waits of a Redialer made by redialTest. Before
+// each of the failures in resets, counted from 0, what failed before is
+// forgotten.
 func expected(n int, resets ...int) []time.Duration {
 	random := rand.New(rand.NewPCG(1, 2))
 	b := backoff.Backoff{Base: 500 * time.Millisecond, Max: 30 * time.Second}
@@ -214,7 +219,8 @@ func expected(n int, resets ...int) []time.Duration {
 	return list
 }
 
-// Each wait is what the seeded source and the rule say, and nothing else takes time.
+// Each wait is what the seeded source and the rule say, and nothing else takes
+// time.
 func TestRedialerWaits(t *testing.T) {
 	redialTest(t, func(t *testing.T, h *fakeHost, r *Redialer) {
 		ctx, times := untilAttempt(t, r, 12)
@@ -255,7 +261,8 @@ func TestRedialerWaits(t *testing.T) {
 	})
 }
 
-// The failures before a connection are forgotten if it was stable, and only then.
+// The failures before a connection are forgotten if it was stable, and only
+// then.
 func TestRedialerReset(t *testing.T) {
 	for _, tt := range []struct {
 		stableAfter, lasted time.Duration
@@ -322,7 +329,8 @@ func TestRedialerRetryAfter(t *testing.T) {
 	}
 }
 
-// BeforeDial changes one attempt, knows what was before, and leaves the caller's options alone.
+// BeforeDial changes one attempt, knows what was before, and leaves the
+// caller's options alone.
 func TestRedialerBeforeDial(t *testing.T) {
 	redialTest(t, func(t *testing.T, h *fakeHost, r *Redialer) {
 		var got []string
@@ -816,7 +824,8 @@ func TestRedialerContextEnds(t *testing.T) {
 	}
 }
 
-// A server that does not answer the close frame is waited for, but not longer than a second.
+// A server that does not answer the close frame is waited for, but not longer
+// than a second.
 func TestRedialerSilentPeer(t *testing.T) {
 	redialTest(t, func(t *testing.T, h *fakeHost, r *Redialer) {
 		h.start(Handler(func(c *Conn, r *http.Request) { <-h.gone }, nil)) // no goroutine reads
@@ -836,7 +845,8 @@ func TestRedialerSilentPeer(t *testing.T) {
 	})
 }
 
-// An attempt has a time of its own, and one that takes longer is a failure like others.
+// An attempt has a time of its own, and one that takes longer is a failure like
+// others.
 func TestRedialerDialTimeout(t *testing.T) {
 	for _, tt := range []struct{ timeout, want time.Duration }{{0, 30 * time.Second}, {time.Second, time.Second}, {-1, 0}} {
 		redialTest(t, func(t *testing.T, h *fakeHost, r *Redialer) {
@@ -860,7 +870,8 @@ func TestRedialerDialTimeout(t *testing.T) {
 	}
 }
 
-// The context of serve ends with the connection, also when nobody reads, and no sooner.
+// The context of serve ends with the connection, also when no goroutine reads,
+// and no sooner.
 func TestRedialerServeContext(t *testing.T) {
 	redialTest(t, func(t *testing.T, h *fakeHost, r *Redialer) {
 		h.start(closesWith(StatusGoingAway, time.Minute))
@@ -885,7 +896,8 @@ func TestRedialerServeContext(t *testing.T) {
 	})
 }
 
-// A panic in serve is the caller's to recover from; the connection is not left behind.
+// A panic in serve is the caller's to recover from; the connection is not left
+// behind.
 func TestRedialerPanic(t *testing.T) {
 	redialTest(t, func(t *testing.T, h *fakeHost, r *Redialer) {
 		ended := make(chan error, 1)
@@ -904,7 +916,8 @@ func TestRedialerPanic(t *testing.T) {
 	})
 }
 
-// The zero value, and arguments that cannot work, are told so, and not tried again.
+// The zero value, and arguments that cannot work, are told so, and not tried
+// again.
 func TestRedialerBadArguments(t *testing.T) {
 	for _, tt := range []struct {
 		r     *Redialer
@@ -963,7 +976,8 @@ func TestRedialStateString(t *testing.T) {
 	}
 }
 
-// A resumeStore is what survives the server: the feed that it sends, and what clients have uploaded to it.
+// A resumeStore is what survives the server: the feed that it sends, and what
+// clients have uploaded to it.
 type resumeStore struct {
 	feed int // it has the messages 1 to feed
 
@@ -977,7 +991,8 @@ func (s *resumeStore) has() int {
 	return len(s.uploaded)
 }
 
-// store stores the upload n, unless it is one that is sent again, and returns the last that is stored.
+// store stores the upload n, unless it is one that is sent again, and returns
+// the last that is stored.
 func (s *resumeStore) store(n int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -987,7 +1002,8 @@ func (s *resumeStore) store(n int) int {
 	return len(s.uploaded)
 }
 
-// A resumeServer is one life of the server. When its work is done it hangs, until it is killed.
+// A resumeServer is one life of the server. When its work is done it hangs,
+// until it is killed.
 type resumeServer struct {
 	*resumeStore
 	work atomic.Int64  // messages that it still sends or stores; negative: no bound
@@ -1019,8 +1035,9 @@ func (s *resumeServer) step() bool {
 	}
 }
 
-// serve sends the feed from behind the offset in the URL on, and stores the uploads, each of which it acknowledges
-// when it is stored. The first acknowledgement tells the client where to go on.
+// serve sends the feed from behind the offset in the URL on, and stores the
+// uploads, each of which it acknowledges when it is stored. The first
+// acknowledgement tells the client where to go on.
 func (s *resumeServer) serve(c *Conn, r *http.Request) {
 	ctx := r.Context()
 	from, err := strconv.Atoi(r.URL.Query().Get("from"))
@@ -1067,7 +1084,8 @@ type resumeClient struct {
 	feed  int
 }
 
-// use is the function of a Redialer. It returns nil when both directions are at their end.
+// use is the function of a Redialer. It returns nil when both directions are at
+// their end.
 func (rc *resumeClient) use(ctx context.Context, c *Conn) error {
 	writer := make(chan error, 1)
 	first := true
@@ -1107,8 +1125,9 @@ func (rc *resumeClient) use(ctx context.Context, c *Conn) error {
 	return nil
 }
 
-// A server that is killed and restarted 20 times: what the client has taken note of is not sent again and has no gaps,
-// and what the server has acknowledged is there.
+// A server that is killed and restarted 20 times. What the client has taken
+// note of is not sent again and has no gaps. What the server has acknowledged
+// is there.
 func TestRedialerResumes(t *testing.T) {
 	const kills, messages = 20, 1000
 	for seed := range uint64(4) {
@@ -1161,7 +1180,8 @@ func TestRedialerResumes(t *testing.T) {
 			if !slices.Equal(store.uploaded, all) {
 				t.Errorf("seed %d: the uploads are stored as %v", seed, store.uploaded)
 			}
-			// A server may be killed before the client has its response: that makes no connection.
+			// A server may be killed before the client has its response: that
+			// makes no connection.
 			if killed != kills || connections < kills/2 || client.offered <= messages {
 				t.Errorf("seed %d: %d kills, %d connections, %d uploads offered: the test does not test what it should",
 					seed, killed, connections, client.offered)

@@ -301,7 +301,7 @@ func TestHeartbeatTakesNothing(t *testing.T) {
 						const interval, timeout = 30 * time.Second, 10 * time.Second
 						full := 3 * (&pair{client: client}).frameSize(100)
 						p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: full}})
-						time.Sleep(time.Hour) // nobody reads, nothing is judged
+						time.Sleep(time.Hour) // no goroutine reads, nothing is judged
 						read := make(<-chan error)
 						if reading {
 							read = start(p.readError)
@@ -358,8 +358,9 @@ func TestHeartbeatTakesSlowly(t *testing.T) {
 	})
 }
 
-// A message of 5 MB to a client that reads 80 kB/s and answers each ping as
-// soon as it gets to it, over sockets, at a hundredth of the times.
+// A message of 5 MB to a client that reads 80 kB/s, over sockets, at a
+// hundredth of the times. The client answers each ping as soon as it gets to
+// it.
 func TestHeartbeatSlowTransferSockets(t *testing.T) {
 	cfg := connConfig{pingInterval: 300 * time.Millisecond, pongTimeout: 100 * time.Millisecond, readLimit: -1}
 	for _, link := range links[1:] {
@@ -418,8 +419,8 @@ func (r *slowReader) Read(p []byte) (int, error) {
 }
 
 // Messages whose Write returned nil before Close arrive, and Close is quick,
-// whatever else writes at that moment: writers of long payloads and short ones,
-// with contexts and without.
+// whatever else writes at that moment. There are writers of long payloads and
+// of short ones, with contexts and without.
 func TestStressClose(t *testing.T) {
 	rounds := 60
 	if testing.Short() || raceEnabled {
@@ -617,8 +618,9 @@ func (t *tally) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Many writers on one processor, over a transport that never makes them wait: they still combine. One writer alone is
-// not held back: what it writes is out before Write returns.
+// Many writers on one processor, over a transport that never makes them wait:
+// they still combine. One writer alone is not held back: what it writes is out
+// before Write returns.
 func TestWritersCombine(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	const writers, messages = 16, 400
@@ -654,10 +656,12 @@ func TestWritersCombine(t *testing.T) {
 	}
 }
 
-// A peer that never reads. What each kind of write does then is in TestWriteGivenUp and TestWriteBufferLimit, Close
-// in TestCloseIsBounded, the memory of one connection in TestStalledPeerTakesNoMemory.
+// A peer that never reads. What each kind of write does then is in
+// TestWriteGivenUp and TestWriteBufferLimit, Close in TestCloseIsBounded, the
+// memory of one connection in TestStalledPeerTakesNoMemory.
 
-// Many write to a peer that takes nothing: each waits for its own context, to the moment, whatever the others do.
+// Many write to a peer that takes nothing: each waits for its own context, to
+// the moment, whatever the others do.
 func TestHostileStalledWriters(t *testing.T) {
 	prepared, err := NewPreparedMessage(MessageText, []byte("prepared"))
 	if err != nil {
@@ -734,7 +738,8 @@ type group struct {
 	got     []chan struct{} // closed when the peer has got all that it waits for
 }
 
-// newGroup returns n connections whose peers read messages frames of size bytes each, but for some that read nothing.
+// newGroup returns n connections whose peers read messages frames of size bytes
+// each, except some that read nothing.
 func newGroup(t *testing.T, n, stalled, messages, size int, deflate *deflateParams) *group {
 	g := &group{stalled: stalled}
 	for i := range n {
@@ -758,7 +763,8 @@ func newGroup(t *testing.T, n, stalled, messages, size int, deflate *deflatePara
 	return g
 }
 
-// stall begins a write on each of the first n connections, which does not end: what others write gathers behind it.
+// stall begins a write on each of the first n connections, which does not end:
+// what others write gathers behind it.
 func (g *group) stall(n int) {
 	for _, c := range g.conns[:n] {
 		go c.WriteUncompressed(context.Background(), MessageBinary, make([]byte, 20_000))
@@ -766,8 +772,10 @@ func (g *group) stall(n int) {
 	synctest.Wait()
 }
 
-// Peers that never read do not hold up what is sent to others: at all if each has a goroutine that writes to it, and
-// for no longer than the context of one write if one goroutine writes to all and gives up those that take nothing.
+// Peers that never read do not hold up what is sent to others, if each has a
+// goroutine that writes to it. One goroutine may write to all, and give up
+// those that take nothing. Then they hold up the others for no longer than the
+// context of one write.
 func TestHostileStalledBroadcast(t *testing.T) {
 	const n, stalled, messages, size = 30, 10, 200, 1000
 	m, err := NewPreparedMessage(MessageBinary, make([]byte, size))
@@ -839,7 +847,8 @@ func TestHostileStalledBroadcast(t *testing.T) {
 	})
 }
 
-// Together they take no more memory than the bound of each, however much is sent, and it is free when they end.
+// Together they take no more memory than the bound of each, however much is
+// sent, and it is free when they end.
 func TestHostileStalledMemory(t *testing.T) {
 	const n, messages, size = 40, 300, 4000
 	noise := make([]byte, size)

@@ -336,7 +336,8 @@ func rawServer(t *testing.T, handler http.HandlerFunc) net.Conn {
 	return conn
 }
 
-// Bytes that arrive in the same packet as the request, or behind it, are frames and not lost.
+// Bytes that arrive in the same packet as the request, or behind it, are frames
+// and not lost.
 func TestAcceptKeepsBytes(t *testing.T) {
 	for _, early := range []int{0, 1, 100, 3000} {
 		got := make(chan string, 1)
@@ -447,7 +448,8 @@ func TestAcceptWithoutHijacker(t *testing.T) {
 	}
 }
 
-// handlerPeer serves serve and returns a raw client that has done its handshake, and what the server logs.
+// handlerPeer serves serve and returns a raw client that has done its
+// handshake, and what the server logs.
 func handlerPeer(t *testing.T, serve func(*Conn, *http.Request)) (p *wstest.Peer, logged func() string) {
 	t.Helper()
 	var out bytes.Buffer
@@ -518,7 +520,8 @@ func TestHandlerReturns(t *testing.T) {
 	p.WantEnd()
 }
 
-// The context of the request has its values, and lives as long as the connection.
+// The context of the request has its values, and lives as long as the
+// connection.
 func TestHandlerContext(t *testing.T) {
 	type key struct{}
 	returned := make(chan struct{})
@@ -555,7 +558,8 @@ func TestHandlerContext(t *testing.T) {
 	}
 }
 
-// The context that nobody asked for until the connection had ended has ended too; so has one that was derived from it.
+// The context that no caller asked for until the connection had ended has ended
+// too. So has one that was derived from it.
 func TestHandlerContextAfterTheEnd(t *testing.T) {
 	result := make(chan []error, 1)
 	h := Handler(func(c *Conn, r *http.Request) {
@@ -591,7 +595,8 @@ func TestHandlerCloseRead(t *testing.T) {
 	<-ended
 }
 
-// While serve runs, nothing of net/http is kept; and once it has dropped the request, neither is that.
+// While serve runs, nothing of net/http is kept; and once it has dropped the
+// request, neither is that.
 func TestServeHTTPFreesMemory(t *testing.T) {
 	t.Run("plain", func(t *testing.T) { testServeHTTPFreesMemory(t, false) })
 	t.Run("with Detach", func(t *testing.T) { testServeHTTPFreesMemory(t, true) })
@@ -755,7 +760,7 @@ func TestCheckOriginOption(t *testing.T) {
 	}
 }
 
-// A refused request reaches nobody.
+// A refused request does not reach serve.
 func TestHandlerRefuses(t *testing.T) {
 	h := Handler(func(*Conn, *http.Request) { t.Error("serve was called") }, nil)
 	w := httptest.NewRecorder()
@@ -821,7 +826,8 @@ func byRequest(r *http.Request, opts *AcceptOptions) error {
 	return nil
 }
 
-// What Configure decides holds through all doors of a server, for its request only.
+// What Configure decides holds through all doors of a server, for its request
+// only.
 func TestConfigure(t *testing.T) {
 	opts := &AcceptOptions{Configure: byRequest}
 	doors := map[string]func(far net.Conn) (stop func()){
@@ -947,8 +953,8 @@ type noEvents struct{}
 func (noEvents) Message(Message) {}
 func (noEvents) Close(error)     {}
 
-// While a goroutine that open has started looks at a value, ServeHTTP does not return: a router could give the values
-// to another request.
+// While a goroutine that open has started looks at a value, ServeHTTP does not
+// return: a router could give the values to another request.
 func TestEventsValuesInUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		values := blockedContext{context.Background(), make(chan struct{}), make(chan struct{})}

@@ -19,8 +19,9 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// connect has s accept a connection over a fake transport, with that many bytes on their way to the peer at most, and
-// returns the peer, which has seen the response.
+// connect has s accept a connection over a fake transport, with that many bytes
+// on their way to the peer at most. It returns the peer, which has seen the
+// response.
 func connect(t *testing.T, s *Server, buffer int) *wstest.Peer {
 	t.Helper()
 	near, far := netfake.Pipe(netfake.Options{A: netfake.End{Buffer: buffer}})
@@ -59,7 +60,8 @@ func serveReads(c *Conn, _ *http.Request) {
 	}
 }
 
-// All are told to go, those that answer are gone at once, and Shutdown waits for the last, and for serve.
+// All are told to go, those that answer are gone at once, and Shutdown waits
+// for the last, and for serve.
 func TestShutdown(t *testing.T) {
 	for name, serve := range map[string]func(c *Conn, r *http.Request){
 		"reads":       serveReads,
@@ -212,7 +214,8 @@ func TestShutdownSpread(t *testing.T) {
 	}
 }
 
-// Peers that answer nothing, or take nothing, hold nobody up: each has its own close timeout.
+// Peers that answer nothing, or take nothing, do not hold up the others: each
+// has its own close timeout.
 func TestShutdownStalledPeers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := Handler(func(c *Conn, r *http.Request) {
@@ -246,7 +249,8 @@ func TestShutdownStalledPeers(t *testing.T) {
 	})
 }
 
-// A socket that takes nothing does not hold up the close frame's sender, and the frame goes behind what is there.
+// A socket that takes nothing does not hold up the close frame's sender, and
+// the frame goes behind what is there.
 func TestPostCloseBehindStuckWrite(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -293,7 +297,8 @@ func TestPostCloseBehindStuckWrite(t *testing.T) {
 	<-read
 }
 
-// When ctx ends, so do the connections that are left, and serve need not have returned.
+// When ctx ends, so do the connections that are left, and serve need not have
+// returned.
 func TestShutdownContext(t *testing.T) {
 	for _, cause := range []error{context.DeadlineExceeded, context.Canceled} {
 		synctest.Test(t, func(t *testing.T) {
@@ -340,7 +345,8 @@ func TestShutdownContext(t *testing.T) {
 	}
 }
 
-// Close ends all connections at once and waits for nobody, also while Shutdown waits.
+// Close ends all connections at once and does not wait for serve, also while
+// Shutdown waits.
 func TestServerClose(t *testing.T) {
 	for _, shutdown := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -394,7 +400,8 @@ func (h slowHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.hijacker.Hijack()
 }
 
-// A connection whose handshake was going on is closed before serve sees it, and waited for.
+// A connection whose handshake was going on is closed before serve sees it, and
+// waited for.
 func TestShutdownDuringHandshake(t *testing.T) {
 	for _, hard := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -432,7 +439,8 @@ func TestShutdownDuringHandshake(t *testing.T) {
 	}
 }
 
-// MaxConnections counts those in the handshake, and those until serve has returned.
+// MaxConnections counts those in the handshake, and those until serve has
+// returned.
 func TestMaxConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewServer(serveReads, &ServerOptions{MaxConnections: 3})
@@ -450,7 +458,8 @@ func TestMaxConnections(t *testing.T) {
 		c := connect(t, s, 0)
 		refused(t, s)
 
-		// A request that is refused for what it is takes no place; nor does one whose handler panics.
+		// A request that is refused for what it is takes no place; nor does one
+		// whose handler panics.
 		c.Close()
 		synctest.Wait()
 		for range 5 {
@@ -481,7 +490,8 @@ type panicHijacker struct{ http.ResponseWriter }
 
 func (panicHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { panic("hijack") }
 
-// Clients come and go over real sockets, with and without TLS, while the server is shut down from several sides.
+// Clients come and go over real sockets, with and without TLS, while the server
+// is shut down from several sides.
 func TestShutdownRace(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		for _, how := range []string{"Shutdown", "both", "Close"} {
@@ -663,8 +673,8 @@ func TestAdoptLimit(t *testing.T) {
 	}
 }
 
-// A callback that panics on a goroutine of the library's, which reads while the connection is being closed, costs
-// that connection, not the program.
+// A callback that panics on a goroutine of the library, which reads while the
+// connection is being closed, costs that connection, not the program.
 func TestCallbackPanicsWhileClosing(t *testing.T) {
 	for _, shutdown := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -398,8 +398,8 @@ func TestConnDoors(t *testing.T) {
 	}
 }
 
-// A 101 that asks to close as well is a connection here: net/http's client would
-// end it, and is not in between.
+// A 101 that asks to close as well is a connection here: net/http's client
+// would end it, and is not in between.
 func TestDialConnUpgradeAndClose(t *testing.T) {
 	for connection, want := range map[string]string{
 		"Upgrade, close":               "",

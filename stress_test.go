@@ -23,10 +23,12 @@ var (
 	stressFirst = flag.Uint64("stress.first", 1, "the first seed of TestStress")
 )
 
-// TestStress lets two Conns talk over transports of all kinds of buffers. On each side goroutines write and read in
-// every way that there is, with contexts and deadlines that end at any moment. Each message whose write succeeded
-// must arrive once, whole, and in its writer's order; none whose write was given up may arrive; nothing may be
-// stranded, and at the end nothing may hang. In some runs the connection is ended in the middle.
+// TestStress lets two Conns talk over transports of all kinds of buffers. On
+// each side goroutines write and read in every way that there is, with contexts
+// and deadlines that end at any moment. Each message whose write succeeded must
+// arrive once, whole, and in its writer's order. None whose write was given up
+// may arrive. Nothing may be stranded, and at the end nothing may hang. In some
+// runs the connection is ended in the middle.
 func TestStress(t *testing.T) {
 	seeds := *stressSeeds
 	if seeds == 0 {
@@ -177,7 +179,8 @@ func (s *stress) run() {
 	ends.Wait()
 	close(closeErrs)
 	for err := range closeErrs {
-		// Two that close at once, each with more to write than the other takes, wait for each other in vain.
+		// Two that close at once, each with more to write than the other takes,
+		// wait for each other in vain.
 		if !(closing[0] && closing[1] && errors.Is(err, context.DeadlineExceeded)) {
 			s.t.Errorf("Close = %v", err)
 		}
@@ -192,7 +195,8 @@ func (s *stress) run() {
 	s.judge()
 }
 
-// over reports whether a side ended for another reason than an orderly end: a write that was cut short.
+// over reports whether a side ended for another reason than an orderly end: a
+// write that was cut short.
 func (s *stress) over() bool {
 	for _, c := range s.conns {
 		if err := c.life.reason(); err != nil && !isClose(err) && !errors.Is(err, io.EOF) {
@@ -202,7 +206,8 @@ func (s *stress) over() bool {
 	return false
 }
 
-// waitForAll waits until everything that was acknowledged has arrived, unless the connection breaks.
+// waitForAll waits until everything that was acknowledged has arrived, unless
+// the connection breaks.
 func (s *stress) waitForAll() {
 	timeout := time.NewTimer(s.limit)
 	defer timeout.Stop()
@@ -223,7 +228,8 @@ func (s *stress) waitForAll() {
 	}
 }
 
-// missing names a message that was acknowledged and has not arrived. The lock is held.
+// missing names a message that was acknowledged and has not arrived. The lock
+// is held.
 func (s *stress) missing() string {
 	missing, forgiven := "", s.forgiven
 	for id, w := range s.writers {
@@ -328,9 +334,8 @@ func isGivenUp(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// write sends the messages of one writer.
-// checkQueued checks the bound of what waits for the transport: WriteBufferLimit,
-// or one message that is longer, and a few control frames.
+// checkQueued checks the bound of what waits for the transport:
+// WriteBufferLimit, or one message that is longer, and a few control frames.
 func (s *stress) checkQueued(c *Conn) {
 	limit := int(c.w.limit)
 	if limit < 0 {
@@ -342,6 +347,7 @@ func (s *stress) checkQueued(c *Conn) {
 	}
 }
 
+// write sends the messages of one writer.
 func (s *stress) write(rng *rand.Rand, side, i int) {
 	c, plan := s.conns[side], s.plans[side]
 	for seq := range plan.messages {
@@ -519,7 +525,8 @@ func (s *stress) stream(rng *rand.Rand, side int, ctx context.Context) error {
 			if s.conns[side].life.reason() != nil {
 				return err
 			}
-			// Too little to know which message it was: nobody is to miss it.
+			// Too little to know which message it was: the test must not count
+			// it as missing.
 			s.forgive(side)
 			return err
 		case part && len(data) >= stressHead:

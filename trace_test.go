@@ -91,8 +91,8 @@ func TestTraceDoors(t *testing.T) {
 	})
 }
 
-// The request of a client has what its Handshake added, over a real server, and
-// the request of serve has the context of the server's Handshake.
+// The request of a client has what its Handshake added, over a real server. The
+// request of serve has the context of the server's Handshake.
 func TestTraceOverHTTP(t *testing.T) {
 	for name, detach := range map[string]func(r *http.Request) context.Context{
 		"plain":  nil,

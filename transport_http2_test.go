@@ -18,8 +18,9 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// These tests give a handler what net/http gives it for an extended CONNECT. Those
-// with net/http itself, and frames of HTTP/2, are in the module internal/h2peer.
+// These tests give a handler what net/http gives it for an extended CONNECT.
+// Those with net/http itself, and frames of HTTP/2, are in the module
+// internal/h2peer.
 
 // A streamWriter is a ResponseWriter over one end of a transport.
 type streamWriter struct {
@@ -160,8 +161,8 @@ func TestHTTP2Refusals(t *testing.T) {
 	}
 }
 
-// A write that the peer's window holds back ends at its bound, by a reset of the
-// stream, and the handler returns.
+// A write that the peer's window holds back ends at its bound, by a reset of
+// the stream, and the handler returns.
 func TestHTTP2WriteCut(t *testing.T) {
 	for _, accept := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -199,7 +200,8 @@ func TestHTTP2WriteCut(t *testing.T) {
 }
 
 // A write is stuck inside the HTTP server: the calls of the Conn return, serve
-// returns, and ServeHTTP waits. The reads of a Conn of Accept wait in its place.
+// returns, and ServeHTTP waits. The reads of a Conn of Accept wait in its
+// place.
 func TestHTTP2WriteStuck(t *testing.T) {
 	for _, accept := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -38,8 +38,8 @@ func TestCutWriteOverTLS(t *testing.T) {
 	}
 }
 
-// What the fake transport cannot show: the paths that Conn takes on real sockets. These tests run in real time; none
-// depends on how fast.
+// What the fake transport cannot show: the paths that Conn takes on real
+// sockets. These tests run in real time; none depends on how fast.
 
 // onSockets runs f for each kind of socket and both roles.
 func onSockets(t *testing.T, cfg connConfig, f func(t *testing.T, p *pair)) {
@@ -114,7 +114,8 @@ func TestReadCancelledSockets(t *testing.T) {
 	}
 }
 
-// Frames of any number of writers, short and long, do not mix, while the peer reads slowly and pings.
+// Frames of any number of writers, short and long, do not mix, while the peer
+// reads slowly and pings.
 func TestConcurrentWritersSockets(t *testing.T) {
 	onSockets(t, connConfig{writeBufferLimit: 20_000}, func(t *testing.T, p *pair) {
 		const writers, messages = 8, 60
@@ -160,7 +161,8 @@ func TestConcurrentWritersSockets(t *testing.T) {
 	})
 }
 
-// Close and CloseNow end, and with them all that waits, though the peer neither reads nor writes.
+// Close and CloseNow end, and with them all that waits, though the peer neither
+// reads nor writes.
 func TestCloseStalledSockets(t *testing.T) {
 	for _, end := range []string{"Close", "CloseNow"} {
 		t.Run(end, func(t *testing.T) {
@@ -192,7 +194,8 @@ func TestCloseStalledSockets(t *testing.T) {
 	}
 }
 
-// A context and a deadline cut writes that the socket does not take, and nothing hangs.
+// A context and a deadline cut writes that the socket does not take, and
+// nothing hangs.
 func TestWriteGivenUpSockets(t *testing.T) {
 	for _, how := range []string{"context", "deadline"} {
 		t.Run(how, func(t *testing.T) {
@@ -224,7 +227,8 @@ func TestWriteGivenUpSockets(t *testing.T) {
 	}
 }
 
-// A connection that the peer has reset ends with just that, however many bytes came before.
+// A connection that the peer has reset ends with just that, however many bytes
+// came before.
 func TestResetBehindMessageSockets(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("not every system delivers what came before a reset")
@@ -250,12 +254,16 @@ func TestResetBehindMessageSockets(t *testing.T) {
 	}
 }
 
-// This file puts a transport that fails in front of one of two endpoints, at its first call, at its second, and so on,
-// until the exchange completes without having met the fault. Whatever happens, each end gets the right messages, as
-// many as it gets, and then an error that is one of those of the package documentation: never a message that is cut
-// off, never a hang (a bubble of testing/synctest says so), never a goroutine or a pooled buffer that stays behind.
+// This file puts a transport that fails in front of one of two endpoints. It
+// fails at its first call, at its second, and so on. The last exchange
+// completes without having met the fault. Whatever happens, each end gets the
+// right messages, as many as it gets. Then it gets an error that is one of
+// those of the package documentation. No message is cut off, and nothing hangs
+// (a bubble of testing/synctest says so). No goroutine and no pooled buffer
+// stays behind.
 
-// A script is an exchange, as each of the two ends sees it. It goes on to its end, or to the first call that fails.
+// A script is an exchange, as each of the two ends sees it. It goes on to its
+// end, or to the first call that fails.
 type script struct {
 	name   string
 	ours   func(e *end) // of the end whose transport fails
@@ -276,10 +284,12 @@ type end struct {
 	timeouts int // how many were met
 }
 
-// giveUpCode is what an end closes with when its script fails: so the other cannot take it for an orderly end.
+// giveUpCode is what an end closes with when its script fails: so the other
+// cannot take it for an orderly end.
 const giveUpCode StatusCode = 4000
 
-// judge fails the test unless err is one that the package documentation lists, and that can have come of the fault.
+// judge fails the test unless err is one that the package documentation lists,
+// and that can have come of the fault.
 func (e *end) judge(op string, err error) {
 	e.t.Helper()
 	var network *net.OpError
@@ -440,7 +450,8 @@ func (e *end) close() {
 	}
 }
 
-// closed reads until the connection is over, and fails the test unless the peer has closed it with code.
+// closed reads until the connection is over, and fails the test unless the peer
+// has closed it with code.
 func (e *end) closed(code StatusCode) {
 	e.t.Helper()
 	if e.failed != nil {
@@ -460,8 +471,8 @@ func (e *end) closed(code StatusCode) {
 	}
 }
 
-// finish is called behind the script: it ends the connection as an application would, and checks that what ended it
-// sticks.
+// finish is called behind the script: it ends the connection as an application
+// would, and checks that what ended it sticks.
 func (e *end) finish() {
 	e.t.Helper()
 	if e.failed != nil && e.fault != nil {
@@ -482,7 +493,8 @@ func (e *end) finish() {
 	}
 }
 
-// both runs two parts of a script at the same time, each with a view of its own on the end.
+// both runs two parts of a script at the same time, each with a view of its own
+// on the end.
 func (e *end) both(f, g func(e *end)) {
 	a, b := *e, *e
 	var wg sync.WaitGroup
@@ -494,7 +506,8 @@ func (e *end) both(f, g func(e *end)) {
 	}
 }
 
-// text returns the message of n bytes, or of fewer where every byte takes a call.
+// text returns the message of n bytes, or of fewer where every byte takes a
+// call.
 func (e *end) text(n int) string { return someString(n / e.shorter) }
 
 func someString(n int) string {
@@ -596,7 +609,8 @@ func (e *end) crossing() {
 	e.close()
 }
 
-// A faultLink makes the two transports of an exchange, the first of which is over one that fails as planned.
+// A faultLink makes the two transports of an exchange, the first of which is
+// over one that fails as planned.
 type faultLink struct {
 	name string
 	make func(t *testing.T, plan faultconn.Plan) (ours, theirs net.Conn, fault *faultconn.Conn)

@@ -38,7 +38,8 @@ func (c tunnelConn) judge(n int, err error) (int, error) {
 func (c tunnelConn) Read(p []byte) (int, error)  { return c.judge(c.Conn.Read(p)) }
 func (c tunnelConn) Write(p []byte) (int, error) { return c.judge(c.Conn.Write(p)) }
 
-// foreignKinds are transports that do not heed deadlines as those of package net do.
+// foreignKinds are transports that do not heed deadlines as those of package
+// net do.
 var foreignKinds = []struct {
 	name string
 	deaf bool // no deadline works
@@ -56,7 +57,8 @@ func (fullyDeafConn) SetDeadline(time.Time) error      { return nil }
 func (fullyDeafConn) SetReadDeadline(time.Time) error  { return nil }
 func (fullyDeafConn) SetWriteDeadline(time.Time) error { return nil }
 
-// foreignPair is newPair over a transport of such a type, with TLS in between if secure is set.
+// foreignPair is newPair over a transport of such a type, with TLS in between
+// if secure is set.
 func foreignPair(t *testing.T, wrap func(net.Conn) net.Conn, secure, client bool, cfg connConfig, room int) *pair {
 	t.Helper()
 	p := &pair{client: client}
@@ -99,7 +101,8 @@ func eachForeign(t *testing.T, f func(t *testing.T, deaf bool, make func(cfg con
 	}
 }
 
-// A read whose bound ends returns then, on any transport. Unless the transport takes no deadline at all, nothing is lost.
+// A read whose bound ends returns then, on any transport. Unless the transport
+// takes no deadline at all, nothing is lost.
 func TestForeignRead(t *testing.T) {
 	const bound = 200 * time.Millisecond
 	reads := map[string]struct {
@@ -195,7 +198,8 @@ func TestForeignWrite(t *testing.T) {
 
 func someBytes(n int) []byte { return make([]byte, n) }
 
-// A write of which nothing is out leaves the connection as it was, on a transport that takes deadlines.
+// A write of which nothing is out leaves the connection as it was, on a
+// transport that takes deadlines.
 func TestForeignWriteGoesOn(t *testing.T) {
 	for _, temporary := range []bool{false, true} {
 		bothRoles(t, func(t *testing.T, client bool) {
@@ -217,8 +221,8 @@ func TestForeignWriteGoesOn(t *testing.T) {
 	}
 }
 
-// Close, CloseNow, Shutdown's close and the heartbeat end a connection in time, on any transport, with a peer that takes and
-// says nothing.
+// Close, CloseNow, Shutdown's close and the heartbeat end a connection in time,
+// on any transport, with a peer that takes and says nothing.
 func TestForeignEnd(t *testing.T) {
 	const slack = 100 * time.Millisecond
 	ends := map[string]struct {
@@ -272,7 +276,8 @@ type recordedDeadline struct {
 
 func (c *recordedDeadline) SetWriteDeadline(t time.Time) error { c.last = t; return nil }
 
-// A call that has settled leaves no deadline in the past behind, whenever its context ends.
+// A call that has settled leaves no deadline in the past behind, whenever its
+// context ends.
 func TestWatchLeavesNoTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, timed := range []bool{false, true} {
@@ -318,8 +323,8 @@ func TestWatchLeavesNoTrace(t *testing.T) {
 	})
 }
 
-// A writer over TLS whose bound ends before its frame's turn has come leaves the connection alone, whatever gathered
-// before it.
+// A writer over TLS whose bound ends before its frame's turn has come leaves
+// the connection alone, whatever gathered before it.
 func TestWaiterGivesUpTLS(t *testing.T) {
 	for name, write := range map[string]func(c *Conn, ctx context.Context) error{
 		"long":    func(c *Conn, ctx context.Context) error { return c.Write(ctx, MessageBinary, make([]byte, 5000)) },
@@ -345,8 +350,8 @@ func TestWaiterGivesUpTLS(t *testing.T) {
 	}
 }
 
-// endsBehindErr is a context that ends right behind the last look at its Err before
-// a write: its end interrupts a write of which nothing is out.
+// endsBehindErr is a context that ends right behind the last look at its Err
+// before a write. Its end interrupts a write of which nothing is out.
 type endsBehindErr struct {
 	context.Context // it ends with that
 	cancel          func()
@@ -365,8 +370,9 @@ func (x endsBehindErr) Err() error {
 	return nil
 }
 
-// A write over TLS that does not wait for the peer goes through, at whatever moment its context ends. Cut before its
-// first byte it would end the connection, though nothing of it is out.
+// A write over TLS that does not wait for the peer goes through, at whatever
+// moment its context ends. Cut before its first byte it would end the
+// connection, though nothing of it is out.
 func TestWriteInterruptedTLS(t *testing.T) {
 	for _, size := range []int{10, 5000} {
 		onSockets(t, connConfig{pingInterval: -1}, func(t *testing.T, p *pair) {

@@ -31,7 +31,8 @@ func (p *pair) frameSize(payload int) int {
 	return n
 }
 
-// Every message is one frame, in the shortest form, masked as the role demands; a short one is one write.
+// Every message is one frame, in the shortest form, masked as the role demands;
+// a short one is one write.
 func TestWrite(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{Buffer: 4 << 20})
@@ -67,7 +68,8 @@ func TestWrite(t *testing.T) {
 	})
 }
 
-// Any number of goroutines may write: no frames are interleaved, none is lost, and those of one goroutine stay in order.
+// Any number of goroutines may write: no frames are interleaved, none is lost,
+// and those of one goroutine stay in order.
 func TestConcurrentWriters(t *testing.T) {
 	for _, c := range []struct{ buffer, limit int }{{1 << 20, 1000}, {100, 1000}, {100, 0}, {7, 1000}, {7, -1}} {
 		t.Run(fmt.Sprintf("buffer %d, limit %d", c.buffer, c.limit), func(t *testing.T) {
@@ -152,8 +154,9 @@ func TestConcurrentWriters(t *testing.T) {
 	}
 }
 
-// A write that is given up before the first byte of its frame is out was never made, and the connection lives on. One
-// that is cut inside its frame ends the connection.
+// A write that is given up before the first byte of its frame is out was never
+// made, and the connection lives on. One that is cut inside its frame ends the
+// connection.
 func TestWriteGivenUp(t *testing.T) {
 	giveUp := []struct {
 		name  string
@@ -241,8 +244,8 @@ func TestWriteGivenUp(t *testing.T) {
 	}
 }
 
-// Writers that find the buffer at its bound wait, each for its own context; what is given up was never sent, all else
-// arrives.
+// Writers that find the buffer at its bound wait, each for its own context;
+// what is given up was never sent, all else arrives.
 func TestWriteBufferLimit(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		const limit = 1000
@@ -380,7 +383,8 @@ func TestWriter(t *testing.T) {
 	})
 }
 
-// While a Writer's message is unfinished other messages wait, and control frames do not.
+// While a Writer's message is unfinished other messages wait, and control
+// frames do not.
 func TestWriterInterleaved(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		ctx := context.Background()
@@ -460,8 +464,9 @@ func TestWriterInterleaved(t *testing.T) {
 	})
 }
 
-// A Writer whose context ends before anything was sent has sent nothing. Once a fragment is out the connection ends
-// with it, for the message can never be finished.
+// A Writer whose context ends before anything was sent has sent nothing. Once a
+// fragment is out the connection ends with it, because the message can never be
+// finished.
 func TestWriterCancelled(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{Buffer: 1 << 20})
@@ -501,7 +506,8 @@ func TestWriterCancelled(t *testing.T) {
 	})
 }
 
-// A prepared message is sent to any number of connections, of both roles, and does not share memory with the caller.
+// A prepared message is sent to any number of connections, of both roles, and
+// does not share memory with the caller.
 func TestPreparedMessage(t *testing.T) {
 	ctx := context.Background()
 	for _, size := range []int{0, 5, 126, 5000, 100_000} {
@@ -536,7 +542,8 @@ func TestPreparedMessage(t *testing.T) {
 	}
 }
 
-// Section 5.3: each frame of a client has a masking key of its own, that cannot be foretold.
+// Section 5.3: each frame of a client has a masking key of its own, that cannot
+// be foretold.
 func TestMaskingKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t, true, connConfig{}, netfake.Options{})
@@ -607,8 +614,8 @@ func TestAutoCork(t *testing.T) {
 	})
 }
 
-// A reply that gathers, because more messages are at hand, is never stranded: it goes out though the handler does
-// nothing more.
+// A reply that gathers, because more messages are at hand, is never stranded:
+// it goes out though the handler does nothing more.
 func TestReplyIsNotStranded(t *testing.T) {
 	tests := []struct {
 		name  string
