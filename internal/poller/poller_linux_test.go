@@ -73,8 +73,8 @@ func TestSteps(t *testing.T) {
 					return false
 				case err == io.EOF:
 					s.CloseWrite()
-					close(ended)
 					s.Close()
+					close(ended)
 					return false
 				case err != nil:
 					t.Error(err)
