@@ -469,6 +469,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic("websocket: ServeHTTP of a Server that NewServer did not make: there is no function to serve")
 	}
 	plain := isPlainHTTP(w, r.Context())
+	before := r
 	r = s.opts.Trace.begin(r)
 	if no := s.live.reserve(s.opts.MaxConnections); no != nil {
 		s.refused(r.Context(), sendRefusal(w, r, no))
@@ -481,16 +482,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	values, returns := s.detach(r, plain)
+	traced := values
+	if r != before {
+		traced = r.Context() // that of Handshake, whatever Detach keeps of it
+	}
 	cfg, err := accept(w, r, &s.opts.AcceptOptions)
 	if err != nil {
-		s.refused(values, err)
+		s.refused(traced, err)
 		return // the client has been told
 	}
 	if s.opts.Configure == nil { // else the connection has options of its own
 		cfg.settings = s.shared
 	}
 	taken = true
-	cfg.trace = newTracing(s.opts.Trace, values)
+	cfg.trace = newTracing(s.opts.Trace, traced)
 	stream := http2StreamOf(cfg)
 	if stream != nil {
 		returns = false

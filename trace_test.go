@@ -94,10 +94,14 @@ func TestTraceDoors(t *testing.T) {
 // The request of a client has what its Handshake added, over a real server. The
 // request of serve has the context of the server's Handshake.
 func TestTraceOverHTTP(t *testing.T) {
-	for name, detach := range map[string]func(r *http.Request) context.Context{
-		"plain":  nil,
-		"detach": func(r *http.Request) context.Context { return r.Context() },
-		"stays":  func(r *http.Request) context.Context { return nil },
+	for name, tt := range map[string]struct {
+		detach func(r *http.Request) context.Context
+		serve  string // what the request of serve has
+	}{
+		"plain":   {nil, "s[s]"},
+		"detach":  {func(r *http.Request) context.Context { return r.Context() }, "s[s]"},
+		"its own": {func(r *http.Request) context.Context { return context.WithValue(context.Background(), traceKey{}, "d") }, "d[s]"},
+		"stays":   {func(r *http.Request) context.Context { return nil }, "s[s]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var server, client []string
@@ -109,7 +113,7 @@ func TestTraceOverHTTP(t *testing.T) {
 			s := NewServer(func(c *Conn, r *http.Request) {
 				c.Write(r.Context(), MessageText, fmt.Append(nil, r.Context().Value(traceKey{}), r.Header["X-Trace"]))
 				c.Close(4000, "")
-			}, &ServerOptions{AcceptOptions: AcceptOptions{Trace: trace}, Detach: detach})
+			}, &ServerOptions{AcceptOptions: AcceptOptions{Trace: trace}, Detach: tt.detach})
 			// The hook of the server would overwrite the field of the client.
 			check := s.opts.Trace.Handshake
 			s.opts.Trace.Handshake = func(r *http.Request) context.Context {
@@ -124,7 +128,7 @@ func TestTraceOverHTTP(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, b, err := c.Read(t.Context()); string(b) != "s[s]" {
+			if _, b, err := c.Read(t.Context()); string(b) != tt.serve {
 				t.Errorf("serve says %q, %v", b, err)
 			}
 			c.Read(t.Context())
@@ -149,6 +153,7 @@ func TestTraceRefused(t *testing.T) {
 	const good = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 	nothing := func(*Conn, *http.Request) {}
 	down := func(s *Server) *Server { s.Close(); return s }
+	keepsNothing := func(*http.Request) context.Context { return context.Background() }
 	var calls []string
 	opts := AcceptOptions{Trace: traced(&calls, "s")}
 	asks := opts
@@ -163,12 +168,16 @@ func TestTraceRefused(t *testing.T) {
 		{Handler(nothing, &opts), good, 501}, // a recorder has no connection
 		{Handler(nothing, &asks), good, 401},
 		{down(Handler(nothing, &opts)), good, 503},
+		{NewServer(nothing, &ServerOptions{AcceptOptions: opts, Detach: keepsNothing}), "", 426},
 	} {
 		calls = nil
 		if code := get(tt.s, tt.lines); code != tt.code {
 			t.Errorf("answered with %d, want %d", code, tt.code)
 		}
 		wantCalls(t, calls, "handshake", fmt.Sprintf("refused %d websocket: ", tt.code))
+		if !strings.HasSuffix(calls[1], ":s") {
+			t.Errorf("Refused has another context than that of Handshake: %q", calls[1])
+		}
 	}
 	calls = nil
 	w := httptest.NewRecorder()
