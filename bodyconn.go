@@ -126,8 +126,8 @@ func (c *bodyConn) Read(p []byte) (int, error) {
 			c.pending = false
 			c.unread, c.readErr, c.full = c.buf[:r.n], r.err, r.n == len(c.buf)
 			if errors.Is(r.err, os.ErrDeadlineExceeded) {
-				// It does not stick: those who get it take the connection for
-				// one that lives.
+				// It does not stick: callers that get it take the connection
+				// for one that lives.
 				c.readErr = nil
 				if r.n == 0 {
 					return 0, r.err
@@ -175,8 +175,8 @@ func (c *bodyConn) readBody(buf []byte) {
 }
 
 // Write implements net.Conn. When it ends at its deadline, an unknown part of p
-// is on its way: as with a tls.Conn, every later Write fails. It goes on for
-// writeGrace behind the deadline.
+// is on its way. Every later Write fails then, as with a tls.Conn. This one
+// goes on for writeGrace behind the deadline.
 func (c *bodyConn) Write(p []byte) (int, error) {
 	expired := c.writeDeadline.passed()
 	if err := c.acquire(c.writing, expired); err != nil {
@@ -201,7 +201,7 @@ func (c *bodyConn) Write(p []byte) (int, error) {
 		return 0, c.broken
 	case <-expired:
 	}
-	// The body may have taken p: the peer may even have answered, which may be
+	// The body may have taken p. The peer may even have answered, which may be
 	// why the caller gives up. To wait a little for the result costs less than
 	// the connection.
 	timer := time.NewTimer(writeGrace)

@@ -77,7 +77,7 @@ type DialOptions struct {
 // Dial opens a WebSocket connection to url, whose scheme is ws, wss, http or
 // https (RFC 6455, sections 3 and 4.1).
 //
-// ctx bounds the handshake, redirects included, and nothing after it: an error
+// ctx bounds the handshake, redirects included, and nothing after it. An error
 // that its end causes matches ctx.Err() with [errors.Is].
 //
 // The response is that of the server, and may be there with an error too. When
@@ -239,8 +239,8 @@ func tlsBelow(conn net.Conn, state *tls.ConnectionState) *tls.ConnectionState {
 	return state
 }
 
-// requestHost returns the Host of a request to u, as http.NewRequest sets it:
-// an http.RoundTripper may sign it, or route by it.
+// requestHost returns the Host of a request to u, as http.NewRequest sets it.
+// An http.RoundTripper may sign it, or route by it.
 func requestHost(u *url.URL) string { return strings.TrimSuffix(u.Host, ":") }
 
 // namePlainProxy adds to err, why a handshake failed, the HTTP proxy that got
@@ -326,9 +326,9 @@ func keepBody(resp *http.Response, giveUp func(cause error)) (kept []byte) {
 	return kept
 }
 
-// A handshakeBound is the context of a handshake: it ends with the caller's and
-// with the timeout of the HTTP client, but only until release. So nothing that
-// kept it, such as the body of a response, ends with them later.
+// A handshakeBound is the context of a handshake. It ends with the caller's
+// context and with the timeout of the HTTP client, but only until release. So
+// nothing that kept it, such as the body of a response, ends with them later.
 type handshakeBound struct {
 	ctx    context.Context // of the request
 	cancel context.CancelCauseFunc
@@ -372,8 +372,8 @@ func (b *handshakeBound) fail(err error) error {
 	return err
 }
 
-// A connTrace remembers the connection that the HTTP client got last: after
-// redirects, it is the one that was upgraded.
+// A connTrace remembers the connection that the HTTP client got last. After
+// redirects, that is the one that was upgraded.
 type connTrace struct{ last atomic.Pointer[net.Conn] }
 
 func (t *connTrace) gotConn(info httptrace.GotConnInfo) { t.last.Store(&info.Conn) }

@@ -88,8 +88,8 @@ func (c *Conn) closeContext(parent context.Context) (context.Context, context.Ca
 
 // closeHandshake sends the close frame and waits for the peer's.
 func (c *Conn) closeHandshake(ctx context.Context, payload []byte) error {
-	// Without waiting for the peer to take it: one that closes at the same time
-	// may be waiting for this end to read.
+	// This does not wait for the peer to take it. A peer that closes at the
+	// same time may be waiting for this end to read.
 	c.w.postClose(payload)
 	err := c.awaitClose(ctx)
 	answered, broke := c.life.outcome()
@@ -134,7 +134,7 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 // call ended the connection; if it had ended before, it matches
 // [net.ErrClosed].
 //
-// CloseNow may be called from any goroutine, at any time, more than once; it
+// CloseNow may be called from any goroutine, at any time, more than once. It
 // also cuts short a Close in progress. "defer c.CloseNow()" after a successful
 // [Accept] or [Dial] makes sure that nothing is left behind.
 func (c *Conn) CloseNow() error { return c.closeNowFor(closedNow) }
@@ -169,8 +169,8 @@ var unexpectedData = &localEnd{EndProtocolError, StatusPolicyViolation, errUnexp
 // goes on. The read deadline does not concern the goroutine. Later calls of
 // CloseRead return the first one's context.
 func (c *Conn) CloseRead(ctx context.Context) context.Context {
-	// Not under the lock: the context of a handled request is made when it is
-	// used first, which takes the lock too.
+	// The child is made without the lock, because the context of a handled
+	// request is made when it is used first. That takes the lock too.
 	child, cancel := context.WithCancel(ctx)
 	l := &c.life
 	l.mu.Lock()
@@ -234,7 +234,7 @@ func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
 // close frame was made before.
 //
 // What bounds the read must not cut a Close of this side that waits behind a
-// message: then answerClose leaves the rest to that.
+// message. Then answerClose leaves the rest to that Close.
 func (c *Conn) answerClose(ctx context.Context, payload []byte, begun bool) error {
 	ctx, cancel := c.closeContext(ctx)
 	defer cancel()
@@ -325,7 +325,7 @@ func (c *Conn) sendLast(ctx context.Context, payload []byte) error {
 	return ctx.Err()
 }
 
-// refuse is Close for a read that refuses the message that it has read: what
+// refuse is Close for a read that refuses the message that it has read. What
 // bounds the read bounds the wait for the peer too.
 func (c *Conn) refuse(ctx context.Context, code StatusCode, reason string) {
 	ctx, cancel := c.boundRead(ctx)

@@ -113,11 +113,11 @@ func (cfg *connConfig) makeSettings() *settings {
 // ended: close it, or read until it is over. The first permanent error of a
 // direction sticks: each later call returns it.
 type Conn struct {
-	// A Conn is one object of at most 632 bytes: a larger one takes the next
+	// A Conn is one object of at most 632 bytes. A larger one takes the next
 	// size of the allocator, for each idle connection. So what is shared, or
 	// what few connections need, stands behind a pointer.
 	//
-	// What a write looks at comes first and lies together: in a broadcast each
+	// What a write looks at comes first and lies together. In a broadcast each
 	// line of the cache is missed for each connection.
 	deflate *deflater   // immutable; nil if no compression was agreed on
 	client  bool        // immutable

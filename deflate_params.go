@@ -60,8 +60,8 @@ type deflateParams struct {
 	clientBits       int // 0 in an offer: not mentioned; anyBits: mentioned without a value
 }
 
-// anyBits stands for a client_max_window_bits without a value: the client can
-// be told which window to use (RFC 7692, section 7.1.2.2).
+// anyBits stands for a client_max_window_bits without a value. The server may
+// tell the client which window to use (RFC 7692, section 7.1.2.2).
 const anyBits = -1
 
 // deflateConfig is what one endpoint is willing to do.
@@ -270,8 +270,8 @@ func (cfg deflateConfig) offers() []deflateParams {
 
 var errDeflateAnswer = errors.New("the server's parameters for permessage-deflate do not answer the offer")
 
-// agree is the client's view of a server's answer: it must fit one of the
-// offers (RFC 7692, section 7.1).
+// agree is the client's view of a server's answer. The answer must fit one of
+// the offers (RFC 7692, section 7.1).
 func (cfg deflateConfig) agree(params []field.Param) (deflateParams, error) {
 	answer, err := parseDeflateParams(params, true)
 	if err != nil {

@@ -2,18 +2,18 @@
 // and clients. It requires nothing but the standard library.
 //
 // A server makes connections with [Handler], or with [Accept] in a handler of
-// its own; a client makes them with [Dial]. Both have a [Conn] then, on which
+// its own. A client makes them with [Dial]. Both have a [Conn] then, on which
 // either side sends messages at any time. Package wsjson has messages that are
 // JSON values.
 //
-// The API is that of github.com/coder/websocket v1.8 and more: a program
+// The API is that of github.com/coder/websocket v1.8 and more. A program
 // written for that package builds after its import path is changed.
 //
 // # Concurrency
 //
 // All methods of Conn may be called by any number of goroutines at the same
 // time, Close and CloseNow at any moment. Messages are never interleaved.
-// Readers take turns: which of them gets a message is not defined, so one
+// Readers take turns. Which of them gets a message is not defined. So one
 // goroutine that reads is the usual arrangement.
 //
 // A Conn has a goroutine of its own only for moments. One is that of its timer,
@@ -48,10 +48,10 @@
 // from ending a connection that is idle.
 //
 // A third rule needs no reader. Frames wait to be written, and the peer takes
-// nothing of them for PingInterval and PongTimeout: it is given up, after 40 to
-// 47.5 s. Data that arrives from it meanwhile excuses it, but its pings do not
-// where their pongs are among those frames. Any write is judged so, short or
-// long, and with a context too.
+// nothing of them for PingInterval and PongTimeout. Then it is given up, after
+// 40 to 47.5 s. Data that arrives from it meanwhile excuses it, but its pings
+// do not where their pongs are among those frames. Any write is judged so,
+// short or long, and with a context too.
 //
 // On Linux the send queue of the socket tells what a peer has taken (SIOCOUTQ).
 // Elsewhere a peer has taken what a write of the transport has accepted. Long
@@ -87,12 +87,12 @@
 //
 // # Closing
 //
-// [Conn.Close] performs the closing handshake: it sends a close frame with a
-// [StatusCode] and a reason, and waits for the peer's. It never takes longer
-// than the close timeout (CloseTimeout in the options), whatever the peer does.
-// [Conn.CloseNow] ends the connection at once; deferred, it makes sure that
-// nothing is left behind. When the peer closes, reads answer its close frame by
-// themselves and return a [CloseError].
+// [Conn.Close] performs the closing handshake. It sends a close frame with a
+// [StatusCode] and a reason, and waits for the peer's close frame. It never
+// takes longer than the close timeout (CloseTimeout in the options), whatever
+// the peer does. [Conn.CloseNow] ends the connection at once; deferred, it
+// makes sure that nothing is left behind. When the peer closes, reads answer
+// its close frame by themselves and return a [CloseError].
 //
 // [Server.Shutdown] closes all connections of a [Handler], spread over time,
 // and waits for them.
@@ -173,10 +173,10 @@
 // inflated, and 64 KiB more. Past that, it is refused with close code 1009.
 //
 // There is no limit on the time between messages, as long as the peer answers
-// pings: use a context or [Conn.SetReadDeadline]. A write waits for a peer that
-// takes nothing until its context ends, or the write deadline passes, or the
-// heartbeat gives the peer up. The heartbeat does not while data arrives from a
-// peer that does not ping.
+// pings. To set one, use a context or [Conn.SetReadDeadline]. A write waits for
+// a peer that takes nothing until its context ends, or the write deadline
+// passes, or the heartbeat gives the peer up. The heartbeat does not while data
+// arrives from a peer that does not ping.
 //
 // A server lets a browser's page connect only if the page came from the same
 // host, unless AcceptOptions.OriginPatterns says otherwise (section 10.2).

@@ -80,7 +80,7 @@ func (c EndCause) String() string {
 // MarshalText returns the text of c, so that JSON has it.
 func (c EndCause) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// By returns who began the end: "peer", "local" for this side, or "transport".
+// By returns what began the end: "peer", "local" for this side, or "transport".
 // It returns "" for EndNone.
 func (c EndCause) By() string {
 	switch c {

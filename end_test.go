@@ -253,8 +253,8 @@ func TestEndAfterMessages(t *testing.T) {
 	}
 }
 
-// Where the transport is itself a WebSocket connection, how that one ended is
-// the end of a transport, and no close frame of the connection inside.
+// The transport may itself be a WebSocket connection. How that one ended is the
+// end of a transport, and no close frame of the connection inside.
 func TestEndInsideTunnel(t *testing.T) {
 	for name, end := range map[string]func(outer *pair){
 		"the peer closes": func(outer *pair) { outer.WriteClose(4001, "outside") },

@@ -143,7 +143,7 @@ var (
 	errCloseStuck = fmt.Errorf("the peer did not take the close frame in time: %w", context.DeadlineExceeded)
 )
 
-// A writeError is why a connection is over, as writes return it: for them the
+// A writeError is why a connection is over, as writes return it. For writes the
 // connection is closed, whichever side closed it.
 type writeError struct{ cause error }
 

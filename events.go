@@ -225,8 +225,8 @@ func (e *eventConn) Step() (again bool) {
 	return true
 }
 
-// keptValues is a context whose values are not looked at any more behind drop:
-// a router may have given them to another request.
+// keptValues is a context whose values are not looked at any more after drop. A
+// router may have given them to another request.
 type keptValues struct {
 	context.Context
 	looks sync.WaitGroup // those in progress, on goroutines that open has started

@@ -73,8 +73,8 @@ const (
 
 // A header is one frame header, decoded (section 5.2).
 //
-// Of its six fields four stand in a struct of their own: the compiler keeps
-// structs of up to four fields in registers.
+// Of its six fields four stand in a struct of their own, because the compiler
+// keeps structs of up to four fields in registers.
 type header struct {
 	headerBits
 	key    uint32 // the masking key, its first byte on the wire in the lowest 8 bits; 0 if not masked

@@ -69,7 +69,7 @@ func (c *Conn) startHeartbeat() {
 	if interval < 0 {
 		return
 	}
-	// The first interval is shorter, by half at most: connections that were
+	// The first interval is shorter, by half at most. So connections that were
 	// made at once do not ping at once for ever. The looks before the first
 	// ping are counted back from it, for the same reason.
 	early, _ := bits.Mul64(uint64(interval/2), uint64(newMaskingKey())<<32)
@@ -204,8 +204,8 @@ func (c *Conn) makePing() (flush bool) {
 }
 
 // endDead ends the connection, because the peer is dead. If the peer is not
-// dead, it may as well know why: the close frame gets one attempt that does not
-// block.
+// dead, it may as well know why. So the close frame gets one attempt that does
+// not block.
 func (c *Conn) endDead(cause *localEnd) {
 	if _, first := c.life.over(cause); !first {
 		return

@@ -115,8 +115,8 @@ func (c *Conn) inflateFailed(ctx context.Context, err error) error {
 	return c.fail(ctx, ProtocolError{StatusInvalidFramePayloadData, err.Error()})
 }
 
-// inflateInto streams: it puts what comes next of the message in progress into
-// p, which is not empty, and returns io.EOF at its end.
+// inflateInto streams. It puts what comes next of the message in progress into
+// p, which is not empty. At the end of the message it returns io.EOF.
 func (c *Conn) inflateInto(ctx context.Context, p []byte) (int, error) {
 	r := &c.r
 	limit := r.limit.Load()

@@ -29,7 +29,7 @@ type lifetime struct {
 
 // A reason is why a connection is over. It is immutable.
 type reason struct {
-	err    error // what reads and writes fail with. It tells who ended the connection: see endOf
+	err    error // what reads and writes fail with. It tells what ended the connection: see endOf
 	posted bool  // postClose began it: it may be that no goroutine reads the answer
 }
 
@@ -73,7 +73,7 @@ func (l *lifetime) over(err error) (cause error, first bool) {
 	return l.reason(), first
 }
 
-// begin is over for a close of this side's.
+// begin is over for a close of this side.
 func (l *lifetime) begin(cause *localEnd, posted bool) (first bool) {
 	return l.why.CompareAndSwap(nil, &reason{cause, posted})
 }
@@ -234,7 +234,7 @@ func (l *lifetime) interrupted(op string, ctx context.Context, err error) error 
 		err = ctxErr
 	}
 	if err == nil {
-		err = context.Canceled // a context of the application's own make, which is done and does not say why
+		err = context.Canceled // a context that the application made itself, which is done and does not say why
 	}
 	return apiError(op, err)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // NetConn returns c as a [net.Conn], for protocols that want a stream of bytes.
-// Each Write sends one message of type typ; Read returns the content of the
+// Each Write sends one message of type typ. Read returns the content of the
 // messages that come in, one after the other. It sets c's read limit to none,
 // because a stream has no messages.
 //

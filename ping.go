@@ -76,7 +76,7 @@ func (l *pingList) drop(id uint64) {
 }
 
 // pong takes note of a pong. It answers the ping whose payload it carries and
-// all those before it: a peer may answer only the latest of several pings
+// all those before it. A peer may answer only the latest of several pings
 // (section 5.5.3). It returns when that ping was sent. Unsolicited pongs are
 // nothing.
 func (l *pingList) pong(payload []byte) (sent int64, ok bool) {

@@ -106,9 +106,9 @@ func implements(t, iface reflect.Type) bool {
 // what it wraps in a field. The result ok is false if w is net/http's own, or
 // there is no such thing behind w.
 //
-// Only net/http knows whether a WriteHeader has come through all wrappers: some
-// keep it back until there is a body. So its fields are read, never written.
-// Should a release of Go name them differently, ok is false.
+// Only net/http knows whether a WriteHeader has come through all wrappers. Some
+// wrappers keep it back until there is a body. So its fields are read, never
+// written. Should a release of Go name them differently, ok is false.
 func findResponse(w http.ResponseWriter) (resp response, ok bool) {
 	v := reflect.ValueOf(w)
 	for depth := range wrapperDepth {

@@ -109,9 +109,9 @@ type sendHalf struct {
 	closed     bool // the close frame has been made; nothing may follow it (section 5.5.1)
 }
 
-// header returns the header of the next frame: one that carries n bytes of
-// payload of a frame of type op. For the second and later fragments of a
-// message op is its opcode too: header turns it into a continuation. The key is
+// header returns the header of the next frame. The next frame carries n bytes
+// of payload of a frame of type op. For the second and later fragments of a
+// message op is its opcode too. header turns it into a continuation. The key is
 // the masking key, 0 if this endpoint does not mask.
 func (s *sendHalf) header(op opcode, fin bool, rsv byte, n int, key uint32) (header, error) {
 	if s.closed {

@@ -140,8 +140,8 @@ func (c *Conn) discardRest(ctx context.Context) error {
 }
 
 // discardMessage reads a message, or what is left of one, and discards it while
-// the connection is being closed: nothing of it is looked at. Its caller holds
-// the reader's turn.
+// the connection is being closed. It looks at nothing of the message. Its
+// caller holds the reader's turn.
 func (c *Conn) discardMessage(ctx context.Context) error {
 	r := &c.r
 	if r.opcode == opContinuation {
@@ -268,9 +268,9 @@ func (r *receiver) grow(dst []byte, pooled bool) []byte {
 	return append(make([]byte, 0, len(dst)+room), dst...)
 }
 
-// moreRoom returns by how much a slice of n bytes grows: by twice as much, or
-// by least if that is more. The sum with n is no larger than an int: with 32
-// bits the double of a long message may be.
+// moreRoom returns by how much a slice of n bytes grows. That is twice as much,
+// or least if that is more. The sum with n is no larger than an int. With 32
+// bits the double of a long message may be larger.
 func moreRoom(n, least int) int {
 	if most := math.MaxInt - n; n > most/2 {
 		return most
@@ -287,7 +287,7 @@ func moreRoom(n, least int) int {
 // [Conn.Read]. When the connection ends inside the message, the error matches
 // [io.ErrUnexpectedEOF], never io.EOF.
 //
-// A message need not be read to its end: the next reading call discards the
+// A message need not be read to its end. The next reading call discards the
 // rest, and the old reader then returns an error.
 func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {
 	if err := c.beginRead(ctx); err != nil {

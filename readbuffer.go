@@ -86,8 +86,8 @@ func (b *readBuffer) gained(n int) {
 	case b.w == len(b.buf):
 		b.busy = true
 	case len(b.buf) > bufpool.Small && n < bufpool.Small/2:
-		// A short fetch into a small buffer says nothing: it may be the rest of
-		// the burst that filled it just before.
+		// A short fetch into a small buffer says nothing. It may be the rest of
+		// the burst that filled the buffer just before.
 		b.busy = false
 	}
 }
@@ -174,8 +174,8 @@ func (b *readBuffer) takeBack(l *lease) {
 	l.buf, l.shared = nil, false
 }
 
-// detach makes sure that no step of Messages shares buf: it is left to the
-// step, and the receiver goes on with another.
+// detach makes sure that no step of Messages shares buf. It leaves buf to the
+// step, and the receiver goes on with another buffer.
 func (b *readBuffer) detach() {
 	l := b.lent
 	if l == nil {

@@ -52,7 +52,7 @@ type receiver struct {
 }
 
 // A cutRead is what a read that was cut short has collected of the message in
-// progress: nil if that is nothing. The next read goes on with it.
+// progress. It is nil if that is nothing. The next read goes on with it.
 type cutRead struct {
 	partial []byte
 	pooled  bool // partial is from the pool
@@ -127,7 +127,7 @@ func (c *Conn) nextFrame(ctx context.Context) error {
 	}
 }
 
-// takeFrame is nextFrame as far as what is in the buffer goes; it reports
+// takeFrame is nextFrame as far as what is in the buffer goes. It reports
 // whether it found the header of a data frame.
 //
 // It is a function of its own so that its frame is off the stack while the
@@ -143,8 +143,8 @@ func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 		if n == 0 {
 			return false, nil
 		}
-		// A control frame may be judged more than once, because its payload may
-		// have to be waited for: that changes nothing.
+		// A control frame may be judged more than once, because the reader may
+		// have to wait for its payload. That changes nothing.
 		if err := r.half.judge(h, r.limit.Load()); err != nil {
 			if err == errControlTooLong && h.opcode == opClose {
 				err = tooLongClose(h, unread[n:])
@@ -476,8 +476,8 @@ func (r *receiver) drain(conn net.Conn) error {
 	return err
 }
 
-// finish gives back what the receiver holds, for a connection that is over:
-// what a message in progress has taken to be inflated too.
+// finish gives back what the receiver of a connection that is over holds. That
+// includes what a message in progress has taken to be inflated.
 func (r *receiver) finish() {
 	r.in.release()
 	r.dropPartial()

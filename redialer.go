@@ -19,22 +19,23 @@ import (
 // A Redialer is a client that stays connected: [Redialer.Run] dials, lets the
 // application use the connection, and dials again when that ends.
 //
-// All fields but URL may be left out, and URL too if BeforeDial sets it. In the
-// durations zero means the default. The fields must not be changed while Run is
-// in progress. Run only reads them, and what they point to. So one Redialer
-// serves any number of calls of Run.
+// All fields except URL may be left out, and URL too if BeforeDial sets it. In
+// the durations zero means the default. The fields must not be changed while
+// Run is in progress. Run only reads them, and what they point to. So one
+// Redialer serves any number of calls of Run.
 type Redialer struct {
 	// URL is the URL of the server, as for [Dial].
 	URL string
 	// Options are the options of each [Dial].
 	Options *DialOptions
 
-	// BeforeDial is called before each attempt, and may change a: for a token
-	// that is still fresh, the offset to resume at, another server. Its error
-	// is judged in place of an error from Dial. DialTimeout bounds ctx.
+	// BeforeDial is called before each attempt, and may change a. It may set a
+	// token that is still fresh, the offset to resume at, or another server.
+	// Its error is judged in place of an error from Dial. DialTimeout bounds
+	// ctx.
 	BeforeDial func(ctx context.Context, a *RedialAttempt) error
 
-	// IsPermanent judges what ended an attempt or a connection: if it returns
+	// IsPermanent judges what ended an attempt or a connection. If it returns
 	// true, Run returns err and does not dial again. Default: [IsPermanent].
 	// err is never nil.
 	IsPermanent func(err error) bool
@@ -49,14 +50,14 @@ type Redialer struct {
 	// Default: 500 ms and 30 s. Negative: no wait, and no limit.
 	BaseDelay, MaxDelay time.Duration
 	// StableAfter is how long a connection must have lasted for the failures
-	// before it to be forgotten. One that ends earlier is a failure like an
-	// attempt that failed, so that a server which accepts and falls over is not
-	// stormed. Default: 30 s; negative: all are forgotten as soon as there is a
-	// connection.
+	// before it to be forgotten. A connection that ends earlier is a failure
+	// like an attempt that failed. So a server which accepts and falls over is
+	// not stormed. Default: 30 s; negative: all are forgotten as soon as there
+	// is a connection.
 	StableAfter time.Duration
 	// MaxRetryAfter is the most that is heeded of a Retry-After header. With it
 	// a server that refuses says how long to stay away (RFC 9110, section
-	// 10.2.3). The random wait is added to it, so that those who were told the
+	// 10.2.3). The random wait is added to it. So clients that were told the
 	// same time do not come at the same time. Default: 5 min; negative: no
 	// limit.
 	MaxRetryAfter time.Duration

@@ -133,8 +133,8 @@ func (w *sender) leaveLocked() {
 	w.owned, w.inflight, w.news = false, 0, true
 }
 
-// putBackLocked is leaveLocked for an owner that could not write left, of what
-// it took: that goes before what has gathered since.
+// putBackLocked is leaveLocked for an owner that could not write left, a part
+// of what it took. That part goes before what has gathered since.
 func (w *sender) putBackLocked(left []byte) {
 	if len(left) > 0 {
 		b := append(bufpool.Get(len(left) + len(w.buf))[:0], left...)
@@ -451,7 +451,7 @@ func (w *sender) waitForWireLocked(ctx context.Context, apart bool) error {
 // their frames gather and go out with its own. On one processor a write that
 // does not wait leaves the others no time for that. It does so while others
 // have been met lately. After that it does so now and then to find out, ever
-// more seldom: on several processors a yield costs as much as some writes.
+// more seldom. On several processors a yield costs as much as some writes.
 const (
 	crowdTurns = 4    // how many writes in a row that met no other writer end it
 	crowdFirst = 32   // where the count begins: a connection of a few writes never tries
@@ -465,7 +465,7 @@ func (w *sender) crowdedLocked() bool {
 }
 
 // yieldLocked lets other goroutines run while its caller owns the wire without
-// using it. The caller's frame must not have been appended: frames that come
+// using it. The caller must not have appended its frame. Frames that come
 // behind it would share its fate if it is given up.
 func (w *sender) yieldLocked() {
 	w.owned = true
@@ -512,8 +512,8 @@ func (w *sender) watchWrite(ctx context.Context, f *outgoing) {
 
 // wrote leaves the wire after a write of n bytes that ended with err.
 //
-// It and watchWrite are not inlined, to keep the frame of write small: that is
-// on the stack while the system call is made.
+// It and watchWrite are not inlined, to keep the frame of write small. That
+// frame is on the stack while the system call is made.
 //
 //go:noinline
 func (w *sender) wrote(ctx context.Context, out []byte, n int, f *outgoing, err error) error {
@@ -532,8 +532,8 @@ func (w *sender) wrote(ctx context.Context, out []byte, n int, f *outgoing, err 
 }
 
 // endWrite is deferred by write. If the application's context or transport
-// panics under the owner of the wire, it ends the connection: how much is out
-// is unknown.
+// panics under the owner of the wire, it ends the connection, because how much
+// is out is unknown.
 func (w *sender) endWrite(f *outgoing) {
 	if !f.returned {
 		w.halt(errWritePanicked)
@@ -643,9 +643,9 @@ func (w *sender) giveUp(left []byte, f *outgoing) {
 }
 
 // cutShort is why a connection is over on which a message cannot be finished
-// because of err: the end of a context, or a deadline. It does not match err,
-// which is the matter of one call: to the others this side has closed the
-// connection.
+// because of err. That is the end of a context, or a deadline. cutShort does
+// not match err, which is the matter of one call. To the other calls this side
+// has closed the connection.
 func cutShort(err error) error {
 	return interruptedEnd(fmt.Sprintf("websocket: the connection is closed: a write was cut short (%v): %v", err, net.ErrClosed))
 }
@@ -734,7 +734,7 @@ func (w *sender) postClose(payload []byte) {
 	w.mu.Lock()
 	defer w.unlock()
 	if w.err == nil && w.gatherCloseLocked(payload) == nil {
-		w.tryWriteLocked() // in vain if a deadline of the application's has passed: then the flusher writes it
+		w.tryWriteLocked() // in vain if the application's deadline has passed: then the flusher writes it
 	}
 }
 
@@ -857,8 +857,8 @@ func (w *sender) tryFlush() {
 	w.mu.Lock()
 	defer w.unlock()
 	if w.flushing {
-		// The flusher has begun to write what this call is for: let it, for as
-		// long as the attempt below may take.
+		// The flusher has begun to write what this call is for. Let it go on
+		// for as long as the attempt below may take.
 		w.t.conn.SetWriteDeadline(time.Now().Add(tryFor))
 		ctx, cancel := context.WithTimeout(context.Background(), tryFor)
 		defer cancel()

@@ -21,9 +21,9 @@ import (
 // struct is only read.
 type AcceptOptions struct {
 	// Subprotocols are the subprotocols that the server speaks, in its order of
-	// preference. The first that the client offers too is chosen; if there is
-	// none the connection is made without one, and [Conn.Subprotocol] returns
-	// "". Names are compared exactly.
+	// preference. The server chooses the first that the client offers too. If
+	// there is none, the connection is made without one, and [Conn.Subprotocol]
+	// returns "". Names are compared exactly.
 	Subprotocols []string
 
 	// InsecureSkipVerify lets the pages of every origin connect. Any web site
@@ -37,9 +37,9 @@ type AcceptOptions struct {
 	// the pattern has a "://", it is matched with the scheme too
 	// ("https://*.example.com"). The scheme ws stands for http there, and wss
 	// for https. Only the pattern "null" matches the origin "null", which
-	// sandboxed pages and local files send: any page can have it. It is an
-	// error if a pattern is malformed, has a path, or has a character that no
-	// origin has. A host beyond ASCII stands there as browsers write it
+	// sandboxed pages and local files send. Any page can have that origin. It
+	// is an error if a pattern is malformed, has a path, or has a character
+	// that no origin has. A host beyond ASCII stands there as browsers write it
 	// ("xn--bcher-kva.example").
 	//
 	// A request without an Origin header does not come from a browser's page,
@@ -134,9 +134,10 @@ type AcceptOptions struct {
 //
 // Over HTTP/1.1 w must be an [http.Hijacker], or wrap one as
 // [http.ResponseController] expects. Over HTTP/2 the request is an extended
-// CONNECT (RFC 8441), which net/http takes if it is told to: docs/http2.md says
-// how. The handler must then not return before the connection is over, because
-// the stream ends with the handler. Read until an error.
+// CONNECT (RFC 8441), which net/http takes if it is told to. The page
+// docs/http2.md says how. The handler must then not return before the
+// connection is over, because the stream ends with the handler. Read until an
+// error.
 //
 // Over HTTP/1.1 the connection does not end with the request's context, and the
 // handler may return while it is in use. But as long as it has not returned, or
@@ -400,7 +401,7 @@ type ServerOptions struct {
 // NewServer returns a [Server] that upgrades every request as [Accept] does,
 // and then calls serve. A request that is refused has been answered, and serve
 // is not called. Nor is it called for a connection whose handshake ends after
-// the server was shut down: that connection is closed at once.
+// the server was shut down. That connection is closed at once.
 //
 // The context of r has the values of the request's context, but lives as long
 // as the connection: [http.Server.Shutdown] and [http.Server.Close] leave
@@ -549,8 +550,8 @@ type serving struct {
 	r      *http.Request
 }
 
-// run runs for as long as the connection. Nothing but the call of serve may
-// keep the request, and the frames stay small: this is the stack that idle
+// run runs for as long as the connection. Only the call of serve may keep the
+// request. The frames stay small, because this is the stack that idle
 // connections pay for.
 func (x *serving) run() {
 	defer x.finish()

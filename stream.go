@@ -210,7 +210,7 @@ type connBound struct {
 	timer  *time.Timer // nil if ctx has a deadline
 }
 
-// boundConn costs a timer where ctx has no end: a context of its own would cost
+// boundConn costs a timer where ctx has no end. A context of its own would cost
 // more than the parsing of the request.
 func boundConn(ctx context.Context, conn net.Conn) connBound {
 	b := connBound{ctx: ctx}

@@ -20,7 +20,7 @@ func takeConn(body io.ReadWriteCloser, conn net.Conn) (net.Conn, []byte) {
 		return b.Conn, b.Received
 	}
 	if conn == nil {
-		// A RoundTripper of the program's may give a connection as the body.
+		// A RoundTripper of the program may give a connection as the body.
 		if c, ok := body.(net.Conn); ok {
 			return newBodyConn(body, c.LocalAddr(), c.RemoteAddr()), nil
 		}

@@ -19,9 +19,9 @@ import (
 // a router, values of a request may be gone when its handler has returned:
 // Handshake can keep what is needed later.
 //
-// The goroutine at which a thing happens calls the function, and waits for it:
-// it must return soon, and not panic. It may call the methods of c that do not
-// wait, such as End, Stats, RemoteAddr and CloseNow.
+// The goroutine at which a thing happens calls the function, and waits for it.
+// The function must return soon, and not panic. It may call the methods of c
+// that do not wait, such as End, Stats, RemoteAddr and CloseNow.
 type Trace struct {
 	// Handshake is called when an opening handshake begins. The request r came
 	// in, or for [Dial] goes out. With Dial, fields may be added to r.Header.

@@ -14,7 +14,7 @@ import (
 // when there is something to read. An idle connection holds none. It also
 // writes without waiting.
 //
-// It serves TCP and Unix sockets themselves, not types that embed them: those
+// It serves TCP and Unix sockets themselves, not types that embed them. Those
 // may have a Read of their own.
 type rawConn struct {
 	sock syscall.RawConn
@@ -62,8 +62,8 @@ func newRawSocket(c *Conn) rawSocket {
 	//
 	// The first try is mostly in vain. So it is made with the few bytes of
 	// readBuffer.small, because a buffer from the pool would be given back at
-	// once. The buffer is taken by read, not here: this is the bottom of the
-	// stack that an idle connection keeps.
+	// once. The buffer is taken by read, not here, because this is the bottom
+	// of the stack that an idle connection keeps.
 	x.readFn = func(fd uintptr) bool {
 		p, in := x.dst, &c.r.in
 		if p == nil {
@@ -91,8 +91,9 @@ func newRawSocket(c *Conn) rawSocket {
 				x.err = io.EOF
 			}
 			x.n += max(n, 0)
-			// If small is full there is more: all that has come is taken, for
-			// closing a socket resets the connection if there is unread input.
+			// If small is full there is more. All that has come is taken,
+			// because closing a socket resets the connection if there is unread
+			// input.
 			x.more = n == len(p) && x.dst == nil && in.isSmall()
 			return true
 		}
@@ -135,7 +136,7 @@ func (x *rawConn) tryWrite(p []byte) int {
 
 // write writes p, and waits for the socket to take it.
 //
-// It gains 2 KiB of stack on a connection whose handler writes: below it are
+// It gains 2 KiB of stack on a connection whose handler writes. Below it are
 // fewer and smaller frames than below net.Conn's Write.
 func (x *rawConn) write(p []byte) (int, error) {
 	w := &x.w

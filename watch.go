@@ -18,8 +18,8 @@ import (
 // set.
 //
 // A context is watched once, and stays watched while calls come with the same
-// one: what a call costs is then one comparison. Two contexts are the same if
-// they share their Done channel, because they end at the same moment.
+// one. A call then costs one comparison. Two contexts are the same if they
+// share their Done channel, because they end at the same moment.
 type watch struct {
 	write   bool            // immutable: which direction
 	timed   bool            // immutable: the application's deadline is kept by a timer of the guard
@@ -84,7 +84,7 @@ var errNotInterrupted = interruptedEnd("websocket: the connection is closed: a c
 // direction.
 func (w *watch) begin(t *transport, ctx context.Context) { w.beginCall(t, ctx, false) }
 
-// beginOwn is begin for a call of the library's own.
+// beginOwn is begin for a call of the library itself.
 func (w *watch) beginOwn(t *transport, ctx context.Context) { w.beginCall(t, ctx, true) }
 
 func (w *watch) beginCall(t *transport, ctx context.Context, own bool) {
@@ -109,10 +109,10 @@ func (w *watch) beginCall(t *transport, ctx context.Context, own bool) {
 
 // change begins a call that has another context than the last one, or another
 // value of own. The call is in progress when nothing of the last one can reach
-// it any more: its context may end just now.
+// it any more. The context of the last one may end just now.
 func (w *watch) change(t *transport, ctx context.Context, done <-chan struct{}, own bool) {
 	w.done = done
-	// A goroutine that makes a guard looks at own and busy afterwards: either
+	// A goroutine that makes a guard looks at own and busy afterwards. Either
 	// it sees them, or its guard is seen here.
 	w.own.Store(own)
 	g := w.guard.Load()
