@@ -43,6 +43,9 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 
 // closeFor is Close for a cause with a valid code and reason.
 func (c *Conn) closeFor(cause *localEnd) error {
+	if lost := c.life.lost(); lost != nil && !c.life.isOver() {
+		return c.closeLost(lost)
+	}
 	if !c.life.begin(cause, false) {
 		if c.life.why.Load().posted {
 			c.awaitClose(context.Background())
@@ -57,6 +60,21 @@ func (c *Conn) closeFor(cause *localEnd) error {
 	}
 	cancel()
 	return apiError("close", err)
+}
+
+// closeLost is Close for a transport to which a write has failed because of
+// lost. The peer may have said why, in a close frame that is still to be read.
+func (c *Conn) closeLost(lost error) error {
+	ctx, cancel := c.closeContext(context.Background())
+	defer cancel()
+	c.awaitClose(ctx)
+	if !c.end(lost) {
+		<-c.life.closed()
+	}
+	if _, broke := c.life.outcome(); broke != nil {
+		return apiError("close", broke)
+	}
+	return errClosed
 }
 
 // postClose begins a closing handshake and waits for nothing: neither for the

@@ -284,6 +284,41 @@ func TestEndInsideTunnel(t *testing.T) {
 	}
 }
 
+// A write finds that the transport is lost, and this side then closes: that is
+// no end by this side. What the peer has said before is still read by Close.
+func TestEndAfterFailedWrite(t *testing.T) {
+	for name, tt := range map[string]struct {
+		says  int // the code of the close frame that the peer leaves behind
+		close func(c *Conn)
+		want  End
+	}{
+		"Close":                     {0, func(c *Conn) { c.Close(1000, "") }, End{Cause: EndTransport, Code: StatusAbnormalClosure}},
+		"CloseNow":                  {0, func(c *Conn) { c.CloseNow() }, End{Cause: EndTransport, Code: StatusAbnormalClosure}},
+		"postClose":                 {0, func(c *Conn) { c.postClose(closedNormally); c.Read(context.Background()) }, End{Cause: EndTransport, Code: StatusAbnormalClosure}},
+		"the peer said why: Close":  {1001, func(c *Conn) { c.Close(1000, "") }, End{Cause: EndByPeer, Code: 1001}},
+		"and several times":         {1001, func(c *Conn) { done := start(func() error { return c.Close(1000, "") }); c.Close(4000, ""); <-done }, End{Cause: EndByPeer, Code: 1001}},
+		"the peer said why: a read": {1001, func(c *Conn) { c.Read(context.Background()) }, End{Cause: EndByPeer, Code: 1001}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{})
+				if tt.says != 0 {
+					p.WriteClose(tt.says, "")
+				}
+				p.Conn.Close()
+				if err := p.c.Write(t.Context(), MessageText, []byte("lost")); err == nil {
+					t.Fatal("a write to a lost transport succeeds")
+				}
+				tt.close(p.c)
+				checkEnd(t, p.c.End(), tt.want, nil)
+				if err := p.c.Close(1000, ""); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("another Close = %v", err)
+				}
+			})
+		})
+	}
+}
+
 // A message that CloseRead does not expect is what the peer broke.
 func TestEndUnexpectedMessage(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {

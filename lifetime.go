@@ -40,6 +40,7 @@ type ending struct {
 	done      chan struct{}   // closed when the transport is; nil until a goroutine waits for that
 	closeRead context.Context // what CloseRead returned
 	broke     error           // what came in place of the answer to this side's close frame
+	lost      error           // see lifetime.lost
 	frame     error           // of package gorilla: what the first close frame says, see noteFrame
 	grace     *time.Timer     // ends the connection: see endInTimeLocked
 }
@@ -73,8 +74,12 @@ func (l *lifetime) over(err error) (cause error, first bool) {
 	return l.reason(), first
 }
 
-// begin is over for a close of this side.
-func (l *lifetime) begin(cause *localEnd, posted bool) (first bool) {
+// begin is over for a close of this side. If a write has found the transport
+// broken before, that is the reason.
+func (l *lifetime) begin(cause error, posted bool) (first bool) {
+	if lost := l.lost(); lost != nil {
+		cause = lost
+	}
 	return l.why.CompareAndSwap(nil, &reason{cause, posted})
 }
 
@@ -161,8 +166,22 @@ func (l *lifetime) writeBroke(err error) error {
 	if l.at().isEnding() {
 		return toWriters(l.reason())
 	}
+	if e := l.endingLocked(); e.lost == nil && !l.isOver() {
+		e.lost = err
+	}
 	l.endInTimeLocked(err)
 	return err
+}
+
+// lost returns the error of the write that has found the transport broken while
+// the connection was not over, or nil.
+func (l *lifetime) lost() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.made == nil {
+		return nil
+	}
+	return l.made.lost
 }
 
 // outcome reports whether the closing handshake was completed, and if it was

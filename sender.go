@@ -611,8 +611,9 @@ func (w *sender) cut(ctx context.Context, out []byte, n int, f *outgoing, err er
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		bufpool.Put(out)
 		cause := apiError("write", err)
+		err = w.t.life.writeBroke(cause) // before other writers learn of it, and close
 		w.halt(cause)
-		return w.t.life.writeBroke(cause)
+		return err
 	}
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		err = ctxErr
