@@ -155,8 +155,9 @@ func gorillaEcho(c *gorilla.Conn) error {
 	}
 }
 
-// laxGorilla are cases of requests that the original gorilla/websocket takes, so
-// its twin takes them too: a list of versions, two keys, and an HTTP/1.0 request.
+// laxGorilla are cases of requests that the original gorilla/websocket takes,
+// so its twin takes them too: a list of versions, two keys, and an HTTP/1.0
+// request.
 var laxGorilla = []string{"b.8.5", "b.8.11", "b.8.18"}
 
 func TestDoorsOfServers(t *testing.T) {

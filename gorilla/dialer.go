@@ -65,8 +65,8 @@ type Dialer struct {
 	// Jar holds the cookies to send, and takes those of the response.
 	Jar http.CookieJar
 
-	// Trace is told of the handshake and of the connection. Package gorilla does not
-	// have it.
+	// Trace is told of the handshake and of the connection. Package gorilla
+	// does not have it.
 	Trace *native.Trace
 }
 

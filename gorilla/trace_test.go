@@ -54,8 +54,8 @@ func TestTraceField(t *testing.T) {
 	}
 }
 
-// End of the connection below says who sent the first close frame, although it is
-// the program that closes the transport.
+// End of the connection below says who sent the first close frame, although it
+// is the program that closes the transport.
 func TestEndOfNative(t *testing.T) {
 	ends := make(chan native.End, 2)
 	trace := &native.Trace{Ended: func(_ context.Context, _ *native.Conn, end native.End) { ends <- end }}

@@ -28,26 +28,26 @@ type Upgrader struct {
 	// buffer.
 	WriteBufferPool BufferPool
 
-	// Subprotocols are those that the server speaks, in its order of preference.
-	// The first that the client offers too is chosen. If it is nil the field
-	// Sec-Websocket-Protocol of the response header is sent.
+	// Subprotocols are those that the server speaks, in its order of
+	// preference. The first that the client offers too is chosen. If it is nil
+	// the field Sec-Websocket-Protocol of the response header is sent.
 	Subprotocols []string
 
-	// Error responds to a request that is refused; reason is a [HandshakeError].
-	// Default: [http.Error] with the text of the status.
+	// Error responds to a request that is refused; reason is a
+	// [HandshakeError]. Default: [http.Error] with the text of the status.
 	Error func(w http.ResponseWriter, r *http.Request, status int, reason error)
 
 	// CheckOrigin reports whether the page that makes the request may connect.
-	// Default: requests without an Origin header, and those whose Origin has the
-	// host of the request, may.
+	// Default: requests without an Origin header, and those whose Origin has
+	// the host of the request, may.
 	CheckOrigin func(r *http.Request) bool
 
-	// EnableCompression says whether messages are compressed (RFC 7692), without
-	// context takeover, if the client offers it.
+	// EnableCompression says whether messages are compressed (RFC 7692),
+	// without context takeover, if the client offers it.
 	EnableCompression bool
 
-	// Trace is told of the handshake and of the connection. Package gorilla does not
-	// have it.
+	// Trace is told of the handshake and of the connection. Package gorilla
+	// does not have it.
 	Trace *native.Trace
 }
 

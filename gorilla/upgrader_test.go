@@ -198,7 +198,8 @@ func TestLooseRequests(t *testing.T) {
 	}
 }
 
-// A request made by hand, without what every server fills in, is upgraded as gorilla does.
+// A request made by hand, without what every server fills in, is upgraded as
+// gorilla does.
 func TestHandmadeRequest(t *testing.T) {
 	r := handshake()
 	r = &http.Request{Method: "GET", URL: &url.URL{Path: "/"}, Header: r.Header}

@@ -131,8 +131,8 @@ func (s *Subscriber) subscribe(ctx context.Context, from *SubscribeOptions, topi
 	return st, nil
 }
 
-// subscribeError is not inlined, to keep the frame of subscribe small: a handler
-// that subscribes shall do with a stack of 2 KiB.
+// subscribeError is not inlined, to keep the frame of subscribe small: a
+// handler that subscribes shall do with a stack of 2 KiB.
 //
 //go:noinline
 func subscribeError(err error) error { return fmt.Errorf("hub: subscribe: %w", err) }
@@ -191,8 +191,8 @@ func (h *Hub) add(s *Subscriber, topic string, from *SubscribeOptions) (Subscrib
 	return t.add(s, from)
 }
 
-// addFresh is add, unless messages may have been lost since the engine was read:
-// then the error is errStale.
+// addFresh is add, unless messages may have been lost since the engine was
+// read: then the error is errStale.
 func (h *Hub) addFresh(s *Subscriber, topic string, from *SubscribeOptions) (SubscribeResult, error) {
 	t := h.findOrMake(topic)
 	defer t.unlock()

@@ -71,7 +71,8 @@ func run() error {
 			pins[p.module] = pin{p.version, r.theirPass, r.ourPass, r.dropped}
 		} else if !*update {
 			if r.hold(pins[p.module]); len(r.problems) > 0 {
-				// Some tests of others measure time: on a busy machine they fail now and then.
+				// Some tests of others measure time: on a busy machine they
+				// fail now and then.
 				fmt.Printf("%s: once more, after %q\n", p.module, r.problems)
 				again, err := os.MkdirTemp(work, "again")
 				if err != nil {

@@ -300,7 +300,8 @@ func TestJSON(t *testing.T) {
 	})
 }
 
-// A message that is not the JSON wanted is an error that json's own can be had of, and closes the connection with 1007.
+// A message that is not the JSON wanted is an error that json's own can be had
+// of, and closes the connection with 1007.
 func TestJSONBad(t *testing.T) {
 	for _, test := range []struct {
 		name    string

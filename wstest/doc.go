@@ -15,8 +15,8 @@
 //     dial by themselves, such as a websocket.Redialer;
 //   - a function of a connection: [Pipe] makes a connection with two ends;
 //   - either, against a peer that breaks the rules: [ClientWithPeer],
-//     [ServerWithPeer], [Server.DialPeer] and [Server.AcceptPeer] give a [Peer],
-//     which writes any frame and says which frame it wants.
+//     [ServerWithPeer], [Server.DialPeer] and [Server.AcceptPeer] give a
+//     [Peer], which writes any frame and says which frame it wants.
 //
 // Every connection is made by a real opening handshake, over a transport in
 // memory that has buffers as a socket has. A [Transport] makes it slow, short

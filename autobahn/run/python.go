@@ -37,7 +37,8 @@ func findPython(ctx context.Context, root string, out io.Writer) (*wstest, error
 		env:         []string{"PYTHONUSERBASE=" + base, "PYTHONWARNINGS=ignore", "PYTHONPATH=", "PYTHONNOUSERSITE="},
 		hostOfPeer:  "127.0.0.1",
 	}
-	// The mark is written last: a folder without it is an installation that was cut short.
+	// The mark is written last: a folder without it is an installation that was
+	// cut short.
 	mark := filepath.Join(base, "installed")
 	want := fmt.Sprintf("%x %s\n", sha256.Sum256(pins), python)
 	if have, err := os.ReadFile(mark); err == nil && string(have) == want && w.works(ctx) == nil {

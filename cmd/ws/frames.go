@@ -312,7 +312,8 @@ func (t *tracer) summary() (in, out counts) {
 }
 
 // A tracedConn is a transport that tells a tracer of the frames on it. Before
-// them it follows the HTTP handshake, and waits for a response with the status 101.
+// them it follows the HTTP handshake, and waits for a response with the
+// status 101.
 type tracedConn struct {
 	net.Conn
 	t      *tracer

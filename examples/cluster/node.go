@@ -76,7 +76,8 @@ func newNode(name, engine string, b hub.Broker) *node {
 	return n
 }
 
-// onPresence tells the pages of this node who is here, on any node. The data of a member is the name of its node.
+// onPresence tells the pages of this node who is here, on any node. The data of
+// a member is the name of its node.
 func onPresence(e hub.PresenceEvent) (websocket.MessageType, []byte) {
 	told := event{Count: e.Count, Name: e.Member.ID, Node: string(e.Member.Data)}
 	switch e.Kind {
@@ -112,7 +113,8 @@ func encode(dst []byte, m hub.Message) []byte {
 	return append(dst, fields...)
 }
 
-// onBroker tells all pages of this node that the engine is lost, or back. It does not wait for any of them.
+// onBroker tells all pages of this node that the engine is lost, or back. It
+// does not wait for any of them.
 func (n *node) onBroker(e hub.BrokerEvent) {
 	if e.Kind != hub.BrokerLost && e.Kind != hub.BrokerRecovered {
 		log.Printf("cluster: %v of topic %q: %v", e.Kind, e.Topic, e.Err) // the engine is as it was
@@ -127,7 +129,8 @@ func (n *node) onBroker(e hub.BrokerEvent) {
 	}
 }
 
-// serve runs one connection from beginning to end: GET /ws?name=NAME&after=POSITION.
+// serve runs one connection from beginning to end:
+// GET /ws?name=NAME&after=POSITION.
 func (n *node) serve(c *websocket.Conn, r *http.Request) {
 	defer c.CloseNow()
 	query := r.URL.Query()
@@ -155,7 +158,8 @@ func (n *node) serve(c *websocket.Conn, r *http.Request) {
 			return // the connection is closed, or closes now
 		}
 		if text := strings.TrimSpace(said.Text); text != "" {
-			// It comes back to this node, and this page, as to all others: through the engine.
+			// It comes back to this node, and this page, as to all others:
+			// through the engine.
 			err := n.publish(talk, event{Type: "message", Node: n.name, Name: name, Text: text, At: time.Now().UnixMilli()})
 			if err != nil {
 				s.Send(websocket.MessageText, marshal(event{Type: "failed", Text: text}))
@@ -164,7 +168,8 @@ func (n *node) serve(c *websocket.Conn, r *http.Request) {
 	}
 }
 
-// join subscribes s. The engine may have to be asked, so ctx should end with the connection.
+// join subscribes s. The engine may have to be asked, so ctx should end with
+// the connection.
 func (n *node) join(ctx context.Context, s *hub.Subscriber, name string, after hub.Position) error {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
@@ -201,7 +206,8 @@ func (n *node) leave(s *hub.Subscriber) {
 	delete(n.here, s)
 }
 
-// publish hands e to the engine. The error says that it has not taken it, or not in time.
+// publish hands e to the engine. The error says that it has not taken it, or
+// not in time.
 func (n *node) publish(topic string, e event) error {
 	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
 	defer cancel()

@@ -14,11 +14,15 @@ const (
 // algorithm is operational transformation with a central server, as in the
 // Jupiter system (Nichols et al., 1995) and ot.js:
 //
-//   - Each change that the server accepts makes a new revision. The order in which they arrive is the order for all.
-//   - A client shows its own edits at once, and sends one change at a time: the operation, and the revision that it is
-//     for. Until it hears that one back, it gathers what it does next into one operation.
-//   - The server transforms what arrives against the changes since that revision, applies it, and tells all writers.
-//   - A client transforms what it hears against its own operations that the server has not confirmed yet.
+//   - Each change that the server accepts makes a new revision. The order in
+//     which they arrive is the order for all.
+//   - A client shows its own edits at once, and sends one change at a time: the
+//     operation, and the revision that it is for. Until it hears that one back,
+//     it gathers what it does next into one operation.
+//   - The server transforms what arrives against the changes since that
+//     revision, applies it, and tells all writers.
+//   - A client transforms what it hears against its own operations that the
+//     server has not confirmed yet.
 //
 // Both sides use transform, with the change that the server knew first as its
 // first argument: so both arrive at the same text. A document has no lock: its

@@ -1,9 +1,10 @@
-// Command metrics is an echo server that Prometheus can watch: OpenTelemetry's exporter makes the page /metrics of
-// what otelws counts.
+// Command metrics is an echo server that Prometheus can watch: OpenTelemetry's
+// exporter makes the page /metrics of what otelws counts.
 //
 //	go run -C examples/metrics .
 //
-// Open the printed URL: the page opens connections, sends messages, and shows the numbers.
+// Open the printed URL: the page opens connections, sends messages, and shows
+// the numbers.
 package main
 
 import (

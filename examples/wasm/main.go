@@ -1,10 +1,10 @@
-// Command wasm serves a chat whose page is written in Go: a program of js/wasm with
-// the same Redialer, Conn and wsjson as any other client.
+// Command wasm serves a chat whose page is written in Go: a program of js/wasm
+// with the same Redialer, Conn and wsjson as any other client.
 //
 //	go run ./examples/wasm
 //
-// It compiles the page when it starts, with the go command. Open the printed URL in
-// two windows.
+// It compiles the page when it starts, with the go command. Open the printed
+// URL in two windows.
 package main
 
 import (

@@ -49,9 +49,9 @@ func (l *listener) dial(context.Context, string, string) (net.Conn, error) {
 	}
 }
 
-// serve serves a hub until the test ends, and returns a client for it. A page says
-// where it was, and gets "begin", position, complete; then position, the offset
-// before, and the text of each message.
+// serve serves a hub until the test ends, and returns a client for it. A page
+// says where it was, and gets "begin", position, complete; then position, the
+// offset before, and the text of each message.
 func serve(t *testing.T, h *hub.Hub) *http.Client {
 	l := &listener{conns: make(chan net.Conn), done: make(chan struct{})}
 	s := &http.Server{Handler: websocket.Handler(func(c *websocket.Conn, r *http.Request) {
@@ -130,9 +130,9 @@ func (p *page) visit(t *testing.T, ctx context.Context, client *http.Client, pau
 	}
 }
 
-// Pages read slowly, are disconnected because their queues are full, and come back
-// to any of three processes, while the engine is stopped and started. Each has every
-// message once and in order, or was told that it missed some.
+// Pages read slowly, are disconnected because their queues are full, and come
+// back to any of three processes, while the engine is stopped and started. Each
+// has every message once and in order, or was told that it missed some.
 func TestSlowPagesResume(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

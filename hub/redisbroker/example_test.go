@@ -43,7 +43,8 @@ func Example() {
 }
 
 // A Redis Cluster: the client is the caller's, with the three options that the
-// broker needs. A client of redis.NewFailoverClient, for Sentinel, is made alike.
+// broker needs. A client of redis.NewFailoverClient, for Sentinel, is made
+// alike.
 func ExampleNewClient() {
 	client := redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs:                 []string{"localhost:7000", "localhost:7001", "localhost:7002"},

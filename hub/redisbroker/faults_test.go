@@ -394,8 +394,8 @@ func TestReconnectsOnce(t *testing.T) {
 	}
 }
 
-// The keys of one topic are forbidden: where the other topics are is known all the
-// same, and what they keep is read.
+// The keys of one topic are forbidden: where the other topics are is known all
+// the same, and what they keep is read.
 func TestForbiddenKeys(t *testing.T) {
 	e := brokertest.Start(t, kind)
 	admin := redis.NewClient(&redis.Options{Addr: e.Addr})
@@ -424,7 +424,8 @@ func TestForbiddenKeys(t *testing.T) {
 	}
 }
 
-// Messages of two topics count both, however much their topics and ids look alike.
+// Messages of two topics count both, however much their topics and ids look
+// alike.
 func TestPublishOnceLooksAlike(t *testing.T) {
 	e := brokertest.Start(t, kind)
 	b := New(&redis.Options{Addr: e.Addr}, nil)

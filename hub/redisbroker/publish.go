@@ -108,9 +108,9 @@ return {h[1], h[2], redis.call('XREVRANGE', KEYS[2], '+', from, 'COUNT', ARGV[1]
 	now[1] .. string.sub('000000' .. now[2], -6, -4)}
 `
 
-// keys returns the keys of a topic. What is in braces decides on the slot, and must
-// not be empty. The length of the topic tells where the id begins: no other topic
-// and id have the same key.
+// keys returns the keys of a topic. What is in braces decides on the slot, and
+// must not be empty. The length of the topic tells where the id begins: no
+// other topic and id have the same key.
 func (b *Broker) keys(topic, id string) []string {
 	tag := "{t:" + topic + "}"
 	return []string{
@@ -186,8 +186,8 @@ func unconfirmed(err error) error {
 	return fmt.Errorf("%w: %w", hub.ErrUnconfirmed, err)
 }
 
-// Positions implements [hub.Positioner]. It knows of no position of a topic whose
-// keys the server forbids to its user.
+// Positions implements [hub.Positioner]. It knows of no position of a topic
+// whose keys the server forbids to its user.
 func (b *Broker) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.Position, error) {
 	if b.unfit != nil {
 		return nil, b.unfit

@@ -76,8 +76,8 @@ type Handshake interface {
 	// returns the *websocket.Conn. header holds more fields for the response.
 	// After an error conn is of no use; the caller closes it.
 	Respond(conn net.Conn, buffers *bufio.ReadWriter, subprotocol string, header http.Header, timeout time.Duration) (any, error)
-	// Observe gives the connection a Trace, a *websocket.Trace. It is called before
-	// Respond.
+	// Observe gives the connection a Trace, a *websocket.Trace. It is called
+	// before Respond.
 	Observe(ctx context.Context, trace any)
 }
 

@@ -1,6 +1,7 @@
-// Package h2peer is a client of HTTP/2 in raw frames, for tests of WebSocket over
-// HTTP/2 (RFC 8441). net/http's own client does not send an extended CONNECT. It is
-// a module of its own, because the root module has no dependencies.
+// Package h2peer is a client of HTTP/2 in raw frames, for tests of WebSocket
+// over HTTP/2 (RFC 8441). net/http's own client does not send an extended
+// CONNECT. It is a module of its own, because the root module has no
+// dependencies.
 package h2peer
 
 import (
@@ -18,8 +19,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Window is the flow-control window that a Peer gives to each stream at first, and
-// keeps open unless the stream is Stingy.
+// Window is the flow-control window that a Peer gives to each stream at first,
+// and keeps open unless the stream is Stingy.
 const Window = 65535
 
 // A Peer is the client's end of an HTTP/2 connection.
@@ -46,9 +47,9 @@ type Peer struct {
 	goAway  bool
 }
 
-// Dial connects to an HTTP/2 server at addr: with config by TLS, else in the clear
-// with prior knowledge. window is what each stream may get before the first
-// WINDOW_UPDATE.
+// Dial connects to an HTTP/2 server at addr: with config by TLS, else in the
+// clear with prior knowledge. window is what each stream may get before the
+// first WINDOW_UPDATE.
 func Dial(addr string, config *tls.Config, window uint32) (*Peer, error) {
 	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
 	if err != nil {

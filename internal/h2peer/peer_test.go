@@ -322,8 +322,8 @@ type served struct {
 	done chan struct{} // closed when the handler has returned
 }
 
-// hand returns a handler that hands its connection to the test, and returns when
-// the connection is over.
+// hand returns a handler that hands its connection to the test, and returns
+// when the connection is over.
 func hand(t testing.TB, opts *websocket.AcceptOptions, plain bool) (http.Handler, *served) {
 	s := &served{c: make(chan *websocket.Conn, 1), done: make(chan struct{})}
 	run := func(c *websocket.Conn, r *http.Request) {

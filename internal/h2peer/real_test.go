@@ -21,8 +21,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// program returns the path of a program that the test needs. With REALPEERS set,
-// as make http2 sets it, one that is missing is a failure.
+// program returns the path of a program that the test needs. With REALPEERS
+// set, as make http2 sets it, one that is missing is a failure.
 func program(t *testing.T, env, path string) string {
 	if p := os.Getenv(env); p != "" {
 		path = p
@@ -168,8 +168,8 @@ func TestChromium(t *testing.T) {
 	}
 }
 
-// haproxy between an HTTP/2 client, or our own over HTTP/1.1, and our server, to
-// which it speaks HTTP/2.
+// haproxy between an HTTP/2 client, or our own over HTTP/1.1, and our server,
+// to which it speaks HTTP/2.
 func TestHAProxy(t *testing.T) {
 	haproxy := program(t, "HAPROXY", "haproxy")
 	var mu sync.Mutex

@@ -8,8 +8,8 @@ import (
 )
 
 // WithConnect is called first in a TestMain. net/http reads when the process
-// starts whether a server takes an extended CONNECT, so the tests run in a second
-// process, which has that in its environment.
+// starts whether a server takes an extended CONNECT, so the tests run in a
+// second process, which has that in its environment.
 func WithConnect() {
 	const setting = "http2xconnect=1"
 	if strings.Contains(os.Getenv("GODEBUG"), setting) {

@@ -15,7 +15,8 @@ import (
 var full = flag.Bool("full", false, "run all cases of the Autobahn suite")
 
 // The Autobahn cases through a tunnel: the suite speaks HTTP/1.1 to it, and it
-// speaks HTTP/2 to our server. Cases about the handshake itself are not among them.
+// speaks HTTP/2 to our server. Cases about the handshake itself are not among
+// them.
 func TestAutobahn(t *testing.T) {
 	include := "1.*,2.*,3.*,4.*,5.*,6.1-5.*,7.*,9.1-2.1-2,10.*,12.1-2.1-4,13.*.1"
 	if *full {

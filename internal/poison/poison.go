@@ -4,8 +4,8 @@
 // with the tag websocketpoison, to show memory that is used when it should not
 // be: a piece that is given back is overwritten, and is the first to be handed
 // out again, so that code which still reads it sees poison or another
-// connection's bytes, and code that still writes to it is found when it is taken.
-// What is given back twice is found too, and so is what never is.
+// connection's bytes, and code that still writes to it is found when it is
+// taken. What is given back twice is found too, and so is what never is.
 //
 // Without the tag On is a constant false, and none of this is in the program.
 package poison

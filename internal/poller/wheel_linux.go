@@ -109,8 +109,8 @@ func (w *wheel) run() {
 	w.mu.Lock()
 	for now := w.elapsed(); w.now < now && !w.ended; {
 		w.now++
-		// A timer of a later turn of the wheel stays. The list may change while a
-		// Tick runs, so each search begins anew, behind those that stay.
+		// A timer of a later turn of the wheel stays. The list may change while
+		// a Tick runs, so each search begins anew, behind those that stay.
 		for {
 			t := w.slots[w.now%slots]
 			for t != nil && t.at > w.now {

@@ -46,8 +46,8 @@ func scan(data []byte, format string, n *int) bool {
 	return err == nil
 }
 
-// checkEcho exchanges messages of all kinds with a peer that runs echo, and leaves
-// the connection open.
+// checkEcho exchanges messages of all kinds with a peer that runs echo, and
+// leaves the connection open.
 func checkEcho(t *testing.T, c *websocket.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -20,8 +20,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// upgrade takes the connection of a request over from fasthttp, and passes it to
-// AcceptConn, which answers the request: with 101, or with the refusal.
+// upgrade takes the connection of a request over from fasthttp, and passes it
+// to AcceptConn, which answers the request: with 101, or with the refusal.
 func upgrade(ctx *fasthttp.RequestCtx, opts *websocket.AcceptOptions, serve func(*websocket.Conn, *http.Request)) {
 	conn := &hijacked{head: append([]byte(nil), ctx.Request.Header.Header()...)}
 	ctx.HijackSetNoResponse(true)
@@ -109,8 +109,8 @@ var doors = []struct {
 	}, false},
 }
 
-// detached needs Detach: the context of the request is fasthttp's, which gives it
-// to the next request.
+// detached needs Detach: the context of the request is fasthttp's, which gives
+// it to the next request.
 func detached(opts *websocket.AcceptOptions, serve func(*websocket.Conn, *http.Request)) http.Handler {
 	return websocket.NewServer(serve, &websocket.ServerOptions{
 		AcceptOptions: *opts,
@@ -250,8 +250,8 @@ func TestFastHTTPEarlyFrames(t *testing.T) {
 	}
 }
 
-// A server's read whose context ends loses nothing. CloseNow ends a read in another
-// goroutine, and the connection, before the handler returns.
+// A server's read whose context ends loses nothing. CloseNow ends a read in
+// another goroutine, and the connection, before the handler returns.
 func TestFastHTTPInterrupts(t *testing.T) {
 	for _, door := range doors {
 		t.Run(door.name, func(t *testing.T) {

@@ -87,8 +87,8 @@ func sshPair(t *testing.T, near, far net.Conn) (client *ssh.Client, channels <-c
 	return client, accepted, asked
 }
 
-// serveForwards lets a client listen at the server. Each value of asked makes echo
-// a client of the listener.
+// serveForwards lets a client listen at the server. Each value of asked makes
+// echo a client of the listener.
 func serveForwards(server *ssh.ServerConn, requests <-chan *ssh.Request, asked <-chan struct{}) {
 	for r := range requests {
 		var at struct {
@@ -215,8 +215,8 @@ func accept(conn net.Conn) (*websocket.Conn, error) {
 }
 
 // A server behind a firewall listens at an SSH server. It needs AcceptConn: in
-// net/http, Hijack of a connection without deadlines waits for the client's next
-// byte.
+// net/http, Hijack of a connection without deadlines waits for the client's
+// next byte.
 func TestSSHListener(t *testing.T) {
 	near, far := tcpPair(t)
 	client, _, dials := sshPair(t, near, far)
@@ -267,7 +267,8 @@ func TestSSHRefused(t *testing.T) {
 	}
 }
 
-// A channel has no deadlines. What must end a call ends the connection, in time.
+// A channel has no deadlines. What must end a call ends the connection, in
+// time.
 func TestSSHBounds(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

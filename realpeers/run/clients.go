@@ -56,7 +56,8 @@ var clients = []client{
 		name:    "webkit",
 		command: func(e *env) []string { return []string{"node", e.js("webkit.mjs"), "webkit"} },
 		groups:  []string{"all", "javascript", "standard", "browser"},
-		// It is told to accept all certificates, and has no event for a port that it does not connect to.
+		// It is told to accept all certificates, and has no event for a port
+		// that it does not connect to.
 		without: []string{"wss-unknown-certificate", "create-blocked-port"},
 		cannot:  []string{"insistOnSubprotocol", "close1012", "close1014", "countUnsent"},
 	},

@@ -13,8 +13,8 @@ import (
 //go:embed shared
 var shared embed.FS
 
-// policy is the pages' Content-Security-Policy: they need nothing but their own files and their own server, so they
-// may have nothing else.
+// policy is the pages' Content-Security-Policy: they need nothing but their own
+// files and their own server, so they may have nothing else.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 

@@ -59,8 +59,8 @@ type page struct {
 
 func element(id string) js.Value { return js.Global().Get("document").Call("getElementById", id) }
 
-// listen takes what the user says. The browser calls the function, which must not
-// wait.
+// listen takes what the user says. The browser calls the function, which must
+// not wait.
 func (p *page) listen() {
 	element("say").Call("addEventListener", "submit", js.FuncOf(func(_ js.Value, args []js.Value) any {
 		args[0].Call("preventDefault")
