@@ -25,7 +25,8 @@ type Options struct {
 	// its chain, or with StatusInternalError if there is none.
 	//
 	// One goroutine calls ToServer and another calls ToClient. ctx ends when
-	// the relay does.
+	// the relay does. If a hook panics, both connections are closed with
+	// StatusInternalError, and Run panics with the same value.
 	ToServer, ToClient func(ctx context.Context, m *websocket.Message) error
 }
 
@@ -68,6 +69,9 @@ func Run(ctx context.Context, client, server *websocket.Conn, opts *Options) err
 	stop()
 	second := <-ends
 
+	if second.panicked != nil {
+		first = second
+	}
 	// ctx may end because a connection has: that of a Handler's request does.
 	// Then the connection is the reason.
 	if err := ctx.Err(); err != nil && errors.Is(first.err, err) && !errors.Is(second.err, err) {
@@ -81,6 +85,9 @@ func Run(ctx context.Context, client, server *websocket.Conn, opts *Options) err
 		closing := websocket.CloseError{Code: websocket.StatusInternalError}
 		errors.As(first.err, &closing)
 		closeBoth(client, server, closing)
+		if first.panicked != nil {
+			panic(first.panicked)
+		}
 		return fmt.Errorf("relay: %w", first.err)
 	}
 	if first.ofWrite {
@@ -107,13 +114,22 @@ type end struct {
 	err     error
 	ofWrite bool // then a read may tell more
 	ofHook  bool
+
+	panicked any // what the hook panicked with
 }
+
+var errHookPanicked = errors.New("a hook has panicked")
 
 // keptBuffer is the most capacity that is kept for the next message, in bytes.
 const keptBuffer = 64 << 10
 
 // forward passes messages on until it fails.
-func forward(ctx context.Context, from, to *websocket.Conn, hook func(context.Context, *websocket.Message) error) end {
+func forward(ctx context.Context, from, to *websocket.Conn, hook func(context.Context, *websocket.Message) error) (e end) {
+	defer func() {
+		if v := recover(); v != nil {
+			e = end{conn: from, err: errHookPanicked, ofHook: true, panicked: v}
+		}
+	}()
 	var buf []byte
 	for {
 		typ, data, err := from.ReadInto(ctx, buf)

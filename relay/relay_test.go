@@ -210,6 +210,28 @@ func TestHookCloses(t *testing.T) {
 	})
 }
 
+// A hook that panics does so on the goroutine of Run, where the handler of an
+// http.Server may: the program goes on. Both are closed before that.
+func TestHookPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, client := connect(t, websocket.DialOptions{})
+		b, server := connect(t, websocket.DialOptions{})
+		panicked := make(chan any, 1)
+		go func() {
+			defer func() { panicked <- recover() }()
+			Run(t.Context(), a, b, &Options{ToServer: func(context.Context, *websocket.Message) error { panic(http.ErrAbortHandler) }})
+		}()
+		client.WriteFrame(wstest.Text, "x")
+		for _, p := range []*wstest.Peer{client, server} {
+			p.WantClose(1011)
+			p.WriteClose(1011, "")
+		}
+		if v := <-panicked; v != http.ErrAbortHandler {
+			t.Errorf("Run panicked with %v", v)
+		}
+	})
+}
+
 // A receiver that takes nothing makes the sender wait, and what the relay keeps
 // is bounded. The other direction goes on.
 func TestBackPressure(t *testing.T) {
