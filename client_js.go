@@ -17,7 +17,7 @@ import (
 // Conn works as elsewhere.
 
 // platformDials reports whether the platform's object makes the connection. A
-// transport or a dialer of the program's own is used as elsewhere.
+// transport or a dialer that the program sets is used as elsewhere.
 func platformDials(client *http.Client) bool {
 	if client == nil {
 		client = http.DefaultClient

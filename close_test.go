@@ -507,8 +507,8 @@ func TestRepliesAfterHalfClose(t *testing.T) {
 	}
 }
 
-// The peer's close frame ends writing as well as reading, and gives those who
-// write its code.
+// The peer's close frame ends writing as well as reading, and gives writers its
+// code.
 func TestPeerCloses(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})

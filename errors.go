@@ -129,7 +129,7 @@ func closeCode(err error) (code StatusCode, reason string, ok bool) {
 	return e.Code, e.Reason, ok
 }
 
-// Errors of this side's own making.
+// Errors that this side makes itself.
 var (
 	errCloseSent   = errors.New("the close frame is already sent")
 	errClosed      = fmt.Errorf("websocket: the connection is closed: %w", net.ErrClosed)

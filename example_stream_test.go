@@ -98,7 +98,8 @@ func ExampleNewConn() {
 	// hello <nil>
 }
 
-// The options of one request: who asks, and what the client offers.
+// The options of one request depend on which client asks, and on what it
+// offers.
 func ExampleAcceptOptions_configure() {
 	s := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
 		c.Close(websocket.StatusNormalClosure, "you speak "+c.Subprotocol())

@@ -956,7 +956,8 @@ func ExampleAcceptOptions_insecureSkipVerify() {
 	// Output: connected
 }
 
-// A server that only hands text on may leave the check to those who read it.
+// A server that only hands text on may leave the check to the readers of the
+// text.
 func ExampleAcceptOptions_skipUTF8Validation() {
 	s := httptest.NewServer(websocket.Handler(echo, &websocket.AcceptOptions{SkipUTF8Validation: true}))
 	defer s.Close()

@@ -81,8 +81,8 @@ func withoutTime(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// End says who ended a connection and why, after an iterator too, which ends
-// without an error when the peer closes in an orderly way.
+// End says which side ended a connection and why. It does so after an iterator
+// too, which ends without an error when the peer closes in an orderly way.
 func ExampleConn_End() {
 	c, end := connect(greet)
 	defer end()
