@@ -149,7 +149,14 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn,
 		t = opts.Trace
 	}
 	r = t.begin(r)
+	returned := false
+	defer func() {
+		if !returned {
+			t.refused(r.Context(), errHandshakePanicked)
+		}
+	}()
 	cfg, err := accept(w, r, opts)
+	returned = true
 	if err != nil {
 		t.refused(r.Context(), err)
 		return nil, err
@@ -476,10 +483,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refused(r.Context(), sendRefusal(w, r, no))
 		return
 	}
-	taken := false
+	taken, told := false, false
 	defer func() {
 		if !taken {
 			s.live.release(nil)
+			if !told {
+				s.refused(r.Context(), errHandshakePanicked)
+			}
 		}
 	}()
 	values, returns := s.detach(r, plain)
@@ -489,6 +499,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	cfg, err := accept(w, r, &s.opts.AcceptOptions)
 	if err != nil {
+		told = true
 		s.refused(traced, err)
 		return // the client has been told
 	}

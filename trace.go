@@ -42,7 +42,8 @@ type Trace struct {
 	// server it says that the server refuses the request. On a client it says
 	// that the server has not accepted it. The status is that of the response,
 	// and err is the error of the call. The status is 0 if there was no
-	// response, or if its sending failed.
+	// response, or if its sending failed. It is 0 too if a callback such as
+	// Configure panics in Accept or a Server.
 	Refused func(ctx context.Context, status int, err error)
 
 	// Ended is called once, when c is over and its transport is closed. The
@@ -81,6 +82,10 @@ func newTracing(t *Trace, ctx context.Context) *tracing {
 	}
 	return &tracing{t, ctx}
 }
+
+// errHandshakePanicked is why a handshake failed in which a callback of the
+// options, or middleware, has panicked.
+var errHandshakePanicked = errors.New("websocket: the opening handshake: a callback has panicked")
 
 // begin tells t of a request, and returns it with the context that it has from
 // now on.

@@ -235,6 +235,33 @@ func TestTraceRefused(t *testing.T) {
 	}
 }
 
+// A callback that panics inside a handshake makes it one that was refused, and
+// that no response tells of.
+func TestTracePanic(t *testing.T) {
+	for _, door := range []string{"NewServer", "Accept"} {
+		var calls []string
+		opts := &AcceptOptions{Trace: traced(&calls, "s"), Configure: func(*http.Request, *AcceptOptions) error { panic(http.ErrAbortHandler) }}
+		s := Handler(func(*Conn, *http.Request) {}, opts)
+		func() {
+			defer func() {
+				if v := recover(); v != http.ErrAbortHandler {
+					t.Errorf("%s: panicked with %v", door, v)
+				}
+			}()
+			w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+			if door == "Accept" {
+				Accept(w, r, opts)
+			} else {
+				s.ServeHTTP(w, r)
+			}
+		}()
+		wantCalls(t, calls, "handshake", "refused 0 websocket: the opening handshake: a callback has panicked:s")
+		if door == "NewServer" && (s.Connections() != 0 || s.Stats().Refused[0] != 1) {
+			t.Errorf("%+v", s.Stats())
+		}
+	}
+}
+
 // A write that waits for the peer is told of; one that does not is not.
 func TestTraceSlowWrite(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
