@@ -55,8 +55,8 @@ type AcceptOptions struct {
 
 	// Configure changes the options for one request. It is called before the
 	// request is checked, by the goroutine of the request. It may set the
-	// fields of opts, a copy of these options. The slices in opts are shared.
-	// [Subprotocols] returns the subprotocols that r offers.
+	// fields of opts, a copy of these options, except Trace. The slices in opts
+	// are shared. [Subprotocols] returns the subprotocols that r offers.
 	//
 	// If Configure returns an error, the request is refused. If the error is a
 	// [HandshakeError] with a status from 300 to 599, the response has its

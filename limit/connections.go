@@ -21,7 +21,8 @@ type Connections struct {
 
 	// Code and Reason are those of the close frame for a connection too many.
 	// Default: StatusTryAgainLater and "too many connections". A client that
-	// must not come back by itself is told StatusPolicyViolation.
+	// must not come back by itself is told StatusPolicyViolation. What
+	// [websocket.Conn.Close] says of both holds here.
 	Code   websocket.StatusCode
 	Reason string
 

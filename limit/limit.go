@@ -39,7 +39,8 @@ type Limits struct {
 	Bytes Rate
 
 	// Code and Reason are those of the close frame for who goes past a limit.
-	// Default: StatusPolicyViolation, and a reason that names the limit.
+	// Default: StatusPolicyViolation, and a reason that names the limit. What
+	// [websocket.Conn.Close] says of both holds here.
 	Code   websocket.StatusCode
 	Reason string
 
