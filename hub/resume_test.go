@@ -85,17 +85,24 @@ func TestLateMessageOfEarlierSubscription(t *testing.T) {
 	}
 }
 
+// storeTopic returns a hub whose engine keeps three messages of topic x, and a
+// client that has them.
+func storeTopic(t *testing.T) (*storeBroker, *Hub, *client) {
+	b := newStoreBroker()
+	h := storeHub(b, nil)
+	t.Cleanup(func() { h.Close() })
+	c := join(t, h, "x")
+	b.bring(3, nil)
+	c.wantOffsets(t, 7, 1, 2, 3)
+	return b, h, c
+}
+
 // The engine comes back without the topic's data, and nothing is published.
 // Clients are told to start afresh, once: a client that comes back behind that
 // has missed nothing.
 func TestQuietTopicWithoutData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newStoreBroker()
-		h := storeHub(b, nil)
-		defer h.Close()
-		c := join(t, h, "x")
-		b.bring(3, nil)
-		c.wantOffsets(t, 7, 1, 2, 3)
+		b, h, _ := storeTopic(t)
 		b.events <- BrokerEvent{Kind: BrokerLost}
 		b.mu.Lock()
 		b.epoch, b.kept, b.top = 8, nil, 0
@@ -120,12 +127,7 @@ func TestQuietTopicWithoutData(t *testing.T) {
 // nothing.
 func TestQuietTopicAfterBlip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newStoreBroker()
-		h := storeHub(b, nil)
-		defer h.Close()
-		c := join(t, h, "x")
-		b.bring(3, nil)
-		c.wantOffsets(t, 7, 1, 2, 3)
+		b, h, _ := storeTopic(t)
 		b.events <- BrokerEvent{Kind: BrokerLost}
 		b.events <- BrokerEvent{Kind: BrokerRecovered}
 		synctest.Wait()
@@ -282,12 +284,7 @@ func BenchmarkManyTopics(b *testing.B) {
 // keeps: it comes once.
 func TestReadAndLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newStoreBroker()
-		h := storeHub(b, nil)
-		defer h.Close()
-		c := join(t, h, "x")
-		b.bring(3, nil)
-		c.wantOffsets(t, 7, 1, 2, 3)
+		b, h, c := storeTopic(t)
 		b.events <- BrokerEvent{Kind: BrokerLost}
 		synctest.Wait()
 		live := b.store(2)

@@ -120,9 +120,11 @@ func (s *Subscriber) SubscribeFrom(ctx context.Context, topic string, from Subsc
 }
 
 func (s *Subscriber) subscribe(ctx context.Context, from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
-	if s.hub.link != nil {
+	switch err = s.check(topics); {
+	case err != nil:
+	case s.hub.link != nil:
 		st, err = s.subscribeLinked(ctx, from, topics)
-	} else {
+	default:
 		st, err = s.addAll(from, topics)
 	}
 	if err != nil {
@@ -149,9 +151,6 @@ func (s *Subscriber) check(topics []string) error {
 // subscribeLinked is subscribe with a Broker.
 func (s *Subscriber) subscribeLinked(ctx context.Context, from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
 	h := s.hub
-	if err := s.check(topics); err != nil {
-		return st, err
-	}
 	pinned := topics[:0:0]
 	defer func() { h.unpin(pinned) }() // also if HistoryOf panics
 	var attempts []*attempt
@@ -174,7 +173,6 @@ func (s *Subscriber) subscribeLinked(ctx context.Context, from *SubscribeOptions
 
 // addAll adds s to topics of this process.
 func (s *Subscriber) addAll(from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
-	err = s.check(topics)
 	for i := 0; i < len(topics) && err == nil; i++ {
 		st, err = s.hub.add(s, topics[i], from)
 		if err == ErrSubscribed && from == nil {
