@@ -70,17 +70,7 @@ func run() error {
 		if *update && len(r.problems) == 0 {
 			pins[p.module] = pin{p.version, r.theirPass, r.ourPass, r.dropped}
 		} else if !*update {
-			if r.hold(pins[p.module]); len(r.problems) > 0 {
-				// Some tests of others measure time: on a busy machine they
-				// fail now and then.
-				fmt.Printf("%s: once more, after %q\n", p.module, r.problems)
-				again, err := os.MkdirTemp(work, "again")
-				if err != nil {
-					return err
-				}
-				r = p.try(repo, again, pins[p.module])
-				r.hold(pins[p.module])
-			}
+			r.hold(pins[p.module])
 		}
 		fmt.Printf("%-44s %s  (%.0f s)\n", p.module+" "+p.version, r, time.Since(begin).Seconds())
 		for _, line := range r.problems {
