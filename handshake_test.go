@@ -1763,7 +1763,7 @@ func TestHostileOrigin(t *testing.T) {
 		{"IDN of a letter that looks alike", []string{"Origin: https://ex\u0430mple.com"}, nil, false},
 		{"punycode of another", []string{"Origin: https://xn--exmple-4nf.com"}, nil, false},
 		{"percent", []string{"Origin: https://example%2ecom"}, nil, false},
-		{"a forwarded host is nobody's word", []string{"Origin: https://evil.example", "X-Forwarded-Host: evil.example",
+		{"a forwarded host proves nothing", []string{"Origin: https://evil.example", "X-Forwarded-Host: evil.example",
 			"Forwarded: host=evil.example", "X-Original-Host: evil.example"}, nil, false},
 		{"the field of old drafts", []string{"Sec-WebSocket-Origin: https://example.com", "Origin: https://evil.example"}, nil, false},
 		{"pattern", []string{"Origin: https://a.example.org"}, pattern, true},
