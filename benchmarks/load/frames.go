@@ -63,18 +63,20 @@ func (r *ring) at(sent int64, n int) []byte {
 	return r.bytes[start:min(start+n, len(r.bytes))]
 }
 
-// checker follows the frames that a server sends on one connection. It passes
-// over pings: a server has sent one when a round took long. They are not
-// answered, because no round takes as long as a server waits for that.
+// checker follows the frames that a server sends on one connection. A ping may
+// stand between messages: a server sends one when a round takes long, and gives
+// up a client that does not answer it.
 type checker struct {
 	header  []byte // what each frame must start with
 	payload []byte // what each must hold
 	blind   bool   // whatever it holds
 	sample  int64  // contents of every sample-th frame are compared
 
-	pos  int // in the frame
-	ping int // bytes of a ping that follow; -1: its length follows
-	done int64
+	pos     int // in the frame
+	done    int64
+	ping    int    // bytes of a ping that follow; -1: its length follows
+	pinged  []byte // what the ping holds, as far as it has come
+	answers []byte // pongs to be sent
 }
 
 // pingByte begins a ping.
@@ -86,12 +88,8 @@ func (c *checker) take(b []byte) int {
 	completed := 0
 	for len(b) > 0 {
 		switch {
-		case c.ping < 0:
-			c.ping, b = int(b[0]), b[1:]
-			continue
-		case c.ping > 0:
-			n := min(c.ping, len(b))
-			c.ping, b = c.ping-n, b[n:]
+		case c.ping != 0:
+			b = c.takePing(b)
 			continue
 		case c.pos == 0 && b[0] == pingByte:
 			c.ping, b = -1, b[1:]
@@ -122,4 +120,18 @@ func (c *checker) take(b []byte) int {
 		}
 	}
 	return completed
+}
+
+// takePing consumes bytes of a ping, and returns the rest of b.
+func (c *checker) takePing(b []byte) []byte {
+	if c.ping < 0 {
+		c.ping, c.pinged, b = int(b[0]), nil, b[1:]
+	}
+	n := min(c.ping, len(b))
+	c.ping -= n
+	c.pinged = append(c.pinged, b[:n]...)
+	if c.ping == 0 {
+		c.answers = appendMasked(c.answers, 10, c.pinged)
+	}
+	return b[n:]
 }

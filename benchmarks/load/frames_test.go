@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Pings between the messages are passed over, however they come in pieces.
+// Pings between the messages are answered, however they come in pieces.
 func TestCheckerPings(t *testing.T) {
 	payload := []byte("payload")
 	message := slices.Concat(serverHeader(2, len(payload)), payload)
@@ -18,6 +18,10 @@ func TestCheckerPings(t *testing.T) {
 		}
 		if got != 3 || c.pos != 0 || c.ping != 0 {
 			t.Errorf("pieces of %d: %d messages", size, got)
+		}
+		pongs := len(appendMasked(appendMasked(nil, 10, []byte{1, 2, 3, 4}), 10, nil))
+		if len(c.answers) != pongs {
+			t.Errorf("pieces of %d: %d bytes of pongs, want %d", size, len(c.answers), pongs)
 		}
 	}
 	c := checker{header: message[:2], payload: payload, sample: 1}

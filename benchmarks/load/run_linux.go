@@ -105,6 +105,18 @@ func (c *conn) flush(r *ring) error {
 	return nil
 }
 
+// answer sends the pongs that are due, unless a frame is sent in part.
+func (c *conn) answer(r *ring) error {
+	if len(c.check.answers) == 0 || c.sent%int64(r.frame) != 0 {
+		return nil
+	}
+	if n, e := rawWrite(c.fd, c.check.answers); e != 0 || n != len(c.check.answers) {
+		return fmt.Errorf("answering a ping: %w", e)
+	}
+	c.check.answers = nil
+	return nil
+}
+
 // messages runs Echo and Receive.
 func (j *Job) messages(addr netip.AddrPort) (Result, error) {
 	opcode := byte(2)
@@ -205,6 +217,9 @@ func (j *Job) messages(addr netip.AddrPort) (Result, error) {
 				if k > 0 {
 					last = time.Now()
 				}
+			}
+			if err := c.answer(frames); err != nil {
+				return Result{}, err
 			}
 			if err := c.flush(frames); err != nil {
 				return Result{}, err
