@@ -43,7 +43,8 @@ func serve(stop context.Context, l net.Listener) error {
 		return err
 	case <-stop.Done():
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	// Shutdown waits up to 7 s for a connection that has sent nothing yet.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	err := s.Shutdown(ctx) // no new connections from here on
 	open.Wait()

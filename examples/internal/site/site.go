@@ -108,6 +108,9 @@ func Serve(ctx context.Context, p *Program, l net.Listener) error {
 	if p.Prepare != nil {
 		l = p.Prepare(s, l)
 	}
+	var unused unusedConns
+	unused.watch(s)
+	s.RegisterOnShutdown(unused.close)
 	var goodbye context.Context // set before the functions of RegisterOnShutdown are called
 	var leaving sync.WaitGroup
 	for _, h := range p.Routes {
@@ -142,6 +145,61 @@ func Serve(ctx context.Context, p *Program, l net.Listener) error {
 	err := s.Shutdown(goodbye)
 	leaving.Wait()
 	return err
+}
+
+// unusedConns are the connections on which no request has begun. Browsers open
+// some in advance. [http.Server.Shutdown] waits for each of them for five
+// seconds and more.
+type unusedConns struct {
+	mu     sync.Mutex
+	conns  map[net.Conn]struct{}
+	closed bool
+}
+
+// watch makes s tell u of its connections. A function that s calls already is
+// still called.
+func (u *unusedConns) watch(s *http.Server) {
+	next := s.ConnState
+	s.ConnState = func(c net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			u.add(c)
+		} else {
+			u.remove(c)
+		}
+		if next != nil {
+			next(c, state)
+		}
+	}
+}
+
+func (u *unusedConns) add(c net.Conn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		c.Close()
+		return
+	}
+	if u.conns == nil {
+		u.conns = make(map[net.Conn]struct{})
+	}
+	u.conns[c] = struct{}{}
+}
+
+func (u *unusedConns) remove(c net.Conn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.conns, c)
+}
+
+// close closes the connections, and those that come later.
+func (u *unusedConns) close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.closed = true
+	for c := range u.conns {
+		c.Close()
+	}
+	u.conns = nil
 }
 
 // PageURL returns the URL to open for a server that was asked to listen on addr

@@ -130,6 +130,24 @@ func TestRunEnds(t *testing.T) {
 	resp.Body.Close()
 }
 
+// A connection without a request, as browsers open them in advance, does not
+// hold up the end.
+func TestRunEndsUnused(t *testing.T) {
+	url, stop := start(t, program())
+	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	// The server accepts in order: it knows c when this is answered.
+	resp, err := http.Get(url + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	stop()
+}
+
 func TestPortTaken(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
