@@ -304,11 +304,11 @@ func ExampleConn_CloseRead() {
 		case <-ticker.C:
 			c.Write(ctx, websocket.MessageText, []byte("tick"))
 		case <-ctx.Done():
-			fmt.Println("nobody listens any more")
+			fmt.Println("the client has gone")
 			return
 		}
 	}
-	// Output: nobody listens any more
+	// Output: the client has gone
 }
 
 func ExampleConn_SetReadLimit() {

@@ -155,25 +155,25 @@ func leadingTabs(src []byte, offset int) int {
 // rest is what of the comments is not plain yet, by folder with all below it. A
 // number may only become smaller: a new comment has no such sentence. Because
 // several people change the code at the same time, slack more pass.
-const slack = 10
+const slack = 3
 
 var rest = map[string]count{
-	".":          {1, 0, 11},
-	"autobahn":   {0, 4, 0},
-	"benchmarks": {0, 13, 0},
-	"cmd":        {0, 1, 0},
-	"docs":       {0, 1, 21},
-	"examples":   {2, 4, 0},
-	"gorilla":    {0, 9, 0},
-	"hub":        {0, 4, 0},
-	"internal":   {1, 102, 1},
+	".":          {0, 0, 11},
+	"autobahn":   {0, 0, 0},
+	"benchmarks": {0, 0, 0},
+	"cmd":        {0, 0, 0},
+	"docs":       {0, 0, 21},
+	"examples":   {0, 0, 0},
+	"gorilla":    {0, 0, 0},
+	"hub":        {0, 0, 0},
+	"internal":   {0, 0, 1},
 	"limit":      {0, 0, 3},
-	"realpeers":  {0, 1, 0},
-	"relay":      {0, 1, 0},
-	"soak":       {0, 2, 0},
-	"suites":     {0, 1, 0},
-	"wsjson":     {0, 1, 0},
-	"wstest":     {0, 5, 0},
+	"realpeers":  {0, 0, 0},
+	"relay":      {0, 0, 0},
+	"soak":       {0, 0, 0},
+	"suites":     {0, 0, 0},
+	"wsjson":     {0, 0, 0},
+	"wstest":     {0, 0, 0},
 }
 
 func TestCommentsInPlainEnglish(t *testing.T) {

@@ -15,8 +15,9 @@ import (
 	"testing"
 )
 
-// What the code says when a handshake fails: the status and the text of each refusal by a server, and the texts of a
-// client's errors. What a text is given when it is said is "…" here.
+// What the code says when a handshake fails: the status and text of each
+// refusal by a server, and the texts of a client's errors. What a text is given
+// when it is said is "…" here.
 type handshakeTexts struct {
 	server map[int][]string
 	client []string

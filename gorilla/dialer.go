@@ -86,8 +86,8 @@ func (d *Dialer) Dial(urlStr string, requestHeader http.Header) (*Conn, *http.Re
 
 // DialContext opens a connection to urlStr, whose scheme is ws or wss.
 // requestHeader holds more fields for the request, such as Origin, Cookie and
-// Host, and Sec-WebSocket-Protocol if Subprotocols is empty. ctx bounds the
-// handshake.
+// Host. It may hold Sec-WebSocket-Protocol if Subprotocols is empty. ctx bounds
+// the handshake.
 //
 // If the server does not accept the handshake, the error is [ErrBadHandshake],
 // and the response holds up to 1024 bytes of its body. The body need not be
@@ -132,8 +132,8 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 	return nil, resp, trip.failed(resp, err)
 }
 
-// parseURL checks a URL and returns the form that the root package takes: a
-// fragment is not sent, and what must not stand in a query is escaped.
+// parseURL checks a URL and returns the form that the root package takes. It
+// leaves the fragment out, and escapes what must not stand in a query.
 func parseURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil {

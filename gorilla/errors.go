@@ -176,8 +176,9 @@ func (c *Conn) transportError(op string, err error) error {
 	return oe
 }
 
-// readError makes err, with which a read of the native connection failed, the
-// one that this package returns. sticks says that each later read returns it.
+// readError turns err, with which a read of the native connection failed, into
+// the error of this package. The result sticks says that each later read
+// returns it.
 func (c *Conn) readError(err error) (_ error, sticks bool) {
 	var ce native.CloseError
 	switch {

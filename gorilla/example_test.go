@@ -57,8 +57,8 @@ func Example() {
 	// true
 }
 
-// A program that moves to the API of this module piece by piece: the connection
-// is upgraded by the old code and read by the new.
+// A program moves to the API of this module piece by piece. The old code
+// upgrades the connection, and new code reads it.
 func ExampleConn_Native() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)

@@ -20,10 +20,9 @@ func (c *Conn) PingHandler() func(appData string) error {
 	return c.answerPing
 }
 
-// SetPingHandler sets the function that is called with the payload of each
-// ping, inside a reading call. nil sets the default, which answers with a pong.
-// An error of h ends reading: the call in progress and all later ones return
-// it.
+// SetPingHandler sets the function that a reading call calls with the payload
+// of each ping. nil sets the default, which answers with a pong. An error of h
+// ends reading: the call in progress and all later ones return it.
 func (c *Conn) SetPingHandler(h func(appData string) error) {
 	if h == nil {
 		c.ping.Store(nil)

@@ -12,10 +12,9 @@ var background = context.Background()
 
 // ReadMessage reads one message. p is the caller's.
 //
-// An error says why the connection is over, and comes again with each later
-// call: a *[CloseError], [ErrReadLimit], the error of a handler or of the
-// transport. Only after the read deadline can reading go on (see
-// [Conn.SetReadDeadline]).
+// An error says why the connection is over: a *[CloseError], [ErrReadLimit], or
+// the error of a handler or of the transport. Each later call returns it again.
+// Only after the read deadline can reading go on (see [Conn.SetReadDeadline]).
 func (c *Conn) ReadMessage() (messageType int, p []byte, err error) {
 	if err := c.beginRead(); err != nil {
 		return noMessage, nil, err

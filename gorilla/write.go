@@ -69,9 +69,9 @@ func (c *Conn) writeControlMessage(messageType int, data []byte) error {
 // connection, or fails with a [net.Error] at the deadline; the zero time means
 // never. The deadline of [Conn.SetWriteDeadline] does not concern it.
 //
-// data has at most 125 bytes. That of a close frame is checked: a code that
-// must not stand in one (RFC 6455, section 7.4) is an error, and nothing is
-// sent. After a close frame writes fail with [ErrCloseSent].
+// data has at most 125 bytes. The payload of a close frame is checked. A code
+// that must not stand in one (RFC 6455, section 7.4) is an error, and nothing
+// is sent. After a close frame writes fail with [ErrCloseSent].
 func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) error {
 	switch {
 	case !isControl(messageType):
@@ -124,9 +124,9 @@ func (c *Conn) WriteJSON(v interface{}) error {
 // Deprecated: use [Conn.WriteJSON].
 func WriteJSON(c *Conn, v interface{}) error { return c.WriteJSON(v) }
 
-// NextWriter returns a writer for one message, which the writer's Close ends. A
-// message that is no longer than WriteBufferSize (4096 bytes by default) is
-// sent in one frame by Close, a longer one in fragments as it grows.
+// NextWriter returns a writer for one message, which the writer's Close ends.
+// Close sends a message that is no longer than WriteBufferSize (4096 bytes by
+// default) in one frame. A longer message leaves in fragments as it grows.
 //
 // Whatever is sent next ends a writer that was left open, as if it had been
 // closed; control frames do not.

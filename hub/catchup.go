@@ -200,10 +200,10 @@ func (t *topic) wants(from SubscribeOptions) bool {
 }
 
 // merge takes in what the engine keeps: what lies before the history, and what
-// lies behind the latest message, which is delivered. What is known is dropped.
-// whole says that b is all that the engine keeps, and so does a b that is not
-// Complete. merge reports false if another read would bring more: live messages
-// were ahead.
+// lies behind the latest message, which is delivered. Known messages are
+// dropped. The result whole says that b is all that the engine keeps, and so
+// does a b that is not Complete. The method reports false if another read would
+// bring more: live messages were ahead.
 func (t *topic) merge(b Backlog, whole bool, now time.Time) bool {
 	whole = whole || !b.Complete
 	if b.Top.IsZero() {

@@ -44,8 +44,8 @@ func ExampleOptions_onBroker() {
 }
 
 // counted is a Broker that counts what is published. It has the methods of the
-// one that it wraps, those of a Historian included: without them the hub would
-// not ask the engine for what clients missed.
+// broker that it wraps, those of a Historian included. Without them the hub
+// would not ask the engine for what clients missed.
 type counted struct {
 	hub.Broker
 	hub.Historian

@@ -143,7 +143,7 @@ func (o *Observer) Close() error { return o.observed.Unregister() }
 
 // StartMessage starts a span for a message of c, such as one that a handler has
 // read. The span is the root of a trace of its own, and has a link to the span
-// of the handshake of c. opts add to that: name a kind, or more links.
+// of the handshake of c. More options, such as a kind or more links, are opts.
 func (o *Observer) StartMessage(ctx context.Context, c *websocket.Conn, name string, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
 	o.mu.Lock()
 	handshake := o.live[c]

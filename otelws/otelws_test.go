@@ -168,8 +168,8 @@ func TestMetrics(t *testing.T) {
 	b.wantSeries("websocket.server.messages")
 }
 
-// The span of a handshake ends with it. That of the server is a child of the
-// client's, and the context of the handler has it.
+// The span of a handshake ends with it. The server's span is a child of the
+// client's span, and the context of the handler has it.
 func TestSpans(t *testing.T) {
 	b := newBackend(t, func(o *otelws.Options) {
 		o.Attributes = func(r *http.Request) []attribute.KeyValue {

@@ -31,8 +31,9 @@ type Options struct {
 }
 
 // Run forwards messages in both directions until one of the connections or ctx
-// ends. Then both are closed, and Run returns. client is the connection of the
-// client that the relay serves, and server is the one that it has dialed.
+// ends. Then both are closed, and Run returns. The connection client is that of
+// the client that the relay serves. The connection server is the one that the
+// relay has dialed.
 //
 // A message is read whole, so the read limits of the connections bound the
 // memory. It is written before the next one of its direction is read. So a slow

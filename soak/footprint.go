@@ -27,11 +27,11 @@ func (f footprint) String() string {
 //
 // Goroutines and files have none of their own to spare: a few are in the
 // runtime's and net/http's hands for a moment. The heap is exact except for
-// what package runtime and net/http keep for themselves, such as the stacks'
-// and timers' bookkeeping, which follows the most that there ever was at a
-// time; a minute has some 20,000 connections, so that a leak of 400 bytes for
-// each is found in a minute, and of 15 bytes in half an hour. The resident set
-// has the fragmentation of the heap besides.
+// what package runtime and net/http keep for themselves. Their bookkeeping of
+// stacks and timers follows the most that there ever was at a time. A minute
+// has some 20,000 connections. So a leak of 400 bytes for each is found in a
+// minute, and of 15 bytes in half an hour. The resident set has the
+// fragmentation of the heap besides.
 const (
 	spareGoroutines = 4
 	spareFiles      = 4

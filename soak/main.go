@@ -4,10 +4,10 @@
 // The clients and the server are one process, over loopback TCP. Messages are
 // text and binary, short and long, in one frame or many, compressed in all ways
 // and not. Pings come in between. Connections end all the time, from either
-// side: by a closing handshake, at once, by a write that is cut short, by a
-// reset, and by a half-close. Others take their place. Each message carries a
-// checksum, which both sides verify, and each answer must be that to its
-// question.
+// side. They end by a closing handshake, at once, by a write that is cut short,
+// by a reset, and by a half-close. Others take their place. Each message
+// carries a checksum, which both sides verify, and each answer must be that to
+// its question.
 //
 // A short round of the same traffic comes first. What the process holds after
 // it (its pools, its stacks, what net/http keeps) is the baseline that it must

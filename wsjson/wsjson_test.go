@@ -24,7 +24,8 @@ import (
 type point struct{ X, Y int }
 
 // connect serves one connection over a socket, for an Example, and returns the
-// client's end of it. end closes that, and returns when serve has returned.
+// client's end of it. The function end closes that end, and returns when serve
+// has returned.
 func connect(serve func(c *websocket.Conn, r *http.Request)) (c *websocket.Conn, end func()) {
 	returned := make(chan struct{})
 	s := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {

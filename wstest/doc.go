@@ -1,6 +1,6 @@
-// Package wstest helps to test programs that use WebSockets: without a port,
-// with time that a test controls, and with peers and networks that misbehave
-// when a test wants them to.
+// Package wstest helps to test programs that use WebSockets. It needs no port,
+// and the test controls the time. Peers and networks misbehave when a test
+// wants them to.
 //
 //	func TestGreeting(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {

@@ -41,8 +41,8 @@ type Peer struct {
 }
 
 // NewPeer returns a Peer that plays role at its end of conn, from the handshake
-// on: call [Peer.ClientHandshake] or [Peer.ServerHandshake] first, if that has
-// not been done. The deadlines of conn must work.
+// on. Call [Peer.ClientHandshake] or [Peer.ServerHandshake] first, if the
+// handshake has not been done. The deadlines of conn must work.
 func NewPeer(t testing.TB, conn net.Conn, role Role) *Peer {
 	p := internal.NewPeer(t, conn, internal.Role(role))
 	p.Timeout = peerTimeout

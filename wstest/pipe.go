@@ -66,7 +66,7 @@ func Dial(t testing.TB, handler http.Handler, opts *websocket.DialOptions) *webs
 }
 
 // ClientWithPeer returns the client's end of a connection, and a Peer that
-// plays the server to it. opts may be nil; its Accept is not used.
+// plays the server to it. opts may be nil. Its Accept is not used.
 //
 // The Peer answers no pings: the test does, or sets a negative PingInterval.
 func ClientWithPeer(t testing.TB, opts *Options) (*websocket.Conn, *Peer) {
@@ -112,7 +112,7 @@ func ClientWithPeer(t testing.TB, opts *Options) (*websocket.Conn, *Peer) {
 // ServerWithPeer returns the server's end of a connection, and a Peer that
 // plays the client to it. The Peer sends the opening handshake for "/" with
 // more lines of the header, such as "Sec-WebSocket-Protocol: chat". opts may be
-// nil; its Dial is not used.
+// nil. Its Dial is not used.
 //
 // The Peer answers no pings: the test does, or sets a negative PingInterval.
 func ServerWithPeer(t testing.TB, opts *Options, lines ...string) (*websocket.Conn, *Peer) {

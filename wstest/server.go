@@ -109,8 +109,8 @@ func (s *Server) dial(opts *websocket.DialOptions) (*websocket.Conn, error) {
 	return c, err
 }
 
-// DialPeer connects a Peer to s, as a client, and does the opening handshake
-// for "/" with more lines of the header, such as "Origin: http://example.com".
+// DialPeer connects a Peer to s, as a client. It does the opening handshake for
+// "/" with more lines of the header, such as "Origin: http://example.com".
 func (s *Server) DialPeer(lines ...string) *Peer {
 	s.t.Helper()
 	conn, err := s.DialContext(context.Background(), "", "")

@@ -1,6 +1,6 @@
 // Command agreement compares the verdicts of the official Autobahn|Testsuite
-// and of this module's suite, case by case, about the same peers: servers and
-// clients of several libraries, and peers that each break one rule.
+// and of this module's suite, case by case, about the same peers. The peers are
+// servers and clients of several libraries, and peers that each break one rule.
 //
 //	cd autobahn/agreement && go run .                  # the libraries
 //	cd autobahn/agreement && go run . -broken          # the broken peers

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// The tests run this binary once more in every part that run starts: as wstest,
-// as the echo server and as the echo client. fakeEnv says so, and how they are
-// to behave.
+// The tests run this binary once more in each part that run starts: as wstest,
+// as the echo server and as the echo client. The variable fakeEnv names the
+// part, and its behaviour.
 const fakeEnv = "AUTOBAHN_RUN_TEST_FAKE"
 
 func TestMain(m *testing.M) {

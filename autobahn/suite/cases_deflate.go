@@ -28,8 +28,8 @@ var deflateSizes = []struct {
 	{8192, 256, 480}, {16384, 256, 480}, {32768, 256, 480}, {65536, 256, 480}, {131072, 256, 480}, {131072, 1024, 480}, {131072, 4096, 480}, {131072, 32768, 480},
 }
 
-// extra are the parameters of groups 13.1 to 13.7: of what a server is offered
-// for its own messages, and of what a client is asked for.
+// extra are the parameters of groups 13.1 to 13.7. A server is offered them for
+// its own messages, and a client is asked for them.
 var extra = [][]struct {
 	noContext bool
 	bits      int

@@ -31,9 +31,9 @@ const (
 type question struct {
 	text    string // as the README has it
 	answers [6]string
-	// Exactly one of these is set. server is given the peer's end of a TCP
-	// connection and our end of the WebSocket, and the other way around for
-	// client; both return yes or no.
+	// Exactly one of these is set. The function server is given the peer's end
+	// of a TCP connection and our end of the WebSocket. The function client is
+	// given them the other way around. Both return yes or no.
 	server func(raw *rawPeer, s session) bool
 	client func(raw *rawPeer, s session) bool
 	// early is sent together with the handshake's last byte.
@@ -129,9 +129,9 @@ var questions = []question{
 	},
 }
 
-// refuses asks whether a session's read fails, or its peer gets a close frame
-// or the end of the connection, when bytes come in that the session must not
-// take.
+// refuses sends a session bytes that it must not take. It reports whether the
+// session's read fails, or its peer gets a close frame or the end of the
+// connection.
 func refuses(parts ...[]byte) func(raw *rawPeer, s session) bool {
 	return func(raw *rawPeer, s session) bool {
 		raw.send(bytes.Join(parts, nil))

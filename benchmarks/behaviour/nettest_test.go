@@ -17,10 +17,10 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// NetConn behaves as a net.Conn does, by the tests that package net has for its
-// own, with one difference, which its doc states: a deadline that cuts a Write
-// inside its message ends the connection. PresentTimeout and FutureTimeout go
-// on after a deadline, so they pass or fail with where it falls.
+// NetConn passes the tests that package net has for its own conns. Its doc
+// states the one difference: a deadline that cuts a Write inside its message
+// ends the connection. PresentTimeout and FutureTimeout go on after a deadline,
+// so they pass or fail with where it falls.
 func TestNetConn(t *testing.T) {
 	for run, always := range map[string]bool{
 		"^(BasicIO|PingPong|RacyRead|RacyWrite|ReadTimeout|WriteTimeout|PastTimeout|CloseTimeout|ConcurrentMethods)$": true,

@@ -62,7 +62,7 @@ func TestSameBehaviour(t *testing.T) {
 }
 
 // TestSameNames compares the exported names of the two packages, from their
-// sources: whatever theirs has, ours has, with the same type and, for a
+// sources. Ours has each name of theirs, with the same type and, for a
 // constant, the same value. Ours may have more.
 func TestSameNames(t *testing.T) {
 	imp := importer.ForCompiler(token.NewFileSet(), "source", nil)

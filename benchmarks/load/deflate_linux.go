@@ -14,16 +14,16 @@ import (
 	"time"
 )
 
-// Echoes of compressed messages. What a server answers with is its own affair,
-// so answers are counted by their headers while the clock runs; before it does,
-// one connection's are inflated and compared.
+// Echoes of compressed messages. Servers may compress their answers as they
+// like, so answers are counted by their headers while the clock runs. Before it
+// runs, one connection's answers are inflated and compared.
 
 // deflateTexts is how many different messages there are.
 const deflateTexts = 64
 
-// Texts returns different JSON texts of about n bytes each, the same every
-// time: orders of a shop, which have the names of their fields and some of
-// their values in common.
+// Texts returns different JSON texts of about n bytes each, the same in each
+// run. They are orders of a shop, which share the names of their fields and
+// some values.
 func Texts(n int) [][]byte {
 	rng := rand.New(rand.NewPCG(7692, 1951))
 	pick := func(words ...string) string { return words[rng.IntN(len(words))] }
@@ -147,7 +147,8 @@ func (c *deflateConn) send(s *deflateScript) error {
 }
 
 // receive returns the payload of the answer, which is valid until the next
-// call, and the bytes of its frames, or nil if it has not come yet.
+// call, and the bytes of its frames. It returns nil if the answer has not come
+// yet.
 func (c *deflateConn) receive() (payload []byte, size int, err error) {
 	n, e := rawRead(c.fd, c.buf[c.have:])
 	switch {

@@ -35,8 +35,8 @@ func appendLength(b []byte, bit byte, n int) []byte {
 }
 
 // A ring holds prebuilt frames of one length, each masked with a key of its
-// own, so that any batch of up to a given count stands in one piece, wherever
-// it starts.
+// own. Any batch of up to a given count stands in one piece, wherever it
+// starts.
 type ring struct {
 	bytes []byte
 	frame int // bytes of a frame

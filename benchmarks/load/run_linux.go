@@ -235,8 +235,8 @@ func (j *Job) messages(addr netip.AddrPort) (Result, error) {
 	}
 }
 
-// handshakes opens as many connections at a time as the job says, each as soon
-// as the one before it on the same place is done.
+// handshakes opens as many connections at a time as the job says. Each begins
+// as soon as the one before it in the same place is done.
 func (j *Job) handshakes(addr netip.AddrPort) (Result, error) {
 	type place struct {
 		fd, n int

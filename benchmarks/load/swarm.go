@@ -92,8 +92,8 @@ const swarmLimit = 16 << 10
 
 var errFrame = errors.New("the server sent a frame that it must not send")
 
-// nextFrame parses the frame at the start of b, which is a server's: n is its
-// length, or 0 if b holds less than a frame.
+// nextFrame parses the frame of a server at the start of b. n is its length, or
+// 0 if b holds less than a frame.
 func nextFrame(b []byte) (opcode byte, payload []byte, n int, err error) {
 	if len(b) < 2 {
 		return 0, nil, 0, nil

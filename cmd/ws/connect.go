@@ -253,7 +253,7 @@ func (s *session) report(readErr error) int {
 	return code
 }
 
-// ending says who closed the connection, and with which code, and returns the
+// ending says who closed the connection, and with which code. It returns the
 // exit code that goes with it. readErr is the error of the last read.
 func (t *tracer) ending(readErr error) (text string, code int) {
 	t.mu.Lock()

@@ -149,10 +149,9 @@ func (c *chat) talk(ctx context.Context, conn *websocket.Conn, name, room, after
 	}
 }
 
-// enter takes m out of the room that it is in and into another, under a name
-// that no other member has there, and tells the members of both. The argument
-// after is the position in the room's messages up to which m has them, or
-// empty.
+// enter takes m out of its room and into another, under a name that no other
+// member has there. It tells the members of both rooms. The argument after is
+// the position in the room's messages up to which m has them, or empty.
 func (c *chat) enter(ctx context.Context, m *member, name, room, after string) error {
 	room, err := cleanName(room)
 	if err != nil {

@@ -20,7 +20,7 @@ const (
 	maxInput       = 8 << 10         // bytes of a message from the page; its text has at most 1000 characters
 	maxName        = 32              // bytes
 	kept           = 100             // messages, for those who come back
-	recent         = 20              // messages that somebody new gets
+	recent         = 20              // messages that a newcomer gets
 	publishTimeout = 5 * time.Second // for the engine to take a message
 )
 
@@ -125,7 +125,7 @@ func (n *node) onBroker(e hub.BrokerEvent) {
 	n.lost = e.Kind == hub.BrokerLost
 	data := marshal(event{Type: "engine", Lost: n.lost})
 	for s := range n.here {
-		s.Send(websocket.MessageText, data) // fails if the connection has ended: then there is nobody to tell
+		s.Send(websocket.MessageText, data) // fails if the connection has ended, and so has the client
 	}
 }
 

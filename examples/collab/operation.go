@@ -88,8 +88,8 @@ func (op operation) apply(t text) (text, error) {
 }
 
 // transform takes two operations that were made at the same time, on the same
-// text, and returns what is left to do of each after the other. So a and then
-// b2 makes the same text as b and then a2. Where both insert at one place, a's
+// text. It returns what is left to do of each after the other. So a and then b2
+// makes the same text as b and then a2. Where both insert at one place, a's
 // comes first.
 func transform(a, b operation) (a2, b2 operation, err error) {
 	var s, t step // what is left of the steps in hand

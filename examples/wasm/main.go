@@ -1,5 +1,5 @@
-// Command wasm serves a chat whose page is written in Go: a program of js/wasm
-// with the same Redialer, Conn and wsjson as any other client.
+// Command wasm serves a chat whose page is written in Go. The page is a program
+// of js/wasm with the Redialer, Conn and wsjson of any other client.
 //
 //	go run ./examples/wasm
 //

@@ -22,9 +22,9 @@ import (
 // count, the stream of its messages, and one key for each id of a publisher.
 //
 // The hash holds the epoch e, the offset o of the latest message, and n, the
-// bytes in the stream. m, b and a are the bounds of the history: messages,
-// bytes and age. r is the identity of the server's data, master_replid: it is
-// another one after every restart and every promotion. A server that has
+// bytes in the stream. Its fields m, b and a bound the history: messages, bytes
+// and age. Its field r is the identity of the server's data, master_replid. The
+// server changes it at each restart and each promotion. A server that has
 // another than the hash may have lost messages, so the topic begins an epoch.
 
 // identity is the beginning of both scripts.

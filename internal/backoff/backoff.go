@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// A Backoff says how long to wait before the next attempt: a random time below
-// a ceiling that doubles with each failure ("full jitter"), so that clients
-// which lost their server together do not come back together.
+// A Backoff says how long to wait before the next attempt. The wait is a random
+// time below a ceiling that doubles with each failure ("full jitter"). So
+// clients that lost their server together do not come back together.
 type Backoff struct {
 	Base     time.Duration // ceiling of the first wait; not positive: no wait
 	Max      time.Duration // of all ceilings; negative: no limit

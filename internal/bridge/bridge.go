@@ -1,8 +1,8 @@
-// Package bridge is how the package gorilla reaches what the public API of the
-// root package does not give: control frames in the hands of handlers, the
-// transport, the handshake on a connection that the caller has taken over, and
-// a choice of compression for each message. The root package provides it;
-// nothing here has state of its own.
+// Package bridge gives the package gorilla what the public API of the root
+// package does not give. It gives control frames to handlers, the transport,
+// and the handshake on a connection that the caller has taken over. It chooses
+// compression for each message. The root package provides it; nothing here has
+// state of its own.
 package bridge
 
 import (
@@ -15,9 +15,9 @@ import (
 )
 
 // A Handler deals with the control frames of a connection in place of its Conn.
-// The reading goroutine calls it. An error ends the read in progress and is
-// returned by it as it stands; the connection lives on. payload is valid until
-// the method returns.
+// The reading goroutine calls it. An error ends the read in progress, which
+// returns it as it stands. The connection lives on. payload is valid until the
+// method returns.
 type Handler interface {
 	// Ping reports whether the connection is to answer the ping.
 	Ping(payload []byte) (answer bool, err error)
@@ -55,7 +55,7 @@ type Conn interface {
 	// set too.
 	Writer(typ int, compress bool) (Writer, error)
 	// Refuse is Conn.Close for a read that refuses the message that it has
-	// read: ctx and the read deadline bound the wait for the peer too.
+	// read. The wait for the peer is bounded by ctx and the read deadline too.
 	Refuse(ctx context.Context, code int, reason string)
 	// Drain waits until all frames that have been accepted are out, for a short
 	// time at most.
@@ -72,9 +72,10 @@ type Writer interface {
 // A Handshake is a request for a WebSocket connection that is valid.
 type Handshake interface {
 	// Respond sends the response on conn, which was taken over from the HTTP
-	// server with buffers, within timeout (zero: the root package's), and
-	// returns the *websocket.Conn. header holds more fields for the response.
-	// After an error conn is of no use; the caller closes it.
+	// server with buffers, and returns the *websocket.Conn. The write is
+	// bounded by timeout; zero stands for the root package's timeout. The
+	// argument header holds more fields for the response. After an error conn
+	// is of no use; the caller closes it.
 	Respond(conn net.Conn, buffers *bufio.ReadWriter, subprotocol string, header http.Header, timeout time.Duration) (any, error)
 	// Observe gives the connection a Trace, a *websocket.Trace. It is called
 	// before Respond.

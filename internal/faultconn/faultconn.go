@@ -1,6 +1,6 @@
-// Package faultconn provides a net.Conn that fails at a chosen call, for tests:
-// they run an exchange again and again with a fault at its first, second, third
-// call, until it completes without having met the fault.
+// Package faultconn provides a net.Conn that fails at a chosen call, for tests.
+// A test runs an exchange again and again, with a fault at the first, second,
+// third call. It stops when the exchange completes without the fault.
 //
 // It works in a testing/synctest bubble if the connection under it does, such
 // as one of package netfake.
@@ -26,7 +26,7 @@ const (
 	// call of its direction.
 	Fail Kind = iota
 	// Short moves half of what it was asked to, and returns that together with
-	// Err, as the contracts of io.Reader and io.Writer allow; every later call
+	// Err. The contracts of io.Reader and io.Writer allow it. Each later call
 	// of its direction fails with Err.
 	Short
 	// Reset fails the call and every later one with ECONNRESET, and the peer's
@@ -105,9 +105,9 @@ func (c *Conn) Struck() bool {
 // A reset is what a connection can do that imitates one, such as netfake's.
 type resetter interface{ Reset() }
 
-// begin counts a call. It returns whether the fault strikes it, and the error
-// that the direction has from before. sticky is that error's place, after that
-// which the direction has from now on.
+// begin counts a call. It returns whether the fault strikes the call, and the
+// error that the direction had before. The argument sticky points to that
+// error, which is also the error of the direction from now on.
 func (c *Conn) begin(sticky *error, after error) (strike bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -58,7 +58,7 @@ var spellings = [...][2]string{
 	{"Sec-Websocket-Extensions", "Sec-WebSocket-Extensions"},
 }
 
-// SpellAsRFC gives the fields of the handshake in h the spelling of the RFC.
+// SpellAsRFC gives the handshake's fields in h the spelling of the RFC.
 // net/http sends a key of a map as it is written there. Names of fields have no
 // case, but some servers compare the bytes.
 func SpellAsRFC(h map[string][]string) {

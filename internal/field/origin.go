@@ -22,9 +22,9 @@ type origin struct {
 var errOrigin = errors.New("it is not scheme://host[:port]")
 
 // parseOrigin parses the value of an Origin field. It is stricter than a parser
-// of URLs: an origin has no userinfo, path, query or fragment, so that nothing
-// else than the host can stand where the host is looked for. A lone slash
-// behind it is let pass: clients that are not browsers send it.
+// of URLs. An origin has no userinfo, path, query or fragment. So nothing but
+// the host can stand where the host is looked for. A lone slash behind it is
+// let pass: clients that are not browsers send it.
 func parseOrigin(s string) (origin, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok || !isScheme(scheme) {
@@ -54,8 +54,8 @@ func isScheme(s string) bool {
 }
 
 // splitHostPort splits host [ ":" port ]. A host is a name of unreserved ASCII
-// characters, for browsers write others in punycode, or an IP address, in
-// brackets if it is version 6. The port is 0 if there is none.
+// characters, because browsers write other characters in punycode. Or it is an
+// IP address, in brackets if it is version 6. The port is 0 if there is none.
 func splitHostPort(s string) (host string, port int, ok bool) {
 	n := 0
 	if strings.HasPrefix(s, "[") {
@@ -92,8 +92,8 @@ func isNameByte(c byte) bool {
 	return c == '-' || c == '.' || c == '_' || c == '~'
 }
 
-// isAddress6 reports whether s may stand in the brackets of a host: an IP
-// address of version 6 (RFC 3986, section 3.2.2), with a zone or without one
+// isAddress6 reports whether s may stand in the brackets of a host. That is an
+// IP address of version 6 (RFC 3986, section 3.2.2), with or without a zone
 // (RFC 6874). A zone has unreserved characters here.
 func isAddress6(s string) bool {
 	address, zone, hasZone := strings.Cut(s, "%25")
@@ -135,8 +135,8 @@ func httpScheme(scheme string) string {
 // Host field.
 //
 // The request's own scheme is not known: a proxy may have taken TLS off. It is
-// taken to be the origin's. So a port that is not written is the default one of
-// the origin's scheme, on both sides, and https://example.com is not the origin
+// taken to be the origin's. So a port that is not written is the default port
+// of the origin's scheme, on both sides. https://example.com is not the origin
 // of example.com:80.
 func (o origin) matchesHost(host string) bool {
 	port := defaultPort(o.scheme)
@@ -161,8 +161,8 @@ func (o origin) matchesHost(host string) bool {
 const nullOrigin = "null"
 
 // matchesPattern reports whether pattern, in the syntax of [path.Match],
-// matches o's host and port as they were written, or its scheme, host and port
-// if there is a scheme in the pattern. Case does not matter. An empty pattern
+// matches o's host and port as they were written. If the pattern has a scheme,
+// it matches scheme, host and port. Case does not matter. An empty pattern
 // matches nothing, not the files that have no host either.
 func (o origin) matchesPattern(pattern string) bool {
 	if pattern == "" {
@@ -203,8 +203,8 @@ func CheckPatterns(patterns []string) error {
 }
 
 // CheckOrigin decides whether a page may connect (RFC 6455, sections 4.2.2 and
-// 10.2). values are the lines of Origin; clients that are not browsers send
-// none and pass.
+// 10.2). values are the lines of Origin. Clients that are not browsers send
+// none, and pass.
 func CheckOrigin(values []string, host string, patterns []string) error {
 	switch {
 	case len(values) == 0:
@@ -223,8 +223,8 @@ func CheckOrigin(values []string, host string, patterns []string) error {
 	return checkOtherOrigin(values[0], host, patterns)
 }
 
-// isOriginOf reports whether s is the origin of pages at host, written in the
-// way that browsers write it: the common case, in which s need not be taken
+// isOriginOf reports whether s is the origin of pages at host, written as
+// browsers write it. This is the common case, in which s need not be taken
 // apart. False says nothing.
 func isOriginOf(s, host string) bool {
 	rest, ok := strings.CutPrefix(s, "https://")

@@ -42,10 +42,10 @@ func (w *bitWriter) align() {
 // bitLen returns how many bits have been written.
 func (w *bitWriter) bitLen() int { return 8*len(w.out) + int(w.n) }
 
-// putTokens writes a block's tokens and its end-of-block symbol: of src first
-// seqs[0].literals literals, then a pair that stands for the next
-// seqs[0].length bytes, and so on, and the rest of src as literals. bits is at
-// least what they come to.
+// putTokens writes a block's tokens and its end-of-block symbol. Of src it
+// writes first seqs[0].literals literals, then a pair that stands for the next
+// seqs[0].length bytes, and so on. It writes the rest of src as literals. bits
+// is at least what they come to.
 func (w *bitWriter) putTokens(src []byte, seqs []sequence, lit *[maxSymbols]code, dist *[numDist + 2]code, bits int) {
 	w.settle()
 	// Room for all of it and for whole words behind it, so that the loop never
@@ -82,9 +82,9 @@ func (w *bitWriter) putTokens(src []byte, seqs []sequence, lit *[maxSymbols]code
 		if k == len(seqs) {
 			break
 		}
-		// Up to three literals more, which nothing could predict: three are
-		// looked up, for at least as many bytes follow, and those beyond count
-		// as codes of no bits.
+		// Up to three literals more, which nothing could predict. Three are
+		// looked up, because at least as many bytes follow. Those beyond the
+		// run count as codes of no bits.
 		run := src[at : at+3]
 		c0, c1, c2 := lit[run[0]]&upTo(0, left), lit[run[1]]&upTo(1, left), lit[run[2]]&upTo(2, left)
 		acc |= c0.bits() << (n & 63)

@@ -66,7 +66,7 @@ func distSymbol(distance int) uint8 {
 }
 
 // write appends to w the block that encodes src, whose sequences are in b, in
-// the smallest of the three forms, and makes b ready for the next block. src is
+// the smallest of the three forms. It makes b ready for the next block. src is
 // not empty and not longer than maxStored. Where w.out would grow to limit
 // bytes, had the message ended here, it writes nothing and returns false.
 func (b *block) write(w *bitWriter, src []byte, limit int) bool {
@@ -162,9 +162,9 @@ func (b *block) fixedSize() int {
 // work. Most short messages are settled by it: their few symbols do not pay for
 // a code of their own.
 func (b *block) dynamicEstimate() int {
-	// The head is fitted to that of messages of many kinds: a code length for
-	// each symbol that occurs, the runs of others between them, and what it
-	// costs to say how these are coded.
+	// The head is fitted to that of messages of many kinds. It has a code
+	// length for each symbol that occurs, and the runs of the others between
+	// them. It counts what it costs to say how these are coded.
 	return b.lit.entropy() + b.dist.entropy() + 120 + 7*(b.lit.n+b.dist.n)/2
 }
 

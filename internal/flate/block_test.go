@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestBlockCounts: the statistics are those of the tokens counted one by one,
-// and the sizes that decide between the forms of a block are what is then
-// written, to the bit.
+// TestBlockCounts: the statistics are those of the tokens counted one by one.
+// The sizes that decide between the forms of a block are what is then written,
+// to the bit.
 func TestBlockCounts(t *testing.T) {
 	all := append(corpora[:len(corpora):len(corpora)], moreCorpora...)
 	for _, c := range all {

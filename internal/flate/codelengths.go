@@ -11,7 +11,7 @@ type codeLengths struct {
 }
 
 // A codeLenItem is a code length (sym up to 15) or a run: 16 repeats the last
-// length 3 to 6 times, 17 and 18 stand for 3 to 10 and 11 to 138 zeros. extra
+// length 3 to 6 times. 17 and 18 stand for 3 to 10 and 11 to 138 zeros. extra
 // is the run's length less the least.
 type codeLenItem struct{ sym, extra uint8 }
 

@@ -31,20 +31,20 @@ func corrupt(what string) error { return fmt.Errorf("%w: %s", ErrCorrupt, what) 
 
 // A Decoder inflates the messages of one direction of one connection.
 //
-// Between messages it holds nothing without context takeover, and with it the
-// last 2^windowBits bytes at most of what has been inflated; memory grows with
-// the bytes seen. Its methods must not be called at the same time. After any
-// error but [io.EOF] it is of no more use: what the sender's window holds is
-// then unknown.
+// Between messages it holds nothing without context takeover. With it, it holds
+// at most the last 2^windowBits bytes of what has been inflated. Its memory
+// grows with the bytes seen. Its methods must not be called at the same time.
+// After any error but [io.EOF] it is of no more use: what the sender's window
+// holds is then unknown.
 //
-// It is as strict as RFC 1951 and RFC 7692 allow: codes must use all of their
-// space (except for one code of one bit, and no distance codes at all),
-// distances stay within the negotiated window and the data seen, and a message
-// ends with an empty stored block less its last four bytes. Blocks with BFINAL
-// set are taken anywhere (RFC 7692 section 7.2.3.4); the next block then begins
-// with the next byte. Two things are taken that others take too and that leave
-// no doubt: a message that ends with a block that has BFINAL set, and an empty
-// message of no bytes at all.
+// It is as strict as RFC 1951 and RFC 7692 allow. Codes must use all of their
+// space, except for one code of one bit, and no distance codes at all.
+// Distances stay within the negotiated window and the data seen. A message ends
+// with an empty stored block less its last four bytes. Blocks with BFINAL set
+// are taken anywhere (RFC 7692 section 7.2.3.4); the next block then begins
+// with the next byte. It takes two things that others take too and that leave
+// no doubt. One is a message that ends with a block that has BFINAL set. The
+// other is an empty message of no bytes at all.
 type Decoder struct {
 	bits uint8
 	past *ring     // nil without context takeover
@@ -65,16 +65,17 @@ func NewDecoder(windowBits int, takeover bool) *Decoder {
 	return d
 }
 
-// AppendMessage appends the message that payload inflates to to dst and returns
-// the extended slice, which may be a new one. payload is what the sender sent,
-// without the 00 00 FF FF that it left off. A message of more than limit bytes
-// is refused with [ErrTooLarge]; a negative limit is none. See AppendChunk.
+// AppendMessage appends the message that payload inflates to to dst. It returns
+// the extended slice, which may be a new one. The payload is what the sender
+// sent, without the 00 00 FF FF that it left off. A message of more than limit
+// bytes is refused with [ErrTooLarge]; a negative limit is none. See
+// AppendChunk.
 func (d *Decoder) AppendMessage(dst, payload []byte, limit int) ([]byte, error) {
 	return d.AppendChunk(dst, payload, true, limit)
 }
 
-// AppendChunk inflates a message piece by piece: it appends to dst what the
-// next piece of its payload inflates to, and returns the extended slice, which
+// AppendChunk inflates a message piece by piece. It appends to dst what the
+// next piece of its payload inflates to. It returns the extended slice, which
 // may be a new one. final says that this piece, which may be empty, is the
 // last. From one call to the next dst must still end with what the message has
 // inflated to before.
@@ -123,11 +124,11 @@ func (d *Decoder) AppendChunk(dst, chunk []byte, final bool, limit int) ([]byte,
 	}
 }
 
-// Read inflates a message as a stream: it fills p with what comes next of the
-// message, of whose payload src is the next piece, and returns how many bytes
-// it wrote to p and how many it used of src. final says that src is the last
-// piece. It returns when p is full or src is used up; with [io.EOF], after
-// which the next call begins a new message, when the message has ended. Each
+// Read inflates a message as a stream. src is the next piece of its payload.
+// Read fills p with what comes next of the message. It returns how many bytes
+// it wrote to p, and how many it used of src. final says that src is the last
+// piece. It returns when p is full or src is used up. When the message has
+// ended it returns [io.EOF], and the next call begins a new message. Each
 // message is inflated either by AppendChunk or by Read.
 func (d *Decoder) Read(p, src []byte, final bool) (n, used int, err error) {
 	z := d.start()
@@ -187,8 +188,8 @@ func (d *Decoder) release() {
 }
 
 // growMessage makes room in dst, whose message began at base, for at least one
-// byte more of a message of at most limit bytes. n is the length of the input
-// at hand: most messages inflate to a few times as much. Beyond that the room
+// byte more. The message may have limit bytes. n is the length of the input at
+// hand: most messages inflate to a few times as much. Beyond that the room
 // doubles, so that it is the data that has arrived which takes memory.
 func growMessage(dst []byte, base, n, limit int) []byte {
 	more := max(512, 4*n, len(dst)-base)

@@ -72,8 +72,9 @@ func TestDecoderWindow(t *testing.T) {
 
 // TestDecoderLongCodes: a pair may take 48 bits.
 func TestDecoderLongCodes(t *testing.T) {
-	// Literals and distances of 1 to 14 bits, and two codes of 15 bits each:
-	// the end of the block and the symbol 284, and the distances 28 and 29.
+	// Literals and distances of 1 to 14 bits, and two codes of 15 bits each.
+	// The latter are the end of the block and the symbol 284, and the distances
+	// 28 and 29.
 	d := dynamic{hlit: 285, hdist: 30, clen: map[int]int{18: 4}}
 	run := func() {
 		for l := 1; l <= 14; l++ {

@@ -4,11 +4,11 @@ import "math"
 
 // An Encoder compresses the messages of one direction of one connection.
 //
-// Between messages it holds nothing without context takeover, and with it the
-// last bytes that the peer's window holds, at most 2^windowBits (half of that
-// for 2^12), and from 2^13 on a table of hints into them, at most 8 KB; both
-// grow with the bytes seen. Its methods must not be called at the same time.
-// The output depends on nothing but the calls' arguments and order.
+// Between messages it holds nothing without context takeover. With it, it holds
+// the last bytes that the peer's window holds: at most 2^windowBits, half of
+// that for 2^12. From 2^13 on it also holds a table of hints into them, at most
+// 8 KB. Both grow with the bytes seen. Its methods must not be called at the
+// same time. The output depends on nothing but the calls' arguments and order.
 type Encoder struct {
 	bits   uint8
 	past   *past   // nil without context takeover
@@ -34,8 +34,8 @@ func NewEncoder(windowBits int, takeover bool) *Encoder {
 // extended slice, which may be a new one. The last four bytes of the flush that
 // ends it, 00 00 FF FF, are left off (RFC 7692 section 7.2.1).
 //
-// If that would not be shorter than msg, as it never is for an empty one,
-// AppendMessage returns dst and false: the message is to be sent as it is, and
+// If that would not be shorter than msg, AppendMessage returns dst and false.
+// It never is for an empty message. The message is to be sent as it is, and
 // does not enter the window. The bytes of dst's array behind dst are
 // overwritten then too. No message may be in the making through
 // [Encoder.AppendChunk].
@@ -54,13 +54,13 @@ func (e *Encoder) AppendMessage(dst, msg []byte) (out []byte, ok bool) {
 	return w.out, true
 }
 
-// AppendChunk compresses a message piece by piece: it appends to dst what can
-// be sent of the message so far, the next part of which is chunk, and returns
-// the extended slice, which may be a new one. All of it appears with the last
-// call for the message, which has final set; before, up to 8 KB may be held
-// back. Unlike AppendMessage it compresses what does not become smaller too;
-// such data grows by five bytes in 64 KB or less. An empty message becomes the
-// byte 00 (RFC 7692 section 7.2.3.6).
+// AppendChunk compresses a message piece by piece. chunk is the next part of
+// the message. AppendChunk appends to dst what can be sent of the message so
+// far. It returns the extended slice, which may be a new one. All of it appears
+// with the last call for the message, which has final set; before, up to 8 KB
+// may be held back. Unlike AppendMessage it compresses what does not become
+// smaller too; such data grows by five bytes in 64 KB or less. An empty message
+// becomes the byte 00 (RFC 7692 section 7.2.3.6).
 func (e *Encoder) AppendChunk(dst, chunk []byte, final bool) []byte {
 	t := e.stream
 	if t == nil {
@@ -115,9 +115,9 @@ func (e *Encoder) Drop() {
 	}
 }
 
-// Learn tells e that msg reached the peer's window by another way: compressed
-// by an Encoder without context takeover and with a window no greater than this
-// one's, and sent in place of what AppendMessage would have given.
+// Learn tells e that msg reached the peer's window by another way. An Encoder
+// without context takeover, and with a window no greater than this one's, has
+// compressed msg. It was sent in place of what AppendMessage would have given.
 func (e *Encoder) Learn(msg []byte) {
 	if e.past == nil {
 		return

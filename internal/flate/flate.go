@@ -1,14 +1,14 @@
 // Package flate compresses and decompresses the messages of permessage-deflate
 // (RFC 7692): DEFLATE (RFC 1951) with a window of 2^8 to 2^15 bytes, one
-// message at a time, each ended by an empty stored block whose last four bytes
-// (00 00 FF FF) are left off (RFC 7692 section 7.2.1).
+// message at a time. An empty stored block ends each message; its last four
+// bytes (00 00 FF FF) are left off (RFC 7692 section 7.2.1).
 //
-// compress/flate serves files: its writer has one window size, takes more than
-// a megabyte and cannot be given a history, and its reader takes 44 KB. A
-// connection needs the opposite. What a connection keeps between two messages
-// here is the history that its context takeover calls for and nothing else; all
-// working memory is taken from pools for the length of a call (or, when a
-// message is streamed, of a message).
+// compress/flate serves files. Its writer has one window size, takes more than
+// a megabyte and cannot be given a history. Its reader takes 44 KB. A
+// connection needs the opposite. Between two messages a connection keeps the
+// history that its context takeover calls for, and nothing else. All working
+// memory is taken from pools for the length of a call, or of a message that is
+// streamed.
 //
 // An [Encoder] and a [Decoder] each serve one direction of one connection and
 // are not safe for concurrent use.

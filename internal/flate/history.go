@@ -7,8 +7,8 @@ type history struct {
 }
 
 // keptHistory returns how many bytes of a window of 2^bits are kept. No option
-// makes an encoder use all of it: of 4 KB, which is the window of one who saves
-// memory, half is kept; on the wire that is one in twenty-five worse.
+// makes an encoder use all of it. Of 4 KB, the window of a program that saves
+// memory, half is kept. On the wire that is one in twenty-five worse.
 func keptHistory(bits uint8) int {
 	if bits == smallWindow {
 		return 1 << bits >> 1

@@ -2,9 +2,9 @@ package flate
 
 import "math/bits"
 
-// A code is one symbol's Huffman code, ready to be written: the bits in the
-// order in which DEFLATE sends them (the first bit of the code lowest) in the
-// low half, their number in the high half.
+// A code is one symbol's Huffman code, ready to be written. The low half has
+// the bits in the order in which DEFLATE sends them, the first bit lowest. The
+// high half has their number.
 type code uint32
 
 func (c code) bits() uint64 { return uint64(c & 0xffff) }
@@ -29,10 +29,10 @@ type alphabet struct {
 const (
 	maxSymbols = numLitLen + 2 // the fixed code has two more than can occur
 
-	// maxTreeDepth bounds the depth of a Huffman tree over a block: a leaf at
-	// depth d needs a total frequency of at least the Fibonacci number F(d+2),
-	// and those of a block (at most 65,535 bytes and one end of block) stay
-	// below F(25) = 75,025.
+	// maxTreeDepth bounds the depth of a Huffman tree over a block. A leaf at
+	// depth d needs a total frequency of at least the Fibonacci number F(d+2).
+	// A block has at most 65,535 bytes and one end of block, which stay below
+	// F(25) = 75,025.
 	maxTreeDepth = 23
 )
 
@@ -147,11 +147,11 @@ func (a *alphabet) sort() {
 // counts the leaves at each depth. It returns the greatest depth.
 //
 // Merging two lightest nodes at a time makes inner nodes of never falling
-// weight, so that the lightest node is always at the front of one of two
-// queues: the leaves, sorted, and the inner nodes in the order they were made.
-// An inner node's weight is not needed once it has a parent, whose index then
-// takes its place, and a parent is always made after its children: one pass
-// from the root backwards turns parents into depths.
+// weight. So the lightest node is always at the front of one of two queues. One
+// holds the leaves, sorted, the other the inner nodes in the order they were
+// made. An inner node's weight is not needed once it has a parent, so the
+// parent's index takes its place. A parent is always made after its children.
+// So one pass from the root backwards turns parents into depths.
 func (a *alphabet) depths() int {
 	n := a.n
 	leaves := a.order[:n]
@@ -206,8 +206,8 @@ func limitDepth(count *[maxTreeDepth + 1]uint16, depth, limit int) {
 	for d := 1; d <= limit; d++ {
 		used += int(count[d]) << (limit - d)
 	}
-	// A leaf moved down one level leaves room for one leaf next to it; a leaf
-	// from the bottom goes there, whose own place, one unit, is freed.
+	// A leaf moved down one level leaves room for one leaf next to it. A leaf
+	// from the bottom goes there, which frees its own place, one unit.
 	for over := used - 1<<limit; over > 0; over-- {
 		d := limit - 1
 		for count[d] == 0 {

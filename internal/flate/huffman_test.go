@@ -7,8 +7,8 @@ import (
 )
 
 // naiveHuffman returns the least number of bits that symbols with these
-// frequencies take: the sum of the weights of the inner nodes of a Huffman
-// tree.
+// frequencies take. That is the sum of the weights of the inner nodes of a
+// Huffman tree.
 func naiveHuffman(freq []uint16) int {
 	var w []int
 	for _, f := range freq {

@@ -25,7 +25,7 @@ func (s *stdInflater) inflate(payload, dict []byte) ([]byte, error) {
 }
 
 // naiveInflate inflates one message as RFC 1951 and RFC 7692 say it, one bit at
-// a time, and finds fault with all that Decoder's comment says it does. history
+// a time. It finds fault with all that Decoder's comment says it does. history
 // is what precedes the message.
 func naiveInflate(payload, history []byte, window int) (msg []byte, err error) {
 	d := &naiveInflater{in: append(bytes.Clone(payload), 0, 0, 0xff, 0xff), window: window}
@@ -168,16 +168,15 @@ func (d *naiveInflater) dynamic() {
 	d.tokens(d.code(lens[:hlit], naiveLiterals), d.code(lens[hlit:], naiveDistances))
 }
 
-// A naiveCode lists the symbols of a code in the order of their codes, with the
-// first code of each length and where its symbol stands.
+// A naiveCode lists the symbols of a code in the order of their codes. It has
+// the first code of each length, and where its symbol stands.
 type naiveCode struct {
 	symbols         []int
 	first, at, next [17]int
 }
 
-// The three kinds of codes. All must use their space, except for a single code
-// of one bit, which the code lengths may not have, and for no distance codes at
-// all.
+// The three kinds of codes. All must use their space. A single code of one bit
+// need not, except among the code lengths, and a code of no distances need not.
 const (
 	naiveLengths = iota
 	naiveLiterals

@@ -89,10 +89,11 @@ func (z *inflater) take(n uint) int {
 // align drops the rest of the byte that the input stands in.
 func (z *inflater) align() { z.take(z.n & 7) }
 
-// run inflates src to out[at:] until src is used up (errInput), out is full and
-// something is left that belongs there (errFull), or the data turns out to be
-// corrupt. It returns the new at. out[base:at] is what the message has inflated
-// to before; past, which may be nil, is what precedes that.
+// run inflates src to out[at:]. It stops when src is used up (errInput), or
+// when out is full and something is left that belongs there (errFull). It also
+// stops when the data is corrupt. It returns the new at. out[base:at] is what
+// the message has inflated to before; past, which may be nil, is what precedes
+// that.
 func (z *inflater) run(out []byte, at, base int, past *ring) (int, error) {
 	for {
 		switch z.state {

@@ -9,9 +9,9 @@ import (
 //
 // Its table remembers, by the hash of four bytes, the position where they last
 // stood, modulo 2^16. Nothing in it is trusted: what it names is looked at
-// before it is used, so that a table may hold positions that have left the
-// window, have been taken back or never were, and needs neither clearing nor
-// repair when a message is.
+// before it is used. So it may hold positions that have left the window, have
+// been taken back or never were. It needs neither clearing nor repair when a
+// message is.
 type finder struct {
 	table  []uint16 // a power of two of entries
 	shift  uint8    // 32 less the table's bits

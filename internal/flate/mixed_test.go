@@ -7,10 +7,11 @@ import (
 )
 
 // TestEncoderMixed has an encoder of each window do all it can, in random
-// order: messages of every kind and size, some of which are refused, streams in
-// pieces, and messages that came into the window by another way. What it sends
-// inflates with no more than its window and what was sent, and an encoder that
-// does the same sends the same, whatever others leave in the pools meanwhile.
+// order. It sends messages of every kind and size, some of which are refused.
+// It sends streams in pieces, and messages that came into the window by another
+// way. What it sends inflates with no more than its window and what was sent.
+// An encoder that does the same sends the same, whatever others leave in the
+// pools meanwhile.
 func TestEncoderMixed(t *testing.T) {
 	steps := 150
 	if testing.Short() || lighter == 1 {

@@ -2,6 +2,6 @@
 
 package flate
 
-// lighter is 1 where the tests take larger steps: the race detector makes them
+// lighter is 1 where the tests take larger steps. The race detector makes them
 // ten times as slow, and has little to find in code that starts no goroutine.
 const lighter = 1

@@ -1,7 +1,7 @@
 package flate
 
 // A ring holds the last bytes that went through a window, all of it once that
-// many have: a sender may refer to every byte of the window it negotiated. It
+// many have. A sender may refer to every byte of the window it negotiated. It
 // grows with what it has held, up to the window.
 type ring struct {
 	buf  []byte // until it is as long as the window, oldest first; from then on a ring
@@ -48,8 +48,8 @@ func (r *ring) copy(dst []byte, back int) int {
 
 // growTo returns the capacity for a slice of capacity c that has to hold n
 // bytes and will never hold more than most. The steps are large, and a small
-// window is one step: each leaves memory behind that is too small for the next,
-// between what other connections keep.
+// window is one step. Each step leaves memory behind that is too small for the
+// next, between what other connections keep.
 func growTo(c, n, most int) int {
 	if most <= 1<<smallWindow {
 		return most

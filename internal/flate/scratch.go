@@ -19,10 +19,10 @@ func tableSize(n, most int) int {
 }
 
 // keptTable returns how many hints, of two bytes each, an encoder with context
-// takeover keeps between messages: one for four bytes of its window, which on
-// the wire is one in a hundred worse than one for two. For a small window,
-// whose point is to take little memory, it keeps none: to look at all of the
-// window again takes 4 microseconds a message.
+// takeover keeps between messages. It keeps one for four bytes of its window.
+// On the wire that is one in a hundred worse than one for two. For a small
+// window, whose point is to take little memory, it keeps none. To look at all
+// of the window again takes 4 microseconds a message.
 func keptTable(bits uint8) int {
 	if bits <= smallWindow {
 		return 0
@@ -45,8 +45,8 @@ type stream struct {
 }
 
 // Everything in the pools has a size of its own that nothing makes grow: 50 KB
-// a scratch, 9 KB an inflater, which may hold a window besides, and a stream at
-// most a window, its table and streamBlock bytes.
+// a scratch, and 9 KB an inflater, which may hold a window in addition. A
+// stream holds at most a window, its table and streamBlock bytes.
 var (
 	scratchPool = sync.Pool{New: func() any { return new(scratch) }}
 	streamPool  = sync.Pool{New: func() any { return new(stream) }}

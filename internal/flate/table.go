@@ -3,9 +3,9 @@ package flate
 import "math/bits"
 
 // A decoding table is indexed with the next bits of the input, as many as its
-// root has, and says in each entry which symbol's code they begin with and what
-// to do with it. Where a code is longer than the root, the entry leads to a
-// second table further on in the same slice.
+// root has. Each entry says which symbol's code they begin with, and what to do
+// with it. Where a code is longer than the root, the entry leads to a second
+// table further on in the same slice.
 //
 //	bits 0-5    bits to take from the input: of the code, and of the extra bits that follow it
 //	bits 8-13   bits of the code alone; of a link, the bits that index the second table
@@ -33,9 +33,9 @@ func (e entry) full(acc uint64) int {
 	return int(e.value()) + int(acc&(1<<e.take()-1)>>e.codeBits())
 }
 
-// The roots, and room for the tables: no complete code of 286 symbols of up to
-// 15 bits needs more than 1,334 entries with a root of 10 bits, and none of 30
-// symbols more than 402 with a root of 8.
+// The roots, and room for the tables. No complete code of 286 symbols of up to
+// 15 bits needs more than 1,334 entries with a root of 10 bits. None of 30
+// symbols needs more than 402 with a root of 8.
 const (
 	litRoot     = 10
 	distRoot    = 8
@@ -73,8 +73,9 @@ var distEntry = func() (t [numDist + 2]entry) {
 }()
 
 // codeLenEntry is the same for the code length code. Of the value, the low four
-// bits are the length, the next four how often it stands at least, to which the
-// extra bits are added, and isRepeat says that it is the one before.
+// bits are the length. The next four say how often it stands at least, and the
+// extra bits are added to that. The flag isRepeat says that it is the one
+// before.
 var codeLenEntry = func() (t [numCodeLen]entry) {
 	for i := range 16 {
 		t[i] = entry(1<<4|i) << 16
@@ -91,10 +92,10 @@ const isRepeat = 1 << 8
 type coded uint16
 
 // buildTable fills table for the code of the given symbols, which come in the
-// order of their values, with first levels of at most root bits. It returns how
-// many bits index the first level, and false if the lengths do not make a code
-// that uses all of its space, which only one code of one bit need not. kinds
-// holds the symbols' entries.
+// order of their values. The first levels have at most root bits. It returns
+// how many bits index the first level. It returns false if the lengths do not
+// make a code that uses all of its space; one code of one bit need not. The
+// argument kinds holds the symbols' entries.
 func buildTable(table []entry, symbols []coded, kinds []entry, root uint) (uint, bool) {
 	if len(symbols) == 1 && symbols[0]&15 == 1 {
 		table[0], table[1] = kinds[symbols[0]>>4]+1<<8+1, noCode
@@ -129,7 +130,7 @@ func buildTable(table []entry, symbols []coded, kinds []entry, root uint) (uint,
 
 	// Codes are indexed with their first bit lowest. Level by level: a table
 	// for codes of up to l bits, twice one after the other, is one for l+1
-	// bits, except for the longer codes still to come.
+	// bits. Only the longer codes are still to come.
 	c := uint16(0) // the next code, first bit highest
 	l := shortest
 	for ; ; l++ {

@@ -89,9 +89,9 @@ func (z *inflater) match(out []byte, at, base int, past *ring) (int, error) {
 	return at, nil
 }
 
-// fast is tokens for as long as whole words can be read and no more than a
-// match is left to write when it stops: it returns errInput where that ends,
-// and nil at the end of the block.
+// fast is tokens for as long as whole words can be read. When it stops, no more
+// than a match is left to write. It returns errInput where that ends, and nil
+// at the end of the block.
 func (z *inflater) fast(out []byte, at, base int, past *ring) (int, error) {
 	var (
 		src      = z.src

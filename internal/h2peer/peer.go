@@ -1,6 +1,6 @@
-// Package h2peer is a client of HTTP/2 in raw frames, for tests of WebSocket
-// over HTTP/2 (RFC 8441). net/http's own client does not send an extended
-// CONNECT. It is a module of its own, because the root module has no
+// Package h2peer is a client of HTTP/2 in raw frames. It serves tests of
+// WebSocket over HTTP/2 (RFC 8441). net/http's own client does not send an
+// extended CONNECT. It is a module of its own, because the root module has no
 // dependencies.
 package h2peer
 
@@ -47,9 +47,9 @@ type Peer struct {
 	goAway  bool
 }
 
-// Dial connects to an HTTP/2 server at addr: with config by TLS, else in the
-// clear with prior knowledge. window is what each stream may get before the
-// first WINDOW_UPDATE.
+// Dial connects to an HTTP/2 server at addr: by TLS with config, or in the
+// clear with prior knowledge if config is nil. Each stream may get window bytes
+// before the first WINDOW_UPDATE.
 func Dial(addr string, config *tls.Config, window uint32) (*Peer, error) {
 	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
 	if err != nil {

@@ -481,8 +481,8 @@ func TestReadCancelled(t *testing.T) {
 	})
 }
 
-// A peer that opens no window of the stream, and one that does not read its
-// connection at all: no call of a Conn waits for either.
+// One peer opens no window of the stream, and another does not read its
+// connection at all. No call of a Conn waits for either.
 func TestStalledPeer(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		for _, tt := range []struct {

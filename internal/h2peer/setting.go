@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// WithConnect is called first in a TestMain. net/http reads when the process
-// starts whether a server takes an extended CONNECT, so the tests run in a
-// second process, which has that in its environment.
+// WithConnect is called first in a TestMain. When the process starts, net/http
+// reads from the environment whether a server takes an extended CONNECT. So the
+// tests run in a second process, whose environment says so.
 func WithConnect() {
 	const setting = "http2xconnect=1"
 	if strings.Contains(os.Getenv("GODEBUG"), setting) {

@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// Tunnel is a client's end for programs that speak HTTP/1.1: it answers the
-// handshake of conn in the place of the server, opens a stream of p with the
-// same fields, and carries bytes until both directions have ended. A refusal is
-// passed on with its status. It closes conn.
+// Tunnel is a client's end for programs that speak HTTP/1.1. It answers the
+// handshake of conn in the place of the server, and opens a stream of p with
+// the same fields. Then it carries bytes until both directions have ended. A
+// refusal is passed on with its status. It closes conn.
 func (p *Peer) Tunnel(conn net.Conn) error {
 	defer conn.Close()
 	br := bufio.NewReader(conn)

@@ -2,9 +2,9 @@
 // programs compiled to js/wasm.
 //
 // The object has messages, and a net.Conn below a WebSocket connection has
-// frames. So the frames of a client that are written to the Conn become
-// messages, and messages that the object delivers become the frames of a
-// server. This file translates. It knows nothing of JavaScript.
+// frames. So the frames that a client writes to the Conn become messages.
+// Messages that the object delivers become the frames of a server. This file
+// translates. It knows nothing of JavaScript.
 package jsconn
 
 import (

@@ -1,12 +1,11 @@
 // Package netfake provides a pair of connected, buffered net.Conns in memory,
 // for tests.
 //
-// Unlike net.Pipe it has buffers, as a socket has, so that a write returns
-// before the peer has read, and a peer that does not read makes writes block
-// once the buffer is full. It works in a testing/synctest bubble: nothing
-// blocks with a mutex held, blocked calls wait on channels which they make
-// themselves, and time comes from package time only. Both ends must be used in
-// the same bubble.
+// Unlike net.Pipe it has buffers, as a socket has. A write returns before the
+// peer has read. If a peer does not read, writes block once the buffer is full.
+// It works in a testing/synctest bubble. No call blocks with a mutex held.
+// Blocked calls wait on channels that they make themselves, and time comes from
+// package time only. Both ends must be used in the same bubble.
 package netfake
 
 import (
@@ -144,8 +143,8 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// Reset closes this end as if with a TCP reset: the peer's reads and writes
-// fail with ECONNRESET and what it has not read is lost.
+// Reset closes this end as a TCP reset does. The peer's reads and writes fail
+// with ECONNRESET, and what it has not read is lost.
 func (c *Conn) Reset() {
 	c.count(func(s *Stats) { s.Closes++ })
 	c.in.closeRead()

@@ -1,11 +1,11 @@
 //go:build websocketpoison
 
 // Package poison takes the place of the library's pools in tests that are built
-// with the tag websocketpoison, to show memory that is used when it should not
-// be: a piece that is given back is overwritten, and is the first to be handed
-// out again, so that code which still reads it sees poison or another
-// connection's bytes, and code that still writes to it is found when it is
-// taken. What is given back twice is found too, and so is what never is.
+// with the tag websocketpoison. It shows memory that is used when it should not
+// be. A piece that is given back is overwritten, and is the first to be handed
+// out again. Code that still reads it sees poison or another connection's
+// bytes. Code that still writes to it is found when the piece is taken. What is
+// given back twice is found too, and so is what never is.
 //
 // Without the tag On is a constant false, and none of this is in the program.
 package poison
@@ -34,8 +34,8 @@ var (
 )
 
 // Take hands out a piece, which holds poison: the latest that was given back,
-// or a new one. intact reports whether what was given back still is as spoil,
-// which poisons a piece, has left it.
+// or a new one. The function spoil poisons a piece. The result intact reports
+// whether the piece is still as spoil left it.
 func Take[T any](spoil func(*T), intact func(*T) bool) *T {
 	mu.Lock()
 	defer mu.Unlock()

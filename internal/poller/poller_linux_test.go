@@ -233,8 +233,8 @@ func TestTimers(t *testing.T) {
 	}
 }
 
-// A timer is due within a slot of its time, whatever the moment at which it is
-// set: a heartbeat has many, one behind the other.
+// A timer is due within a slot of its time, no matter when it is set. A
+// heartbeat has many timers, one after the other.
 func TestTimersAreExact(t *testing.T) {
 	const slot = time.Second
 	for _, phase := range []time.Duration{0, 1, slot / 3, slot - time.Millisecond, 5*slot + slot/2, 700 * slot} {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A wheel runs the timers of many sockets with one timer of the runtime's. A
+// A wheel runs the timers of many sockets with one timer of package time. A
 // timer is a place in a ring of lists, one for each slot of time.
 type wheel struct {
 	slot time.Duration // immutable: how long a slot is

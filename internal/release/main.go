@@ -1,4 +1,4 @@
-// Command release knows the modules of this repository: it keeps them fit to
+// Command release knows the modules of this repository. It keeps them fit to
 // publish, tries them as a stranger would, and makes the tags of a release.
 //
 //	go run ./internal/release list              the folders of the modules, those needed by others first

@@ -176,8 +176,8 @@ func (m *module) faults(root, version string) []string {
 }
 
 // workFile returns the go.work of m, or "" when it needs none. The go command
-// takes the nearest go.work: so each nested module has its own, and the root,
-// which has none, needs neither the others' requirements nor their Go version.
+// takes the nearest go.work, so each nested module has its own. The root has
+// none, and needs neither the others' requirements nor their Go version.
 //
 // The replace lines are there because the go command looks up the version that
 // go.mod requires even if a workspace has the module.

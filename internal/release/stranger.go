@@ -53,9 +53,9 @@ func fileURL(name string) string {
 	return "file://" + name
 }
 
-// strangers publishes every module as it is in the tree, and for each one does
+// strangers publishes every module as it is in the tree. For each one it does
 // what a stranger does: get it, build a program on it, and install its
-// commands. wanted says which modules to try; nil means all.
+// commands. The argument wanted says which modules to try; nil means all.
 func strangers(root string, wanted func(*module) bool) error {
 	version, err := lastVersion(root)
 	if err != nil {

@@ -13,8 +13,8 @@ type Fault int
 const (
 	// None is the sender as it is.
 	None Fault = iota
-	// Strand: a writer that waited for the wire, and finds that the sender has
-	// stopped, gives the lock back without a look at what has gathered.
+	// Strand: a writer waits for the wire, and finds that the sender has
+	// stopped. It gives the lock back without a look at what has gathered.
 	Strand
 	// Unbounded: what the owner of the wire has taken does not count to the
 	// bound.
@@ -40,8 +40,8 @@ const (
 	Close                  // the close frame, without waiting
 )
 
-// A Setup is a number of goroutines and what each of them does, one after the
-// other, and the bound of the gather buffer in frames.
+// A Setup is a number of goroutines and what each of them does in turn. It also
+// has the bound of the gather buffer, in frames.
 type Setup struct {
 	Limit   int
 	Scripts [][]Op

@@ -6,9 +6,9 @@ package simd
 // AVX2.
 var HasVectors = hasAVX2()
 
-// hasAVX2 asks what the standard library asks in internal/cpu: the instructions
-// are there (CPUID leaf 7), and the operating system saves the registers they
-// use (OSXSAVE, and XCR0 as XGETBV reads it).
+// hasAVX2 asks what the standard library asks in internal/cpu. The instructions
+// are there (CPUID leaf 7). The operating system saves the registers they use
+// (OSXSAVE, and XCR0 as XGETBV reads it).
 func hasAVX2() bool {
 	const (
 		osxsave = 1 << 27     // leaf 1, ECX

@@ -47,8 +47,8 @@ func (v *Validator) End() bool {
 	return whole
 }
 
-// resume takes the bytes of p one at a time up to the end of the first code
-// point, or of p, and says how many it took.
+// resume takes the bytes of p one at a time, up to the end of the first code
+// point or of p. It says how many it took.
 func (v *Validator) resume(p []byte) (n int, ok bool) {
 	if v.need > 0 && v.lo > v.hi {
 		return 0, false
@@ -143,13 +143,13 @@ const (
 	highBits = 0x80 * eachByte    // 0 in ASCII
 )
 
-// validWords is Valid in Go for every processor and byte order: eight bytes at
-// a time, with no branch that depends on the text but those that skip ASCII and
-// those for code points of four bytes.
+// validWords is Valid in Go for every processor and byte order. It takes eight
+// bytes at a time. It branches on the text only to skip ASCII, and for code
+// points of four bytes.
 //
 // On 64 KiB where code points of several lengths are mixed it is 2.5 to 4 times
-// as fast as utf8.Valid, whose branches are predicted wrong there; on pure CJK
-// 1.3 times.
+// as fast as utf8.Valid, whose branches are mispredicted. On pure CJK it is 1.3
+// times as fast.
 func validWords(p []byte) bool {
 	n := len(p)
 	if n < 8 {
@@ -220,9 +220,9 @@ func loadShort(p []byte) uint64 {
 // Of each byte of a word only the highest bit counts; shifting left by i brings
 // its bit 7-i there.
 func wrong(w, a, b, c uint64) uint64 {
-	// A byte is a continuation byte (10xxxxxx) just when it is one behind the
-	// first byte of two or more (11xxxxxx), two behind that of three or more
-	// (111xxxxx), or three behind that of four (1111xxxx).
+	// A continuation byte (10xxxxxx) stands only behind a first byte. It is one
+	// behind that of two or more bytes (11xxxxxx), or two behind that of three
+	// or more (111xxxxx). Or it is three behind that of four (1111xxxx).
 	two := a & (a << 1)
 	three := two & (a << 2)
 	errs := (two | b&(b<<1)&(b<<2) | c&(c<<1)&(c<<2)&(c<<3)) ^ (w &^ (w << 1))
@@ -231,13 +231,13 @@ func wrong(w, a, b, c uint64) uint64 {
 	// below, adding 80-n brings a value of n or more to bit 7.
 	errs |= two &^ three &^ (a&(0x1e*eachByte) + 0x7e*eachByte)
 
-	// So do E0 80 to E0 9F, and ED A0 to ED BF are surrogates: the low half of
+	// So do E0 80 to E0 9F; and ED A0 to ED BF are surrogates. The low half of
 	// the first byte with bit 5 of the second in front is 00 or 1D.
 	v := a&(0x0f*eachByte) | w>>1&(0x10*eachByte)
 	errs |= three &^ (a << 3) &^ ((v + 0x7f*eachByte) & (v ^ 0x1d*eachByte + 0x7f*eachByte))
 
-	// From F0 90 to F4 8F all is right: the low half of the first byte with
-	// bits 4 and 5 of the second behind is 01 to 10.
+	// From F0 90 to F4 8F all is right. There the low half of the first byte
+	// with bits 4 and 5 of the second behind is 01 to 10.
 	if four := three & (a << 3) & highBits; four != 0 {
 		v := a&(0x0f*eachByte)<<2 | w>>4&(0x03*eachByte)
 		errs |= four & (^(v + 0x7f*eachByte) | (v + 0x6f*eachByte))

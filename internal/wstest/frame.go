@@ -1,9 +1,9 @@
 // Package wstest is the other end of the line in the tests of the WebSocket
-// library: a scripted peer that speaks raw frames over a net.Conn, and a naive
-// decoder of whole byte streams.
+// library. It has a scripted peer that speaks raw frames over a net.Conn, and a
+// naive decoder of whole byte streams.
 //
-// It is a second, slow and simple implementation, written from RFC 6455 and
-// sharing no code with the library, so that a mistake there does not cancel
+// It is a second, slow and simple implementation, written from RFC 6455. It
+// shares no code with the library, so that a mistake there does not cancel
 // itself out here.
 package wstest
 
@@ -245,8 +245,8 @@ func unexpected(err error) error {
 }
 
 // Check says what is wrong with f, as read, when an endpoint in the given role
-// has sent it: the rules that hold for every single frame (sections 5.1, 5.2,
-// 5.5).
+// has sent it. It applies the rules that hold for every single frame (sections
+// 5.1, 5.2, 5.5).
 func (f Frame) Check(sender Role) error {
 	var errs []error
 	fail := func(s string) { errs = append(errs, errors.New(s)) }

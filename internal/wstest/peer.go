@@ -203,8 +203,8 @@ func (p *Peer) wantEnd(reset bool) {
 }
 
 // WantIdle fails the test if the other end has sent anything, or closed. It
-// must be called in a testing/synctest bubble, where it lets a nanosecond pass:
-// until then every other goroutine of the bubble has done what it had to do.
+// must be called in a testing/synctest bubble, where it lets a nanosecond pass.
+// By then all other goroutines of the bubble have done what they had to do.
 func (p *Peer) WantIdle() {
 	p.t.Helper()
 	p.Conn.SetReadDeadline(time.Now().Add(time.Nanosecond))

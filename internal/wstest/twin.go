@@ -46,8 +46,8 @@ type Rules struct {
 }
 
 // Decode reads a whole stream, from the first byte after the handshake on, by
-// the rules of RFC 6455, sections 5 to 7, in the plainest way: byte by byte,
-// each judged as early as it can be.
+// the rules of RFC 6455, sections 5 to 7. It goes the plainest way: byte by
+// byte, each judged as early as it can be.
 func Decode(stream []byte, rules Rules) (out Outcome) {
 	var (
 		message []byte
@@ -210,9 +210,10 @@ func Decode(stream []byte, rules Rules) (out Outcome) {
 	}
 }
 
-// ValidCloseCode reports whether a close frame may carry code: those of section
-// 7.4.1 that are not reserved, those that IANA has registered since (1012 to
-// 1014), and the ranges of libraries and applications (section 7.4.2).
+// ValidCloseCode reports whether a close frame may carry code. It may carry
+// those of section 7.4.1 that are not reserved, and those that IANA has
+// registered since (1012 to 1014). It may carry the ranges of libraries and
+// applications (section 7.4.2).
 func ValidCloseCode(code int) bool {
 	switch code {
 	case 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014:

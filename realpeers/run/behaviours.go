@@ -81,9 +81,9 @@ func (q request) checkTraffic() error {
 	return nil
 }
 
-// checkEnd compares the error that a read ended with with what the parameter
-// end says: a code and a reason ("1000:bye"; without a colon the reason may be
-// any), or abrupt, too-big, invalid, any.
+// checkEnd compares the error that ended a read with the parameter end. That is
+// a code and a reason ("1000:bye"; without a colon the reason may be any), or
+// abrupt, too-big, invalid, any.
 func checkEnd(err error, want string) error {
 	var ce websocket.CloseError
 	closed := errors.As(err, &ce)

@@ -197,8 +197,8 @@ func (c client) run(ctx context.Context, e *env, run string, mode map[string]str
 			fail("%s: the client: %s", r.Case, r.Error)
 		}
 		// Cases run one after the other, but the server's end of a connection
-		// may outlast the client's. undici once kept a socket for more than 10 s
-		// after it had failed a connection.
+		// may outlast the client's. The client undici once kept a socket open
+		// for more than 10 s after it had failed the connection.
 		got := 0
 		for _, rep := range e.server.await(run, connections, time.Minute) {
 			if rep.name == r.Case {

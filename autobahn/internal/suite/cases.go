@@ -84,9 +84,8 @@ func sectionOf(id string) string {
 	return id
 }
 
-// informational holds the cases for which the suite has no right answer,
-// because RFC 6455 gives none: it notes what the peer did and always scores
-// INFORMATIONAL.
+// informational holds the cases for which RFC 6455 gives no right answer. The
+// suite notes what the peer did, and always scores INFORMATIONAL.
 var informational = map[string]bool{
 	"7.1.6":  true, // whether an echo of 256 KiB comes before the answer to the close frame behind it
 	"7.13.1": true, // close code 5000

@@ -84,7 +84,8 @@ func (c config) shares(n int) []int {
 }
 
 // What a connection is expected to take of the machine's memory, with both ends
-// and the kernel's part; and the share of what is available that may be used.
+// and the kernel's part. Then the share of the available memory that may be
+// used.
 const (
 	bytesEach       = 16 << 10
 	bytesEachEvents = 12 << 10

@@ -69,8 +69,8 @@ const (
 )
 
 // uncompressing lists those whose servers here have no compression, and those
-// that have no context takeover; left those whose servers cannot stay in a
-// handler, or never do.
+// that have no context takeover. The list left has those whose servers cannot
+// stay in a handler, or never do.
 var (
 	uncompressing = []string{"gobwas", "xnet", "rawtcp", "copyloop"}
 	forgetting    = append([]string{"gorilla", "ours-gorilla"}, uncompressing...)

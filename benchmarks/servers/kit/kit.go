@@ -32,9 +32,9 @@ type Options struct {
 	Validate bool
 	// HTTP asks a library that can do without for upgrades through net/http.
 	HTTP bool
-	// Deflate asks for permessage-deflate, if Takeover is set with context
-	// takeover and in windows of 2^WindowBits bytes, where the library lets one
-	// choose; 0: its default.
+	// Deflate asks for permessage-deflate. If Takeover is set, it asks for
+	// context takeover. Where the library lets a program choose, the windows
+	// are of 2^WindowBits bytes; 0: its default.
 	Deflate, Takeover bool
 	WindowBits        int
 	// Stay asks for handlers that stay as long as their connection, where the

@@ -50,9 +50,9 @@ func Faults(t *testing.T, kind Kind, full bool) {
 	}
 }
 
-// ClusterFault is Faults for one fault, and engines that stand in for each
-// other. addr is what kind connects to. keeps says that the engines lose
-// nothing, so that no client need be told.
+// ClusterFault is Faults for one fault, and for engines that stand in for each
+// other. The Kind connects to addr. The argument keeps says that the engines
+// lose nothing, so that no client need be told.
 func ClusterFault(t *testing.T, kind Kind, addr, name string, full, keeps bool, do func()) {
 	f := fault{name, func(*field) { do() }, keeps}
 	s := scaleOf(full)

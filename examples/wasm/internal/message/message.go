@@ -1,5 +1,5 @@
 // Package message has what the page and the server of the example say to each
-// other: one type for both, because both are written in Go.
+// other. Both are written in Go, so one type serves both.
 package message
 
 import (
