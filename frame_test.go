@@ -2,7 +2,11 @@ package websocket
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"testing"
+
+	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
 // Section 5.2: "Payload length: 7 bits, 7+16 bits, or 7+64 bits ... the minimal
@@ -83,4 +87,56 @@ func TestHeaderRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzHeader: what parses comes back when it is appended again. No prefix of a
+// header parses as one. parseHeader agrees with the codec of wstest.
+func FuzzHeader(f *testing.F) {
+	for _, s := range []string{
+		"", "\x81", "\x81\x00", "\x81\x7d", "\x81\x7e\x00\x7d", "\x81\x7e\x00\x7e", "\x81\x7e\xff\xff", "\x01\x7f\x00\x00\x00\x00\x00\x00\xff\xff",
+		"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", "\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", "\x82\x7f\x80\x00\x00\x00\x00\x00\x00\x00",
+		"\x81\x85\x37\xfa\x21\x3d", "\x89\xfe\x12\x34\x01\x02\x03\x04", "\xff\xff\x00\x00\x00\x00\x00\x01\x00\x00\xff\xfe\xfd\xfc", "\xf8\x80\x00\x00\x00\x00",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, n, err := parseHeader(b)
+		var pe ProtocolError
+		switch {
+		case err != nil:
+			if n != 0 || !errors.As(err, &pe) || pe.Code != StatusProtocolError {
+				t.Fatalf("parseHeader(% x) = %d, %v; want 0 and a protocol error", b, n, err)
+			}
+			return
+		case n == 0:
+			if len(b) >= maxHeaderSize {
+				t.Fatalf("parseHeader(% x) takes no header from %d bytes", b, len(b))
+			}
+			return
+		case n < 2 || n > maxHeaderSize || n > len(b) || h.length < 0:
+			t.Fatalf("parseHeader(% x) = %+v, %d", b, h, n)
+		}
+		if h.length <= 0xffff && beginsWhole(b) != (h.length <= int64(len(b)-n)) {
+			t.Fatalf("beginsWhole(% x) = %v, header %+v of %d bytes", b, beginsWhole(b), h, n)
+		}
+		if got := appendHeader([]byte("x"), h); !bytes.Equal(got[1:], b[:n]) {
+			t.Fatalf("appendHeader(%+v) = % x, want % x", h, got[1:], b[:n])
+		}
+		for i := range n {
+			if _, m, err := parseHeader(b[:i]); m != 0 || err != nil {
+				t.Fatalf("parseHeader(% x), cut after %d bytes = %d, %v", b, i, m, err)
+			}
+		}
+		if h.length <= 1<<12 {
+			frame, err := wstest.ReadFrame(io.MultiReader(bytes.NewReader(b[:n]), bytes.NewReader(make([]byte, h.length))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			key := uint32(frame.Key[0]) | uint32(frame.Key[1])<<8 | uint32(frame.Key[2])<<16 | uint32(frame.Key[3])<<24
+			if frame.Fin != h.fin || frame.RSV<<4 != h.rsv || opcode(frame.Op) != h.opcode || (frame.Mask == wstest.Masked) != h.masked ||
+				key != h.key || int64(len(frame.Payload)) != h.length {
+				t.Fatalf("parseHeader(% x) = %+v, the twin says %v (masking %v, key % x)", b, h, frame, frame.Mask, frame.Key)
+			}
+		}
+	})
 }

@@ -1798,3 +1798,41 @@ func TestHostileOrigin(t *testing.T) {
 		})
 	}
 }
+
+// A URL that Dial takes makes a request that is one, and that names the target
+// of the URL. Nothing of it gets out of its place.
+func FuzzURL(f *testing.F) {
+	for _, s := range []string{
+		"ws://example.com/", "wss://user:pass@example.com:8443/a/b?c=d", "http://[::1]:80",
+		"ws://example.com/ HTTP/1.1\r\nX: y",
+		"ws://exa\r\nmple.com/", "ws://example.com/?a b", "ws://example.com/?\x00", "ws://example.com#x",
+		"ws://example.com/%0d%0aX:y",
+		"ws:example.com", "ws://",
+		"//example.com", "ws://example.com:port/", "ws://\u00e9xample.com/\u00e9?\u00e9",
+		"ws://example.com?", "ws://[fe80::1%25eth0]/", "ws://example.com/%zz", "ws://a@b@c/",
+		"ws://example.com\\@evil.example/",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		u, err := parseURL(raw)
+		if err != nil {
+			if s := err.Error(); u != nil || strings.ContainsAny(s, "\r\n\x00") {
+				t.Errorf("%q: %v, %q", raw, u, s)
+			}
+			return
+		}
+		var b bytes.Buffer
+		req := &http.Request{Method: "GET", URL: u, Header: http.Header{}, Host: ""}
+		if err := req.Write(&b); err != nil {
+			return // net/http refuses it
+		}
+		got, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b.Bytes())))
+		if err != nil {
+			t.Fatalf("%q makes a request that is none: %q: %v", raw, b.Bytes(), err)
+		}
+		if got.RequestURI != u.RequestURI() || len(got.Header) > 2 || bytes.Count(b.Bytes(), []byte("\r\n\r\n")) != 1 {
+			t.Errorf("%q makes %q, want the target %q", raw, b.Bytes(), u.RequestURI())
+		}
+	})
+}

@@ -480,3 +480,16 @@ var testCertificate = sync.OnceValue(func() tls.Certificate {
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 })
+
+// buffersReturn fails the test if more pooled buffers are in use when the
+// function that it returns is called than were before. It sees some only where
+// the pools are poisoned.
+func buffersReturn(t *testing.T) (check func()) {
+	before := len(poison.InUse())
+	return func() {
+		t.Helper()
+		if left := poison.InUse(); len(left) > before {
+			t.Errorf("%d pooled buffers left behind, of these:\n%s", len(left)-before, strings.Join(left, "\n"))
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -951,4 +952,362 @@ func (c *dropConn) Read(p []byte) (int, error) {
 	n := copy(p[:1], c.data)
 	c.data = c.data[n:]
 	return n, nil
+}
+
+// streamSetup is how FuzzStream and TestRandomStreams set a Conn up.
+type streamSetup struct {
+	client, skipUTF8 bool
+	pieces           []byte                                   // lengths of the writes, in turn; 0 means all that is left
+	buffer           int                                      // of the transport towards the Conn
+	how              byte                                     // of reading: see reads
+	link             func(*testing.T) (ours, theirs net.Conn) // nil: a fake
+}
+
+const streamReadLimit = 2000
+
+// checkStream feeds a stream to a Conn and compares what comes of it with what
+// the twin makes of it.
+func checkStream(t *testing.T, stream []byte, s streamSetup) {
+	t.Helper()
+	rules := wstest.Rules{Sender: wstest.Client, ReadLimit: streamReadLimit, SkipUTF8: s.skipUTF8}
+	if s.client {
+		rules.Sender = wstest.Server
+	}
+	want := wstest.Decode(stream, rules)
+	describe := func() string {
+		return fmt.Sprintf("stream % x\n%+v\nthe twin says %d %s, closed %v, rest %d, %v",
+			stream[:min(len(stream), 300)], s, want.Code, want.Why, want.Closed, want.Rest, want.Events)
+	}
+
+	var ours, theirs net.Conn
+	if s.link != nil {
+		ours, theirs = s.link(t)
+	} else {
+		ours, theirs = netfake.Pipe(netfake.Options{A: netfake.End{Buffer: 1 << 20}, B: netfake.End{Buffer: s.buffer}})
+	}
+	var events []wstest.Event
+	c := newConn(connConfig{transport: ours, client: s.client, skipUTF8: s.skipUTF8, readLimit: streamReadLimit,
+		onPing: func(_ context.Context, p []byte) bool {
+			events = append(events, wstest.Event{Op: wstest.Ping, Payload: string(p)})
+			return true
+		},
+		onPong: func(_ context.Context, p []byte) {
+			events = append(events, wstest.Event{Op: wstest.Pong, Payload: string(p)})
+		},
+	})
+
+	// The peer's two halves.
+	go func() {
+		left := stream
+		for i := 0; len(left) > 0; i++ {
+			n := len(left)
+			if len(s.pieces) > 0 {
+				if k := int(s.pieces[i%len(s.pieces)]); k > 0 {
+					n = min(n, k)
+				}
+			}
+			if _, err := theirs.Write(left[:n]); err != nil {
+				break // the Conn is done
+			}
+			left = left[n:]
+		}
+		theirs.(interface{ CloseWrite() error }).CloseWrite()
+	}()
+	var pongs []string
+	var closes []wstest.Frame
+	var frameErr error
+	peerDone := make(chan struct{})
+	go func() {
+		defer close(peerDone)
+		for {
+			f, err := wstest.ReadFrame(theirs)
+			if err == io.EOF || len(closes) > 0 && errors.Is(err, syscall.ECONNRESET) {
+				return
+			}
+			if err == nil {
+				err = f.Check(rules.Sender.Other())
+			}
+			if err == nil && len(closes) > 0 {
+				err = fmt.Errorf("%v after the close frame", f)
+			}
+			switch {
+			case err != nil:
+			case f.Op == wstest.Pong:
+				pongs = append(pongs, string(f.Payload))
+			case f.Op == wstest.Close:
+				closes = append(closes, f)
+			default:
+				err = fmt.Errorf("unasked for %v", f)
+			}
+			if err != nil {
+				frameErr = err
+				return
+			}
+		}
+	}()
+
+	var err error
+	for err == nil {
+		var typ MessageType
+		var p []byte
+		typ, p, err = reads[int(s.how)%len(reads)](c)
+		if err == nil {
+			events = append(events, wstest.Event{Op: wstest.Opcode(typ), Payload: string(p)})
+		}
+	}
+	if _, _, again := c.Read(context.Background()); again == nil || again.Error() != err.Error() {
+		t.Errorf("the first error was %v, the second %v\n%s", err, again, describe())
+	}
+	c.CloseNow()
+	<-peerDone
+	theirs.Close()
+
+	// What the reader saw.
+	wantEvents := want.Events
+	if want.Closed {
+		wantEvents = wantEvents[:len(wantEvents)-1]
+	}
+	if len(events) != len(wantEvents) {
+		t.Fatalf("got the events %v\n%s", events, describe())
+	}
+	var wantPongs []string
+	for i, e := range wantEvents {
+		if events[i] != e {
+			t.Fatalf("event %d is %v, want %v\n%s", i, events[i], e, describe())
+		}
+		if e.Op == wstest.Ping {
+			wantPongs = append(wantPongs, e.Payload)
+		}
+	}
+	var ce CloseError
+	switch isClose := errors.As(err, &ce); {
+	case want.Closed:
+		p := []byte(want.Events[len(want.Events)-1].Payload)
+		reason := ""
+		if len(p) > 2 {
+			reason = string(p[2:])
+		}
+		if !isClose || int(ce.Code) != wstest.CloseCode(p) || ce.Reason != reason {
+			t.Errorf("got the error %v, want close %d %q\n%s", err, wstest.CloseCode(p), reason, describe())
+		}
+	case isClose:
+		t.Errorf("got the error %v without a close frame\n%s", err, describe())
+	case want.Code == 1009 && !errors.Is(err, ErrMessageTooBig):
+		t.Errorf("got the error %v, want ErrMessageTooBig\n%s", err, describe())
+	case want.Code == 0 && !errors.Is(err, io.ErrUnexpectedEOF):
+		t.Errorf("got the error %v, want io.ErrUnexpectedEOF\n%s", err, describe())
+	case want.Code != 0 && errors.Is(err, io.ErrUnexpectedEOF):
+		t.Errorf("got the error %v, want one that names the fault\n%s", err, describe())
+	}
+
+	// What the peer saw.
+	if frameErr != nil {
+		t.Errorf("the peer got a bad frame: %v\n%s", frameErr, describe())
+	}
+	if strings.Join(pongs, "|") != strings.Join(wantPongs, "|") {
+		t.Errorf("the peer got the pongs %q\n%s", pongs, describe())
+	}
+	wantCode := want.Code
+	if want.Closed {
+		wantCode = wstest.CloseCode([]byte(want.Events[len(want.Events)-1].Payload))
+	}
+	switch {
+	case wantCode == 0 && len(closes) != 0:
+		t.Errorf("the peer got %v\n%s", closes[0], describe())
+	case wantCode != 0 && len(closes) != 1:
+		t.Errorf("the peer got %d close frames, want one with %d\n%s", len(closes), wantCode, describe())
+	case wantCode != 0 && wstest.CloseCode(closes[0].Payload) != wantCode:
+		t.Errorf("the peer got %v, want the code %d\n%s", closes[0], wantCode, describe())
+	}
+}
+
+// reads are the ways to read a message.
+var reads = []func(*Conn) (MessageType, []byte, error){
+	func(c *Conn) (MessageType, []byte, error) { return c.Read(context.Background()) },
+	func(c *Conn) (MessageType, []byte, error) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		return c.ReadInto(ctx, make([]byte, 0, 64))
+	},
+	func(c *Conn) (MessageType, []byte, error) {
+		typ, r, err := c.Reader(context.Background())
+		if err != nil {
+			return 0, nil, err
+		}
+		p, err := io.ReadAll(r)
+		return typ, p, err
+	},
+	func(c *Conn) (MessageType, []byte, error) {
+		typ, r, err := c.Reader(context.Background())
+		if err != nil {
+			return 0, nil, err
+		}
+		var p []byte
+		for b := make([]byte, 3); ; {
+			n, err := r.Read(b[:1+len(p)%3])
+			p = append(p, b[:n]...)
+			if err == io.EOF {
+				return typ, p, nil
+			}
+			if err != nil {
+				return typ, p, err
+			}
+		}
+	},
+	func(c *Conn) (MessageType, []byte, error) {
+		for m, err := range c.Messages(context.Background()) {
+			return m.Type, bytes.Clone(m.Data), err // m.Data is lent for this step only
+		}
+		return 0, nil, ended(c)
+	},
+}
+
+// FuzzStream: arbitrary bytes in arbitrary pieces.
+func FuzzStream(f *testing.F) {
+	for _, tc := range autobahnCases() {
+		if s := wstest.Encode(wstest.Client, tc.send...); len(s) < 1000 {
+			f.Add(s, false, false, []byte{byte(len(s)) % 7}, byte(len(s)))
+			f.Add(wstest.Encode(wstest.Server, tc.send...), true, false, []byte{byte(len(s)) % 5, 2, 0}, byte(len(s)))
+		}
+	}
+	f.Fuzz(func(t *testing.T, stream []byte, client, skipUTF8 bool, pieces []byte, how byte) {
+		if len(stream) > 1<<15 {
+			return
+		}
+		synctest.Test(t, func(t *testing.T) {
+			checkStream(t, stream, streamSetup{client: client, skipUTF8: skipUTF8, pieces: pieces, how: how, buffer: 1 + int(how)*4})
+		})
+	})
+}
+
+// The same with streams that are made of frames, most of them right: they get
+// further than arbitrary bytes do.
+func TestRandomStreams(t *testing.T) {
+	n := 4000
+	if testing.Short() {
+		n = 400
+	}
+	for seed := range n {
+		rnd := rand.New(rand.NewPCG(uint64(seed), 6455))
+		setup := streamSetup{client: rnd.IntN(2) == 0, skipUTF8: rnd.IntN(4) == 0, how: byte(rnd.IntN(256)), buffer: 1 + rnd.IntN(5000)}
+		for range rnd.IntN(4) {
+			setup.pieces = append(setup.pieces, byte(rnd.IntN(40)*rnd.IntN(7)))
+		}
+		sender := wstest.Client
+		if setup.client {
+			sender = wstest.Server
+		}
+		stream := randomStream(rnd, sender)
+		synctest.Test(t, func(t *testing.T) { checkStream(t, stream, setup) })
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+// And over real sockets.
+func TestRandomStreamsSockets(t *testing.T) {
+	n := 300
+	if testing.Short() {
+		n = 30
+	}
+	for _, l := range links {
+		if l.bubble {
+			continue
+		}
+		t.Run(l.name, func(t *testing.T) {
+			for seed := range n {
+				rnd := rand.New(rand.NewPCG(uint64(seed), 7692))
+				setup := streamSetup{client: rnd.IntN(2) == 0, skipUTF8: rnd.IntN(4) == 0, how: byte(rnd.IntN(256)), link: l.make}
+				for range rnd.IntN(4) {
+					setup.pieces = append(setup.pieces, byte(rnd.IntN(40)*rnd.IntN(7)))
+				}
+				sender := wstest.Client
+				if setup.client {
+					sender = wstest.Server
+				}
+				checkStream(t, randomStream(rnd, sender), setup)
+				if t.Failed() {
+					t.Fatalf("seed %d", seed)
+				}
+			}
+		})
+	}
+}
+
+// randomStream returns some frames; about one in thirty breaks a rule, and
+// sometimes the end is cut off.
+func randomStream(rnd *rand.Rand, sender wstest.Role) []byte {
+	oneIn := func(n int) bool { return rnd.IntN(n) == 0 }
+	payload := func() []byte {
+		if oneIn(4) {
+			return nil
+		}
+		p := []byte(strings.Repeat([]string{"a", "é", "€", "😀", "mixed é€😀 "}[rnd.IntN(5)], rnd.IntN(40)))
+		if oneIn(12) {
+			p = append(p, strings.Repeat("long ", rnd.IntN(500))...)
+		}
+		if oneIn(20) && len(p) > 0 {
+			p = p[:rnd.IntN(len(p))] // perhaps inside a code point
+		}
+		if oneIn(60) && len(p) > 0 {
+			p[rnd.IntN(len(p))] = byte(rnd.IntN(256))
+		}
+		return p
+	}
+	var stream []byte
+	open := false
+	for range 1 + rnd.IntN(20) {
+		f := wstest.Frame{Fin: true, Payload: payload()}
+		for i := range f.Key {
+			f.Key[i] = byte(rnd.IntN(256))
+		}
+		switch k := rnd.IntN(10); {
+		case k < 2:
+			f.Op = []wstest.Opcode{wstest.Ping, wstest.Pong}[k]
+			f.Payload = f.Payload[:min(len(f.Payload), 125)]
+		case k == 2 && oneIn(4):
+			f.Op = wstest.Close
+			if oneIn(4) {
+				f.Payload = f.Payload[:min(len(f.Payload), 125)]
+			} else {
+				codes := []int{1000, 1001, 1005, 1006, 1011, 1015, 1016, 2999, 3000, 4999, 5000}
+				reason := f.Payload[:min(len(f.Payload), 123)]
+				f.Payload = []byte(wstest.ClosePayload(codes[rnd.IntN(len(codes))], string(reason)))
+			}
+		default:
+			f.Op = []wstest.Opcode{wstest.Text, wstest.Text, wstest.Binary}[rnd.IntN(3)]
+			if open {
+				f.Op = wstest.Continuation
+			}
+			f.Fin = oneIn(2)
+			open = !f.Fin
+		}
+		if oneIn(30) {
+			switch rnd.IntN(7) {
+			case 0:
+				f.RSV = byte(1 + rnd.IntN(7))
+			case 1:
+				f.Op = wstest.Opcode(rnd.IntN(16))
+			case 2:
+				f.Fin = !f.Fin
+			case 3:
+				f.Mask = wstest.Masked
+				if sender == wstest.Client {
+					f.Mask = wstest.Unmasked
+				}
+			case 4:
+				f.LenForm = 16
+			case 5:
+				f.LenForm = 64
+			case 6:
+				f.Declare = 1 << rnd.IntN(64)
+			}
+		}
+		stream = f.Append(stream, sender)
+	}
+	if oneIn(3) {
+		stream = stream[:rnd.IntN(len(stream)+1)]
+	}
+	return stream
 }

@@ -1,12 +1,15 @@
 package websocket
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
 // Section 7.4: which codes may stand on the wire.
@@ -132,4 +135,41 @@ func TestCloseErrorClassification(t *testing.T) {
 	if !errors.Is(errClosed, net.ErrClosed) || !errors.Is(errMessageTooBig, ErrMessageTooBig) || !errors.Is(errAbruptEnd, io.ErrUnexpectedEOF) {
 		t.Error("a sentinel does not match")
 	}
+}
+
+// FuzzClosePayload: what parses comes back when it is appended again, and both
+// refuse what the twin refuses.
+func FuzzClosePayload(f *testing.F) {
+	f.Add([]byte(""))
+	f.Add([]byte("\x03"))
+	for code := range 5002 {
+		if code < 2 || code >= 998 && code <= 1017 || code%1000 <= 1 || code%1000 == 999 {
+			f.Add([]byte(wstest.ClosePayload(code, "")))
+		}
+	}
+	f.Add([]byte(wstest.ClosePayload(65535, "")))
+	f.Add([]byte(wstest.ClosePayload(1000, "bye")))
+	f.Add([]byte(wstest.ClosePayload(1000, "\xed\xa0\x80")))
+	f.Add([]byte(wstest.ClosePayload(4000, strings.Repeat("é", 61)+"x")))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if len(p) > maxControlPayload {
+			return // recvHalf refuses the header
+		}
+		twin := wstest.Decode(wstest.Encode(wstest.Server, wstest.Final(wstest.Close, string(p))), wstest.Rules{Sender: wstest.Server})
+		code, reason, err := parseClosePayload(p)
+		if err != nil {
+			var pe ProtocolError
+			if !errors.As(err, &pe) || int(pe.Code) != twin.Code {
+				t.Fatalf("parseClosePayload(%q) fails with %v, the twin with %d %s", p, err, twin.Code, twin.Why)
+			}
+			return
+		}
+		if !twin.Closed || int(code) != wstest.CloseCode(p) {
+			t.Fatalf("parseClosePayload(%q) = %v, the twin: %+v", p, code, twin)
+		}
+		got, err := appendClosePayload([]byte("x"), code, reason)
+		if err != nil || !bytes.Equal(got[1:], p) {
+			t.Fatalf("appendClosePayload(%v) = %q, %v; want %q", code, got, err, p)
+		}
+	})
 }
