@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"time"
 )
 
@@ -181,7 +182,9 @@ var unexpectedData = &localEnd{EndProtocolError, StatusPolicyViolation, errUnexp
 // goroutine that reads until the connection ends. So pings are answered, and
 // the peer's close frame is seen. The context that it returns, a child of ctx,
 // ends with the connection. A data message ends the connection with
-// StatusPolicyViolation, and so does the end of ctx without a handshake.
+// StatusPolicyViolation, and so does the end of ctx without a handshake. A
+// callback of the options that panics on the goroutine ends it with
+// StatusInternalError, and is reported as [NewServer] reports a panic.
 //
 // After CloseRead the other reading methods fail at once. A read in progress
 // goes on. The read deadline does not concern the goroutine. Later calls of
@@ -190,6 +193,7 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 	// The child is made without the lock, because the context of a handled
 	// request is made when it is used first. That takes the lock too.
 	child, cancel := context.WithCancel(ctx)
+	server, _ := ctx.Value(http.ServerContextKey).(*http.Server)
 	l := &c.life
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -202,13 +206,14 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 	c.r.taken.Store(true)
 	go func() {
 		defer cancel()
-		err := c.awaitMessage(child)
-		if err == nil {
+		defer contain(c, server)
+		switch err := c.awaitMessage(child, server); {
+		case err == nil:
 			l.breaks(errUnexpectedData)
-			stop := context.AfterFunc(child, func() { c.CloseNow() }) // ctx bounds the wait for the peer too
-			c.closeFor(unexpectedData)
-			stop()
-		} else if errors.Is(err, net.ErrClosed) {
+			c.closeWithin(child, unexpectedData)
+		case err == errCallbackPanicked:
+			c.closeWithin(child, closedForPanic)
+		case errors.Is(err, net.ErrClosed):
 			select { // a Close of this side is at work, and is not cut short by what is its own doing
 			case <-c.life.closed():
 			case <-child.Done():
@@ -219,13 +224,26 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 	return child
 }
 
-// awaitMessage returns nil when a message has begun. It reads for the library.
-func (c *Conn) awaitMessage(ctx context.Context) error {
+// closeWithin is closeFor with ctx as a bound of the wait for the peer.
+func (c *Conn) closeWithin(ctx context.Context, cause *localEnd) {
+	stop := context.AfterFunc(ctx, func() { c.CloseNow() })
+	defer stop()
+	_ = c.closeFor(cause) // an End tells of it
+}
+
+// awaitMessage returns nil when a message has begun. It reads for the library,
+// on a goroutine of the library: a callback that panics is reported.
+func (c *Conn) awaitMessage(ctx context.Context, server *http.Server) (err error) {
+	defer func() {
+		if reportedPanic(c, server, recover()) {
+			err = errCallbackPanicked
+		}
+	}()
 	if err := c.lockRead(ctx); err != nil {
 		return err
 	}
 	c.r.apart = true
-	_, err := c.openMessage(ctx)
+	_, err = c.openMessage(ctx)
 	c.r.apart = false
 	c.endRead()
 	return err
@@ -262,7 +280,10 @@ func (c *Conn) answerClose(ctx context.Context, payload []byte, begun bool) erro
 	if begun && c.w.closeWaits() {
 		if !c.r.apart && !c.life.at().isEnding() {
 			if c.life.why.Load().posted {
-				go c.awaitClose(context.Background())
+				go func() {
+					defer contain(c, nil)
+					c.awaitClose(context.Background())
+				}()
 			}
 			return c.life.reason()
 		}

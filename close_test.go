@@ -14,6 +14,8 @@ import (
 
 	"github.com/seed70bc5565/websocket/internal/netfake"
 	"github.com/seed70bc5565/websocket/internal/wstest"
+	"log"
+	"net/http"
 )
 
 // The closing handshake that this side begins (section 7.1.2). A close frame
@@ -643,6 +645,49 @@ func TestCloseRead(t *testing.T) {
 			synctest.Wait()
 			if err := p.c.Write(context.Background(), MessageText, nil); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("Write = %v, want net.ErrClosed", err)
+			}
+		})
+	})
+}
+
+// A callback that panics on the goroutine of CloseRead ends the connection, not
+// the process: the peer chooses what callbacks get. One that panics once more,
+// while that connection is being closed, ends it at once.
+func TestCloseReadCallbackPanics(t *testing.T) {
+	for name, frame := range map[string]wstest.Frame{"OnPing": ping("a"), "OnPong": pong("a")} {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				var logged strings.Builder
+				server := &http.Server{ErrorLog: log.New(&logged, "", 0)}
+				p := newPair(t, client, connConfig{
+					onPing: func(context.Context, []byte) bool { panic("ping") },
+					onPong: func(context.Context, []byte) { panic("pong") },
+				}, netfake.Options{})
+				ctx := p.c.CloseRead(context.WithValue(context.Background(), http.ServerContextKey, server))
+				p.WriteFrames(frame)
+				p.WantClose(1011)
+				p.WriteClose(1011, "")
+				p.Close()
+				<-ctx.Done()
+				if e := p.c.End(); e.Cause != EndByClose || e.Code != StatusInternalError || !errors.Is(e.Err, net.ErrClosed) || !strings.Contains(e.Err.Error(), "panicked") {
+					t.Errorf("End = %v, %v", e, e.Err)
+				}
+				if !strings.Contains(logged.String(), "panic serving") {
+					t.Errorf("logged %q", logged.String())
+				}
+			})
+		})
+	}
+	t.Run("twice", func(t *testing.T) {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := newPair(t, client, connConfig{onPing: func(context.Context, []byte) bool { panic(http.ErrAbortHandler) }}, netfake.Options{})
+			ctx := p.c.CloseRead(context.Background())
+			p.WriteFrames(ping("a"))
+			p.WantClose(1011)
+			p.WriteFrames(ping("b"))
+			synctest.Wait()
+			if ctx.Err() == nil || !p.c.life.at().isClosed() {
+				t.Error("the connection is not over")
 			}
 		})
 	})

@@ -180,7 +180,7 @@ func (e *localEnd) payload() []byte {
 // The ends by this side that need no memory of their own.
 var (
 	closedNormally = &localEnd{EndByClose, StatusNormalClosure, "", errClosed.Error(), net.ErrClosed}
-	closedForPanic = &localEnd{EndByClose, StatusInternalError, "", errClosed.Error(), net.ErrClosed}
+	closedForPanic = &localEnd{EndByClose, StatusInternalError, "", "websocket: the connection is closed: a function of the application has panicked", net.ErrClosed}
 	closedNow      = &localEnd{EndByCloseNow, StatusAbnormalClosure, "", errClosed.Error(), net.ErrClosed}
 	serverClosed   = shutDown(StatusAbnormalClosure, "")
 

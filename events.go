@@ -134,18 +134,13 @@ func (e *eventConn) open(r *http.Request) {
 
 // recovered is deferred around calls of the program's functions.
 func (e *eventConn) recovered() {
-	v := recover()
-	if v == nil {
-		return
+	if reportedPanic(e.c, e.server, recover()) {
+		e.c.postClose(closedForPanic)
 	}
-	if v != http.ErrAbortHandler {
-		reportPanic(e.c, e.server, v)
-	}
-	e.c.postClose(closedForPanic)
 }
 
-// errCallbackPanicked is what next returns if OnPingReceived or OnPongReceived
-// has panicked. The connection is then being closed, and has to be read on.
+// errCallbackPanicked is what a read of the library returns if OnPingReceived or
+// OnPongReceived has panicked. The connection then has to be closed and read on.
 var errCallbackPanicked = errors.New("a callback has panicked")
 
 // next is Conn.borrowOwn.

@@ -246,6 +246,7 @@ func (r *Redialer) use(ctx context.Context, c *Conn, resp *http.Response, failur
 	left := make(chan struct{})
 	stay := context.AfterFunc(ctx, func() {
 		defer close(left)
+		defer contain(c, nil)
 		leave(c, StatusGoingAway)
 	})
 	defer func() {
@@ -280,7 +281,7 @@ func (r *Redialer) use(ctx context.Context, c *Conn, resp *http.Response, failur
 // or CloseNow by the application.
 func isClose(reason error) bool {
 	end, ok := reason.(*localEnd)
-	return ok && (end.cause == EndByClose || end.cause == EndByCloseNow)
+	return ok && end != closedForPanic && (end.cause == EndByClose || end.cause == EndByCloseNow)
 }
 
 // leave closes c, and waits for the peer's answer for lingerTimeout at most.

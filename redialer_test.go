@@ -659,7 +659,7 @@ func TestRedialerServeReturns(t *testing.T) {
 	mine := errors.New("mine")
 	for _, tt := range []struct {
 		name  string
-		code  StatusCode // of the server's close; 0: it waits for ours; -1: it sends a message first
+		code  StatusCode // of the server's close; 0: it waits for ours; -1: it sends a message first; -2: it pings first
 		serve func(ctx context.Context, c *Conn) error
 		done  bool   // Run returns nil
 		next  string // else what the next attempt is told
@@ -695,6 +695,11 @@ func TestRedialerServeReturns(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}, false, "unexpected data message", 1008},
+		{"the context's error, closed by CloseRead for a callback that panicked", -2, func(ctx context.Context, c *Conn) error {
+			ctx = c.CloseRead(ctx)
+			<-ctx.Done()
+			return ctx.Err()
+		}, false, "a function of the application has panicked", 1011},
 		{"error, closed by the peer", 1001, func(ctx context.Context, c *Conn) error { readAll(ctx, c); return mine }, false, "mine", 1001},
 		{"nil, closed by the peer", 1001, func(ctx context.Context, c *Conn) error { readAll(ctx, c); return nil }, false, "closed by the peer: 1001", 1001},
 		{"the end of a range", 1000, func(ctx context.Context, c *Conn) error {
@@ -718,7 +723,10 @@ func TestRedialerServeReturns(t *testing.T) {
 					told = tt.code
 					return
 				}
-				if tt.code < 0 {
+				switch tt.code {
+				case -2:
+					go c.Ping(r.Context())
+				case -1:
 					c.Write(r.Context(), MessageText, []byte("unexpected"))
 				}
 				told = CloseStatus(readAll(r.Context(), c))
@@ -732,6 +740,7 @@ func TestRedialerServeReturns(t *testing.T) {
 				}
 			}
 			r.BaseDelay = -1
+			r.Options.OnPingReceived = func(context.Context, []byte) bool { panic(http.ErrAbortHandler) }
 			err := r.Run(ctx, tt.serve)
 			synctest.Wait()
 			if done := err == nil; done != tt.done || done != (len(*times) == 1) || !tt.done && !matches(next, tt.next) {
@@ -912,6 +921,29 @@ func TestRedialerPanic(t *testing.T) {
 		}()
 		if err := <-ended; !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("the server's end: %v", err)
+		}
+	})
+}
+
+// A callback that panics while Run leaves the connection, on a goroutine of the
+// library, ends that connection, not the process.
+func TestRedialerCallbackPanics(t *testing.T) {
+	redialTest(t, func(t *testing.T, h *fakeHost, r *Redialer) {
+		h.start(Handler(func(c *Conn, r *http.Request) {
+			go c.Ping(r.Context())
+			readAll(r.Context(), c)
+		}, nil))
+		r.Options.OnPingReceived = func(context.Context, []byte) bool { panic(http.ErrAbortHandler) }
+		ctx, cancel := context.WithCancel(t.Context())
+		err := r.Run(ctx, func(ctx context.Context, c *Conn) error {
+			synctest.Wait()
+			cancel()
+			<-ctx.Done()
+			<-c.life.closed()
+			return nil
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Run = %v", err)
 		}
 	})
 }

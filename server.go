@@ -573,34 +573,30 @@ func (x *serving) run() {
 
 // finish is deferred around serve.
 func (x *serving) finish() {
-	code := StatusNormalClosure
-	if v := recover(); v != nil {
-		code = StatusInternalError
-		if v != http.ErrAbortHandler {
-			reportPanic(x.c, x.server, v)
-		}
+	cause := closedNormally
+	if reportedPanic(x.c, x.server, recover()) {
+		cause = closedForPanic
 	}
 	defer x.s.live.release(x.c)
 	defer contain(x.c, x.server)
-	_ = x.c.Close(code, "") // fails if serve has closed the connection: all the same
+	_ = x.c.closeFor(cause) // fails if serve has closed the connection: all the same
 }
 
 // contain is deferred where a goroutine of the library closes c. Such a
 // goroutine may run a callback of the options that panics. It ends the
 // connection.
 func contain(c *Conn, server *http.Server) {
-	v := recover()
-	if v == nil {
-		return
+	if reportedPanic(c, server, recover()) {
+		c.CloseNow()
 	}
-	if v != http.ErrAbortHandler {
-		reportPanic(c, server, v)
-	}
-	c.CloseNow()
 }
 
-// reportPanic logs as net/http does for a handler.
-func reportPanic(c *Conn, server *http.Server, v any) {
+// reportedPanic reports whether there was a panic, with v. It logs as net/http
+// does for a handler: not if v is http.ErrAbortHandler.
+func reportedPanic(c *Conn, server *http.Server, v any) bool {
+	if v == nil || v == http.ErrAbortHandler {
+		return v != nil
+	}
 	stack := make([]byte, 64<<10)
 	stack = stack[:runtime.Stack(stack, false)]
 	logf := log.Printf
@@ -608,4 +604,5 @@ func reportPanic(c *Conn, server *http.Server, v any) {
 		logf = server.ErrorLog.Printf
 	}
 	logf("http: panic serving %v: %v\n%s", c.RemoteAddr(), v, stack)
+	return true
 }
