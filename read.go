@@ -149,6 +149,7 @@ func (c *Conn) discardMessage(ctx context.Context) error {
 			return err
 		}
 	}
+	r.passed = true // a messageReader of it is stale
 	r.dropPartial()
 	if r.inflate != nil {
 		r.inflate.clear = 0
@@ -159,8 +160,7 @@ func (c *Conn) discardMessage(ctx context.Context) error {
 			return err
 		}
 		if !more {
-			r.opcode = opContinuation
-			r.message++
+			r.opcode = opContinuation // it does not count as received
 			return nil
 		}
 		p, err := c.peekPayload(ctx)

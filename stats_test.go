@@ -108,6 +108,23 @@ func TestStatsReceived(t *testing.T) {
 	})
 }
 
+// A message that no read returns, because this side is closing, is not counted:
+// neither as one, nor by its bytes. Those on the wire are.
+func TestStatsDiscarded(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+		p.WantClose(1000)
+		b := p.Encode(text("late"), first(wstest.Binary, "later"), ping(""), cont("still"), wstest.CloseFrame(1000, ""))
+		p.WriteRaw(b)
+		p.Close()
+		if err := <-closed; err != nil {
+			t.Errorf("Close = %v", err)
+		}
+		wantTraffic(t, "after the end", p.c.Stats().Received, Traffic{Control: 2, Wire: int64(len(b))})
+	})
+}
+
 // What goes is counted, whatever writes it.
 func TestStatsSent(t *testing.T) {
 	eachLink(t, connConfig{}, func(t *testing.T, p *pair) {
