@@ -4,15 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"math"
 	"math/bits"
-	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 
@@ -349,80 +343,6 @@ func TestMaskingKeysConcurrent(t *testing.T) {
 	if again > 116+8*11 || zero > 8 {
 		t.Errorf("%d keys come again, %d are zero", again, zero)
 	}
-}
-
-// No file of the module imports math/rand, except tests and what is only run
-// from the repository. What makes keys and nonces takes its bytes from
-// crypto/rand.
-func TestRandomnessSources(t *testing.T) {
-	sources := map[string]bool{"next": false, "newKey": false}
-	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			if _, err := os.Stat(filepath.Join(path, "go.mod")); path != "." && (err == nil || d.Name() == "testdata" || d.Name()[0] == '.') {
-				return filepath.SkipDir
-			}
-			if path == "soak" || d.Name() == "node_modules" {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return nil
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-		if err != nil {
-			return err
-		}
-		crypto := false // the name rand is crypto/rand's
-		for _, spec := range f.Imports {
-			switch spec.Path.Value {
-			case `"math/rand"`, `"math/rand/v2"`:
-				if !strings.HasPrefix(path, "examples") && !strings.HasPrefix(path, "cmd") && !strings.HasPrefix(path, "autobahn") &&
-					!strings.HasPrefix(filepath.ToSlash(path), "hub/internal/brokertest/") { // programs and tests: no keys of ours
-					t.Errorf("%s imports %s", path, spec.Path.Value)
-				}
-			case `"crypto/rand"`:
-				crypto = spec.Name == nil
-			}
-		}
-		if strings.ContainsRune(path, filepath.Separator) {
-			return nil
-		}
-		for _, decl := range f.Decls {
-			fn, ok := decl.(*ast.FuncDecl)
-			if !ok {
-				continue
-			}
-			if _, wanted := sources[fn.Name.Name]; wanted && crypto {
-				sources[fn.Name.Name] = calls(fn, "rand", "Read")
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, ok := range sources {
-		if !ok {
-			t.Errorf("%s does not read crypto/rand", name)
-		}
-	}
-}
-
-// calls reports whether fn calls pkg.name.
-func calls(fn *ast.FuncDecl, pkg, name string) (found bool) {
-	ast.Inspect(fn, func(n ast.Node) bool {
-		if call, ok := n.(*ast.CallExpr); ok {
-			if s, ok := call.Fun.(*ast.SelectorExpr); ok && lastName(s.X) == pkg && s.Sel.Name == name {
-				found = true
-			}
-		}
-		return true
-	})
-	return found
 }
 
 // A piece of a block of keys is used once, and is not kept.

@@ -1,16 +1,20 @@
-package websocket
+package docs_test
 
 import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
+
+// What architecture.md says of the files of the root package, as far as the
+// compiler does not hold it: a package cannot hold layers inside of itself.
 
 // pureFiles hold the protocol. They know bytes and states: no connections, no
 // goroutines, no clock.
@@ -34,24 +38,55 @@ var pureForbidden = []string{
 	"context", "time", "runtime", "log", "log/slog", "reflect", "unsafe",
 }
 
-func parseFiles(t *testing.T, mode parser.Mode) (*token.FileSet, map[string]*ast.File) {
+// moduleFiles are the Go files of the root module, parsed, tests included. The
+// keys are paths from the root, with slashes.
+var moduleFiles = sync.OnceValues(func() (map[string]*ast.File, error) {
+	files, root := map[string]*ast.File{}, os.DirFS("..")
+	err := fs.WalkDir(root, ".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil || path == ".":
+			return err
+		case d.IsDir():
+			if _, err := fs.Stat(root, path+"/go.mod"); err == nil {
+				return fs.SkipDir // a module of its own
+			}
+			if strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "node_modules" {
+				return fs.SkipDir
+			}
+		case strings.HasSuffix(path, ".go"):
+			src, err := fs.ReadFile(root, path)
+			if err != nil {
+				return err
+			}
+			files[path], err = parser.ParseFile(moduleSet, path, src, 0)
+			return err
+		}
+		return nil
+	})
+	return files, err
+})
+
+var moduleSet = token.NewFileSet() // of moduleFiles
+
+func filesOfModule(t *testing.T) map[string]*ast.File {
 	t.Helper()
-	names, err := filepath.Glob("*.go")
+	files, err := moduleFiles()
 	if err != nil {
 		t.Fatal(err)
 	}
-	fset, files := token.NewFileSet(), map[string]*ast.File{}
-	for _, name := range names {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
+	return files
+}
+
+// filesOfRoot are the files of the root package, except tests.
+func filesOfRoot(t *testing.T) map[string]*ast.File {
+	t.Helper()
+	files := map[string]*ast.File{}
+	for path, f := range filesOfModule(t) {
+		if !strings.Contains(path, "/") && !strings.HasSuffix(path, "_test.go") {
+			files[path] = f
 		}
-		f, err := parser.ParseFile(fset, name, nil, mode)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[name] = f
 	}
-	return fset, files
+	return files
 }
 
 func imports(f *ast.File) []string {
@@ -64,14 +99,12 @@ func imports(f *ast.File) []string {
 }
 
 func TestPureFiles(t *testing.T) {
-	fset, files := parseFiles(t, 0)
+	files := filesOfModule(t)
 	for name, allowed := range pureFiles {
-		f, err := files[name], error(nil)
+		f := files[name]
 		if f == nil {
-			if f, err = parser.ParseFile(fset, name, nil, 0); err != nil {
-				t.Error(err)
-				continue
-			}
+			t.Errorf("there is no %s", name)
+			continue
 		}
 		for _, path := range imports(f) {
 			if slices.Contains(pureForbidden, path) && !slices.Contains(allowed, path) {
@@ -81,9 +114,9 @@ func TestPureFiles(t *testing.T) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.GoStmt:
-				t.Errorf("%v: starts a goroutine", fset.Position(n.Pos()))
+				t.Errorf("%v: starts a goroutine", moduleSet.Position(n.Pos()))
 			case *ast.SendStmt, *ast.SelectStmt, *ast.ChanType:
-				t.Errorf("%v: uses a channel", fset.Position(n.Pos()))
+				t.Errorf("%v: uses a channel", moduleSet.Position(n.Pos()))
 			}
 			return true
 		})
@@ -102,7 +135,7 @@ var (
 // deadlines. The opening handshake does what it must on its own before there is
 // a Conn.
 func TestTransport(t *testing.T) {
-	fset, files := parseFiles(t, 0)
+	files := filesOfRoot(t)
 	for name, f := range files {
 		switch name {
 		case "client.go", "server.go", "stream.go", "switched.go":
@@ -124,7 +157,7 @@ func TestTransport(t *testing.T) {
 			case on != "conn" && on != "transport":
 			case slices.Contains(moves, method.Sel.Name) && !frames,
 				slices.Contains(controls, method.Sel.Name) && !frames && name != "lifetime.go" && name != "close.go" && name != "watch.go":
-				t.Errorf("%v: %s.%s does not belong here", fset.Position(n.Pos()), on, method.Sel.Name)
+				t.Errorf("%v: %s.%s does not belong here", moduleSet.Position(n.Pos()), on, method.Sel.Name)
 			}
 			return true
 		})
@@ -143,7 +176,7 @@ func lastName(e ast.Expr) string {
 
 // Calls go downward: what lies below does not know what lies above.
 func TestLayers(t *testing.T) {
-	_, files := parseFiles(t, 0)
+	files := filesOfRoot(t)
 	layers := [][]string{ // bottom first
 		{"errors.go", "frame.go", "statuscode.go", "mask.go", "options.go"},
 		{"protocol.go", "deflate_params.go"},
@@ -198,20 +231,21 @@ func TestLayers(t *testing.T) {
 // Pools stand in internal/bufpool, where their caps can be seen; goroutines are
 // started where their end can be seen.
 func TestPools(t *testing.T) {
-	fset, files := parseFiles(t, 0)
+	files := filesOfRoot(t)
 	for name, f := range files {
 		ast.Inspect(f, func(n ast.Node) bool {
 			if s, ok := n.(*ast.SelectorExpr); ok && lastName(s.X) == "sync" && s.Sel.Name == "Pool" && name != "mask.go" {
-				t.Errorf("%v: a sync.Pool outside of internal/bufpool", fset.Position(n.Pos()))
+				t.Errorf("%v: a sync.Pool outside of internal/bufpool", moduleSet.Position(n.Pos()))
 			}
 			return true
 		})
 	}
 }
 
-// The root module needs nothing but Go.
+// The root module needs nothing but Go. Without a require line in go.mod the
+// compiler refuses imports of other modules.
 func TestNoDependencies(t *testing.T) {
-	mod, err := os.ReadFile("go.mod")
+	mod, err := os.ReadFile("../go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,43 +255,66 @@ func TestNoDependencies(t *testing.T) {
 			t.Errorf("go.mod: %q", line)
 		}
 	}
-	err = filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
+}
+
+// What may import unsafe: assembly, and system calls that the standard library
+// does not have.
+func TestUnsafe(t *testing.T) {
+	for path, f := range filesOfModule(t) {
+		system := strings.HasPrefix(path, "internal/simd/") || path == "transport_linux.go" || path == "transport_syscall_linux.go" || strings.HasPrefix(path, "cmd/ws/")
+		if slices.Contains(imports(f), "unsafe") && !system {
+			t.Errorf("%s imports unsafe", path)
 		}
-		if d.IsDir() {
-			if path == "." {
-				return nil
-			}
-			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil {
-				return filepath.SkipDir // a module of its own
-			}
-			if strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		if !strings.HasSuffix(path, ".go") {
-			return nil
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
-		if err != nil {
-			return err
-		}
-		for _, imp := range imports(f) {
-			const module = "github.com/seed70bc5565/websocket"
-			host, _, _ := strings.Cut(imp, "/")
-			if strings.Contains(host, ".") && imp != module && !strings.HasPrefix(imp, module+"/") {
-				t.Errorf("%s imports %q", path, imp)
-			}
-			system := strings.HasPrefix(path, "internal/simd/") || path == "transport_linux.go" || path == "transport_syscall_linux.go" || strings.HasPrefix(path, "cmd/ws/")
-			if imp == "unsafe" && !system {
-				t.Errorf("%s imports %q", path, imp)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
+}
+
+// No file of the module imports math/rand, except tests and what is only run
+// from the repository. What makes keys and nonces takes its bytes from
+// crypto/rand.
+func TestRandomnessSources(t *testing.T) {
+	sources := map[string]bool{"next": false, "newKey": false}
+	for path, f := range filesOfModule(t) {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		// Programs and packages of tests make no keys of ours.
+		own := true
+		for _, dir := range []string{"soak/", "examples/", "cmd/", "autobahn/", "hub/internal/brokertest/"} {
+			own = own && !strings.HasPrefix(path, dir)
+		}
+		used := imports(f)
+		if own && (slices.Contains(used, "math/rand") || slices.Contains(used, "math/rand/v2")) {
+			t.Errorf("%s imports math/rand", path)
+		}
+		if strings.Contains(path, "/") || !slices.Contains(used, "crypto/rand") {
+			continue
+		}
+		for _, decl := range f.Decls {
+			fn, ok := decl.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			if _, wanted := sources[fn.Name.Name]; wanted {
+				sources[fn.Name.Name] = calls(fn, "rand", "Read")
+			}
+		}
+	}
+	for name, ok := range sources {
+		if !ok {
+			t.Errorf("%s does not read crypto/rand", name)
+		}
+	}
+}
+
+// calls reports whether fn calls pkg.name.
+func calls(fn *ast.FuncDecl, pkg, name string) (found bool) {
+	ast.Inspect(fn, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			if s, ok := call.Fun.(*ast.SelectorExpr); ok && lastName(s.X) == pkg && s.Sel.Name == name {
+				found = true
+			}
+		}
+		return true
+	})
+	return found
 }
