@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -138,10 +137,6 @@ func (e *eventConn) recovered() {
 		e.c.postClose(closedForPanic)
 	}
 }
-
-// errCallbackPanicked is what a read of the library returns if OnPingReceived or
-// OnPongReceived has panicked. The connection then has to be closed and read on.
-var errCallbackPanicked = errors.New("a callback has panicked")
 
 // next is Conn.borrowOwn.
 func (e *eventConn) next(l *lease, now bool) (m Message, err error) {

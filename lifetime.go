@@ -2,6 +2,10 @@ package websocket
 
 import (
 	"context"
+	"errors"
+	"log"
+	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -257,3 +261,32 @@ func (l *lifetime) interrupted(op string, ctx context.Context, err error) error 
 	}
 	return apiError(op, err)
 }
+
+// contain is deferred where a goroutine of the library closes c. Such a
+// goroutine may run a callback of the options that panics. It ends the
+// connection.
+func contain(c *Conn, server *http.Server) {
+	if reportedPanic(c, server, recover()) {
+		c.CloseNow()
+	}
+}
+
+// reportedPanic reports whether there was a panic, with v. It logs as net/http
+// does for a handler: not if v is http.ErrAbortHandler.
+func reportedPanic(c *Conn, server *http.Server, v any) bool {
+	if v == nil || v == http.ErrAbortHandler {
+		return v != nil
+	}
+	stack := make([]byte, 64<<10)
+	stack = stack[:runtime.Stack(stack, false)]
+	logf := log.Printf
+	if server != nil && server.ErrorLog != nil {
+		logf = server.ErrorLog.Printf
+	}
+	logf("http: panic serving %v: %v\n%s", c.RemoteAddr(), v, stack)
+	return true
+}
+
+// errCallbackPanicked is what a read of the library returns if OnPingReceived or
+// OnPongReceived has panicked. The connection then has to be closed and read on.
+var errCallbackPanicked = errors.New("a callback has panicked")

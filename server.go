@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"net"
 	"net/http"
 	"os"
-	"runtime"
 	"strings"
 	"time"
 
@@ -580,29 +578,4 @@ func (x *serving) finish() {
 	defer x.s.live.release(x.c)
 	defer contain(x.c, x.server)
 	_ = x.c.closeFor(cause) // fails if serve has closed the connection: all the same
-}
-
-// contain is deferred where a goroutine of the library closes c. Such a
-// goroutine may run a callback of the options that panics. It ends the
-// connection.
-func contain(c *Conn, server *http.Server) {
-	if reportedPanic(c, server, recover()) {
-		c.CloseNow()
-	}
-}
-
-// reportedPanic reports whether there was a panic, with v. It logs as net/http
-// does for a handler: not if v is http.ErrAbortHandler.
-func reportedPanic(c *Conn, server *http.Server, v any) bool {
-	if v == nil || v == http.ErrAbortHandler {
-		return v != nil
-	}
-	stack := make([]byte, 64<<10)
-	stack = stack[:runtime.Stack(stack, false)]
-	logf := log.Printf
-	if server != nil && server.ErrorLog != nil {
-		logf = server.ErrorLog.Printf
-	}
-	logf("http: panic serving %v: %v\n%s", c.RemoteAddr(), v, stack)
-	return true
 }
