@@ -160,7 +160,7 @@ brokers: ## hubs of two processes through real servers of Redis and NATS (needs 
 
 .PHONY: brokers-full
 brokers-full: ## 100,000 messages through each fault of the engines, which takes half an hour
-	cd hub/redisbroker && go test -run 'TestFaults|Failover' -v -timeout 1h . -full
+	cd hub/redisbroker && go test -run 'TestFaults|Failover|Resharding' -v -timeout 1h . -full
 	cd hub/natsbroker && go test -run 'TestFaults|LeaderKilled' -v -timeout 1h . -full
 
 .PHONY: modules

@@ -36,6 +36,7 @@ type Broker struct {
 	owned   bool                  // immutable: the client ends with the broker
 	unfit   error                 // immutable: why the client cannot be used; nil: it can
 	resends bool                  // immutable: the client sends again what may have arrived
+	shards  *shards               // immutable: see shards.go; nil: it is no cluster
 	opts    Options               // immutable, with the defaults filled in
 
 	ctx    context.Context    // immutable; ends with the broker
@@ -89,7 +90,11 @@ func newBroker(client redis.UniversalClient, opts *Options, silence time.Duratio
 		changed: make(chan struct{}),
 		silence: silence,
 	}
-	_, b.resends = client.(*redis.ClusterClient)
+	cluster, isCluster := client.(*redis.ClusterClient)
+	if isCluster {
+		b.shards = newShards(cluster)
+	}
+	b.resends, b.live = isCluster, isCluster
 	if opts != nil {
 		b.opts = *opts
 	}
@@ -101,12 +106,20 @@ func newBroker(client redis.UniversalClient, opts *Options, silence time.Duratio
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	if _, ok := client.(*redis.Ring); ok {
-		b.unfit, b.lost = fmt.Errorf("redisbroker: %w", errRing), true
+		b.unfit = errRing
+	} else if isCluster {
+		b.unfit = checkTag(b.opts.Prefix)
+	}
+	switch {
+	case b.unfit != nil:
+		b.unfit, b.lost = fmt.Errorf("redisbroker: %w", b.unfit), true
 		b.events <- hub.BrokerEvent{Kind: hub.BrokerLost, Err: b.unfit}
 		close(b.done)
-		return b
+	case isCluster:
+		go b.runShards()
+	default:
+		go b.run()
 	}
-	go b.run()
 	return b
 }
 
@@ -137,12 +150,12 @@ func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
 	b.mu.Lock()
 	for _, topic := range topics {
 		b.topics[topic] = false
+		if b.shards != nil {
+			b.shards.want(topic)
+		}
 	}
-	current := b.session
 	b.mu.Unlock()
-	if current != nil {
-		current.send(subscribe, topics)
-	}
+	b.ask(subscribe, topics)
 	var refused hub.TopicErrors
 	for {
 		b.mu.Lock()
@@ -183,13 +196,27 @@ func (b *Broker) Unsubscribe(ctx context.Context, topics []string) error {
 	b.mu.Lock()
 	for _, topic := range topics {
 		delete(b.topics, topic)
+		if b.shards != nil {
+			b.unwant(topic)
+		}
 	}
+	b.mu.Unlock()
+	b.ask(unsubscribe, topics)
+	return nil
+}
+
+// ask lets the server know that topics are wanted, or not any more.
+func (b *Broker) ask(kind int, topics []string) {
+	if b.shards != nil {
+		b.shards.rouse()
+		return
+	}
+	b.mu.Lock()
 	current := b.session
 	b.mu.Unlock()
 	if current != nil {
-		current.send(unsubscribe, topics)
+		current.send(kind, topics)
 	}
-	return nil
 }
 
 // Receive implements [hub.Broker].
@@ -218,4 +245,11 @@ func (b *Broker) notify() {
 	b.changed = make(chan struct{})
 }
 
-func (b *Broker) channel(topic string) string { return b.opts.Prefix + "topic:" + topic }
+// channel returns the channel of a topic. In a cluster it is in the slot of the
+// topic's keys.
+func (b *Broker) channel(topic string) string {
+	if b.shards != nil {
+		topic = tagOf(topic)
+	}
+	return b.opts.Prefix + "topic:" + topic
+}

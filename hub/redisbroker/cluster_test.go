@@ -3,7 +3,6 @@ package redisbroker
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -56,52 +55,14 @@ func eventually(t *testing.T, what string, f func() bool) {
 // A cluster of three masters and a replica of each: masters are killed, and
 // replicas promoted. What a client was told aside, it misses nothing.
 func TestClusterFailover(t *testing.T) {
-	engines := map[string]*brokertest.Engine{}
-	var addrs []string
-	for range 6 {
-		e := brokertest.Start(t, clusterKind)
-		engines[e.Addr] = e
-		addrs = append(addrs, e.Addr)
-	}
-	args := append([]string{"--cluster", "create"}, addrs...)
-	if out, err := exec.Command("redis-cli", append(args, "--cluster-replicas", "1", "--cluster-yes")...).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	admin := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs})
-	defer admin.Close()
-	// nodes returns the addresses of the masters that have slots, if all is
-	// well.
-	nodes := func() (masters []string, ok bool) {
-		text, err := admin.ClusterNodes(t.Context()).Result()
-		if err != nil {
-			return nil, false
-		}
-		replicas := 0
-		for line := range strings.Lines(text) {
-			f := strings.Fields(line)
-			if len(f) < 8 || strings.Contains(f[2], "fail") || f[7] != "connected" {
-				return nil, false
-			}
-			addr, _, _ := strings.Cut(f[1], "@")
-			if strings.Contains(f[2], "slave") {
-				replicas++
-			} else if len(f) > 8 {
-				masters = append(masters, addr)
-			}
-		}
-		return masters, len(masters) == 3 && replicas == 3
-	}
-	eventually(t, "no cluster", func() bool {
-		_, ok := nodes()
-		return ok && strings.Contains(admin.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
-	})
+	c := startCluster(t, 1)
 	killed := 0
-	brokertest.ClusterFault(t, clusterKind, strings.Join(addrs, ","), "MasterKilled", *full, false, func() {
-		masters, ok := nodes()
-		if !ok {
+	brokertest.ClusterFault(t, clusterKind, strings.Join(c.addrs, ","), "MasterKilled", *full, false, func() {
+		masters, ok := c.masters()
+		if !ok || len(masters) != 3 {
 			return
 		}
-		e := engines[masters[killed%3]]
+		e := c.engines[masters[killed%3]]
 		killed++
 		e.Kill()
 		time.Sleep(3 * time.Second) // a replica is promoted
@@ -111,6 +72,24 @@ func TestClusterFailover(t *testing.T) {
 		t.Error("no master was killed")
 	}
 	t.Logf("%d masters were killed", killed)
+}
+
+// A cluster of three masters, between which the slots of the topics move. A node
+// that gets a topic begins an epoch, as one that was promoted does.
+func TestClusterResharding(t *testing.T) {
+	c := startCluster(t, 0)
+	b := c.connect(t, defaultSilence)
+	moves := 0
+	brokertest.ClusterFault(t, clusterKind, strings.Join(c.addrs, ","), "SlotsMove", *full, false, func() {
+		for topic := range brokertest.Topics {
+			c.moveOn(t, c.admin.ClusterKeySlot(t.Context(), b.channel(strconv.Itoa(topic))).Val())
+			moves++
+		}
+	})
+	if moves == 0 {
+		t.Error("no slot has moved")
+	}
+	t.Logf("%d times a slot has moved", moves)
 }
 
 var sentinelKind = brokertest.Kind{

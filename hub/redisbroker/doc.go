@@ -7,7 +7,8 @@
 //	defer h.Close()
 //
 // A process has one connection that receives, and a small pool that publishes.
-// It needs no more for more clients or topics.
+// In a cluster it has one of each for each node. It needs no more for more
+// clients or topics.
 //
 // # What Redis promises
 //
@@ -29,8 +30,9 @@
 // start afresh.
 //
 // A publication costs the server one script. The user of an ACL needs EVAL,
-// EVALSHA, INFO, PUBLISH, and the commands of hashes and streams. It also needs
-// the keys and channels with the Prefix, and the channels "alive:" behind it.
+// EVALSHA, INFO, PUBLISH, and the commands of hashes and streams. In a cluster
+// it needs SPUBLISH in place of PUBLISH. It also needs the keys and channels
+// with the Prefix, and the channels "alive:" behind it.
 //
 // # What the server refuses
 //
@@ -44,12 +46,18 @@
 // publishers are, and is replaced. A client of a cluster sends again what may
 // have arrived. The broker gives each message an id, so that it counts once.
 //
-// In a Redis Cluster the keys of a topic are in one slot. Live messages go
-// through PUBLISH, which every node forwards to all others: a cluster carries
-// no more live messages than one of its nodes. What is lost between nodes is
-// noticed, and read again, where the topic has a history. In a topic without
-// one it is lost, and the hub is not told. Sharded publish/subscribe (SPUBLISH)
-// is not used, because it needs a connection to each node that has a topic.
+// In a Redis Cluster the keys and the channel of a topic are in one slot. Live
+// messages go through sharded publish/subscribe: from the node that has the
+// slot to the processes, and to no other node. More nodes carry more messages.
+// All processes must use a client of a cluster, because a subscriber of PUBLISH
+// does not hear SPUBLISH. A Prefix with a brace must have a hash tag, such as
+// "{chat}:". All its topics are in one slot then.
+//
+// The hub is told that the server is lost when one node is. The topics of the
+// other nodes go on meanwhile. A slot may move to another node. The broker
+// follows, and tells the hub which topics may have missed messages
+// (hub.BrokerMissed). Their histories begin a new epoch there. While the keys
+// of a slot move, the server answers TRYAGAIN, and Publish fails.
 //
 // # When the server is lost
 //

@@ -38,8 +38,8 @@ local run = type(info) == 'string' and string.match(info, 'master_replid:(%x+)')
 // published to as it is, unless it has one elsewhere.
 //
 // KEYS: hash, stream, id. ARGV: channel, payload, a new epoch, age of the hash,
-// messages, bytes and age of the history, whether there is an id. The id is
-// noted last: a script that fails on the way has not counted the message.
+// messages, bytes and age of the history, whether there is an id, PUBLISH or
+// SPUBLISH. The id is noted last: a script that fails on the way has not counted the message.
 var publishing = redis.NewScript(`
 local once = ARGV[8] == '1'
 if once and redis.call('EXISTS', KEYS[3]) == 1 then
@@ -54,7 +54,7 @@ end
 local messages = tonumber(ARGV[5])
 local h = redis.call('HMGET', KEYS[1], 'e', 'o', 'r', 'm', 'b', 'a', 'n')
 if messages <= 0 and not h[1] then
-	redis.call('PUBLISH', ARGV[1], ' ' .. ARGV[2])
+	redis.call(ARGV[9], ARGV[1], ' ' .. ARGV[2])
 	return done()
 end
 ` + identity + `
@@ -82,7 +82,7 @@ end
 redis.call('HSET', KEYS[1], 'e', e, 'o', offset, 'r', run, 'm', messages, 'b', bytes, 'a', age, 'n', n)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[2], age >= 0 and age or ARGV[4])
-redis.call('PUBLISH', ARGV[1], e .. '-' .. offset .. ' ' .. ARGV[2])
+redis.call(ARGV[9], ARGV[1], e .. '-' .. offset .. ' ' .. ARGV[2])
 return done()
 `)
 
@@ -112,13 +112,17 @@ return {h[1], h[2], redis.call('XREVRANGE', KEYS[2], '+', from, 'COUNT', ARGV[1]
 // must not be empty. The length of the topic tells where the id begins: no
 // other topic and id have the same key.
 func (b *Broker) keys(topic, id string) []string {
-	tag := "{t:" + topic + "}"
+	tag := tagOf(topic)
 	return []string{
 		b.opts.Prefix + "position:" + tag,
 		b.opts.Prefix + "stream:" + tag,
 		b.opts.Prefix + "id:" + strconv.Itoa(len(topic)) + ":" + tag + id,
 	}
 }
+
+// tagOf returns the part of the names of a topic's keys that decides on the
+// slot.
+func tagOf(topic string) string { return "{t:" + topic + "}" }
 
 // Publish implements [hub.Broker]. It returns when the server has the message.
 // If ctx ends before, or the connection breaks, the server may have it all the
@@ -141,9 +145,13 @@ func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
 	if id != "" {
 		hasID = "1"
 	}
+	send := "PUBLISH"
+	if b.shards != nil {
+		send = "SPUBLISH"
+	}
 	publish := func() error {
 		return publishing.Run(ctx, b.client, b.keys(p.Topic, id), b.channel(p.Topic), p.Payload, newEpoch(),
-			b.opts.PositionAge.Milliseconds(), p.History.Messages, bytes, max(age.Milliseconds(), -1), hasID).Err()
+			b.opts.PositionAge.Milliseconds(), p.History.Messages, bytes, max(age.Milliseconds(), -1), hasID, send).Err()
 	}
 	err := ctx.Err()
 	if err == nil && ctx.Done() == nil {

@@ -22,13 +22,18 @@ const (
 	defaultSilence = 5 * time.Second
 )
 
+// ended is a context that has ended.
+var ended = func() context.Context {
+	ctx, end := context.WithCancel(context.Background())
+	end()
+	return ctx
+}()
+
 // run is the goroutine that receives: one session with the server after the
 // other.
 func (b *Broker) run() {
 	defer close(b.done)
 	pause := firstPause
-	ended, end := context.WithCancel(context.Background())
-	end()
 	for b.ctx.Err() == nil {
 		current := &session{
 			pubsub: b.client.Subscribe(b.ctx), // connects with the first command
@@ -73,12 +78,13 @@ func (b *Broker) sessionEnded(err error) {
 type session struct {
 	pubsub *redis.PubSub // immutable
 	prefix string        // immutable: of the channels of topics
-	alive  string        // immutable: a channel of this session's own, see watch
+	alive  string        // immutable: a channel of this session's own, see watch; empty if sharded
 
 	// once is the context of what is done on the connection, once that is
 	// there: it has ended. The client dials again by itself when a connection
 	// fails, and asks for all topics; with a context that has ended it cannot.
-	once context.Context
+	once    context.Context // immutable
+	sharded bool            // immutable: its channels are shard channels
 
 	heard  atomic.Bool // something came since the watch looked last
 	echoed atomic.Bool // a message came on alive since the watch looked last
@@ -95,7 +101,8 @@ type session struct {
 type command struct {
 	kind     int
 	channels []string
-	answers  int // that came
+	answers  int    // that came
+	number   uint64 // in a cluster
 }
 
 // Kinds of commands.
@@ -124,14 +131,23 @@ func (s *session) send(kind int, topics []string) {
 }
 
 func (s *session) sendChannels(kind int, channels []string) bool {
+	return s.sendCommand(command{kind: kind, channels: channels})
+}
+
+func (s *session) sendCommand(c command) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sent = append(s.sent, command{kind: kind, channels: channels})
+	s.sent = append(s.sent, c)
 	write := s.pubsub.Subscribe
-	if kind == unsubscribe {
+	switch {
+	case s.sharded && c.kind == subscribe:
+		write = s.pubsub.SSubscribe
+	case s.sharded:
+		write = s.pubsub.SUnsubscribe
+	case c.kind == unsubscribe:
 		write = s.pubsub.Unsubscribe
 	}
-	if write(s.once, channels...) != nil {
+	if write(s.once, c.channels...) != nil {
 		s.pubsub.Close()
 		return false
 	}
@@ -152,9 +168,18 @@ func (s *session) answered() {
 	}
 }
 
-// refused returns the channels of the oldest command, which the server has
-// answered with an error.
-func (s *session) refused() (c command, ok bool) {
+// answer returns the oldest command, and reports whether it is about channel.
+func (s *session) answer(channel string) (c command, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sent) == 0 {
+		return command{}, false
+	}
+	return s.sent[0], s.sent[0].channels[0] == channel
+}
+
+// take takes the oldest command, which the server has answered as a whole.
+func (s *session) take() (c command, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.sent) == 0 {
@@ -180,7 +205,9 @@ func (b *Broker) receive(s *session) (wasLive bool, err error) {
 	if b.ctx.Err() != nil {
 		return false, ErrClosed // Close may not have seen the session
 	}
-	stop := b.watch(s)
+	stop := b.watch(s, func(ctx context.Context) bool {
+		return !s.deaf.Load() && b.client.Publish(ctx, s.alive, "").Err() == nil
+	})
 	defer stop()
 	// A goroutine must read while the topics are sent: there may be many, and
 	// the server answers each.
@@ -201,7 +228,7 @@ func (b *Broker) receive(s *session) (wasLive bool, err error) {
 		received, err := s.pubsub.Receive(s.once) // the pong first
 		s.heard.Store(true)
 		if isForbidden(err) {
-			if c, ok := s.refused(); ok {
+			if c, ok := s.take(); ok {
 				b.refuse(s, c, err, missing)
 				err = nil
 			}
@@ -311,8 +338,9 @@ func (b *Broker) sessionLives() {
 // nothing else would notice that the server's machine has gone. It also
 // publishes to a channel of the session's own, through the connections that
 // publish. A session that does not hear that is not where publishers are: after
-// a failover it may have stayed behind.
-func (b *Broker) watch(s *session) (stop func()) {
+// a failover it may have stayed behind. call publishes, and reports whether the
+// session must hear that.
+func (b *Broker) watch(s *session, call func(context.Context) bool) (stop func()) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -348,13 +376,11 @@ func (b *Broker) watch(s *session) (stop func()) {
 			default:
 				asked = true
 			}
-			if !s.deaf.Load() {
-				callCtx, cancelCall := context.WithTimeout(ctx, b.silence)
-				if b.client.Publish(callCtx, s.alive, "").Err() == nil {
-					called++
-				}
-				cancelCall()
+			callCtx, cancelCall := context.WithTimeout(ctx, b.silence)
+			if call(callCtx) {
+				called++
 			}
+			cancelCall()
 		}
 	}()
 	return func() { cancel(); <-ended }

@@ -90,9 +90,12 @@ type fault struct {
 const (
 	processes  = 3
 	publishers = 4
-	topics     = 8
+	topics     = Topics
 	listeners  = 2 // clients of each topic
 )
+
+// Topics is how many topics Faults has. Their names are 0, 1, 2, and so on.
+const Topics = 8
 
 // A field is an engine, processes that serve clients, and what lies between
 // them.
