@@ -39,7 +39,8 @@ local run = type(info) == 'string' and string.match(info, 'master_replid:(%x+)')
 //
 // KEYS: hash, stream, id. ARGV: channel, payload, a new epoch, age of the hash,
 // messages, bytes and age of the history, whether there is an id, PUBLISH or
-// SPUBLISH. The id is noted last: a script that fails on the way has not counted the message.
+// SPUBLISH. The id is noted last: a script that fails on the way has not
+// counted the message.
 var publishing = redis.NewScript(`
 local once = ARGV[8] == '1'
 if once and redis.call('EXISTS', KEYS[3]) == 1 then

@@ -337,7 +337,7 @@ func (b *Broker) sessionLives() {
 // watch ends a session whose connection is silent, though it was sent a ping:
 // nothing else would notice that the server's machine has gone. It also
 // publishes to a channel of the session's own, through the connections that
-// publish. A session that does not hear that is not where publishers are: after
+// publish. A session that does not hear that is not where publishers are. After
 // a failover it may have stayed behind. call publishes, and reports whether the
 // session must hear that.
 func (b *Broker) watch(s *session, call func(context.Context) bool) (stop func()) {

@@ -15,13 +15,13 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// In a Redis Cluster the channel of a topic is a shard channel: it belongs to
+// In a Redis Cluster the channel of a topic is a shard channel. It belongs to
 // the node that has the slot of the topic's keys. A process has one session
 // with each such node, however many topics are there.
 //
-// A topic is placed: its node is asked for it. It is placed again when the node
-// says that the slot is elsewhere, when the node ends the subscription because
-// the slot has moved, and when the session ends.
+// A topic is placed: its node is asked for it. It is placed again when its
+// session ends, and when the node says that the slot is elsewhere. The node
+// says so in answer to a command, or ends the subscription when the slot moves.
 
 // shards are the sessions of a Broker with the nodes of a cluster. The Broker's
 // mu guards what is not immutable.
@@ -449,8 +449,8 @@ func (s *shard) forgetCalled(channel string) {
 
 // callShard is the call of a session with a node: see watch. The channel of its
 // own is in the slot of one of the session's topics. A session without topics
-// ends. If the slot is elsewhere, and the node has not said so, the topics of
-// the session are placed again: the node may have become a replica.
+// ends. The slot may be elsewhere although the node has not said so: it may
+// have become a replica. Then the topics of the session are placed again.
 func (b *Broker) callShard(ctx context.Context, s *shard) bool {
 	sh := b.shards
 	b.mu.Lock()
