@@ -551,7 +551,7 @@ func (w *sender) writeLong(ctx context.Context, out []byte, f *outgoing) (n int,
 	case !f.long:
 		n, err = w.t.write(out)
 		return n, out, err
-	case !w.half.client && w.t.vectored:
+	case !w.half.client && w.t.writesRaw():
 		n, err = w.t.writeBoth(out, f.payload)
 		return n, out, err
 	case !w.half.client && !w.t.cutRuins && len(f.payload) > copyMax:

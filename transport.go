@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
 // A transport is what a Conn stands on. It alone knows sockets, TLS and
@@ -17,7 +15,6 @@ type transport struct {
 	conn net.Conn  // immutable
 	raw  rawSocket // immutable; nil if conn has no descriptor to wait on
 
-	vectored bool // immutable: conn writes two slices with one system call
 	cutRuins bool // immutable: a write that was cut short ruins conn, even one of nothing
 	pieces   bool // immutable: only writes that have returned tell what the peer has taken
 
@@ -36,7 +33,9 @@ type rawSocket interface {
 	// nil, it reads behind what is in the buffer of r, the receiver of the
 	// connection.
 	read(r *receiver, p []byte) (int, error)
-	write(p []byte) (int, error)
+	// write writes a, which is not empty, and then b. It waits for the socket to
+	// take all of it.
+	write(a, b []byte) (int, error)
 	// tryWrite writes as much of p as the socket takes at once.
 	tryWrite(p []byte) int
 }
@@ -49,8 +48,6 @@ func (t *transport) init(conn net.Conn, life *lifetime) {
 	t.in.timed, t.out.timed = foreign, foreign
 	t.pieces = !tellsQueue(conn)
 	switch conn.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		t.vectored = !t.pieces
 	case *tls.Conn:
 		t.cutRuins = true
 		t.out.timed = true // crypto/tls may write inside Read: a deadline that is left behind would end the connection
@@ -67,12 +64,15 @@ const pieceSize = 16 << 10
 
 // write writes p. It returns when all of p is written, or with an error.
 func (t *transport) write(p []byte) (n int, err error) {
-	if t.raw != nil && !t.pieces {
-		n, err = t.raw.write(p)
+	if t.writesRaw() {
+		n, err = t.raw.write(p, nil)
 		return n, t.took(n, err)
 	}
 	return t.writePieces(p)
 }
+
+// writesRaw reports whether writes need not go through the net.Conn.
+func (t *transport) writesRaw() bool { return t.raw != nil && !t.pieces }
 
 // took counts what a write of the socket has given to it, and dresses its
 // error. It is not inlined, to keep the frame of write small.
@@ -114,11 +114,11 @@ func (t *transport) writePieces(p []byte) (n int, err error) {
 	}
 }
 
-// writeBoth writes a and b with one system call, if the transport is vectored.
+// writeBoth is write for a and then b, with one system call if the socket takes
+// them. The transport must be one that writesRaw.
 func (t *transport) writeBoth(a, b []byte) (int, error) {
-	n, err := bufpool.WriteVec(t.conn, a, b)
-	t.accepted.Add(n)
-	return int(n), err
+	n, err := t.raw.write(a, b)
+	return n, t.took(n, err)
 }
 
 // triesWrites reports whether tryWrite works on this transport.

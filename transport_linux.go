@@ -5,6 +5,8 @@ import (
 	"net"
 	"syscall"
 	"unsafe"
+
+	"github.com/seed70bc5565/websocket/internal/poller"
 )
 
 // tellsQueue reports whether queueLen knows how much the socket below conn has
@@ -50,3 +52,6 @@ func queueLen(conn net.Conn) (n int) {
 	})
 	return n
 }
+
+// sysWritev writes a and then b with one system call.
+func sysWritev(fd uintptr, a, b []byte) (int, syscall.Errno) { return poller.Writev(fd, a, b) }

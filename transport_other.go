@@ -11,4 +11,4 @@ func (*rawConn) read([]byte) (int, error) { panic("unreachable") }
 
 func (*rawConn) tryWrite([]byte) int { panic("unreachable") }
 
-func (*rawConn) write([]byte) (int, error) { panic("unreachable") }
+func (*rawConn) write(_, _ []byte) (int, error) { panic("unreachable") }

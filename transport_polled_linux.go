@@ -204,7 +204,7 @@ func (x *polledConn) read(r *receiver, p []byte) (int, error) {
 }
 
 // write implements rawSocket.
-func (x *polledConn) write(p []byte) (int, error) { return x.Socket.Write(p) }
+func (x *polledConn) write(a, b []byte) (int, error) { return x.Socket.WriteBoth(a, b) }
 
 // tryWrite implements rawSocket.
 func (x *polledConn) tryWrite(p []byte) int {

@@ -35,7 +35,8 @@ type rawConn struct {
 // wire.
 type rawWriter struct {
 	fn    func(fd uintptr) bool // built once: passing it allocates nothing
-	src   []byte
+	src   []byte                // what is left
+	next  []byte                // what follows it
 	wrote int
 	err   error
 	try   bool // stop where the socket takes no more
@@ -129,23 +130,23 @@ func (x *rawConn) read(r *receiver, p []byte) (int, error) {
 // tryWrite writes as much of p as the socket takes at once.
 func (x *rawConn) tryWrite(p []byte) int {
 	x.w.try = true
-	n, _ := x.write(p) // an error comes up again at the next write that waits
+	n, _ := x.write(p, nil) // an error comes up again at the next write that waits
 	x.w.try = false
 	return n
 }
 
-// write writes p, and waits for the socket to take it.
+// write implements rawSocket.
 //
 // It gains 2 KiB of stack on a connection whose handler writes. Below it are
 // fewer and smaller frames than below net.Conn's Write.
-func (x *rawConn) write(p []byte) (int, error) {
+func (x *rawConn) write(a, b []byte) (int, error) {
 	w := &x.w
 	if w.fn == nil {
 		w.fn = w.writer()
 	}
-	w.src, w.wrote, w.err = p, 0, nil
+	w.src, w.next, w.wrote, w.err = a, b, 0, nil
 	err := x.sock.Write(w.fn)
-	w.src = nil
+	w.src, w.next = nil, nil
 	if err == nil {
 		err = w.err
 	}
@@ -160,11 +161,22 @@ const maxRawWrite = 1 << 30
 // false to be called again when the socket takes more.
 func (w *rawWriter) writer() func(fd uintptr) bool {
 	return func(fd uintptr) bool {
-		for w.wrote < len(w.src) {
-			n, errno := sysWrite(fd, w.src[w.wrote:min(len(w.src), w.wrote+maxRawWrite)])
+		for len(w.src) > 0 {
+			var n int
+			var errno syscall.Errno
+			if len(w.next) > 0 {
+				n, errno = sysWritev(fd, w.src, w.next)
+			} else {
+				n, errno = sysWrite(fd, w.src[:min(len(w.src), maxRawWrite)])
+			}
 			switch errno {
 			case 0:
 				w.wrote += n
+				if n < len(w.src) {
+					w.src = w.src[n:]
+				} else {
+					w.src, w.next = w.next[n-len(w.src):], nil
+				}
 			case syscall.EINTR:
 			case syscall.EAGAIN:
 				return w.try

@@ -8,7 +8,6 @@
 package bufpool
 
 import (
-	"net"
 	"sync"
 
 	"github.com/seed70bc5565/websocket/internal/poison"
@@ -93,24 +92,4 @@ func PutBody(b []byte) {
 	if cap(b) == Body {
 		poolBody.Put((*[Body]byte)(b[:Body]))
 	}
-}
-
-// A gatherVec is the argument of one writev: net.Buffers wants a slice that
-// outlives the call.
-type gatherVec struct {
-	parts [2][]byte
-	bufs  net.Buffers
-}
-
-var vecPool = sync.Pool{New: func() any { return new(gatherVec) }}
-
-// WriteVec writes a and b with one system call where w can do so.
-func WriteVec(w net.Conn, a, b []byte) (int64, error) {
-	v := vecPool.Get().(*gatherVec)
-	v.parts = [2][]byte{a, b}
-	v.bufs = v.parts[:]
-	n, err := v.bufs.WriteTo(w)
-	v.parts, v.bufs = [2][]byte{}, nil
-	vecPool.Put(v)
-	return n, err
 }

@@ -276,3 +276,49 @@ func TestCloseRace(t *testing.T) {
 		all.Wait()
 	}
 }
+
+// WriteBoth makes one system call where the socket takes all: a peer that keeps
+// the bounds of writes sees one.
+func TestWriteBothIsOneCall(t *testing.T) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_SEQPACKET|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fds[1])
+	s := new(Socket)
+	if err := s.Init(NewGroup(time.Millisecond), fds[0], &stepper{}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, parts := range [][2]string{{"head", "payload"}, {"head", ""}, {"", "payload"}} {
+		if n, err := s.WriteBoth([]byte(parts[0]), []byte(parts[1])); err != nil || n != len(parts[0]+parts[1]) {
+			t.Fatalf("WriteBoth of %q = %d, %v", parts, n, err)
+		}
+		buf := make([]byte, 100)
+		if n, err := syscall.Read(fds[1], buf); err != nil || string(buf[:n]) != parts[0]+parts[1] {
+			t.Errorf("the peer of %q reads %q, %v", parts, buf[:max(n, 0)], err)
+		}
+	}
+}
+
+// WriteBoth loses nothing where the socket takes a part of one slice, and waits
+// for the rest.
+func TestWriteBothInParts(t *testing.T) {
+	s, peer := pair(t, NewGroup(time.Millisecond), &stepper{step: func() bool { return false }})
+	if err := syscall.SetsockoptInt(int(s.fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, 8192); err != nil {
+		t.Fatal(err)
+	}
+	for _, sizes := range [][2]int{{10, 300_000}, {300_000, 10}, {200_000, 100_010}} {
+		sent := make([]byte, sizes[0]+sizes[1])
+		rand.Read(sent)
+		go func() {
+			if n, err := s.WriteBoth(sent[:sizes[0]], sent[sizes[0]:]); err != nil || n != len(sent) {
+				t.Errorf("WriteBoth of %v = %d, %v", sizes, n, err)
+			}
+		}()
+		got := make([]byte, len(sent))
+		if n, err := io.ReadFull(peer, got); err != nil || !bytes.Equal(got, sent) {
+			t.Fatalf("of %v the peer reads %d bytes, %v", sizes, n, err)
+		}
+	}
+}

@@ -280,39 +280,50 @@ func (s *Socket) Read(p []byte) (int, error) {
 }
 
 // TryWrite writes as much of p as the socket takes without waiting.
-func (s *Socket) TryWrite(p []byte) (n int, err error) {
+func (s *Socket) TryWrite(p []byte) (n int, err error) { return s.tryWrite(p, nil) }
+
+// tryWrite is TryWrite for a and then b, which go with one system call.
+func (s *Socket) tryWrite(a, b []byte) (n int, err error) {
 	if err := s.begin(); err != nil {
 		return 0, err
 	}
 	defer s.end()
-	for n < len(p) {
+	for len(a)+len(b) > 0 {
 		s.flags.clear(writable) // before the call: an event from here on counts
-		k, err := syscall.Write(int(s.fd), p[n:min(len(p), n+maxWrite)])
+		k, errno := Writev(uintptr(s.fd), a, b)
 		switch {
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
+		case errno == syscall.EINTR:
+			continue
+		case errno == syscall.EAGAIN:
 			return n, nil
-		case err != nil:
-			return n, os.NewSyscallError("write", err)
-		default:
-			n += k
+		case errno != 0:
+			return n, os.NewSyscallError("write", errno)
 		}
+		n += k
+		a, b = advance(a, b, k)
 	}
 	return n, nil
 }
 
-// maxWrite is the most bytes of one system call.
-const maxWrite = 1 << 30
+// advance returns what is left of a and b behind their first n bytes.
+func advance(a, b []byte, n int) (restA, restB []byte) {
+	inA := min(n, len(a))
+	return a[inA:], b[n-inA:]
+}
 
 // Write writes p. It waits, until the write deadline at most.
-func (s *Socket) Write(p []byte) (n int, err error) {
+func (s *Socket) Write(p []byte) (n int, err error) { return s.WriteBoth(p, nil) }
+
+// WriteBoth is Write for a and then b, without a copy of them.
+func (s *Socket) WriteBoth(a, b []byte) (n int, err error) {
 	for {
 		w := s.waits.Load()
 		if w != nil && w.write.passed() {
 			return n, os.ErrDeadlineExceeded
 		}
-		k, err := s.TryWrite(p[n:])
-		if n += k; err != nil || n == len(p) {
+		k, err := s.tryWrite(a, b)
+		n += k
+		if a, b = advance(a, b, k); err != nil || len(a)+len(b) == 0 {
 			return n, err
 		}
 		if err := s.await(&s.wait().write, writable); err != nil {
