@@ -57,6 +57,10 @@ func leakedBuffers() []string {
 	})
 }
 
+// raceEnabled: under the race detector sync.Pool drops things at random, so
+// memory cannot be counted.
+const raceEnabled = wstest.RaceEnabled
+
 // The tests of Conn speak to a scripted peer over a fake transport, in a
 // testing/synctest bubble. Its time passes only when all goroutines wait, so
 // timeouts take no time and are exact. This file holds what they share, and
@@ -427,11 +431,11 @@ type link struct {
 	make   func(t *testing.T) (ours, theirs net.Conn)
 }
 
-var links = append([]link{
+var links = []link{
 	{"fake", true, func(t *testing.T) (ours, theirs net.Conn) { return fakeLink() }},
 	{"tcp", false, tcpLink},
 	{"tls", false, tlsLink},
-}, polledLinks...)
+}
 
 func fakeLink() (ours, theirs net.Conn) { return netfake.Pipe(netfake.Options{}) }
 

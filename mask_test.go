@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/simd"
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
@@ -31,6 +32,15 @@ var maskVariants = []struct {
 	copyMask func(dst, src []byte, key uint32) uint32
 }{
 	{"default", mask, copyMask},
+	// The Go that other processors run must be tested where the assembly would
+	// hide it.
+	{"words", func(b []byte, key uint32) (next uint32) {
+		simd.WithoutVectors(func() { next = mask(b, key) })
+		return next
+	}, func(dst, src []byte, key uint32) (next uint32) {
+		simd.WithoutVectors(func() { next = copyMask(dst, src, key) })
+		return next
+	}},
 }
 
 // noise returns n bytes that look random but are the same in every run.

@@ -8,9 +8,9 @@ import (
 	"github.com/seed70bc5565/websocket/internal/poller"
 )
 
-// polledLinks is the link on which a poller waits, as with [Events]. Calls that
-// read wait there too, so the tests of every link hold for it.
-var polledLinks = []link{{"polled", false, polledLink}}
+// A poller waits on this link, as with [Events]. Calls that read wait there too,
+// so the tests of every link hold for it.
+func init() { links = append(links, link{"polled", false, polledLink}) }
 
 func polledLink(t *testing.T) (ours, theirs net.Conn) {
 	t.Helper()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
 // sink is a transport that takes everything.
@@ -68,7 +69,7 @@ func TestAllocations(t *testing.T) {
 		sinks(t, h, subscribers, &websocket.AcceptOptions{CompressionMode: mode, CompressionThreshold: -1})
 		publishAndWait(t, h, data, subscribers)
 		got := testing.AllocsPerRun(50, func() { publishAndWait(t, h, data, subscribers) })
-		if got > subscribers/10 && !raceEnabled {
+		if got > subscribers/10 && !wstest.RaceEnabled {
 			t.Errorf("%v: %v allocations for %d deliveries", mode, got, subscribers)
 		}
 		t.Logf("%v: %v allocations for %d deliveries", mode, got, subscribers)

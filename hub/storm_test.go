@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
 var _ Historian = (*stormBroker)(nil)
@@ -132,7 +133,7 @@ func TestStorm(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const live = 20
 				clients := 10_000
-				if raceEnabled {
+				if wstest.RaceEnabled {
 					clients = 2000
 				}
 				b := newStormBroker()

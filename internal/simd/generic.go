@@ -16,3 +16,6 @@ func XorBlocks(dst, src *byte, n int, key, next uint32) {
 
 // UTF8Blocks exists where HasVectors may be true.
 func UTF8Blocks(p *byte, n int) bool { panic("simd: no UTF8Blocks in this build") }
+
+// WithoutVectors runs f, because there are no vectors.
+func WithoutVectors(f func()) { f() }

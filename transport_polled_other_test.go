@@ -1,5 +1,0 @@
-//go:build !linux
-
-package websocket
-
-var polledLinks []link
