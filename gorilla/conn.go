@@ -54,6 +54,7 @@ type Conn struct {
 	failed   atomic.Pointer[failure] // why reads fail; the first one sticks
 	proto    string                  // immutable: the subprotocol, where ws does not know it
 	bufSize  int                     // immutable: how much a writer gathers before it sends a fragment
+	ended    atomic.Bool             // Close was called
 	deadline atomic.Int64            // of SetWriteDeadline, in Unix nanoseconds; 0: none
 
 	// What SetPingHandler and its like were given; nil: the default.
@@ -104,14 +105,16 @@ func (c *Conn) Subprotocol() string {
 
 // Close closes the network connection. It sends no close frame and waits for
 // none: see [Conn.WriteControl]. Messages whose write has returned are given a
-// moment to leave. An error that matches [net.ErrClosed] says that the
-// connection was closed before.
+// moment to leave. An error that matches [net.ErrClosed] says that Close was
+// called before.
 func (c *Conn) Close() error {
+	again := c.ended.Swap(true)
 	c.in.Drain()
-	if err := c.ws.CloseNow(); err != nil {
-		return c.transportError("close", err)
+	err := c.ws.CloseNow()
+	if err == nil || !again && errors.Is(err, net.ErrClosed) { // it has ended by itself
+		return nil
 	}
-	return nil
+	return c.transportError("close", err)
 }
 
 // LocalAddr returns the local network address.
@@ -132,18 +135,25 @@ func (c *Conn) UnderlyingConn() net.Conn { return c.in.Transport() }
 // SetReadDeadline sets when reads fail with a [net.Error] whose Timeout method
 // returns true, those in progress too. Nothing is lost by it: a read with a
 // later deadline goes on where the last one stopped. The zero time means never.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.ws.SetReadDeadline(t) }
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	if err := c.ws.SetReadDeadline(t); err != nil {
+		return c.transportError("set", err)
+	}
+	return nil
+}
 
 // SetWriteDeadline sets when writes of messages fail with a [net.Error] whose
 // Timeout method returns true, those in progress too. The connection lives on
-// if no byte of the message had left. The zero time means never.
+// if no byte of the message had left. The zero time means never. The error is
+// always nil: on a connection that is over the next write fails.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	var nanos int64
 	if !t.IsZero() {
 		nanos = t.UnixNano()
 	}
 	c.deadline.Store(nanos)
-	return c.ws.SetWriteDeadline(t)
+	_ = c.ws.SetWriteDeadline(t)
+	return nil
 }
 
 // SetReadLimit sets the most bytes that a message may have, after it was

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	native "github.com/seed70bc5565/websocket"
 )
@@ -162,14 +163,19 @@ func (c *Conn) transportError(op string, err error) error {
 	if isTimeout(err) {
 		return &timeoutError{strings.TrimPrefix(bare(err).Error(), "websocket: "), err}
 	}
+	inner := net.ErrClosed
 	if !errors.Is(err, net.ErrClosed) {
-		return bare(err)
+		errno, ok := bare(err).(syscall.Errno) // of a socket that the root package reads itself
+		if !ok {
+			return bare(err)
+		}
+		inner = os.NewSyscallError(op, errno)
 	}
 	var ne *net.OpError
 	if errors.As(err, &ne) {
 		return ne
 	}
-	oe := &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: net.ErrClosed}
+	oe := &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: inner}
 	if oe.Source != nil {
 		oe.Net = oe.Source.Network()
 	}
@@ -181,9 +187,13 @@ func (c *Conn) transportError(op string, err error) error {
 // returns it.
 func (c *Conn) readError(err error) (_ error, sticks bool) {
 	var ce native.CloseError
+	var pe native.ProtocolError
+	broken := errors.As(err, &pe)
+	if broken {
+		c.closeSent.Store(true) // it told the peer
+	}
 	switch {
-	case errors.Is(err, native.ErrMessageTooBig):
-		c.closeSent.Store(true)
+	case broken && pe.Code == native.StatusMessageTooBig:
 		return ErrReadLimit, true
 	case isTimeout(err):
 		return c.transportError("read", err), false

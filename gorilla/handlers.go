@@ -95,7 +95,7 @@ func (h *handlers) Ping(payload []byte) (answer bool, err error) {
 	if f == nil {
 		return true, nil
 	}
-	return false, (*Conn)(h).fail((*f)(string(payload)))
+	return false, insideMessage((*Conn)(h).fail((*f)(string(payload))))
 }
 
 func (h *handlers) Pong(payload []byte) error {
@@ -103,29 +103,34 @@ func (h *handlers) Pong(payload []byte) error {
 	if f == nil {
 		return nil
 	}
-	return (*Conn)(h).fail((*f)(string(payload)))
+	return insideMessage((*Conn)(h).fail((*f)(string(payload))))
 }
 
 func (h *handlers) Close(code int, reason string) error {
 	c := (*Conn)(h)
 	if err := c.CloseHandler()(code, reason); err != nil {
-		return c.fail(err)
+		return insideMessage(c.fail(err))
 	}
 	return c.fail(&CloseError{Code: code, Text: reason})
 }
 
-func (h *handlers) Failed() error { return (*Conn)(h).beginRead() }
+func (h *handlers) Failed() error { return insideMessage((*Conn)(h).beginRead()) }
 
-func (h *handlers) ReadFailed(err error) error { return (*Conn)(h).readFailed(err) }
+func (h *handlers) ReadFailed(err error) error { return insideMessage((*Conn)(h).readFailed(err)) }
+
+// insideMessage returns what the reader of a message returns for err. io.EOF
+// would say that the message is whole.
+func insideMessage(err error) error {
+	if err == io.EOF {
+		return errAbnormal
+	}
+	return err
+}
 
 // fail makes err, if it is not nil, the reason why reads fail, and returns it.
 func (c *Conn) fail(err error) error {
-	if err == nil {
-		return nil
+	if err != nil {
+		c.failed.CompareAndSwap(nil, &failure{err})
 	}
-	if err == io.EOF {
-		err = errAbnormal // at the end of a reader io.EOF says that the message is whole
-	}
-	c.failed.CompareAndSwap(nil, &failure{err})
 	return err
 }

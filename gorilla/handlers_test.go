@@ -2,6 +2,7 @@ package websocket_test
 
 import (
 	"errors"
+	"io"
 	"testing"
 	"time"
 
@@ -150,6 +151,36 @@ func TestCloseInHandler(t *testing.T) {
 		}
 		if _, _, err := peer.ReadMessage(); err == nil {
 			t.Fatal("no error")
+		}
+	})
+}
+
+// io.EOF of a handler is what reads return, except inside a message, where it
+// would say that the message is whole.
+func TestHandlerReturnsEOF(t *testing.T) {
+	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {
+		w, err := peer.NextWriter(websocket.BinaryMessage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(make([]byte, 5000)) // a fragment
+		c.SetPingHandler(func(string) error { return io.EOF })
+		_, r, err := c.NextReader()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := peer.WriteControl(websocket.PingMessage, nil, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := io.ReadAll(r); !websocket.IsCloseError(err, websocket.CloseAbnormalClosure) {
+				t.Error(err)
+			}
+		}
+		for range 2 {
+			if _, _, err := c.ReadMessage(); err != io.EOF {
+				t.Error(err)
+			}
 		}
 	})
 }

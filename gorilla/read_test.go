@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -237,6 +238,58 @@ func TestReadAfterClose(t *testing.T) {
 		}
 		if err := c.WriteMessage(websocket.TextMessage, nil); !errors.Is(err, net.ErrClosed) {
 			t.Fatal(err)
+		}
+	})
+}
+
+// What the peer breaks is told with a close frame, so writes fail as after one.
+func TestWriteAfterProtocolError(t *testing.T) {
+	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {
+		if _, err := peer.NetConn().Write([]byte{0x83, 0x00}); err != nil { // no opcode is 3
+			t.Fatal(err)
+		}
+		go peer.ReadMessage() // it answers
+		if _, _, err := c.ReadMessage(); err == nil {
+			t.Fatal("no error")
+		}
+		if err := c.WriteMessage(websocket.TextMessage, nil); err != websocket.ErrCloseSent {
+			t.Error(err)
+		}
+	})
+}
+
+// The first Close returns nil, also behind the end of the connection.
+func TestCloseAfterEnd(t *testing.T) {
+	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {
+		peer.Close()
+		if _, _, err := c.ReadMessage(); err == nil {
+			t.Fatal("no error")
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := c.Close(); !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+		if err := c.SetWriteDeadline(time.Time{}); err != nil {
+			t.Error(err)
+		}
+		var oe *net.OpError
+		if err := c.SetReadDeadline(time.Time{}); !errors.As(err, &oe) || !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%T %v", err, err)
+		}
+	})
+}
+
+// A reset is a *net.OpError with the addresses, as package net has it.
+func TestReset(t *testing.T) {
+	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {
+		peer.NetConn().(*net.TCPConn).SetLinger(0)
+		peer.NetConn().Close()
+		_, _, err := c.ReadMessage()
+		oe, ok := err.(*net.OpError)
+		if !ok || oe.Op != "read" || oe.Addr.String() != c.RemoteAddr().String() || !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatalf("%T %v", err, err)
 		}
 	})
 }

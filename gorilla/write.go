@@ -18,10 +18,11 @@ import (
 // The error is [ErrCloseSent] after a close frame was sent, and a [net.Error]
 // after the write deadline.
 func (c *Conn) WriteMessage(messageType int, data []byte) error {
-	if !isData(messageType) {
+	err := c.beginWrite()
+	switch {
+	case !isData(messageType):
 		return c.writeControlMessage(messageType, data)
-	}
-	if err := c.beginWrite(); err != nil {
+	case err != nil:
 		return err
 	}
 	return c.writeError(c.send(messageType, data))
@@ -128,16 +129,16 @@ func WriteJSON(c *Conn, v interface{}) error { return c.WriteJSON(v) }
 // Close sends a message that is no longer than WriteBufferSize (4096 bytes by
 // default) in one frame. A longer message leaves in fragments as it grows.
 //
-// Whatever is sent next ends a writer that was left open, as if it had been
-// closed; control frames do not.
+// The next message ends a writer that was left open, as if it had been closed.
+// So do control frames, except those of [Conn.WriteControl].
 func (c *Conn) NextWriter(messageType int) (io.WriteCloser, error) {
-	if !isData(messageType) && !isControl(messageType) {
-		return nil, errBadMessageType
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.endWriter()
-	if c.closeSent.Load() {
+	switch {
+	case !isData(messageType) && !isControl(messageType):
+		return nil, errBadMessageType
+	case c.closeSent.Load():
 		return nil, ErrCloseSent
 	}
 	w := &messageWriter{c: c, messageType: messageType}

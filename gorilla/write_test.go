@@ -301,3 +301,30 @@ func TestWriteCompression(t *testing.T) {
 		}
 	}
 }
+
+// Whatever WriteMessage and NextWriter are called for, they end the writer that
+// was left open.
+func TestWriterEndedByControl(t *testing.T) {
+	next := map[string]func(c *websocket.Conn){
+		"WriteMessage of a ping":          func(c *websocket.Conn) { c.WriteMessage(websocket.PingMessage, nil) },
+		"WriteMessage of a close frame":   func(c *websocket.Conn) { c.WriteMessage(websocket.CloseMessage, nil) },
+		"WriteMessage of an unknown type": func(c *websocket.Conn) { c.WriteMessage(3, nil) },
+		"NextWriter of a ping":            func(c *websocket.Conn) { c.NextWriter(websocket.PingMessage) },
+		"NextWriter of an unknown type":   func(c *websocket.Conn) { c.NextWriter(3) },
+	}
+	for name, f := range next {
+		t.Run(name, func(t *testing.T) {
+			c, peer := plainPair(t)
+			w, err := c.NextWriter(websocket.TextMessage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(w, "first")
+			f(c)
+			expect(t, peer, websocket.TextMessage, "first")
+			if _, err := io.WriteString(w, "more"); err == nil {
+				t.Error("the writer is still open")
+			}
+		})
+	}
+}
