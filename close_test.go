@@ -12,10 +12,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/seed70bc5565/websocket/internal/netfake"
-	"github.com/seed70bc5565/websocket/internal/wstest"
 	"log"
 	"net/http"
+
+	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
 // The closing handshake that this side begins (section 7.1.2). A close frame
@@ -1108,38 +1109,142 @@ func TestCloseErrorAsPointer(t *testing.T) {
 	}
 }
 
-// A Read of a NetConn that refuses a message ends by its context, whatever the
-// peer does with the close frame.
-func TestNetConnWrongTypeContext(t *testing.T) {
+// CloseNow, and the end of the transport, cut a Close short that waits for a
+// write in progress.
+func TestCloseBehindStalledWriteIsCutShort(t *testing.T) {
+	for _, size := range []int{10, 100_000} {
+		for name, end := range map[string]func(p *pair){
+			"CloseNow": func(p *pair) { p.c.CloseNow() },
+			"reset":    func(p *pair) { p.theirs.Reset() },
+			"end":      func(p *pair) { p.theirs.Close() },
+		} {
+			t.Run(fmt.Sprintf("%s/%d", name, size), func(t *testing.T) {
+				bothRoles(t, func(t *testing.T, client bool) {
+					p := stalledPair(t, client, connConfig{closeTimeout: time.Hour})
+					write := start(func() error { return p.c.Write(context.Background(), MessageText, make([]byte, size)) })
+					running(write)
+					begin := time.Now()
+					closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+					time.Sleep(time.Second)
+					end(p)
+					if err := <-closed; err == nil {
+						t.Error("Close = nil")
+					}
+					if d := time.Since(begin); d != time.Second {
+						t.Errorf("Close took %v", d)
+					}
+					if err := <-write; err == nil {
+						t.Error("Write = nil")
+					}
+				})
+			})
+		}
+	}
+}
+
+// The peer's close frame comes while ours is on its way: ours still goes out
+// whole, and Close succeeds.
+func TestCloseFramesCross(t *testing.T) {
+	for _, reading := range []bool{false, true} {
+		t.Run(fmt.Sprintf("reading %v", reading), func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := stalledPair(t, client, connConfig{})
+				var read <-chan error
+				if reading {
+					read = start(p.readError)
+					running(read)
+				}
+				closed := start(func() error { return p.c.Close(StatusGoingAway, "ours") })
+				running(closed)
+				p.WriteClose(1000, "theirs")
+				if !running(closed) {
+					t.Errorf("Close = %v, before its frame is out", <-closed)
+				}
+				p.WantFrame(wstest.Text, "full")
+				if reason := p.WantClose(1001); reason != "ours" {
+					t.Errorf("reason %q", reason)
+				}
+				if client {
+					p.Close()
+				} else {
+					p.WantEOF()
+				}
+				if err := <-closed; err != nil {
+					t.Errorf("Close = %v", err)
+				}
+				if reading {
+					if err := <-read; !errors.Is(err, net.ErrClosed) {
+						t.Errorf("Read = %v", err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A deadline that has passed, of reads or of writes, does not keep Close from
+// its handshake: its own timeout bounds it.
+func TestCloseAfterDeadline(t *testing.T) {
+	for name, set := range map[string]func(c *Conn, t time.Time) error{
+		"read": (*Conn).SetReadDeadline, "write": (*Conn).SetWriteDeadline, "both": (*Conn).SetDeadline,
+	} {
+		for _, d := range []time.Duration{-time.Second, time.Second} {
+			t.Run(fmt.Sprintf("%s/%v", name, d), func(t *testing.T) {
+				bothRoles(t, func(t *testing.T, client bool) {
+					p := newPair(t, client, connConfig{}, netfake.Options{})
+					set(p.c, time.Now().Add(d))
+					closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+					time.Sleep(2 * time.Second)
+					p.WantClose(1000)
+					p.WriteClose(1000, "")
+					if client {
+						p.Close()
+					}
+					if err := <-closed; err != nil {
+						t.Errorf("Close = %v", err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// What has gathered goes out when CloseNow is called, though the context of an
+// earlier write has ended.
+func TestCloseNowFlushesAfterEndedContext(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := newPair(t, client, connConfig{}, netfake.Options{})
-		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-		defer cancel()
-		nc := NetConn(ctx, p.c, MessageBinary)
-		p.WriteFrames(fin(wstest.Text, "text"))
-		start := time.Now()
-		if _, err := nc.Read(make([]byte, 10)); err == nil {
-			t.Error("Read of a message of the other type succeeds")
-		}
-		if took := time.Since(start); took > 200*time.Millisecond {
-			t.Errorf("Read took %v, its context 200ms", took)
-		}
+		ctx, cancel := context.WithCancel(context.Background())
+		p.c.Write(ctx, MessageText, []byte("one"))
+		cancel()
+		synctest.Wait()
+		p.c.w.mu.Lock()
+		p.c.w.appendControlLocked(opPing, nil, true) // gathered, and no flusher on its way
+		p.c.w.mu.Unlock()
+		p.c.CloseNow()
+		p.WantFrame(wstest.Text, "one")
+		p.WantFrame(wstest.Ping, "")
 	})
 }
 
-// So it does by the read deadline.
-func TestNetConnWrongTypeDeadline(t *testing.T) {
+// crypto/tls says goodbye when it is closed. A peer that takes nothing must not
+// make Close and CloseNow wait for that.
+func TestCloseStalledTLS(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
-		p := newPair(t, client, connConfig{}, netfake.Options{})
-		nc := NetConn(context.Background(), p.c, MessageBinary)
-		nc.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
-		p.WriteFrames(fin(wstest.Text, "text"))
-		start := time.Now()
-		if _, err := nc.Read(make([]byte, 10)); err == nil {
-			t.Error("Read of a message of the other type succeeds")
-		}
-		if took := time.Since(start); took > 200*time.Millisecond {
-			t.Errorf("Read took %v, its deadline 200ms", took)
+		for name, end := range map[string]struct {
+			f    func(c *Conn) error
+			want time.Duration
+		}{
+			"Close":    {func(c *Conn) error { return c.Close(StatusNormalClosure, "") }, 5 * time.Second},
+			"CloseNow": {(*Conn).CloseNow, 0},
+		} {
+			p, fill := tlsPair(t, client, connConfig{}, 1000)
+			fill()
+			begin := time.Now()
+			end.f(p.c)
+			if d := time.Since(begin); d > end.want+100*time.Millisecond {
+				t.Errorf("%s took %v, want %v", name, d, end.want)
+			}
 		}
 	})
 }

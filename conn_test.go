@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -14,7 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"reflect"
-	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,53 +35,6 @@ func TestConnFitsItsSize(t *testing.T) {
 	if size := reflect.TypeFor[Conn]().Size(); size > 632 {
 		t.Errorf("a Conn has %d bytes, want at most 632", size)
 	}
-}
-
-// tcpPair returns the two ends of a connection over the loopback interface: a
-// real socket, with all fast paths.
-func tcpPair(t testing.TB) (server, client *Conn) {
-	t.Helper()
-	return tcpPairOf(t, connConfig{})
-}
-
-// tcpPairOf is tcpPair for endpoints with the options of cfg.
-func tcpPairOf(t testing.TB, cfg connConfig) (server, client *Conn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	out, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.transport = in
-	server = newConn(cfg)
-	cfg.transport, cfg.client = out, true
-	client = newConn(cfg)
-	t.Cleanup(func() {
-		server.CloseNow()
-		client.CloseNow()
-	})
-	return server, client
-}
-
-// echo answers every message with itself until the connection ends.
-func echo(c *Conn) error {
-	for m, err := range c.Messages(context.Background()) {
-		if err != nil {
-			return err
-		}
-		if err := c.Write(context.Background(), m.Type, m.Data); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Every size class of buffer, and the sizes around each, over a real socket.
@@ -138,50 +92,6 @@ func TestEchoPipelinedTCP(t *testing.T) {
 	}
 	client.Close(StatusNormalClosure, "")
 	<-done
-}
-
-// A message in many small frames is collected in a number of steps that grows
-// with the logarithm of its size.
-func TestReadFragmentsGrowth(t *testing.T) {
-	const frames = 1 << 14
-	data := appendHeader(nil, header{headerBits: headerBits{opcode: opBinary}, length: 64})
-	data = append(data, make([]byte, 64)...)
-	for i := range frames {
-		data = appendHeader(data, header{headerBits: headerBits{opcode: opContinuation, fin: i == frames-1}, length: 64})
-		data = append(data, make([]byte, 64)...)
-	}
-	c := newConn(connConfig{transport: &loopConn{data: data}, client: true, readLimit: -1})
-	grown := 0
-	var last *byte
-	if err := c.beginRead(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	var dst []byte
-	for {
-		if c.r.remain == 0 {
-			if c.r.opcode != opContinuation && c.r.fin {
-				break
-			}
-			if err := c.nextFrame(context.Background()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if len(dst) == cap(dst) {
-			dst = c.r.grow(dst, false)
-		}
-		n, err := c.readPayload(context.Background(), dst[len(dst):cap(dst)])
-		if err != nil {
-			t.Fatal(err)
-		}
-		dst = dst[:len(dst)+n]
-		if &dst[0] != last {
-			last = &dst[0]
-			grown++
-		}
-	}
-	if len(dst) != 64*(frames+1) || grown > 20 {
-		t.Errorf("%d bytes, moved %d times", len(dst), grown)
-	}
 }
 
 // shortConnections is how many connections each of these tests makes.
@@ -364,524 +274,6 @@ func shortEnd(t *testing.T, c *Conn, rng *rand.Rand, whole *atomic.Int64) {
 		over("close", c.Close(StatusNormalClosure, "bye"))
 	}
 	c.Close(4001, "")
-}
-
-// stalledPair returns a pair whose transport towards the peer is full, with
-// exactly one message, "full".
-func stalledPair(t *testing.T, client bool, cfg connConfig) *pair {
-	t.Helper()
-	room := (&pair{client: client}).frameSize(len("full"))
-	p := newPair(t, client, cfg, netfake.Options{A: netfake.End{Buffer: room}})
-	if err := p.c.Write(context.Background(), MessageText, []byte("full")); err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// writeFragment writes fragmentSize+1 bytes to w, which sends all but the last,
-// in a frame that is not too long to gather.
-func writeFragment(w io.Writer) error {
-	_, err := io.WriteString(w, "a")
-	if err == nil {
-		_, err = io.WriteString(w, strings.Repeat("a", fragmentSize))
-	}
-	return err
-}
-
-// A write that is given up restores the state before it, but not the state of
-// the writers that have gone on meanwhile. A message that was begun behind it
-// goes on with continuation frames. A message that was finished behind it is
-// not continued.
-func TestGivenUpWriteLeavesFragmentsAlone(t *testing.T) {
-	giveUp := map[string]func(c *Conn, ctx context.Context) error{
-		"short": func(c *Conn, ctx context.Context) error { return c.Write(ctx, MessageText, []byte("given up")) },
-		"long":  func(c *Conn, ctx context.Context) error { return c.Write(ctx, MessageText, make([]byte, 50_000)) },
-		"ping":  func(c *Conn, ctx context.Context) error { return c.Ping(ctx) },
-	}
-	for name, write := range giveUp {
-		t.Run(name+"/before a message", func(t *testing.T) {
-			bothRoles(t, func(t *testing.T, client bool) {
-				p := stalledPair(t, client, connConfig{})
-				ctx, cancel := context.WithCancel(context.Background())
-				given := start(func() error { return write(p.c, ctx) })
-				running(given)
-				w, err := p.c.Writer(context.Background(), MessageText)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := writeFragment(w); err != nil {
-					t.Fatal(err)
-				}
-				cancel()
-				if err := <-given; !errors.Is(err, context.Canceled) {
-					t.Fatal(err)
-				}
-				done := start(w.Close)
-				p.WantFrame(wstest.Text, "full")
-				p.WantMessage(wstest.Text, strings.Repeat("a", fragmentSize+1))
-				if err := <-done; err != nil {
-					t.Error(err)
-				}
-			})
-		})
-	}
-	t.Run("ping/inside a message", func(t *testing.T) {
-		bothRoles(t, func(t *testing.T, client bool) {
-			p := stalledPair(t, client, connConfig{})
-			p.WantFrame(wstest.Text, "full")
-			w, err := p.c.Writer(context.Background(), MessageText)
-			if err != nil {
-				t.Fatal(err)
-			}
-			begun := start(func() error { return writeFragment(w) })
-			if f := p.ReadFrame(); f.Fin || f.Op != wstest.Text || <-begun != nil {
-				t.Fatalf("got %v", f)
-			}
-			p.c.t.conn.Write(make([]byte, p.frameSize(len("full")))) // the transport is full again
-			ctx, cancel := context.WithCancel(context.Background())
-			given := start(func() error { return p.c.Ping(ctx) })
-			running(given)
-			if err := w.Close(); err != nil { // gathers
-				t.Fatal(err)
-			}
-			cancel()
-			<-given
-			next := start(func() error { return p.c.Write(context.Background(), MessageText, []byte("next")) })
-			io.ReadFull(p.theirs, make([]byte, p.frameSize(len("full"))))
-			if f := p.ReadFrame(); f.Op != wstest.Continuation || !f.Fin {
-				t.Fatalf("got %v", f)
-			}
-			p.WantFrame(wstest.Text, "next")
-			if err := <-next; err != nil {
-				t.Error(err)
-			}
-		})
-	})
-}
-
-// What others left to a writer that waits for the wire goes out though that
-// writer must then wait for another's message.
-func TestGatheredGoesOutWhenItsWriterMustWait(t *testing.T) {
-	bothRoles(t, func(t *testing.T, client bool) {
-		p := stalledPair(t, client, connConfig{})
-		one := start(func() error { return p.c.Write(context.Background(), MessageText, []byte("one")) })
-		running(one)
-		long := start(func() error { return p.c.Write(context.Background(), MessageText, make([]byte, gatherMax+1)) })
-		running(long)
-		if err := p.c.Write(context.Background(), MessageText, []byte("two")); err != nil {
-			t.Fatal(err)
-		}
-		w, err := p.c.Writer(context.Background(), MessageText)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.WantFrame(wstest.Text, "full")
-		p.WantFrame(wstest.Text, "one")
-		p.WantFrame(wstest.Text, "two")
-		if !running(long) {
-			t.Fatal("a message goes out while another is not finished")
-		}
-		closed := start(w.Close)
-		p.WantFrame(wstest.Text, "")
-		p.WantFrame(wstest.Text, string(make([]byte, gatherMax+1)))
-		<-closed
-	})
-}
-
-// Pings are answered however small the buffer is.
-func TestPongWithSmallBuffer(t *testing.T) {
-	bothRoles(t, func(t *testing.T, client bool) {
-		p := newPair(t, client, connConfig{writeBufferLimit: 1}, netfake.Options{})
-		read := start(p.readError)
-		for i := range 3 {
-			payload := strings.Repeat("p", 60*i)
-			p.WriteFrame(wstest.Ping, payload)
-			p.WantFrame(wstest.Pong, payload)
-		}
-		p.c.CloseNow()
-		<-read
-	})
-}
-
-// CloseNow, and the end of the transport, cut a Close short that waits for a
-// write in progress.
-func TestCloseBehindStalledWriteIsCutShort(t *testing.T) {
-	for _, size := range []int{10, 100_000} {
-		for name, end := range map[string]func(p *pair){
-			"CloseNow": func(p *pair) { p.c.CloseNow() },
-			"reset":    func(p *pair) { p.theirs.Reset() },
-			"end":      func(p *pair) { p.theirs.Close() },
-		} {
-			t.Run(fmt.Sprintf("%s/%d", name, size), func(t *testing.T) {
-				bothRoles(t, func(t *testing.T, client bool) {
-					p := stalledPair(t, client, connConfig{closeTimeout: time.Hour})
-					write := start(func() error { return p.c.Write(context.Background(), MessageText, make([]byte, size)) })
-					running(write)
-					begin := time.Now()
-					closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
-					time.Sleep(time.Second)
-					end(p)
-					if err := <-closed; err == nil {
-						t.Error("Close = nil")
-					}
-					if d := time.Since(begin); d != time.Second {
-						t.Errorf("Close took %v", d)
-					}
-					if err := <-write; err == nil {
-						t.Error("Write = nil")
-					}
-				})
-			})
-		}
-	}
-}
-
-// The peer's close frame comes while ours is on its way: ours still goes out
-// whole, and Close succeeds.
-func TestCloseFramesCross(t *testing.T) {
-	for _, reading := range []bool{false, true} {
-		t.Run(fmt.Sprintf("reading %v", reading), func(t *testing.T) {
-			bothRoles(t, func(t *testing.T, client bool) {
-				p := stalledPair(t, client, connConfig{})
-				var read <-chan error
-				if reading {
-					read = start(p.readError)
-					running(read)
-				}
-				closed := start(func() error { return p.c.Close(StatusGoingAway, "ours") })
-				running(closed)
-				p.WriteClose(1000, "theirs")
-				if !running(closed) {
-					t.Errorf("Close = %v, before its frame is out", <-closed)
-				}
-				p.WantFrame(wstest.Text, "full")
-				if reason := p.WantClose(1001); reason != "ours" {
-					t.Errorf("reason %q", reason)
-				}
-				if client {
-					p.Close()
-				} else {
-					p.WantEOF()
-				}
-				if err := <-closed; err != nil {
-					t.Errorf("Close = %v", err)
-				}
-				if reading {
-					if err := <-read; !errors.Is(err, net.ErrClosed) {
-						t.Errorf("Read = %v", err)
-					}
-				}
-			})
-		})
-	}
-}
-
-// A deadline that has passed, of reads or of writes, does not keep Close from
-// its handshake: its own timeout bounds it.
-func TestCloseAfterDeadline(t *testing.T) {
-	for name, set := range map[string]func(c *Conn, t time.Time) error{
-		"read": (*Conn).SetReadDeadline, "write": (*Conn).SetWriteDeadline, "both": (*Conn).SetDeadline,
-	} {
-		for _, d := range []time.Duration{-time.Second, time.Second} {
-			t.Run(fmt.Sprintf("%s/%v", name, d), func(t *testing.T) {
-				bothRoles(t, func(t *testing.T, client bool) {
-					p := newPair(t, client, connConfig{}, netfake.Options{})
-					set(p.c, time.Now().Add(d))
-					closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
-					time.Sleep(2 * time.Second)
-					p.WantClose(1000)
-					p.WriteClose(1000, "")
-					if client {
-						p.Close()
-					}
-					if err := <-closed; err != nil {
-						t.Errorf("Close = %v", err)
-					}
-				})
-			})
-		}
-	}
-}
-
-// What has gathered goes out when CloseNow is called, though the context of an
-// earlier write has ended.
-func TestCloseNowFlushesAfterEndedContext(t *testing.T) {
-	bothRoles(t, func(t *testing.T, client bool) {
-		p := newPair(t, client, connConfig{}, netfake.Options{})
-		ctx, cancel := context.WithCancel(context.Background())
-		p.c.Write(ctx, MessageText, []byte("one"))
-		cancel()
-		synctest.Wait()
-		p.c.w.mu.Lock()
-		p.c.w.appendControlLocked(opPing, nil, true) // gathered, and no flusher on its way
-		p.c.w.mu.Unlock()
-		p.c.CloseNow()
-		p.WantFrame(wstest.Text, "one")
-		p.WantFrame(wstest.Ping, "")
-	})
-}
-
-// A long message goes out behind however much has gathered.
-func TestLongMessageBehindMuchGathered(t *testing.T) {
-	bothRoles(t, func(t *testing.T, client bool) {
-		p := stalledPair(t, client, connConfig{writeBufferLimit: -1})
-		one := start(func() error { return p.c.Write(context.Background(), MessageText, []byte("one")) })
-		running(one)
-		long := start(func() error { return p.c.Write(context.Background(), MessageText, make([]byte, 300_000)) })
-		running(long)
-		small := strings.Repeat("s", 4000)
-		for range 50 {
-			if err := p.c.Write(context.Background(), MessageText, []byte(small)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		p.WantFrame(wstest.Text, "full")
-		p.WantFrame(wstest.Text, "one")
-		for range 50 {
-			p.WantFrame(wstest.Text, small)
-		}
-		p.WantFrame(wstest.Text, string(make([]byte, 300_000)))
-	})
-}
-
-// Only the write that was cut short is told of its context or deadline. To all
-// other calls the connection is over: an error that matched theirs would tell a
-// reader that it may go on.
-func TestCutWriteEndsOtherCalls(t *testing.T) {
-	cut := map[string]func(c *Conn) error{
-		"context": func(c *Conn) error {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			defer cancel()
-			return c.Write(ctx, MessageText, []byte("cut short"))
-		},
-		"deadline": func(c *Conn) error {
-			c.SetWriteDeadline(time.Now().Add(time.Second))
-			return c.Write(context.Background(), MessageText, []byte("cut short"))
-		},
-		"writer": func(c *Conn) error {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			defer cancel()
-			w, err := c.Writer(ctx, MessageText)
-			if err != nil {
-				return err
-			}
-			w.Write(make([]byte, 10_000))
-			return w.Close()
-		},
-	}
-	for name, cut := range cut {
-		t.Run(name, func(t *testing.T) {
-			bothRoles(t, func(t *testing.T, client bool) {
-				p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 9}})
-				read := start(p.readError)
-				if err := cut(p.c); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Errorf("the write = %v", err)
-				}
-				for call, err := range map[string]error{
-					"Read in progress": <-read,
-					"Read":             p.readError(),
-					"Write":            p.c.Write(context.Background(), MessageText, nil),
-					"Ping":             p.c.Ping(context.Background()),
-				} {
-					if !errors.Is(err, net.ErrClosed) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
-						t.Errorf("%s = %v, want an error that matches net.ErrClosed alone", call, err)
-					}
-				}
-			})
-		})
-	}
-}
-
-// tlsPair is newPair over TLS, with buffers of n bytes once the handshake is
-// done.
-func tlsPair(t *testing.T, client bool, cfg connConfig, n int) (p *pair, fill func()) {
-	t.Helper()
-	p = &pair{client: client}
-	p.ours, p.theirs = netfake.Pipe(netfake.Options{Buffer: n})
-	ours := tls.Server(p.ours, &tls.Config{Certificates: []tls.Certificate{testCertificate()}, SessionTicketsDisabled: true})
-	theirs := tls.Client(p.theirs, &tls.Config{InsecureSkipVerify: true})
-	shaken := start(theirs.Handshake)
-	if err := errors.Join(ours.Handshake(), <-shaken); err != nil {
-		t.Fatal(err)
-	}
-	role := wstest.Client
-	if client {
-		role = wstest.Server
-	}
-	p.Peer = wstest.NewPeer(t, theirs, role)
-	cfg.transport, cfg.client = ours, client
-	p.c = newConn(cfg)
-	t.Cleanup(func() {
-		p.theirs.Close()
-		p.c.CloseNow()
-	})
-	fill = func() {
-		p.ours.SetWriteDeadline(time.Now().Add(time.Millisecond))
-		p.ours.Write(make([]byte, n))
-		p.ours.SetWriteDeadline(time.Time{})
-	}
-	return p, fill
-}
-
-// A transport that a cut write ruins, as crypto/tls is, must not be given a
-// write whose time is over already.
-func TestWriteAfterDeadlineTLS(t *testing.T) {
-	bothRoles(t, func(t *testing.T, client bool) {
-		p, _ := tlsPair(t, client, connConfig{}, 1000)
-		for _, size := range []int{1, 5000} {
-			p.c.SetWriteDeadline(time.Now().Add(-time.Second))
-			if err := p.c.Write(context.Background(), MessageText, make([]byte, size)); !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("Write = %v", err)
-			}
-			p.c.SetWriteDeadline(time.Time{})
-			done := start(func() error { return p.c.Write(context.Background(), MessageText, []byte("next")) })
-			p.WantFrame(wstest.Text, "next")
-			if err := <-done; err != nil {
-				t.Errorf("the next Write = %v", err)
-			}
-		}
-	})
-}
-
-// Replies gather only while the reader has messages at hand, not while it waits
-// for the rest of what it has begun.
-func TestWriteIsNotGatheredWhileReaderWaits(t *testing.T) {
-	for name, begun := range map[string][]wstest.Frame{
-		"pong":     frames(wstest.Final(wstest.Pong, "unsolicited")),
-		"fragment": frames(first(wstest.Text, "a")),
-	} {
-		t.Run(name, func(t *testing.T) {
-			bothRoles(t, func(t *testing.T, client bool) {
-				p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 1}})
-				p.WriteFrames(append(frames(text("one")), begun...)...)
-				p.wantRead(t, MessageText, "one")
-				read := start(p.readError)
-				running(read)
-				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-				defer cancel()
-				if err := p.c.Write(ctx, MessageText, []byte("two")); !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("Write into a full transport = %v, want a deadline's error", err)
-				}
-				p.c.CloseNow()
-				<-read
-			})
-		})
-	}
-}
-
-// The reader of a message that a later call began to discard does not go on
-// behind the gap.
-func TestReaderAfterCancelledDiscard(t *testing.T) {
-	bothRoles(t, func(t *testing.T, client bool) {
-		p := newPair(t, client, connConfig{}, netfake.Options{})
-		p.WriteFrames(first(wstest.Text, "0123456789"))
-		_, r, err := p.c.Reader(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if _, _, err := p.c.Read(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatal(err)
-		}
-		p.WriteFrames(cont("the rest"), text("next"))
-		if b, err := io.ReadAll(r); err == nil || len(b) > 0 {
-			t.Errorf("a reader whose message was left returns %q, %v", b, err)
-		}
-		p.wantRead(t, MessageText, "next")
-	})
-}
-
-// crypto/tls says goodbye when it is closed. A peer that takes nothing must not
-// make Close and CloseNow wait for that.
-func TestCloseStalledTLS(t *testing.T) {
-	bothRoles(t, func(t *testing.T, client bool) {
-		for name, end := range map[string]struct {
-			f    func(c *Conn) error
-			want time.Duration
-		}{
-			"Close":    {func(c *Conn) error { return c.Close(StatusNormalClosure, "") }, 5 * time.Second},
-			"CloseNow": {(*Conn).CloseNow, 0},
-		} {
-			p, fill := tlsPair(t, client, connConfig{}, 1000)
-			fill()
-			begin := time.Now()
-			end.f(p.c)
-			if d := time.Since(begin); d > end.want+100*time.Millisecond {
-				t.Errorf("%s took %v, want %v", name, d, end.want)
-			}
-		}
-	})
-}
-
-// A write deadline that an earlier write has left behind is not one for pongs,
-// nor for replies that gather.
-func TestPongAfterWriteDeadline(t *testing.T) {
-	check := func(t *testing.T, p *wstest.Peer, c *Conn) {
-		read := start(func() error { _, _, err := c.Read(context.Background()); return err })
-		for range 3 {
-			c.SetWriteDeadline(time.Now().Add(-time.Second))
-			p.WriteFrame(wstest.Ping, "p")
-			p.WantFrame(wstest.Pong, "p")
-		}
-		for owned := true; owned; runtime.Gosched() { // a writer that has not left the wire yet would take the message along
-			c.w.mu.Lock()
-			owned = c.w.owned
-			c.w.mu.Unlock()
-		}
-		c.SetWriteDeadline(time.Now().Add(-time.Second))
-		if err := c.Write(context.Background(), MessageText, nil); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("Write = %v", err)
-		}
-		c.SetWriteDeadline(time.Time{})
-		if err := c.Write(context.Background(), MessageText, nil); err != nil {
-			t.Errorf("Write = %v", err)
-		}
-		p.WantFrame(wstest.Text, "")
-		c.CloseNow()
-		<-read
-	}
-	for _, link := range links {
-		t.Run(link.name, func(t *testing.T) {
-			ours, theirs := link.make(t)
-			c := newConn(connConfig{transport: ours})
-			defer c.CloseNow()
-			check(t, wstest.NewPeer(t, theirs, wstest.Client), c)
-		})
-	}
-}
-
-// muteContext is done and does not say why, against the rules of
-// context.Context.
-type muteContext struct{ context.Context }
-
-func (c muteContext) Err() error { return nil }
-
-// No call takes a context that breaks the rules for success, or breaks down.
-func TestMuteContext(t *testing.T) {
-	bothRoles(t, func(t *testing.T, client bool) {
-		p := stalledPair(t, client, connConfig{writeBufferLimit: 1})
-		done, cancel := context.WithCancel(context.Background())
-		time.AfterFunc(time.Second, cancel)
-		ctx := muteContext{done}
-		read := start(p.readError)
-		running(read)
-		long := start(func() error { return p.c.Write(context.Background(), MessageText, make([]byte, 10_000)) })
-		running(long)
-		calls := map[string]<-chan error{
-			"Read":       start(func() error { _, _, err := p.c.Read(ctx); return err }),
-			"long Write": start(func() error { return p.c.Write(ctx, MessageText, make([]byte, 10_000)) }),
-			"Ping":       start(func() error { return p.c.Ping(ctx) }),
-		}
-		for name, call := range calls {
-			if err := <-call; !errors.Is(err, context.Canceled) {
-				t.Errorf("%s = %v", name, err)
-			}
-		}
-		p.c.CloseNow()
-		<-read
-		<-long
-	})
 }
 
 // The state tells TLS, whichever transport is on top of it.
@@ -1389,6 +781,546 @@ func TestPooledBuffersBetweenConnections(t *testing.T) {
 					})
 				})
 			}
+		}
+	}
+}
+
+// Bytes that came in behind the handshake come first, wherever the cut falls.
+func TestReceivedWithHandshake(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		sender := wstest.Client
+		if client {
+			sender = wstest.Server
+		}
+		long := strings.Repeat("long ", 4000)
+		stream := wstest.Encode(sender, text("first"), ping("p"), binaryF(long), text("last"))
+		for _, cut := range []int{0, 1, 2, 5, 11, 12, 20, 30, 100, 5000, len(stream) - 3, len(stream)} {
+			received := append([]byte(nil), stream[:cut]...)
+			p := newPair(t, client, connConfig{received: received}, netfake.Options{})
+			clear(received) // newConn copies
+			p.WriteRaw(stream[cut:])
+			p.wantRead(t, MessageText, "first")
+			p.wantRead(t, MessageBinary, long)
+			p.wantRead(t, MessageText, "last")
+			p.WantFrame(wstest.Pong, "p")
+		}
+	})
+}
+
+var (
+	stressSeeds = flag.Int("stress.seeds", 0, "how many seeds TestStress runs; 0: a few")
+	stressFirst = flag.Uint64("stress.first", 1, "the first seed of TestStress")
+)
+
+// TestStress lets two Conns talk over transports of all kinds of buffers. On
+// each side goroutines write and read in every way that there is, with contexts
+// and deadlines that end at any moment. Each message whose write succeeded must
+// arrive once, whole, and in its writer's order. None whose write was given up
+// may arrive. Nothing may be stranded, and at the end nothing may hang. In some
+// runs the connection is ended in the middle.
+func TestStress(t *testing.T) {
+	seeds := *stressSeeds
+	if seeds == 0 {
+		seeds = 150
+		if raceEnabled || testing.Short() {
+			seeds = 30
+		}
+	}
+	for seed := *stressFirst; seed < *stressFirst+uint64(seeds); seed++ {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(seed, 1))
+				end := func() netfake.End {
+					return netfake.End{Buffer: pick(rng, 1, 20, 137, 1000, 5000, 70_000, 1<<20), ReadMax: pick(rng, 0, 0, 1, 17, 300)}
+				}
+				opts := netfake.Options{A: end(), B: end()}
+				a, b := netfake.Pipe(opts)
+				s := newStress(t, rng, a, b, time.Hour)
+				if opts.A.Buffer < 100 || opts.B.Buffer < 100 || opts.A.ReadMax == 1 || opts.B.ReadMax == 1 {
+					// Each few bytes take a change of goroutines: not too many.
+					s.plans[0].sizes, s.plans[1].sizes = []int{40, 200, 4200}, []int{40, 200}
+				}
+				s.run()
+			})
+		})
+	}
+}
+
+// TestStressSockets is TestStress over sockets and over TLS, in real time.
+func TestStressSockets(t *testing.T) {
+	for _, link := range links {
+		if link.bubble {
+			continue
+		}
+		for seed := range uint64(4) {
+			t.Run(fmt.Sprintf("%s/%d", link.name, seed), func(t *testing.T) {
+				t.Parallel()
+				a, b := link.make(t)
+				newStress(t, rand.New(rand.NewPCG(seed, 2)), a, b, 20*time.Second).run()
+			})
+		}
+	}
+}
+
+func pick[T any](rng *rand.Rand, of ...T) T { return of[rng.IntN(len(of))] }
+
+// A stress is one run.
+type stress struct {
+	t     *testing.T
+	conns [2]*Conn
+	plans [2]stressPlan
+	limit time.Duration // until everything must have arrived
+
+	cancels bool // calls are cancelled
+	chaos   bool // the connection ends in the middle
+
+	shared context.Context // that of many calls; it ends at the end
+
+	mu       sync.Mutex
+	writers  map[[2]int]*stressWriter // by side and number
+	arrived  chan struct{}            // gets a token when something has arrived
+	forgiven [2]int                   // messages that a reader of this side left before it knew which they were
+}
+
+// stressPlan is what one side does.
+type stressPlan struct {
+	seed              uint64
+	writers, messages int
+	readers, pingers  int
+	sizes             []int
+}
+
+// stressWriter knows what became of one writer's messages.
+type stressWriter struct {
+	sent     map[int]bool // true: acknowledged; false: given up
+	received map[int]bool
+	last     int
+}
+
+func newStress(t *testing.T, rng *rand.Rand, a, b net.Conn, limit time.Duration) *stress {
+	s := &stress{t: t, limit: limit, writers: make(map[[2]int]*stressWriter), arrived: make(chan struct{}, 1)}
+	s.cancels = rng.IntN(2) == 0
+	s.chaos = rng.IntN(4) == 0
+	deflate := pick(rng, nil, nil, &withTakeover, &alone, &deflateParams{serverBits: 9, clientBits: 10})
+	for side, transport := range []net.Conn{a, b} {
+		s.conns[side] = newConn(connConfig{
+			transport:        transport,
+			client:           side == 1,
+			deflate:          deflate,
+			writeBufferLimit: pick(rng, 0, 0, -1, 1, 100, 5000),
+			closeTimeout:     s.limit,
+		})
+		s.plans[side] = stressPlan{
+			seed:     rng.Uint64(),
+			writers:  rng.IntN(5),
+			messages: 1 + rng.IntN(30),
+			readers:  pick(rng, 1, 1, 3),
+			pingers:  rng.IntN(3),
+			sizes:    [][]int{{40}, {40, 200}, {40, 200, 5000}, {40, 4090, 4100, 30_000, 200_000}}[rng.IntN(4)],
+		}
+	}
+	return s
+}
+
+func (s *stress) run() {
+	var writers, readers, pingers sync.WaitGroup
+	pinging, stopPings := context.WithTimeout(context.Background(), 2*s.limit)
+	defer stopPings()
+	s.shared = pinging
+	for side := range s.conns {
+		plan := s.plans[side]
+		for i := range plan.writers {
+			rng := rand.New(rand.NewPCG(plan.seed, uint64(i)))
+			writers.Go(func() { s.write(rng, side, i) })
+		}
+		for i := range plan.readers {
+			rng := rand.New(rand.NewPCG(plan.seed, 100+uint64(i)))
+			readers.Go(func() { s.read(rng, side) })
+		}
+		for i := range plan.pingers {
+			rng := rand.New(rand.NewPCG(plan.seed, 200+uint64(i)))
+			pingers.Go(func() { s.ping(pinging, rng, side) })
+		}
+	}
+	rng := rand.New(rand.NewPCG(s.plans[0].seed, 300))
+	if s.chaos {
+		time.Sleep(time.Duration(rng.IntN(20_000)) * time.Microsecond)
+	} else {
+		writers.Wait()
+		s.waitForAll()
+	}
+	var ends sync.WaitGroup
+	closing := [2]bool{}
+	closeErrs := make(chan error, 3)
+	for range 1 + rng.IntN(3) {
+		side := rng.IntN(2)
+		closing[side] = true
+		c := s.conns[side]
+		now := s.chaos && rng.IntN(2) == 0
+		ends.Go(func() {
+			if now {
+				c.CloseNow()
+			} else if err := c.Close(StatusNormalClosure, "bye"); err != nil && !s.chaos && !s.over() && !errors.Is(err, net.ErrClosed) {
+				closeErrs <- err
+			}
+		})
+	}
+	ends.Wait()
+	close(closeErrs)
+	for err := range closeErrs {
+		// Two that close at once, each with more to write than the other takes,
+		// wait for each other in vain.
+		if !(closing[0] && closing[1] && errors.Is(err, context.DeadlineExceeded)) {
+			s.t.Errorf("Close = %v", err)
+		}
+	}
+	readers.Wait()
+	writers.Wait()
+	stopPings()
+	pingers.Wait()
+	for _, c := range s.conns {
+		c.CloseNow()
+	}
+	s.judge()
+}
+
+// over reports whether a side ended for another reason than an orderly end: a
+// write that was cut short.
+func (s *stress) over() bool {
+	for _, c := range s.conns {
+		if err := c.life.reason(); err != nil && !isClose(err) && !errors.Is(err, io.EOF) {
+			return true
+		}
+	}
+	return false
+}
+
+// waitForAll waits until everything that was acknowledged has arrived, unless
+// the connection breaks.
+func (s *stress) waitForAll() {
+	timeout := time.NewTimer(s.limit)
+	defer timeout.Stop()
+	for {
+		s.mu.Lock()
+		missing := s.missing()
+		s.mu.Unlock()
+		if missing == "" || s.conns[0].life.reason() != nil || s.conns[1].life.reason() != nil {
+			return
+		}
+		select {
+		case <-s.arrived:
+		case <-time.After(time.Millisecond):
+		case <-timeout.C:
+			s.t.Errorf("stranded: %s", missing)
+			return
+		}
+	}
+}
+
+// missing names a message that was acknowledged and has not arrived. The lock
+// is held.
+func (s *stress) missing() string {
+	missing, forgiven := "", s.forgiven
+	for id, w := range s.writers {
+		for seq, acknowledged := range w.sent {
+			if acknowledged && !w.received[seq] {
+				if forgiven[1-id[0]]--; forgiven[1-id[0]] < 0 {
+					missing = fmt.Sprintf("message %d of writer %v", seq, id)
+				}
+			}
+		}
+	}
+	return missing
+}
+
+// judge looks at what has arrived when all is over.
+func (s *stress) judge() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if missing := s.missing(); missing != "" && !s.chaos && !s.over() {
+		s.t.Errorf("lost: %s", missing)
+	}
+	for id, w := range s.writers {
+		for seq := range w.received {
+			if acknowledged, known := w.sent[seq]; known && !acknowledged {
+				s.t.Errorf("message %d of writer %v arrived, whose write was given up", seq, id)
+			}
+			for earlier := range seq {
+				if w.sent[earlier] && !w.received[earlier] && s.plans[1-id[0]].readers == 1 && s.forgiven[1-id[0]] == 0 {
+					s.t.Errorf("message %d of writer %v arrived, %d before it did not", seq, id, earlier)
+				}
+			}
+		}
+	}
+}
+
+func (s *stress) writer(side, i int) *stressWriter {
+	w := s.writers[[2]int{side, i}]
+	if w == nil {
+		w = &stressWriter{sent: make(map[int]bool), received: make(map[int]bool), last: -1}
+		s.writers[[2]int{side, i}] = w
+	}
+	return w
+}
+
+const stressHead = 24
+
+func stressMessage(side, writer, seq, size int) []byte {
+	b := fmt.Appendf(nil, "%02d %02d %06d %08d |", side, writer, seq, size)
+	for len(b) < size {
+		b = append(b, 'a'+byte((writer+seq+len(b)/7)%26))
+	}
+	return b
+}
+
+// receive takes note of a message that has arrived at side, whole or in part.
+func (s *stress) receive(side int, typ MessageType, data []byte, whole bool) {
+	var from, i, seq, size int
+	if _, err := fmt.Sscanf(string(data[:min(len(data), stressHead)]), "%d %d %d %d |", &from, &i, &seq, &size); err != nil {
+		s.t.Errorf("side %d: a message begins with %q", side, data[:min(len(data), stressHead)])
+		return
+	}
+	want := stressMessage(from, i, seq, size)
+	if from != 1-side || whole && len(data) != size || string(data) != string(want[:len(data)]) || typ != MessageType(1+seq%2) {
+		s.t.Errorf("side %d: message %d of writer %d: %d bytes of %d, type %v, not as sent", side, seq, i, len(data), size, typ)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.writer(from, i)
+	if w.received[seq] {
+		s.t.Errorf("side %d: message %d of writer %d arrives twice", side, seq, i)
+	}
+	if s.plans[side].readers == 1 && seq <= w.last {
+		s.t.Errorf("side %d: message %d of writer %d arrives behind %d", side, seq, i, w.last)
+	}
+	w.last = seq
+	w.received[seq] = true
+	select {
+	case s.arrived <- struct{}{}:
+	default:
+	}
+}
+
+// context returns a context for one call.
+func (s *stress) context(rng *rand.Rand) (context.Context, context.CancelFunc) {
+	if !s.cancels || rng.IntN(3) == 0 {
+		return context.Background(), func() {}
+	}
+	switch rng.IntN(4) {
+	case 0:
+		return context.WithTimeout(context.Background(), time.Duration(rng.IntN(2000))*time.Microsecond)
+	case 1:
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		time.AfterFunc(time.Duration(rng.IntN(3000))*time.Microsecond, cancel) // at a moment of its own, perhaps after the call
+		return ctx, func() {}
+	case 2:
+		return s.shared, func() {}
+	}
+	return context.WithCancel(context.Background())
+}
+
+func isGivenUp(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// checkQueued checks the bound of what waits for the transport:
+// WriteBufferLimit, or one message that is longer, and a few control frames.
+func (s *stress) checkQueued(c *Conn) {
+	limit := int(c.w.limit)
+	if limit < 0 {
+		return
+	}
+	most := max(limit, gatherMax+maxHeaderSize) + 4*(maxControlPayload+maxHeaderSize)
+	if n := c.queued(); n > most {
+		s.t.Errorf("%d bytes wait, the bound is %d", n, most)
+	}
+}
+
+// write sends the messages of one writer.
+func (s *stress) write(rng *rand.Rand, side, i int) {
+	c, plan := s.conns[side], s.plans[side]
+	for seq := range plan.messages {
+		msg := stressMessage(side, i, seq, pick(rng, plan.sizes...))
+		typ := MessageType(1 + seq%2)
+		ctx, cancel := s.context(rng)
+		if s.cancels && rng.IntN(20) == 0 {
+			c.SetWriteDeadline(time.Now().Add(time.Duration(rng.IntN(2000)-100) * time.Microsecond))
+			time.AfterFunc(3*time.Millisecond, func() { c.SetWriteDeadline(time.Time{}) })
+		}
+		var err error
+		switch rng.IntN(6) {
+		case 0:
+			var w io.WriteCloser
+			if w, err = c.Writer(ctx, typ); err == nil {
+				for rest := msg; len(rest) > 0 && err == nil; {
+					n := min(len(rest), 1+rng.IntN(9000))
+					_, err = w.Write(rest[:n])
+					rest = rest[n:]
+					if rng.IntN(8) == 0 {
+						time.Sleep(time.Duration(rng.IntN(1000)) * time.Microsecond)
+					}
+				}
+				if err2 := w.Close(); err == nil {
+					err = err2
+				}
+			}
+		case 1:
+			var m *PreparedMessage
+			if m, err = NewPreparedMessage(typ, msg); err == nil {
+				err = c.WritePrepared(ctx, m)
+			}
+		default:
+			err = c.Write(ctx, typ, msg)
+			clear(msg) // it is ours again
+		}
+		cancel()
+		s.checkQueued(c)
+		if err == nil || isGivenUp(err) && c.life.reason() == nil && c.w.stopped() == nil {
+			s.mu.Lock()
+			s.writer(side, i).sent[seq] = err == nil
+			s.mu.Unlock()
+			continue
+		}
+		if c.life.reason() == nil && c.w.stopped() == nil {
+			s.t.Errorf("Write = %v on a connection that lives", err)
+		}
+		return
+	}
+}
+
+// ping pings until ctx ends.
+func (s *stress) ping(ctx context.Context, rng *rand.Rand, side int) {
+	c := s.conns[side]
+	for ctx.Err() == nil {
+		err := c.Ping(ctx)
+		if err == nil {
+			time.Sleep(time.Duration(rng.IntN(5000)) * time.Microsecond)
+			continue
+		}
+		if c.life.reason() == nil && c.w.stopped() == nil && !isGivenUp(err) {
+			s.t.Errorf("Ping = %v on a connection that lives", err)
+		}
+		if c.life.reason() != nil || c.w.stopped() != nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// read receives messages in every way until the connection is over.
+func (s *stress) read(rng *rand.Rand, side int) {
+	c, plan := s.conns[side], s.plans[side]
+	var buf []byte
+	for {
+		if s.cancels && rng.IntN(10) == 0 {
+			c.SetReadDeadline(time.Now().Add(time.Duration(rng.IntN(2000)-100) * time.Microsecond))
+			time.AfterFunc(3*time.Millisecond, func() { c.SetReadDeadline(time.Time{}) })
+		}
+		ctx, cancel := s.context(rng)
+		var typ MessageType
+		var data []byte
+		var err error
+		how := rng.IntN(5)
+		if plan.readers > 1 && how == 3 {
+			how = 0 // what one goroutine begins with Reader another discards
+		}
+		switch how {
+		case 0:
+			if typ, data, err = c.Read(ctx); err == nil {
+				s.receive(side, typ, data, true)
+			}
+		case 1:
+			if typ, buf, err = c.ReadInto(ctx, buf); err == nil {
+				s.receive(side, typ, buf, true)
+			}
+		case 2:
+			left := 1 + rng.IntN(10)
+			for m, merr := range c.Messages(ctx) {
+				if err = merr; err != nil {
+					break
+				}
+				s.receive(side, m.Type, m.Data, true)
+				clear(m.Data) // it may be changed
+				if rng.IntN(4) == 0 {
+					time.Sleep(time.Duration(rng.IntN(300)) * time.Microsecond)
+				}
+				if rng.IntN(4) == 0 {
+					for m, err := range c.Messages(ctx) { // nested, while m is in use
+						if err == nil {
+							s.receive(side, m.Type, m.Data, true)
+						}
+						break
+					}
+				}
+				for _, b := range m.Data {
+					if b != 0 {
+						s.t.Errorf("side %d: a message that is lent changes", side)
+						break
+					}
+				}
+				if left--; left == 0 {
+					break
+				}
+			}
+			if err == nil {
+				err = c.life.reason()
+			}
+		case 3:
+			err = s.stream(rng, side, ctx)
+		case 4:
+			time.Sleep(time.Duration(rng.IntN(1000)) * time.Microsecond)
+		}
+		cancel()
+		if err != nil && c.life.reason() != nil {
+			return
+		}
+		if err != nil && !isGivenUp(err) {
+			s.t.Errorf("a read fails with %v on a connection that lives", err)
+			return
+		}
+	}
+}
+
+// forgive notes that a message of which too little is known was left.
+func (s *stress) forgive(side int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgiven[side]++
+}
+
+// stream receives a message by a Reader, or a part of one.
+func (s *stress) stream(rng *rand.Rand, side int, ctx context.Context) error {
+	typ, r, err := s.conns[side].Reader(ctx)
+	if err != nil {
+		return err
+	}
+	var data []byte
+	part := rng.IntN(3) == 0
+	b := make([]byte, 1+rng.IntN(5000))
+	for {
+		n, err := r.Read(b)
+		data = append(data, b[:n]...)
+		switch {
+		case err == io.EOF:
+			s.receive(side, typ, data, true)
+			return nil
+		case err != nil && errors.Is(err, os.ErrDeadlineExceeded) && s.conns[side].life.reason() == nil:
+			time.Sleep(time.Millisecond) // until it is lifted; then the same reader goes on
+		case err != nil:
+			if len(data) >= stressHead {
+				s.receive(side, typ, data, false)
+				return err
+			}
+			if s.conns[side].life.reason() != nil {
+				return err
+			}
+			// Too little to know which message it was: the test must not count
+			// it as missing.
+			s.forgive(side)
+			return err
+		case part && len(data) >= stressHead:
+			s.receive(side, typ, data, false)
+			return nil // the rest is discarded by the next read
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -440,5 +441,103 @@ func TestEndCause(t *testing.T) {
 		if got := tt.end.String(); got != tt.want {
 			t.Errorf("got %q, want %q", got, tt.want)
 		}
+	}
+}
+
+// An application can tell the ends of a connection apart: by errors.Is and
+// errors.As, without reading texts.
+func TestErrorClasses(t *testing.T) {
+	classes := []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, ErrMessageTooBig, context.Canceled, context.DeadlineExceeded, syscall.ECONNRESET}
+	tests := []struct {
+		name string
+		end  func(p *pair)
+		is   []error // of classes; no others
+		code StatusCode
+	}{
+		{"peer closed with 1000", func(p *pair) { p.WriteClose(1000, "done") }, []error{io.EOF}, 1000},
+		{"peer closed with 1001", func(p *pair) { p.WriteClose(1001, "") }, []error{io.EOF}, 1001},
+		{"peer closed without a code", func(p *pair) { p.WriteClose(0, "") }, []error{io.EOF}, StatusNoStatusRcvd},
+		{"peer closed with 1011", func(p *pair) { p.WriteClose(1011, "broken") }, nil, 1011},
+		{"peer closed with 4000", func(p *pair) { p.WriteClose(4000, "") }, nil, 4000},
+		{"peer closed inside a message", func(p *pair) { p.WriteFrames(first(wstest.Text, "hello"), closing(1000, "")) }, []error{io.ErrUnexpectedEOF}, 1000},
+		{"transport ended between messages", func(p *pair) { p.Close() }, []error{io.ErrUnexpectedEOF}, -1},
+		{"transport ended inside a header", func(p *pair) { p.WriteRaw([]byte("\x82")); p.Close() }, []error{io.ErrUnexpectedEOF}, -1},
+		{"transport ended inside a payload", func(p *pair) { b := p.Encode(text("hello")); p.WriteRaw(b[:len(b)-1]); p.Close() }, []error{io.ErrUnexpectedEOF}, -1},
+		{"transport ended between fragments", func(p *pair) { p.WriteFrames(first(wstest.Text, "hello")); p.Close() }, []error{io.ErrUnexpectedEOF}, -1},
+		{"transport was reset", func(p *pair) { p.theirs.Reset() }, []error{syscall.ECONNRESET}, -1},
+		{"peer broke the protocol", func(p *pair) { p.WriteFrame(3, "") }, nil, -1},
+		{"message too big", func(p *pair) { p.WriteFrame(wstest.Binary, strings.Repeat("x", 1001)) }, []error{ErrMessageTooBig}, -1},
+		{"closed by Close", func(p *pair) { p.c.Close(StatusNormalClosure, "") }, []error{net.ErrClosed}, -1},
+		{"closed by CloseNow", func(p *pair) { p.c.CloseNow() }, []error{net.ErrClosed}, -1},
+		{"closed by Close with the peer's answer", func(p *pair) {
+			go p.c.Close(StatusNormalClosure, "")
+			p.WantClose(1000)
+			p.WriteClose(1000, "")
+			p.Close()
+		}, []error{net.ErrClosed}, -1},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{readLimit: 1000}, netfake.Options{})
+				test.end(p)
+				err := p.readError()
+				if got := CloseStatus(err); got != test.code {
+					t.Errorf("CloseStatus(%v) = %d, want %d", err, got, test.code)
+				}
+				var ce CloseError
+				if errors.As(err, &ce) != (test.code != -1) {
+					t.Errorf("errors.As(%v, *CloseError): %v", err, ce)
+				}
+				if got, _, _ := strings.Cut(err.Error(), " "); got != "websocket:" {
+					t.Errorf("%q does not begin with websocket:", err)
+				}
+				for _, class := range classes {
+					want := false
+					for _, is := range test.is {
+						want = want || is == class
+					}
+					if errors.Is(err, class) != want {
+						t.Errorf("errors.Is(%v, %v) is %v", err, class, !want)
+					}
+				}
+
+				// The first permanent error sticks, for reads of each kind,
+				// without a panic.
+				for range 3 {
+					if again := p.readError(); again.Error() != err.Error() {
+						t.Errorf("Read fails with %v after %v", again, err)
+					}
+					if _, _, again := p.c.Reader(context.Background()); again == nil || again.Error() != err.Error() {
+						t.Errorf("Reader fails with %v after %v", again, err)
+					}
+					if _, _, again := p.c.ReadInto(context.Background(), nil); again == nil || again.Error() != err.Error() {
+						t.Errorf("ReadInto fails with %v after %v", again, err)
+					}
+					n, wantN := 0, 1
+					if errors.Is(err, io.EOF) {
+						wantN = 0 // the range ends by itself
+					}
+					for _, again := range p.c.Messages(context.Background()) {
+						if n++; again == nil || again.Error() != err.Error() {
+							t.Errorf("Messages fails with %v after %v", again, err)
+						}
+					}
+					if n != wantN {
+						t.Errorf("Messages ran %d times on a connection that is over, want %d", n, wantN)
+					}
+				}
+				// And writes fail too, on a connection that is over.
+				if err := p.c.Write(context.Background(), MessageText, nil); err == nil {
+					t.Error("Write succeeds on a connection that is over")
+				}
+				if w, err := p.c.Writer(context.Background(), MessageText); err == nil && w.Close() == nil {
+					t.Error("Writer succeeds on a connection that is over")
+				}
+				if err := p.c.Ping(context.Background()); err == nil {
+					t.Error("Ping succeeds on a connection that is over")
+				}
+			})
+		})
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
 	"os"
@@ -17,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,9 +61,7 @@ const raceEnabled = wstest.RaceEnabled
 
 // The tests of Conn speak to a scripted peer over a fake transport, in a
 // testing/synctest bubble. Its time passes only when all goroutines wait, so
-// timeouts take no time and are exact. This file holds what they share, and
-// what an application can tell from the errors. See also read_test.go,
-// write_test.go, close_test.go, ping_test.go.
+// timeouts take no time and are exact. This file holds what they share.
 
 // A pair is a Conn and its scripted peer.
 type pair struct {
@@ -151,277 +147,6 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// An application can tell the ends of a connection apart: by errors.Is and
-// errors.As, without reading texts.
-func TestErrorClasses(t *testing.T) {
-	classes := []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, ErrMessageTooBig, context.Canceled, context.DeadlineExceeded, syscall.ECONNRESET}
-	tests := []struct {
-		name string
-		end  func(p *pair)
-		is   []error // of classes; no others
-		code StatusCode
-	}{
-		{"peer closed with 1000", func(p *pair) { p.WriteClose(1000, "done") }, []error{io.EOF}, 1000},
-		{"peer closed with 1001", func(p *pair) { p.WriteClose(1001, "") }, []error{io.EOF}, 1001},
-		{"peer closed without a code", func(p *pair) { p.WriteClose(0, "") }, []error{io.EOF}, StatusNoStatusRcvd},
-		{"peer closed with 1011", func(p *pair) { p.WriteClose(1011, "broken") }, nil, 1011},
-		{"peer closed with 4000", func(p *pair) { p.WriteClose(4000, "") }, nil, 4000},
-		{"peer closed inside a message", func(p *pair) { p.WriteFrames(first(wstest.Text, "hello"), closing(1000, "")) }, []error{io.ErrUnexpectedEOF}, 1000},
-		{"transport ended between messages", func(p *pair) { p.Close() }, []error{io.ErrUnexpectedEOF}, -1},
-		{"transport ended inside a header", func(p *pair) { p.WriteRaw([]byte("\x82")); p.Close() }, []error{io.ErrUnexpectedEOF}, -1},
-		{"transport ended inside a payload", func(p *pair) { b := p.Encode(text("hello")); p.WriteRaw(b[:len(b)-1]); p.Close() }, []error{io.ErrUnexpectedEOF}, -1},
-		{"transport ended between fragments", func(p *pair) { p.WriteFrames(first(wstest.Text, "hello")); p.Close() }, []error{io.ErrUnexpectedEOF}, -1},
-		{"transport was reset", func(p *pair) { p.theirs.Reset() }, []error{syscall.ECONNRESET}, -1},
-		{"peer broke the protocol", func(p *pair) { p.WriteFrame(3, "") }, nil, -1},
-		{"message too big", func(p *pair) { p.WriteFrame(wstest.Binary, strings.Repeat("x", 1001)) }, []error{ErrMessageTooBig}, -1},
-		{"closed by Close", func(p *pair) { p.c.Close(StatusNormalClosure, "") }, []error{net.ErrClosed}, -1},
-		{"closed by CloseNow", func(p *pair) { p.c.CloseNow() }, []error{net.ErrClosed}, -1},
-		{"closed by Close with the peer's answer", func(p *pair) {
-			go p.c.Close(StatusNormalClosure, "")
-			p.WantClose(1000)
-			p.WriteClose(1000, "")
-			p.Close()
-		}, []error{net.ErrClosed}, -1},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			bothRoles(t, func(t *testing.T, client bool) {
-				p := newPair(t, client, connConfig{readLimit: 1000}, netfake.Options{})
-				test.end(p)
-				err := p.readError()
-				if got := CloseStatus(err); got != test.code {
-					t.Errorf("CloseStatus(%v) = %d, want %d", err, got, test.code)
-				}
-				var ce CloseError
-				if errors.As(err, &ce) != (test.code != -1) {
-					t.Errorf("errors.As(%v, *CloseError): %v", err, ce)
-				}
-				if got, _, _ := strings.Cut(err.Error(), " "); got != "websocket:" {
-					t.Errorf("%q does not begin with websocket:", err)
-				}
-				for _, class := range classes {
-					want := false
-					for _, is := range test.is {
-						want = want || is == class
-					}
-					if errors.Is(err, class) != want {
-						t.Errorf("errors.Is(%v, %v) is %v", err, class, !want)
-					}
-				}
-
-				// The first permanent error sticks, for reads of each kind,
-				// without a panic.
-				for range 3 {
-					if again := p.readError(); again.Error() != err.Error() {
-						t.Errorf("Read fails with %v after %v", again, err)
-					}
-					if _, _, again := p.c.Reader(context.Background()); again == nil || again.Error() != err.Error() {
-						t.Errorf("Reader fails with %v after %v", again, err)
-					}
-					if _, _, again := p.c.ReadInto(context.Background(), nil); again == nil || again.Error() != err.Error() {
-						t.Errorf("ReadInto fails with %v after %v", again, err)
-					}
-					n, wantN := 0, 1
-					if errors.Is(err, io.EOF) {
-						wantN = 0 // the range ends by itself
-					}
-					for _, again := range p.c.Messages(context.Background()) {
-						if n++; again == nil || again.Error() != err.Error() {
-							t.Errorf("Messages fails with %v after %v", again, err)
-						}
-					}
-					if n != wantN {
-						t.Errorf("Messages ran %d times on a connection that is over, want %d", n, wantN)
-					}
-				}
-				// And writes fail too, on a connection that is over.
-				if err := p.c.Write(context.Background(), MessageText, nil); err == nil {
-					t.Error("Write succeeds on a connection that is over")
-				}
-				if w, err := p.c.Writer(context.Background(), MessageText); err == nil && w.Close() == nil {
-					t.Error("Writer succeeds on a connection that is over")
-				}
-				if err := p.c.Ping(context.Background()); err == nil {
-					t.Error("Ping succeeds on a connection that is over")
-				}
-			})
-		})
-	}
-}
-
-// Every rule of RFC 6455 about single frames and their order that Autobahn
-// leaves out. Each row is a fault, sent after a good message and a ping, which
-// are answered first.
-func TestProtocolErrors(t *testing.T) {
-	type row struct {
-		name   string
-		frames []wstest.Frame
-		code   int
-	}
-	masking := func(f wstest.Frame, m wstest.Masking) wstest.Frame { f.Mask = m; return f }
-	form := func(f wstest.Frame, bits int) wstest.Frame { f.LenForm = bits; return f }
-	declare := func(f wstest.Frame, n uint64) wstest.Frame { f.Declare = n; return f }
-	x := func(n int) string { return strings.Repeat("x", n) }
-
-	// "wrong" is replaced by the masking that the peer's role forbids.
-	const wrong = wstest.Masking(99)
-	tests := []row{
-		// 5.1: "a server MUST close a connection upon receiving a frame that is
-		// not masked". "A client MUST close a connection if it detects a masked
-		// frame". 1002 may be used for both.
-		{"masking of text", frames(masking(text("a"), wrong)), 1002},
-		{"masking of an empty text", frames(masking(text(""), wrong)), 1002},
-		{"masking of binary", frames(masking(binaryF("a"), wrong)), 1002},
-		{"masking of a continuation", frames(first(wstest.Text, "a"), masking(cont("b"), wrong)), 1002},
-		{"masking of a ping", frames(masking(ping(""), wrong)), 1002},
-		{"masking of a pong", frames(masking(pong(""), wrong)), 1002},
-		{"masking of a close", frames(masking(closing(1000, ""), wrong)), 1002},
-		// 5.2: "the minimal number of bytes MUST be used to encode the length".
-		{"16-bit length 0", frames(form(text(""), 16)), 1002},
-		{"16-bit length 125", frames(form(text(x(125)), 16)), 1002},
-		{"64-bit length 0", frames(form(text(""), 64)), 1002},
-		{"64-bit length 126", frames(form(text(x(126)), 64)), 1002},
-		{"64-bit length 65535", frames(form(binaryF(x(65535)), 64)), 1002},
-		{"16-bit length of a ping", frames(form(ping("a"), 16)), 1002},
-		{"64-bit length of a close", frames(form(closing(1000, ""), 64)), 1002},
-		// 5.2: "the most significant bit MUST be 0".
-		{"length 2^63", frames(declare(binaryF(""), 1<<63)), 1002},
-		{"length 2^64-1", frames(declare(binaryF(""), 1<<64-1)), 1002},
-		// 5.5: "All control frames MUST have a payload length of 125 bytes or
-		// less and MUST NOT be fragmented."
-		{"ping of 126", frames(ping(x(126))), 1002},
-		{"pong of 126", frames(pong(x(126))), 1002},
-		{"close of 65536", frames(declare(closing(1000, ""), 65536)), 1002},
-		{"ping of 2^40", frames(declare(ping(""), 1<<40)), 1002},
-		{"fragmented ping", frames(first(wstest.Ping, "")), 1002},
-		{"fragmented pong", frames(first(wstest.Pong, "")), 1002},
-		{"fragmented close", frames(first(wstest.Close, "\x03\xe8")), 1002},
-		{"fragmented ping in a message", frames(first(wstest.Text, "a"), first(wstest.Ping, "")), 1002},
-		// 5.4: fragments.
-		{"text in a text", frames(first(wstest.Text, "a"), text("b")), 1002},
-		{"binary in a text", frames(first(wstest.Text, "a"), binaryF("b")), 1002},
-		{"text in a binary", frames(first(wstest.Binary, "a"), first(wstest.Text, "b")), 1002},
-		{"text after a ping in a text", frames(first(wstest.Text, "a"), ping(""), text("b")), 1002},
-		{"continuation after the end", frames(first(wstest.Text, "a"), cont("b"), cont("c")), 1002},
-		// 5.5.1
-		{"close with half a code", frames(fin(wstest.Close, "\x03")), 1002},
-		{"close with the code 1005", frames(closing(1005, "")), 1002},
-		{"close with the code 1006", frames(closing(1006, "")), 1002},
-		{"close with the code 1015", frames(closing(1015, "")), 1002},
-		{"close with a cut reason", frames(closing(1000, "caf\xc3")), 1007},
-		// 5.6, 8.1
-		{"text ends in a code point", frames(text("\xe2\x82")), 1007},
-		{"text ends in a code point, in fragments", frames(first(wstest.Text, "\xe2"), moreCont("\x82"), cont("")), 1007},
-		{"continuation of a text", frames(first(wstest.Text, "a"), moreCont("\xff")), 1007},
-		{"surrogate over fragments", frames(first(wstest.Text, "\xed"), moreCont("\xa0")), 1007},
-	}
-	for bits := byte(1); bits <= 7; bits++ {
-		// 5.2: "MUST be 0 unless an extension is negotiated"
-		name := string('0' + rune(bits))
-		tests = append(tests,
-			row{"RSV " + name + " on text", frames(rsv(text("a"), bits)), 1002},
-			row{"RSV " + name + " on a continuation", frames(first(wstest.Text, "a"), rsv(cont("b"), bits)), 1002},
-			row{"RSV " + name + " on a ping", frames(rsv(ping("a"), bits)), 1002},
-			row{"RSV " + name + " on a pong", frames(rsv(pong("a"), bits)), 1002},
-			row{"RSV " + name + " on a close", frames(rsv(closing(1000, ""), bits)), 1002})
-	}
-	for op := wstest.Opcode(3); op < 16; op++ {
-		if op >= 8 && op <= 10 {
-			continue
-		}
-		tests = append(tests,
-			row{op.String(), frames(fin(op, "a")), 1002},
-			row{op.String() + " in a message", frames(first(wstest.Text, "a"), fin(op, "b")), 1002})
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			bothRoles(t, func(t *testing.T, client bool) {
-				var pinged []string
-				p := newPair(t, client, connConfig{onPing: func(_ context.Context, payload []byte) bool {
-					pinged = append(pinged, string(payload))
-					return true
-				}}, netfake.Options{Buffer: 1 << 20})
-				bad := wstest.Masked // to a client
-				if !client {
-					bad = wstest.Unmasked
-				}
-				send := frames(text("good"), ping("good"))
-				wantPings := 1
-				for i, f := range test.frames {
-					if f.Mask == wrong {
-						f.Mask = bad
-					}
-					send = append(send, f)
-					if i < len(test.frames)-1 && f.Op == wstest.Ping {
-						wantPings++
-					}
-				}
-				p.WriteFrames(send...)
-				p.wantRead(t, MessageText, "good")
-				read := start(p.readError)
-				for range wantPings {
-					if f := p.ReadFrame(); f.Op != wstest.Pong {
-						t.Fatalf("got %v, want a pong", f)
-					}
-				}
-				reason := p.WantClose(test.code)
-				if reason == "" {
-					t.Error("the close frame does not say what was wrong")
-				}
-				p.WantEOF()
-				p.Close()
-				err := <-read
-				if CloseStatus(err) != -1 {
-					t.Errorf("Read = %v: a CloseError is what the peer said", err)
-				}
-				if !strings.Contains(err.Error(), reason) {
-					t.Errorf("Read fails with %q, which does not say %q", err, reason)
-				}
-				if len(pinged) != wantPings {
-					t.Errorf("OnPing saw %q", pinged)
-				}
-			})
-		})
-	}
-}
-
-// SkipUTF8Validation delivers any bytes as text, and changes nothing about
-// close frames.
-func TestSkipUTF8(t *testing.T) {
-	bothRoles(t, func(t *testing.T, client bool) {
-		p := newPair(t, client, connConfig{skipUTF8: true}, netfake.Options{})
-		p.WriteFrames(text("\xff\xfe"), first(wstest.Text, "\xe2"), cont("\x28"), closing(1000, "\xff"))
-		p.wantRead(t, MessageText, "\xff\xfe")
-		p.wantRead(t, MessageText, "\xe2\x28")
-		read := start(p.readError)
-		p.WantClose(1007)
-		p.Close()
-		<-read
-	})
-}
-
-// Bytes that came in behind the handshake come first, wherever the cut falls.
-func TestReceivedWithHandshake(t *testing.T) {
-	bothRoles(t, func(t *testing.T, client bool) {
-		sender := wstest.Client
-		if client {
-			sender = wstest.Server
-		}
-		long := strings.Repeat("long ", 4000)
-		stream := wstest.Encode(sender, text("first"), ping("p"), binaryF(long), text("last"))
-		for _, cut := range []int{0, 1, 2, 5, 11, 12, 20, 30, 100, 5000, len(stream) - 3, len(stream)} {
-			received := append([]byte(nil), stream[:cut]...)
-			p := newPair(t, client, connConfig{received: received}, netfake.Options{})
-			clear(received) // newConn copies
-			p.WriteRaw(stream[cut:])
-			p.wantRead(t, MessageText, "first")
-			p.wantRead(t, MessageBinary, long)
-			p.wantRead(t, MessageText, "last")
-			p.WantFrame(wstest.Pong, "p")
-		}
-	})
-}
-
 // A link makes the two ends of a transport: the Conn's and the peer's. Conn
 // takes another path for each kind: a socket that it can wait on without a
 // buffer, crypto/tls which it cannot, and any other net.Conn.
@@ -496,4 +221,117 @@ func buffersReturn(t *testing.T) (check func()) {
 			t.Errorf("%d pooled buffers left behind, of these:\n%s", len(left)-before, strings.Join(left, "\n"))
 		}
 	}
+}
+
+// Short names of frames, for tables.
+var (
+	fin   = wstest.Final
+	first = wstest.First
+)
+
+func text(s string) wstest.Frame     { return fin(wstest.Text, s) }
+func binaryF(s string) wstest.Frame  { return fin(wstest.Binary, s) }
+func ping(s string) wstest.Frame     { return fin(wstest.Ping, s) }
+func pong(s string) wstest.Frame     { return fin(wstest.Pong, s) }
+func cont(s string) wstest.Frame     { return fin(wstest.Continuation, s) }
+func moreCont(s string) wstest.Frame { return first(wstest.Continuation, s) }
+func closing(code int, reason string) wstest.Frame {
+	return fin(wstest.Close, wstest.ClosePayload(code, reason))
+}
+
+func rsv(f wstest.Frame, bits byte) wstest.Frame {
+	f.RSV = bits
+	return f
+}
+
+func frames(fs ...wstest.Frame) []wstest.Frame { return fs }
+
+// tcpPair returns the two ends of a connection over the loopback interface: a
+// real socket, with all fast paths.
+func tcpPair(t testing.TB) (server, client *Conn) {
+	t.Helper()
+	return tcpPairOf(t, connConfig{})
+}
+
+// tcpPairOf is tcpPair for endpoints with the options of cfg.
+func tcpPairOf(t testing.TB, cfg connConfig) (server, client *Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	out, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.transport = in
+	server = newConn(cfg)
+	cfg.transport, cfg.client = out, true
+	client = newConn(cfg)
+	t.Cleanup(func() {
+		server.CloseNow()
+		client.CloseNow()
+	})
+	return server, client
+}
+
+// echo answers every message with itself until the connection ends.
+func echo(c *Conn) error {
+	for m, err := range c.Messages(context.Background()) {
+		if err != nil {
+			return err
+		}
+		if err := c.Write(context.Background(), m.Type, m.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stalledPair returns a pair whose transport towards the peer is full, with
+// exactly one message, "full".
+func stalledPair(t *testing.T, client bool, cfg connConfig) *pair {
+	t.Helper()
+	room := (&pair{client: client}).frameSize(len("full"))
+	p := newPair(t, client, cfg, netfake.Options{A: netfake.End{Buffer: room}})
+	if err := p.c.Write(context.Background(), MessageText, []byte("full")); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// tlsPair is newPair over TLS, with buffers of n bytes once the handshake is
+// done.
+func tlsPair(t *testing.T, client bool, cfg connConfig, n int) (p *pair, fill func()) {
+	t.Helper()
+	p = &pair{client: client}
+	p.ours, p.theirs = netfake.Pipe(netfake.Options{Buffer: n})
+	ours := tls.Server(p.ours, &tls.Config{Certificates: []tls.Certificate{testCertificate()}, SessionTicketsDisabled: true})
+	theirs := tls.Client(p.theirs, &tls.Config{InsecureSkipVerify: true})
+	shaken := start(theirs.Handshake)
+	if err := errors.Join(ours.Handshake(), <-shaken); err != nil {
+		t.Fatal(err)
+	}
+	role := wstest.Client
+	if client {
+		role = wstest.Server
+	}
+	p.Peer = wstest.NewPeer(t, theirs, role)
+	cfg.transport, cfg.client = ours, client
+	p.c = newConn(cfg)
+	t.Cleanup(func() {
+		p.theirs.Close()
+		p.c.CloseNow()
+	})
+	fill = func() {
+		p.ours.SetWriteDeadline(time.Now().Add(time.Millisecond))
+		p.ours.Write(make([]byte, n))
+		p.ours.SetWriteDeadline(time.Time{})
+	}
+	return p, fill
 }

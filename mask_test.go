@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/seed70bc5565/websocket/internal/netfake"
 	"github.com/seed70bc5565/websocket/internal/simd"
@@ -382,4 +383,39 @@ func TestMaskingKeyBlock(t *testing.T) {
 	if zero > 2 {
 		t.Errorf("%d keys of zeros: pieces that were used", zero)
 	}
+}
+
+// Section 5.3: each frame of a client has a masking key of its own, that cannot
+// be foretold.
+func TestMaskingKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, true, connConfig{}, netfake.Options{})
+		m, err := NewPreparedMessage(MessageText, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys := map[[4]byte]int{}
+		var ones [32]int
+		const n = 3000
+		for i := range n {
+			if i%2 == 0 {
+				p.c.Write(context.Background(), MessageText, nil)
+			} else {
+				p.c.WritePrepared(context.Background(), m)
+			}
+			f := p.ReadFrame()
+			keys[f.Key]++
+			for bit := range ones {
+				ones[bit] += int(f.Key[bit/8] >> (bit % 8) & 1)
+			}
+		}
+		if len(keys) < n-5 { // two in 2^32 may be the same: n^2/2^33 is 0.001
+			t.Errorf("%d frames have %d different keys", n, len(keys))
+		}
+		for bit, k := range ones {
+			if k < n/3 || k > n*2/3 { // 18 standard deviations
+				t.Errorf("bit %d is set in %d of %d keys", bit, k, n)
+			}
+		}
+	})
 }

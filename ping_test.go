@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -409,4 +411,56 @@ func TestOnPingPanicsAfterPong(t *testing.T) {
 		}()
 		p.WantFrame(wstest.Pong, "first")
 	})
+}
+
+// Pings are answered however small the buffer is.
+func TestPongWithSmallBuffer(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{writeBufferLimit: 1}, netfake.Options{})
+		read := start(p.readError)
+		for i := range 3 {
+			payload := strings.Repeat("p", 60*i)
+			p.WriteFrame(wstest.Ping, payload)
+			p.WantFrame(wstest.Pong, payload)
+		}
+		p.c.CloseNow()
+		<-read
+	})
+}
+
+// A write deadline that an earlier write has left behind is not one for pongs,
+// nor for replies that gather.
+func TestPongAfterWriteDeadline(t *testing.T) {
+	check := func(t *testing.T, p *wstest.Peer, c *Conn) {
+		read := start(func() error { _, _, err := c.Read(context.Background()); return err })
+		for range 3 {
+			c.SetWriteDeadline(time.Now().Add(-time.Second))
+			p.WriteFrame(wstest.Ping, "p")
+			p.WantFrame(wstest.Pong, "p")
+		}
+		for owned := true; owned; runtime.Gosched() { // a writer that has not left the wire yet would take the message along
+			c.w.mu.Lock()
+			owned = c.w.owned
+			c.w.mu.Unlock()
+		}
+		c.SetWriteDeadline(time.Now().Add(-time.Second))
+		if err := c.Write(context.Background(), MessageText, nil); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Write = %v", err)
+		}
+		c.SetWriteDeadline(time.Time{})
+		if err := c.Write(context.Background(), MessageText, nil); err != nil {
+			t.Errorf("Write = %v", err)
+		}
+		p.WantFrame(wstest.Text, "")
+		c.CloseNow()
+		<-read
+	}
+	for _, link := range links {
+		t.Run(link.name, func(t *testing.T) {
+			ours, theirs := link.make(t)
+			c := newConn(connConfig{transport: ours})
+			defer c.CloseNow()
+			check(t, wstest.NewPeer(t, theirs, wstest.Client), c)
+		})
+	}
 }

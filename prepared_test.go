@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed70bc5565/websocket/internal/netfake"
@@ -189,4 +190,40 @@ func TestWritePreparedEndsBetween(t *testing.T) {
 		p.WantFrame(wstest.Text, payloads[1])
 		p.WantIdle()
 	})
+}
+
+// A prepared message is sent to any number of connections, of both roles, and
+// does not share memory with the caller.
+func TestPreparedMessage(t *testing.T) {
+	ctx := context.Background()
+	for _, size := range []int{0, 5, 126, 5000, 100_000} {
+		for _, typ := range []MessageType{MessageText, MessageBinary} {
+			synctest.Test(t, func(t *testing.T) {
+				data := []byte(strings.Repeat("x", size))
+				m, err := NewPreparedMessage(typ, data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				clear(data)
+				for i := range 6 {
+					p := newPair(t, i%2 == 0, connConfig{}, netfake.Options{Buffer: 1 << 20})
+					for range 2 {
+						if err := p.c.WritePrepared(ctx, m); err != nil {
+							t.Fatal(err)
+						}
+						p.WantFrame(wstest.Opcode(typ), strings.Repeat("x", size))
+					}
+					ended, cancel := context.WithCancel(ctx)
+					cancel()
+					if err := p.c.WritePrepared(ended, m); !errors.Is(err, context.Canceled) {
+						t.Errorf("WritePrepared with an ended context: %v", err)
+					}
+					p.WantIdle()
+				}
+			})
+		}
+	}
+	if _, err := NewPreparedMessage(0, nil); err == nil {
+		t.Error("NewPreparedMessage takes a type that does not exist")
+	}
 }

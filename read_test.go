@@ -717,3 +717,70 @@ func TestMoreRoom(t *testing.T) {
 		}
 	}
 }
+
+// A message in many small frames is collected in a number of steps that grows
+// with the logarithm of its size.
+func TestReadFragmentsGrowth(t *testing.T) {
+	const frames = 1 << 14
+	data := appendHeader(nil, header{headerBits: headerBits{opcode: opBinary}, length: 64})
+	data = append(data, make([]byte, 64)...)
+	for i := range frames {
+		data = appendHeader(data, header{headerBits: headerBits{opcode: opContinuation, fin: i == frames-1}, length: 64})
+		data = append(data, make([]byte, 64)...)
+	}
+	c := newConn(connConfig{transport: &loopConn{data: data}, client: true, readLimit: -1})
+	grown := 0
+	var last *byte
+	if err := c.beginRead(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var dst []byte
+	for {
+		if c.r.remain == 0 {
+			if c.r.opcode != opContinuation && c.r.fin {
+				break
+			}
+			if err := c.nextFrame(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(dst) == cap(dst) {
+			dst = c.r.grow(dst, false)
+		}
+		n, err := c.readPayload(context.Background(), dst[len(dst):cap(dst)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		dst = dst[:len(dst)+n]
+		if &dst[0] != last {
+			last = &dst[0]
+			grown++
+		}
+	}
+	if len(dst) != 64*(frames+1) || grown > 20 {
+		t.Errorf("%d bytes, moved %d times", len(dst), grown)
+	}
+}
+
+// The reader of a message that a later call began to discard does not go on
+// behind the gap.
+func TestReaderAfterCancelledDiscard(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		p.WriteFrames(first(wstest.Text, "0123456789"))
+		_, r, err := p.c.Reader(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, _, err := p.c.Read(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		p.WriteFrames(cont("the rest"), text("next"))
+		if b, err := io.ReadAll(r); err == nil || len(b) > 0 {
+			t.Errorf("a reader whose message was left returns %q, %v", b, err)
+		}
+		p.wantRead(t, MessageText, "next")
+	})
+}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -506,77 +508,6 @@ func TestWriterCancelled(t *testing.T) {
 	})
 }
 
-// A prepared message is sent to any number of connections, of both roles, and
-// does not share memory with the caller.
-func TestPreparedMessage(t *testing.T) {
-	ctx := context.Background()
-	for _, size := range []int{0, 5, 126, 5000, 100_000} {
-		for _, typ := range []MessageType{MessageText, MessageBinary} {
-			synctest.Test(t, func(t *testing.T) {
-				data := []byte(strings.Repeat("x", size))
-				m, err := NewPreparedMessage(typ, data)
-				if err != nil {
-					t.Fatal(err)
-				}
-				clear(data)
-				for i := range 6 {
-					p := newPair(t, i%2 == 0, connConfig{}, netfake.Options{Buffer: 1 << 20})
-					for range 2 {
-						if err := p.c.WritePrepared(ctx, m); err != nil {
-							t.Fatal(err)
-						}
-						p.WantFrame(wstest.Opcode(typ), strings.Repeat("x", size))
-					}
-					ended, cancel := context.WithCancel(ctx)
-					cancel()
-					if err := p.c.WritePrepared(ended, m); !errors.Is(err, context.Canceled) {
-						t.Errorf("WritePrepared with an ended context: %v", err)
-					}
-					p.WantIdle()
-				}
-			})
-		}
-	}
-	if _, err := NewPreparedMessage(0, nil); err == nil {
-		t.Error("NewPreparedMessage takes a type that does not exist")
-	}
-}
-
-// Section 5.3: each frame of a client has a masking key of its own, that cannot
-// be foretold.
-func TestMaskingKeys(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPair(t, true, connConfig{}, netfake.Options{})
-		m, err := NewPreparedMessage(MessageText, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys := map[[4]byte]int{}
-		var ones [32]int
-		const n = 3000
-		for i := range n {
-			if i%2 == 0 {
-				p.c.Write(context.Background(), MessageText, nil)
-			} else {
-				p.c.WritePrepared(context.Background(), m)
-			}
-			f := p.ReadFrame()
-			keys[f.Key]++
-			for bit := range ones {
-				ones[bit] += int(f.Key[bit/8] >> (bit % 8) & 1)
-			}
-		}
-		if len(keys) < n-5 { // two in 2^32 may be the same: n^2/2^33 is 0.001
-			t.Errorf("%d frames have %d different keys", n, len(keys))
-		}
-		for bit, k := range ones {
-			if k < n/3 || k > n*2/3 { // 18 standard deviations
-				t.Errorf("bit %d is set in %d of %d keys", bit, k, n)
-			}
-		}
-	})
-}
-
 // Replies to messages that came together go out together.
 func TestAutoCork(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
@@ -670,4 +601,264 @@ func TestReplyIsNotStranded(t *testing.T) {
 			})
 		}
 	}
+}
+
+// writeFragment writes fragmentSize+1 bytes to w, which sends all but the last,
+// in a frame that is not too long to gather.
+func writeFragment(w io.Writer) error {
+	_, err := io.WriteString(w, "a")
+	if err == nil {
+		_, err = io.WriteString(w, strings.Repeat("a", fragmentSize))
+	}
+	return err
+}
+
+// A write that is given up restores the state before it, but not the state of
+// the writers that have gone on meanwhile. A message that was begun behind it
+// goes on with continuation frames. A message that was finished behind it is
+// not continued.
+func TestGivenUpWriteLeavesFragmentsAlone(t *testing.T) {
+	giveUp := map[string]func(c *Conn, ctx context.Context) error{
+		"short": func(c *Conn, ctx context.Context) error { return c.Write(ctx, MessageText, []byte("given up")) },
+		"long":  func(c *Conn, ctx context.Context) error { return c.Write(ctx, MessageText, make([]byte, 50_000)) },
+		"ping":  func(c *Conn, ctx context.Context) error { return c.Ping(ctx) },
+	}
+	for name, write := range giveUp {
+		t.Run(name+"/before a message", func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := stalledPair(t, client, connConfig{})
+				ctx, cancel := context.WithCancel(context.Background())
+				given := start(func() error { return write(p.c, ctx) })
+				running(given)
+				w, err := p.c.Writer(context.Background(), MessageText)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := writeFragment(w); err != nil {
+					t.Fatal(err)
+				}
+				cancel()
+				if err := <-given; !errors.Is(err, context.Canceled) {
+					t.Fatal(err)
+				}
+				done := start(w.Close)
+				p.WantFrame(wstest.Text, "full")
+				p.WantMessage(wstest.Text, strings.Repeat("a", fragmentSize+1))
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+	t.Run("ping/inside a message", func(t *testing.T) {
+		bothRoles(t, func(t *testing.T, client bool) {
+			p := stalledPair(t, client, connConfig{})
+			p.WantFrame(wstest.Text, "full")
+			w, err := p.c.Writer(context.Background(), MessageText)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun := start(func() error { return writeFragment(w) })
+			if f := p.ReadFrame(); f.Fin || f.Op != wstest.Text || <-begun != nil {
+				t.Fatalf("got %v", f)
+			}
+			p.c.t.conn.Write(make([]byte, p.frameSize(len("full")))) // the transport is full again
+			ctx, cancel := context.WithCancel(context.Background())
+			given := start(func() error { return p.c.Ping(ctx) })
+			running(given)
+			if err := w.Close(); err != nil { // gathers
+				t.Fatal(err)
+			}
+			cancel()
+			<-given
+			next := start(func() error { return p.c.Write(context.Background(), MessageText, []byte("next")) })
+			io.ReadFull(p.theirs, make([]byte, p.frameSize(len("full"))))
+			if f := p.ReadFrame(); f.Op != wstest.Continuation || !f.Fin {
+				t.Fatalf("got %v", f)
+			}
+			p.WantFrame(wstest.Text, "next")
+			if err := <-next; err != nil {
+				t.Error(err)
+			}
+		})
+	})
+}
+
+// What others left to a writer that waits for the wire goes out though that
+// writer must then wait for another's message.
+func TestGatheredGoesOutWhenItsWriterMustWait(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := stalledPair(t, client, connConfig{})
+		one := start(func() error { return p.c.Write(context.Background(), MessageText, []byte("one")) })
+		running(one)
+		long := start(func() error { return p.c.Write(context.Background(), MessageText, make([]byte, gatherMax+1)) })
+		running(long)
+		if err := p.c.Write(context.Background(), MessageText, []byte("two")); err != nil {
+			t.Fatal(err)
+		}
+		w, err := p.c.Writer(context.Background(), MessageText)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.WantFrame(wstest.Text, "full")
+		p.WantFrame(wstest.Text, "one")
+		p.WantFrame(wstest.Text, "two")
+		if !running(long) {
+			t.Fatal("a message goes out while another is not finished")
+		}
+		closed := start(w.Close)
+		p.WantFrame(wstest.Text, "")
+		p.WantFrame(wstest.Text, string(make([]byte, gatherMax+1)))
+		<-closed
+	})
+}
+
+// A long message goes out behind however much has gathered.
+func TestLongMessageBehindMuchGathered(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := stalledPair(t, client, connConfig{writeBufferLimit: -1})
+		one := start(func() error { return p.c.Write(context.Background(), MessageText, []byte("one")) })
+		running(one)
+		long := start(func() error { return p.c.Write(context.Background(), MessageText, make([]byte, 300_000)) })
+		running(long)
+		small := strings.Repeat("s", 4000)
+		for range 50 {
+			if err := p.c.Write(context.Background(), MessageText, []byte(small)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.WantFrame(wstest.Text, "full")
+		p.WantFrame(wstest.Text, "one")
+		for range 50 {
+			p.WantFrame(wstest.Text, small)
+		}
+		p.WantFrame(wstest.Text, string(make([]byte, 300_000)))
+	})
+}
+
+// Only the write that was cut short is told of its context or deadline. To all
+// other calls the connection is over: an error that matched theirs would tell a
+// reader that it may go on.
+func TestCutWriteEndsOtherCalls(t *testing.T) {
+	cut := map[string]func(c *Conn) error{
+		"context": func(c *Conn) error {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			return c.Write(ctx, MessageText, []byte("cut short"))
+		},
+		"deadline": func(c *Conn) error {
+			c.SetWriteDeadline(time.Now().Add(time.Second))
+			return c.Write(context.Background(), MessageText, []byte("cut short"))
+		},
+		"writer": func(c *Conn) error {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			w, err := c.Writer(ctx, MessageText)
+			if err != nil {
+				return err
+			}
+			w.Write(make([]byte, 10_000))
+			return w.Close()
+		},
+	}
+	for name, cut := range cut {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 9}})
+				read := start(p.readError)
+				if err := cut(p.c); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("the write = %v", err)
+				}
+				for call, err := range map[string]error{
+					"Read in progress": <-read,
+					"Read":             p.readError(),
+					"Write":            p.c.Write(context.Background(), MessageText, nil),
+					"Ping":             p.c.Ping(context.Background()),
+				} {
+					if !errors.Is(err, net.ErrClosed) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("%s = %v, want an error that matches net.ErrClosed alone", call, err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A transport that a cut write ruins, as crypto/tls is, must not be given a
+// write whose time is over already.
+func TestWriteAfterDeadlineTLS(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p, _ := tlsPair(t, client, connConfig{}, 1000)
+		for _, size := range []int{1, 5000} {
+			p.c.SetWriteDeadline(time.Now().Add(-time.Second))
+			if err := p.c.Write(context.Background(), MessageText, make([]byte, size)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("Write = %v", err)
+			}
+			p.c.SetWriteDeadline(time.Time{})
+			done := start(func() error { return p.c.Write(context.Background(), MessageText, []byte("next")) })
+			p.WantFrame(wstest.Text, "next")
+			if err := <-done; err != nil {
+				t.Errorf("the next Write = %v", err)
+			}
+		}
+	})
+}
+
+// Replies gather only while the reader has messages at hand, not while it waits
+// for the rest of what it has begun.
+func TestWriteIsNotGatheredWhileReaderWaits(t *testing.T) {
+	for name, begun := range map[string][]wstest.Frame{
+		"pong":     frames(wstest.Final(wstest.Pong, "unsolicited")),
+		"fragment": frames(first(wstest.Text, "a")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 1}})
+				p.WriteFrames(append(frames(text("one")), begun...)...)
+				p.wantRead(t, MessageText, "one")
+				read := start(p.readError)
+				running(read)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				if err := p.c.Write(ctx, MessageText, []byte("two")); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Write into a full transport = %v, want a deadline's error", err)
+				}
+				p.c.CloseNow()
+				<-read
+			})
+		})
+	}
+}
+
+// muteContext is done and does not say why, against the rules of
+// context.Context.
+type muteContext struct{ context.Context }
+
+func (c muteContext) Err() error { return nil }
+
+// No call takes a context that breaks the rules for success, or breaks down.
+func TestMuteContext(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := stalledPair(t, client, connConfig{writeBufferLimit: 1})
+		done, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(time.Second, cancel)
+		ctx := muteContext{done}
+		read := start(p.readError)
+		running(read)
+		long := start(func() error { return p.c.Write(context.Background(), MessageText, make([]byte, 10_000)) })
+		running(long)
+		calls := map[string]<-chan error{
+			"Read":       start(func() error { _, _, err := p.c.Read(ctx); return err }),
+			"long Write": start(func() error { return p.c.Write(ctx, MessageText, make([]byte, 10_000)) }),
+			"Ping":       start(func() error { return p.c.Ping(ctx) }),
+		}
+		for name, call := range calls {
+			if err := <-call; !errors.Is(err, context.Canceled) {
+				t.Errorf("%s = %v", name, err)
+			}
+		}
+		p.c.CloseNow()
+		<-read
+		<-long
+	})
 }
