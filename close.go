@@ -309,8 +309,8 @@ func (c *Conn) fail(ctx context.Context, err error) error {
 	c.life.breaks(err)
 	cause, first := c.life.over(fmt.Errorf("websocket: %w", err))
 	if first {
-		if t := c.trace; err == errMessageTooBig && t != nil && t.MessageTooBig != nil {
-			t.MessageTooBig(t.ctx, c, c.r.limit.Load())
+		if err == errMessageTooBig {
+			c.traceTooBig()
 		}
 		code, reason, byPeer := closeCode(err)
 		if !byPeer {

@@ -191,7 +191,7 @@ func (cfg *connConfig) start() *Conn {
 		c.initDeflate(*cfg.deflate, cfg.deflateThreshold)
 	}
 	c.startHeartbeat()
-	c.accepted()
+	c.traceAccepted()
 	return c
 }
 

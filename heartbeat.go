@@ -210,9 +210,7 @@ func (c *Conn) endDead(cause *localEnd) {
 	if _, first := c.life.over(cause); !first {
 		return
 	}
-	if t := c.trace; t != nil && t.HeartbeatLost != nil {
-		t.HeartbeatLost(t.ctx, c)
-	}
+	c.traceHeartbeatLost()
 	w := &c.w
 	w.gatherClose(cause.payload())
 	w.tryFlush()

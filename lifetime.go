@@ -287,6 +287,7 @@ func reportedPanic(c *Conn, server *http.Server, v any) bool {
 	return true
 }
 
-// errCallbackPanicked is what a read of the library returns if OnPingReceived or
-// OnPongReceived has panicked. The connection then has to be closed and read on.
+// errCallbackPanicked is what a read of the library returns if OnPingReceived
+// or OnPongReceived has panicked. The connection then has to be closed, and
+// read on.
 var errCallbackPanicked = errors.New("a callback has panicked")

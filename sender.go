@@ -221,8 +221,7 @@ func (w *sender) sendTimed(ctx context.Context, f *outgoing) error {
 		err = w.write(ctx, out, f)
 	}
 	if took := time.Since(start); took >= slowWrite {
-		c := w.t.life.c
-		c.trace.SlowWrite(c.trace.ctx, c, took)
+		w.t.life.c.traceSlowWrite(took)
 	}
 	return err
 }

@@ -69,7 +69,15 @@ func acceptConn(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*connC
 	}
 	conn = asStream(conn)
 	bound := boundConn(ctx, conn)
+	returned := false
+	defer func() {
+		if !returned { // a callback of the options has panicked
+			bound.release()
+			closeConn(conn)
+		}
+	}()
 	cfg, r, err := acceptStream(ctx, conn, opts)
+	returned = true
 	if ended := bound.release(); ended != nil {
 		err = fmt.Errorf("websocket: the opening handshake: %w", ended)
 	}
@@ -104,25 +112,38 @@ func acceptStream(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*con
 	r.RemoteAddr = addrString(conn.RemoteAddr())
 	r.TLS = tlsState(conn)
 	r = opts.Trace.begin(r)
+	returned, t := false, opts.Trace
+	defer func() {
+		if !returned {
+			t.refused(r.Context(), errHandshakePanicked)
+		}
+	}()
+	cfg, err := answerRequest(conn, r, buf[head:], opts)
+	returned = true
+	return cfg, r, err
+}
+
+// answerRequest checks r, which came over conn, and answers it. received is
+// what came behind it.
+func answerRequest(conn net.Conn, r *http.Request, received []byte, opts *AcceptOptions) (*connConfig, error) {
 	if r.ProtoMajor != 1 {
 		no := refuse(http.StatusHTTPVersionNotSupported, "the handshake needs HTTP/1.1, not %s", field.Quote(r.Proto))
-		return nil, r, answerRefusal(conn, r, true, no)
+		return nil, answerRefusal(conn, r, true, no)
 	}
-	received := buf[head:]
 	opts, no := opts.forRequest(r)
 	if no != nil {
-		return nil, r, answerRefusal(conn, r, len(received) > 0 || r.ContentLength != 0, no)
+		return nil, answerRefusal(conn, r, len(received) > 0 || r.ContentLength != 0, no)
 	}
 	up, no := checkRequest(r, opts)
 	if no != nil {
-		return nil, r, answerRefusal(conn, r, len(received) > 0 || r.ContentLength != 0, no)
+		return nil, answerRefusal(conn, r, len(received) > 0 || r.ContentLength != 0, no)
 	}
 	cfg := opts.connConfig(conn, &up)
 	cfg.received = append([]byte(nil), received...)
 	if err := writeResponse(conn, appendResponse(make([]byte, 0, 256), up, nil), responseTimeout); err != nil {
-		return nil, r, fmt.Errorf("websocket: sending the handshake: %w", err)
+		return nil, fmt.Errorf("websocket: sending the handshake: %w", err)
 	}
-	return cfg, r, nil
+	return cfg, nil
 }
 
 func addrString(addr net.Addr) string {

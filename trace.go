@@ -20,8 +20,10 @@ import (
 // Handshake can keep what is needed later.
 //
 // The goroutine at which a thing happens calls the function, and waits for it.
-// The function must return soon, and not panic. It may call the methods of c
-// that do not wait, such as End, Stats, RemoteAddr and CloseNow.
+// The function must return soon. It may call the methods of c that do not wait,
+// such as End, Stats, RemoteAddr and CloseNow. If a function that gets c
+// panics, the connection is closed with StatusInternalError, unless it is over.
+// The panic is reported as [NewServer] reports one.
 type Trace struct {
 	// Handshake is called when an opening handshake begins. The request r came
 	// in, or for [Dial] goes out. With Dial, fields may be added to r.Header.
@@ -43,7 +45,7 @@ type Trace struct {
 	// that the server has not accepted it. The status is that of the response,
 	// and err is the error of the call. The status is 0 if there was no
 	// response, or if its sending failed. It is 0 too if a callback such as
-	// Configure panics in Accept or a Server.
+	// Configure panics in Accept, AcceptConn or a Server.
 	Refused func(ctx context.Context, status int, err error)
 
 	// Ended is called once, when c is over and its transport is closed. The
@@ -120,16 +122,47 @@ func refusalStatus(err error) int {
 	return 0
 }
 
-// accepted tells the Trace of a connection that it is there.
-func (c *Conn) accepted() {
+// What a Trace is told of a connection. The goroutine that tells it may hold
+// the reader's turn, or be that of a timer. So a function that panics only ends
+// the connection.
+
+func (c *Conn) traceAccepted() {
 	if t := c.trace; t != nil && t.Accepted != nil {
+		defer c.traced()
 		t.Accepted(t.ctx, c)
 	}
 }
 
-// traceEnd tells the Trace of a connection that it has ended.
 func (c *Conn) traceEnd() {
 	if t := c.trace; t != nil && t.Ended != nil {
+		defer c.traced()
 		t.Ended(t.ctx, c, c.End())
+	}
+}
+
+// traceSlowWrite is called only where there is a SlowWrite.
+func (c *Conn) traceSlowWrite(took time.Duration) {
+	defer c.traced()
+	c.trace.SlowWrite(c.trace.ctx, c, took)
+}
+
+func (c *Conn) traceHeartbeatLost() {
+	if t := c.trace; t != nil && t.HeartbeatLost != nil {
+		defer c.traced()
+		t.HeartbeatLost(t.ctx, c)
+	}
+}
+
+func (c *Conn) traceTooBig() {
+	if t := c.trace; t != nil && t.MessageTooBig != nil {
+		defer c.traced()
+		t.MessageTooBig(t.ctx, c, c.r.limit.Load())
+	}
+}
+
+// traced is deferred around the call of a Trace's function.
+func (c *Conn) traced() {
+	if reportedPanic(c, nil, recover()) {
+		c.postClose(closedForPanic) // unless it is over already
 	}
 }

@@ -3,8 +3,10 @@ package websocket
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seed70bc5565/websocket/internal/netfake"
+	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
 type traceKey struct{}
@@ -238,7 +241,7 @@ func TestTraceRefused(t *testing.T) {
 // A callback that panics inside a handshake makes it one that was refused, and
 // that no response tells of.
 func TestTracePanic(t *testing.T) {
-	for _, door := range []string{"NewServer", "Accept"} {
+	for _, door := range []string{"NewServer", "Accept", "AcceptConn"} {
 		var calls []string
 		opts := &AcceptOptions{Trace: traced(&calls, "s"), Configure: func(*http.Request, *AcceptOptions) error { panic(http.ErrAbortHandler) }}
 		s := Handler(func(*Conn, *http.Request) {}, opts)
@@ -249,9 +252,20 @@ func TestTracePanic(t *testing.T) {
 				}
 			}()
 			w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
-			if door == "Accept" {
+			switch door {
+			case "Accept":
 				Accept(w, r, opts)
-			} else {
+			case "AcceptConn":
+				near, far := net.Pipe()
+				defer func() { // deferred first: it runs behind the panic
+					if _, err := far.Read(make([]byte, 1)); err != io.EOF {
+						t.Errorf("AcceptConn has not closed the net.Conn: %v", err)
+					}
+				}()
+				defer far.SetDeadline(time.Now().Add(time.Second))
+				go io.WriteString(far, wstest.Request("/", "host"))
+				AcceptConn(t.Context(), near, opts)
+			default:
 				s.ServeHTTP(w, r)
 			}
 		}()
@@ -261,6 +275,90 @@ func TestTracePanic(t *testing.T) {
 		}
 	}
 }
+
+// A function of the Trace that panics ends the connection, whichever goroutine
+// calls it. Neither the connection hangs, nor its reader, nor its server.
+func TestTraceConnPanic(t *testing.T) {
+	boom := func() { panic(http.ErrAbortHandler) }
+	for name, tt := range map[string]struct {
+		trace Trace
+		cause EndCause // with which the connection ends
+		code  StatusCode
+	}{
+		"Accepted":      {Trace{Accepted: func(context.Context, *Conn) { boom() }}, EndByClose, 1011},
+		"SlowWrite":     {Trace{SlowWrite: func(context.Context, *Conn, time.Duration) { boom() }}, EndByClose, 1011},
+		"HeartbeatLost": {Trace{HeartbeatLost: func(context.Context, *Conn) { boom() }}, EndHeartbeat, 1011},
+		"MessageTooBig": {Trace{MessageTooBig: func(context.Context, *Conn, int64) { boom() }}, EndProtocolError, 1009},
+		"Ended":         {Trace{Ended: func(context.Context, *Conn, End) { boom() }}, EndByPeer, 1000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, client bool) {
+				trace := tt.trace
+				p := newPair(t, client, connConfig{readLimit: 10, trace: newTracing(&trace, t.Context())}, netfake.Options{A: netfake.End{Buffer: 100}})
+				read := start(p.readError)
+				switch name {
+				case "SlowWrite":
+					written := start(func() error { return p.c.Write(t.Context(), MessageText, make([]byte, 1000)) })
+					time.Sleep(time.Second)
+					p.ReadFrame()
+					<-written
+				case "HeartbeatLost":
+					time.Sleep(time.Minute)
+				case "MessageTooBig":
+					p.WriteFrame(wstest.Text, "12345678901")
+				case "Ended":
+					p.WriteClose(1000, "")
+				}
+				if name != "HeartbeatLost" {
+					p.WantClose(int(tt.code))
+				}
+				p.Close()
+				<-read
+				<-p.c.life.closed()
+				p.wantTurn(t)
+				if e := p.c.End(); e.Cause != tt.cause || e.Code != tt.code {
+					t.Errorf("End = %v", e)
+				}
+				if err := p.c.Close(StatusNormalClosure, ""); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("Close = %v", err)
+				}
+			})
+		})
+	}
+	for _, door := range []string{"NewServer", "Events"} {
+		for name, trace := range map[string]*Trace{
+			"Accepted": {Accepted: func(context.Context, *Conn) { boom() }},
+			"Ended":    {Ended: func(context.Context, *Conn, End) { boom() }},
+		} {
+			t.Run(door+"/"+name, func(t *testing.T) {
+				opts := &ServerOptions{AcceptOptions: AcceptOptions{Trace: trace}}
+				s := NewServer(func(c *Conn, r *http.Request) { c.Read(r.Context()) }, opts)
+				if door == "Events" {
+					s = Events(func(*Conn, *http.Request) EventHandler { return ignore{} }, opts)
+				}
+				h := httptest.NewServer(s)
+				defer h.Close()
+				for range 2 {
+					c, _, err := Dial(t.Context(), h.URL, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer c.CloseNow()
+					go c.Read(t.Context())
+				}
+				if err := s.Shutdown(t.Context()); err != nil || s.Connections() != 0 || s.Stats().Accepted != 2 {
+					t.Errorf("Shutdown = %v, %+v", err, s.Stats())
+				}
+			})
+		}
+	}
+}
+
+// An ignore is an EventHandler that does nothing.
+type ignore struct{}
+
+func (ignore) Message(Message) {}
+func (ignore) Close(error)     {}
 
 // A write that waits for the peer is told of; one that does not is not.
 func TestTraceSlowWrite(t *testing.T) {
