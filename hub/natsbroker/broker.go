@@ -43,16 +43,16 @@ const (
 
 // A Broker is a [hub.Broker] for one hub. It is made by [New].
 type Broker struct {
-	url      string                    // immutable
-	options  []nats.Option             // immutable
-	extra    []nats.Option             // immutable: the caller's part of options
-	note     func(class, hub.Position) // immutable; nil without JetStream
-	prefix   string                    // immutable
-	messages chan *nats.Msg            // from all subscriptions, in the order of the connection, and a marker for each event
-	marker   *nats.Msg                 // immutable
-	backlog  *backlog                  // what the pump has taken from messages
-	writing  chan struct{}             // holds a token while a message is written to the connection
-	done     chan struct{}             // closed by Close
+	url      string         // immutable
+	options  []nats.Option  // immutable
+	extra    []nats.Option  // immutable: the caller's part of options
+	note     noteFunc       // immutable; nil without JetStream
+	prefix   string         // immutable
+	messages chan *nats.Msg // from all subscriptions, in the order of the connection, and a marker for each event
+	marker   *nats.Msg      // immutable
+	backlog  *backlog       // what the pump has taken from messages
+	writing  chan struct{}  // holds a token while a message is written to the connection
+	done     chan struct{}  // closed by Close
 
 	// asking serialises those who change the subscriptions of the connection.
 	// It is held across I/O, and taken before mu.
@@ -79,9 +79,13 @@ type Broker struct {
 // The broker tries again when the server refuses its credentials, too.
 func New(url string, opts *Options) (*Broker, error) { return newBroker(url, opts, nil) }
 
+// A noteFunc is called with the position of a message from JetStream. If it
+// returns an error, the hub is told that of the topic.
+type noteFunc func(topic string, c class, at hub.Position) error
+
 // newBroker is New. If note is not nil, messages from JetStream have positions,
 // and note is called with them.
-func newBroker(url string, opts *Options, note func(class, hub.Position)) (*Broker, error) {
+func newBroker(url string, opts *Options, note noteFunc) (*Broker, error) {
 	b := &Broker{
 		url:      url,
 		note:     note,
@@ -378,7 +382,10 @@ func (b *Broker) event(m *nats.Msg) (hub.BrokerEvent, bool) {
 	topic, ok := b.names[m.Subject]
 	ev := hub.BrokerEvent{Topic: topic, Payload: m.Data}
 	if ok && b.note != nil && m.Header != nil {
-		ev.Position, ev.Previous = b.numbered(m)
+		var err error
+		if ev.Position, ev.Previous, err = b.numbered(topic, m); err != nil {
+			b.backlog.put(hub.BrokerEvent{Kind: hub.BrokerFailed, Topic: topic, Err: err})
+		}
 	}
 	return ev, ok
 }

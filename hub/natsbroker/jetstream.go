@@ -40,15 +40,20 @@ import (
 // also does when the stream was made again, and when it counts back behind what
 // this process has seen. Clients are told to start afresh then. A cluster with
 // three replicas goes on in the same epoch when one of its servers fails.
+//
+// One loss is not noticed. A client subscribes before the topic has a message.
+// It comes back when all messages since have been dropped, because of their age
+// or of max_bytes. It is told that it has missed none.
 type JetStream struct {
 	*Broker
 	age      time.Duration         // immutable
 	replicas int                   // immutable
 	storage  jetstream.StorageType // immutable
 
-	smu     sync.Mutex // guards what follows; not held across I/O
+	smu     sync.Mutex // guards what follows; not held across I/O; taken inside mu
 	current *session
 	seen    map[class]hub.Position // the highest, in any session
+	classes map[string]class       // of topics whose positions the hub has asked for
 }
 
 // JetStreamOptions are the options of [NewJetStream]. A nil pointer and the
@@ -75,7 +80,8 @@ func NewJetStream(url string, opts *JetStreamOptions) (*JetStream, error) {
 	if opts != nil {
 		o = *opts
 	}
-	j := &JetStream{age: o.PositionAge, replicas: o.Replicas, storage: o.Storage, seen: map[class]hub.Position{}}
+	j := &JetStream{age: o.PositionAge, replicas: o.Replicas, storage: o.Storage,
+		seen: map[class]hub.Position{}, classes: map[string]class{}}
 	if j.age == 0 {
 		j.age = 24 * time.Hour
 	}
@@ -85,7 +91,7 @@ func NewJetStream(url string, opts *JetStreamOptions) (*JetStream, error) {
 	if j.age < time.Second || j.replicas < 1 {
 		return nil, fmt.Errorf("natsbroker: PositionAge %v and Replicas %d: not a second and one", o.PositionAge, o.Replicas)
 	}
-	b, err := newBroker(url, &o.Options, j.note)
+	b, err := newBroker(url, &o.Options, j.arrived)
 	if err != nil {
 		return nil, err
 	}
@@ -168,23 +174,50 @@ func (j *JetStream) note(c class, at hub.Position) {
 	}
 }
 
+// arrived notes that a message of a topic has come from the stream of a class.
+// It fails if this process has the topic in another class.
+func (j *JetStream) arrived(topic string, c class, at hub.Position) error {
+	j.note(c, at)
+	j.smu.Lock()
+	defer j.smu.Unlock()
+	own, ok := j.classes[topic]
+	if !ok || own == c {
+		return nil
+	}
+	delete(j.classes, topic) // until the hub asks for the position again
+	return fmt.Errorf("natsbroker: %w: its stream is %s, and that of this process %s", errClass, c, own)
+}
+
+var errClass = errors.New("another process has another History for the topic")
+
+// Unsubscribe implements [hub.Broker].
+func (j *JetStream) Unsubscribe(ctx context.Context, topics []string) error {
+	err := j.Broker.Unsubscribe(ctx, topics)
+	j.smu.Lock()
+	defer j.smu.Unlock()
+	for _, topic := range topics {
+		delete(j.classes, topic)
+	}
+	return err
+}
+
 // numbered returns the position of a message that JetStream has published
-// again, and that of the message before it.
-func (b *Broker) numbered(m *nats.Msg) (at hub.Position, previous uint64) {
-	base, err := hub.ParsePosition(m.Header.Get(headerBase))
+// again, and that of the message before it. The error is that of note.
+func (b *Broker) numbered(topic string, m *nats.Msg) (at hub.Position, previous uint64, err error) {
+	base, err0 := hub.ParsePosition(m.Header.Get(headerBase))
 	sequence, err1 := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
 	last, err2 := strconv.ParseUint(m.Header.Get("Nats-Last-Sequence"), 10, 64)
-	if err != nil || base.IsZero() || err1 != nil || err2 != nil {
-		return hub.Position{}, 0
+	if err0 != nil || base.IsZero() || err1 != nil || err2 != nil {
+		return hub.Position{}, 0, nil
 	}
 	at = hub.Position{Epoch: base.Epoch, Offset: offset(sequence)}
 	if subject := strings.Split(strings.TrimPrefix(m.Header.Get("Nats-Subject"), b.prefix+"_kept."), "."); len(subject) == 2 {
 		name, forever := strings.CutSuffix(subject[0], "-forever")
-		if n, err := strconv.Atoi(name); err == nil {
-			b.note(class{n, forever}, at)
+		if n, err1 := strconv.Atoi(name); err1 == nil {
+			err = b.note(topic, class{n, forever}, at)
 		}
 	}
-	return at, max(offset(last), base.Offset)
+	return at, max(offset(last), base.Offset), err
 }
 
 // Publish implements [hub.Broker]. A message of a topic with a history is
@@ -280,6 +313,15 @@ const lookups = 32
 // epoch of its class begins. The position of a topic whose stream has other
 // subjects is zero.
 func (j *JetStream) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.Position, error) {
+	j.mu.Lock()
+	j.smu.Lock()
+	for _, topic := range topics {
+		if _, ok := j.topics[topic.Topic]; ok {
+			j.classes[topic.Topic] = classOf(topic.History)
+		}
+	}
+	j.smu.Unlock()
+	j.mu.Unlock()
 	positions := make([]hub.Position, len(topics))
 	var wg sync.WaitGroup
 	var mu sync.Mutex

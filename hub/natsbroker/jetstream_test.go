@@ -304,6 +304,106 @@ func TestJetStreamPublisherWithoutHistory(t *testing.T) {
 	}
 }
 
+// A process whose history of a topic is of another class is told of: the other
+// one's messages are of another epoch.
+func TestJetStreamOtherClass(t *testing.T) {
+	e := brokertest.Start(t, jetKind)
+	b := connectJetStream(t, e.Addr)
+	if err := b.Subscribe(t.Context(), []string{"x", "y"}); err != nil {
+		t.Fatal(err)
+	}
+	ask := func() {
+		t.Helper()
+		if _, err := b.Positions(t.Context(), []hub.KeptTopic{{Topic: "x", History: history}, {Topic: "y", History: history}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish := func(topic string, h hub.History) {
+		t.Helper()
+		if err := b.Publish(t.Context(), hub.Publication{Topic: topic, Payload: []byte(topic), History: h}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(kind hub.BrokerEventKind) {
+		t.Helper()
+		if ev := next(t, b.Broker); ev.Kind != kind || ev.Topic != "x" || (kind == hub.BrokerFailed) != errors.Is(ev.Err, errClass) {
+			t.Fatalf("%+v, want %v of x", ev, kind)
+		}
+	}
+	other := hub.History{Messages: 500}
+	ask()
+	publish("x", history)
+	want(hub.BrokerMessage)
+	publish("x", other)
+	want(hub.BrokerFailed)
+	want(hub.BrokerMessage)
+	publish("x", other) // it has been told
+	want(hub.BrokerMessage)
+	ask()
+	publish("x", other)
+	want(hub.BrokerFailed)
+	want(hub.BrokerMessage)
+	if err := b.Unsubscribe(t.Context(), []string{"x", "y"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(b.classes); n != 0 {
+		t.Errorf("%d topics are remembered, want none", n)
+	}
+}
+
+// The stream may have fewer bytes than its topics: the server drops the oldest
+// messages, and who misses one is told. History.Bytes bounds what is read.
+func TestJetStreamMaxBytes(t *testing.T) {
+	e := brokertest.Start(t, jetKind)
+	b := connectJetStream(t, e.Addr)
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	b.mustPublish(t, "x", "0")
+	js, err := b.js(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := js.StreamInfo("websocket_topic_" + classOf(history).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	info.Config.MaxBytes = 100_000
+	if _, err := js.UpdateStream(&info.Config); err != nil {
+		t.Fatal(err)
+	}
+	at := []hub.Position{nextOf(t, b).Position}
+	for n := 1; n < 4; n++ {
+		b.mustPublish(t, "x", fmt.Sprint(n))
+		at = append(at, nextOf(t, b).Position)
+	}
+	check := func(after int, want string, complete bool) {
+		t.Helper()
+		got, err := b.Missed(t.Context(), "x", at[after], history)
+		text := ""
+		for _, m := range got.Messages {
+			text += string(m.Payload)
+		}
+		if err != nil || text != want || got.Complete != complete {
+			t.Errorf("after %d: %q, complete %t, %v; want %q, %t", after, text, got.Complete, err, want, complete)
+		}
+	}
+	check(0, "123", true)
+	for n := range 20 { // other topics need the room
+		b.mustPublish(t, fmt.Sprint("y", n), strings.Repeat("y", 10_000))
+	}
+	check(0, "", false)
+	b.mustPublish(t, "x", "4")
+	check(0, "4", false)
+	check(3, "4", false) // whether one lies between is not known
+	b.mustPublish(t, "x", "5")
+	at = append(at, nextOf(t, b).Position, nextOf(t, b).Position)
+	check(4, "5", true)
+	if info, err := js.StreamInfo(info.Config.Name); err != nil || info.State.Bytes > 100_000 {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
 func TestClassOf(t *testing.T) {
 	for _, tt := range []struct {
 		h    hub.History

@@ -19,4 +19,12 @@ func TestFaults(t *testing.T) {
 	brokertest.Faults(t, k, *full)
 }
 
+func TestFaultsPacketsLost(t *testing.T) {
+	k := kind
+	k.Args = func(port, dir string) []string {
+		return append(kind.Args(port, dir), "--protected-mode", "no") // it does not listen on loopback
+	}
+	brokertest.PacketsLost(t, k, *full)
+}
+
 func BenchmarkPublish(b *testing.B) { brokertest.BenchmarkPublish(b, kind) }

@@ -74,8 +74,8 @@ func TestClusterFailover(t *testing.T) {
 	t.Logf("%d masters were killed", killed)
 }
 
-// A cluster of three masters, between which the slots of the topics move. A node
-// that gets a topic begins an epoch, as one that was promoted does.
+// A cluster of three masters, between which the slots of the topics move. A
+// node that gets a topic begins an epoch, as one that was promoted does.
 func TestClusterResharding(t *testing.T) {
 	c := startCluster(t, 0)
 	b := c.connect(t, defaultSilence)

@@ -39,14 +39,20 @@ type Kind struct {
 type Engine struct {
 	Addr string
 
-	kind Kind
-	port string
-	dir  string
-	cmd  *exec.Cmd
+	kind  Kind
+	space *namespace // where it runs; nil: where the test does
+	port  string
+	dir   string
+	cmd   *exec.Cmd
 }
 
 // Start starts an engine for the time of the test.
 func Start(t testing.TB, kind Kind) *Engine {
+	t.Helper()
+	return start(t, kind, nil)
+}
+
+func start(t testing.TB, kind Kind, space *namespace) *Engine {
 	t.Helper()
 	if _, err := exec.LookPath(kind.Program); err != nil {
 		if os.Getenv(SkipVariable) != "" {
@@ -58,8 +64,11 @@ func Start(t testing.TB, kind Kind) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Engine{Addr: l.Addr().String(), kind: kind, dir: t.TempDir()}
+	e := &Engine{Addr: l.Addr().String(), kind: kind, space: space, dir: t.TempDir()}
 	_, e.port, _ = net.SplitHostPort(e.Addr)
+	if space != nil {
+		e.Addr = net.JoinHostPort(space.far, e.port)
+	}
 	l.Close()
 	e.Run(t)
 	t.Cleanup(func() { e.Kill() })
@@ -74,7 +83,14 @@ func (e *Engine) Run(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	e.cmd = exec.Command(e.kind.Program, e.kind.Args(e.port, e.dir)...)
+	command := append([]string{e.kind.Program}, e.kind.Args(e.port, e.dir)...)
+	if e.space != nil {
+		for i, arg := range command {
+			command[i] = strings.ReplaceAll(arg, "127.0.0.1", e.space.far)
+		}
+		command = append([]string{"ip", "netns", "exec", e.space.name}, command...) // the same process
+	}
+	e.cmd = exec.Command(command[0], command[1:]...)
 	e.cmd.Dir, e.cmd.Stdout, e.cmd.Stderr = e.dir, log, log
 	if err := e.cmd.Start(); err != nil {
 		t.Fatal(err)
