@@ -41,14 +41,43 @@ func some(t *testing.T) []*suite.Case {
 
 const longest = 32 << 20
 
-// The thresholds of compression. Compressing the echoes of groups 12 and 13 is
-// most of the work of a door, and the same work behind many of them. So doors
-// that write by the same calls share it: one of them compresses every echo, and
-// the others only echoes of up to 16 KiB. All of them read all messages.
+// The thresholds of compression.
 const (
-	everyEcho   = 1
-	shortEchoes = 16<<10 + 1
+	everyEcho = 1
+	noEcho    = 1 << 30
 )
+
+// Compressing the echoes of groups 12 and 13 is most of the work of a door, and
+// it is the same work behind doors that write by the same calls. So one of them
+// compresses every echo. The others compress the echoes of shorter: cases of
+// messages of up to 16 KiB. All of them read all messages.
+const shorter = "12.*.1-7,13.*.1-7"
+
+// A pass is a run of cases with a threshold.
+type pass struct {
+	threshold int
+	cases     []*suite.Case
+}
+
+// passes are the passes of a door. A light door is one of those that share the
+// work. The door does not run the cases of not.
+func passes(t *testing.T, light bool, not string) []pass {
+	cases := some(t)
+	if !*full {
+		return []pass{{everyEcho, cases}}
+	}
+	choose := func(include, exclude string) []*suite.Case {
+		chosen, err := suite.Select(cases, include, exclude)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return chosen
+	}
+	if !light {
+		return []pass{{everyEcho, choose("", not)}}
+	}
+	return []pass{{noEcho, choose("", shorter+","+not)}, {everyEcho, choose(shorter, "")}}
+}
 
 // The ways to echo: each goes another way through the library.
 var echoes = map[string]func(ctx context.Context, c *websocket.Conn) error{
@@ -115,18 +144,20 @@ func dialOptions(threshold int) *websocket.DialOptions {
 }
 
 // handler hands connections to an echo by way of Handler.
-func handler(way string, threshold int) http.Handler {
-	return websocket.Handler(func(c *websocket.Conn, r *http.Request) {
-		defer c.CloseNow()
-		echoes[way](r.Context(), c)
-	}, acceptOptions(threshold))
+func handler(way string) func(threshold int) http.Handler {
+	return func(threshold int) http.Handler {
+		return websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+			defer c.CloseNow()
+			echoes[way](r.Context(), c)
+		}, acceptOptions(threshold))
+	}
 }
 
 // eventful echoes by an EventHandler.
-func eventful() http.Handler {
+func eventful(threshold int) http.Handler {
 	return websocket.Events(func(c *websocket.Conn, r *http.Request) websocket.EventHandler {
 		return echoEvents{c}
-	}, &websocket.ServerOptions{AcceptOptions: *acceptOptions(shortEchoes)})
+	}, &websocket.ServerOptions{AcceptOptions: *acceptOptions(threshold)})
 }
 
 type echoEvents struct{ c *websocket.Conn }
@@ -135,19 +166,19 @@ func (e echoEvents) Message(m websocket.Message) { e.c.Write(context.Background(
 func (e echoEvents) Close(error)                 {}
 
 // accepting calls Accept in a handler of its own.
-func accepting(way string) http.Handler {
+func accepting(threshold int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, acceptOptions(shortEchoes))
+		c, err := websocket.Accept(w, r, acceptOptions(threshold))
 		if err != nil {
 			return
 		}
 		defer c.CloseNow()
-		echoes[way](context.Background(), c)
+		echoes["lent"](context.Background(), c)
 	})
 }
 
 // handedOver gives NewConn a connection whose handshake is done by hand.
-func handedOver() http.Handler {
+func handedOver(threshold int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -167,13 +198,22 @@ func handedOver() http.Handler {
 		}
 		fmt.Fprintf(conn, "%s\r\n", response)
 		c, err := websocket.NewConn(conn, &websocket.ConnOptions{ReadLimit: longest, Extensions: extensions, Received: received,
-			CompressionThreshold: shortEchoes})
+			CompressionThreshold: threshold})
 		if err != nil {
 			conn.Close()
 			return
 		}
 		defer c.CloseNow()
 		echoes["message"](context.Background(), c)
+	})
+}
+
+func gorillaHandler(int) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u := gorilla.Upgrader{EnableCompression: true}
+		if c, err := u.Upgrade(w, r, nil); err == nil {
+			gorillaEcho(c)
+		}
 	})
 }
 
@@ -194,51 +234,37 @@ func gorillaEcho(c *gorilla.Conn) error {
 func TestDoorsOfServers(t *testing.T) {
 	for _, door := range []struct {
 		name    string
-		handler http.Handler
+		handler func(threshold int) http.Handler
 		tls     bool
+		light   bool
 		not     string // cases that do not concern the door
 	}{
-		{"Handler", handler("message", everyEcho), false, ""},
-		{"Handler/stream", handler("stream", everyEcho), false, ""},
-		{"Accept/Messages", accepting("lent"), false, ""},
-		{"Events", eventful(), false, ""},
-		{"TLS", handler("message", shortEchoes), true, ""},
+		{"Handler", handler("message"), false, false, ""},
+		{"Handler/stream", handler("stream"), false, false, ""},
+		{"Accept/Messages", accepting, false, true, ""},
+		{"Events", eventful, false, true, ""},
+		{"TLS", handler("message"), true, true, ""},
 		// NewConn sees no request.
-		{"NewConn", handedOver(), false, "b.7.14-23,b.8"},
-		{"gorilla", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			u := gorilla.Upgrader{EnableCompression: true}
-			if c, err := u.Upgrade(w, r, nil); err == nil {
-				gorillaEcho(c)
-			}
-			// As the original package, it takes a list of versions, two keys, and
-			// an HTTP/1.0 request.
-		}), false, "b.8.5,b.8.11,b.8.18"},
+		{"NewConn", handedOver, false, true, "b.7.14-23,b.8"},
+		// As the original package, gorilla takes a list of versions, two keys, and
+		// an HTTP/1.0 request. It compresses every echo.
+		{"gorilla", gorillaHandler, false, false, "b.8.5,b.8.11,b.8.18"},
 	} {
 		t.Run(door.name, func(t *testing.T) {
-			server := httptest.NewUnstartedServer(door.handler)
-			var o suite.Options
-			if door.tls {
-				server.StartTLS()
-				o.TLS = &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
-			} else {
-				server.Start()
+			for _, pass := range passes(t, door.light, door.not) {
+				server := httptest.NewUnstartedServer(door.handler(pass.threshold))
+				var o suite.Options
+				if door.tls {
+					server.StartTLS()
+					o.TLS = &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
+				} else {
+					server.Start()
+				}
+				defer server.Close()
+				suite.Server(t, "ws"+strings.TrimPrefix(server.URL, "http"), suite.WithOptions(o), suite.WithCases(pass.cases))
 			}
-			defer server.Close()
-			suite.Server(t, "ws"+strings.TrimPrefix(server.URL, "http"), suite.WithOptions(o), suite.WithCases(without(t, some(t), door.not)))
 		})
 	}
-}
-
-// without leaves out cases by their patterns.
-func without(t *testing.T, cases []*suite.Case, not string) []*suite.Case {
-	if not == "" || !*full {
-		return cases
-	}
-	cases, err := suite.Select(cases, "", not)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cases
 }
 
 // Doors without net/http. They serve a listener of their own.
@@ -251,28 +277,30 @@ func TestDoorsAcceptConn(t *testing.T) {
 		{"NetPipe", throughPipe},
 	} {
 		t.Run(door.name, func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			go func() {
-				for {
-					conn, err := l.Accept()
-					if err != nil {
-						return
-					}
-					go func() {
-						c, r, err := websocket.AcceptConn(context.Background(), door.over(conn), acceptOptions(shortEchoes))
+			for _, pass := range passes(t, true, "") {
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Close()
+				go func() {
+					for {
+						conn, err := l.Accept()
 						if err != nil {
 							return
 						}
-						defer c.CloseNow()
-						echoes["message"](r.Context(), c)
-					}()
-				}
-			}()
-			suite.Server(t, "ws://"+l.Addr().String(), suite.WithCases(some(t)))
+						go func() {
+							c, r, err := websocket.AcceptConn(context.Background(), door.over(conn), acceptOptions(pass.threshold))
+							if err != nil {
+								return
+							}
+							defer c.CloseNow()
+							echoes["message"](r.Context(), c)
+						}()
+					}
+				}()
+				suite.Server(t, "ws://"+l.Addr().String(), suite.WithCases(pass.cases))
+			}
 		})
 	}
 }
@@ -300,63 +328,73 @@ func TestDoorsOfClients(t *testing.T) {
 	defer certified.Close()
 	for _, door := range []struct {
 		name  string
-		dial  func(url string) error
+		dial  func(threshold int) func(url string) error
 		tls   *tls.Config
+		light bool
 		allow []string
 	}{
-		{"Dial", dialing("message", dialOptions(everyEcho)), nil, nil},
-		{"Dial/stream", dialing("stream", dialOptions(everyEcho)), nil, nil},
-		{"Dial/TLS", dialing("lent", func() *websocket.DialOptions {
-			o := dialOptions(shortEchoes)
-			o.HTTPClient = certified.Client()
-			return o
-		}()), certified.TLS, nil},
-		{"DialConn", dialingConn, nil, nil},
-		{"gorilla", func(url string) error {
-			d := gorilla.Dialer{EnableCompression: true}
-			c, _, err := d.Dial(url, nil)
-			if err != nil {
-				return err
-			}
-			gorillaEcho(c)
-			return nil
-			// As the original package, it does not offer
-			// client_max_window_bits, which 13.3 to 13.6 ask of it.
-		}, nil, []string{suite.Unimplemented}},
+		{"Dial", dialing("message", nil), nil, false, nil},
+		{"Dial/stream", dialing("stream", nil), nil, false, nil},
+		{"Dial/TLS", dialing("lent", certified.Client()), certified.TLS, true, nil},
+		{"DialConn", dialingConn, nil, true, nil},
+		// As the original package, gorilla does not offer client_max_window_bits,
+		// which 13.3 to 13.6 ask of it. It compresses every echo.
+		{"gorilla", gorillaDialing, nil, false, []string{suite.Unimplemented}},
 	} {
 		t.Run(door.name, func(t *testing.T) {
-			suite.Client(t, door.dial, suite.WithOptions(suite.Options{TLS: door.tls}), suite.WithCases(some(t)), suite.Allow(door.allow...))
+			for _, pass := range passes(t, door.light, "") {
+				suite.Client(t, door.dial(pass.threshold), suite.WithOptions(suite.Options{TLS: door.tls}), suite.WithCases(pass.cases),
+					suite.Allow(door.allow...))
+			}
 		})
 	}
 }
 
-func dialing(way string, o *websocket.DialOptions) func(url string) error {
-	return func(url string) error {
-		c, _, err := websocket.Dial(context.Background(), url, o)
-		if err != nil {
-			return err
+func dialing(way string, client *http.Client) func(threshold int) func(url string) error {
+	return func(threshold int) func(url string) error {
+		o := dialOptions(threshold)
+		o.HTTPClient = client
+		return func(url string) error {
+			c, _, err := websocket.Dial(context.Background(), url, o)
+			if err != nil {
+				return err
+			}
+			defer c.CloseNow()
+			echoes[way](context.Background(), c)
+			return nil
 		}
-		defer c.CloseNow()
-		echoes[way](context.Background(), c)
-		return nil
 	}
 }
 
 // dialingConn brings its own connection.
-func dialingConn(address string) error {
-	u, err := url.Parse(address)
-	if err != nil {
-		return err
+func dialingConn(threshold int) func(url string) error {
+	return func(address string) error {
+		u, err := url.Parse(address)
+		if err != nil {
+			return err
+		}
+		conn, err := net.Dial("tcp", u.Host)
+		if err != nil {
+			return err
+		}
+		c, _, err := websocket.DialConn(context.Background(), conn, address, dialOptions(threshold))
+		if err != nil {
+			return err
+		}
+		defer c.CloseNow()
+		echoes["message"](context.Background(), c)
+		return nil
 	}
-	conn, err := net.Dial("tcp", u.Host)
-	if err != nil {
-		return err
+}
+
+func gorillaDialing(int) func(url string) error {
+	return func(url string) error {
+		d := gorilla.Dialer{EnableCompression: true}
+		c, _, err := d.Dial(url, nil)
+		if err != nil {
+			return err
+		}
+		gorillaEcho(c)
+		return nil
 	}
-	c, _, err := websocket.DialConn(context.Background(), conn, address, dialOptions(shortEchoes))
-	if err != nil {
-		return err
-	}
-	defer c.CloseNow()
-	echoes["message"](context.Background(), c)
-	return nil
 }

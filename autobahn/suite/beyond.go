@@ -16,7 +16,8 @@ type beyondCase struct {
 	// usual one.
 	request func(req string) string
 	refused bool
-	either  bool // 101 is as good as a refusal
+	offered []string // the subprotocols of the request
+	either  bool     // 101 is as good as a refusal
 	// response changes the answer to a client under test, which must give up
 	// the connection.
 	response func(resp string) string
@@ -108,7 +109,7 @@ func beyondCases() []*Case {
 	echoes("A text message whose fragments split every code point, with pings between.", message("\u20ac\u20ac"),
 		first(text("\xe2")), pong(""), first(cont("\x82\xac\xe2\x82")), pong(""), cont("\xac"))
 	add(Case{Sends: "Two text messages and a close frame in one TCP write.", Expects: "Both come back before the close frame. NON-STRICT: fewer.",
-		script: []step{{frames: []frame{text("1"), text("2"), closeFrame(1000, "")}, close: true}}, ok: []event{message("1"), message("2")}, nonStrict: nothing(),
+		script: []step{{frames: []frame{text("1"), text("2"), closeFrame(1000, "")}, close: true}}, ok: []event{message("1"), message("2")}, fewer: true,
 		closing: closeNormally, closesNever: true})
 	refuses("A text message that begins with UTF-8 and stops inside a code point; a ping behind it.", []int{1007}, text("\u20ac\xe2\x82"), ping(""))
 	echoes("A byte order mark.", message("\ufeffx"), text("\ufeffx"))
@@ -223,7 +224,8 @@ func beyondCases() []*Case {
 		return head + "\r\n" + strings.Join(lines, "\r\n")
 	})
 	opens("an extension that there is not.", addHeader("Sec-WebSocket-Extensions: x-unknown; a=1"))
-	opens("subprotocols, which the server need not know.", addHeader("Sec-WebSocket-Protocol: x-one, x-two")).beyond.either = true
+	c = opens("subprotocols, which the server need not know.", addHeader("Sec-WebSocket-Protocol: x-one, x-two"))
+	c.beyond.either, c.beyond.offered = true, []string{"x-one", "x-two"}
 	opens("a field of 4 KiB.", addHeader("X-Long: "+strings.Repeat("x", 4096)))
 	smuggled := opens("a frame behind it in the same TCP write.", nil)
 	smuggled.Expects, smuggled.informational = "The RFC lets a client send only after the answer. A server may take it or refuse it.", true

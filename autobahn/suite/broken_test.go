@@ -112,6 +112,74 @@ func TestBrokenPeers(t *testing.T) {
 	}
 }
 
+// TestBeyondBroken holds the cases beyond the original to what they are for:
+// a peer that breaks no rule passes all of them, and one that breaks one rule
+// fails those about it, and no other.
+func TestBeyondBroken(t *testing.T) {
+	all := append([]broken.BeyondFault{{Name: "none"}, {Name: "none", Client: true}}, broken.BeyondFaults...)
+	named := map[string]bool{}
+	slots := make(chan struct{}, 6)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, f := range all {
+		role := "server"
+		if f.Client {
+			role = "client"
+		}
+		var wrong []*Case // those to fail
+		var err error
+		if f.Cases != "" {
+			if wrong, err = Select(Beyond(), f.Cases, ""); err != nil {
+				t.Fatal(f.Name, err)
+			}
+		}
+		for _, c := range wrong {
+			named[c.ID] = true
+		}
+		cases := Beyond()
+		if !*full {
+			cases = slices.DeleteFunc(slices.Clone(cases), func(c *Case) bool {
+				return strings.HasPrefix(c.ID, "b.5.") || strings.HasPrefix(c.ID, "b.6.") || c.ID == "b.7.13" || f.Name != "none" && !slices.Contains(wrong, c)
+			})
+		}
+		if len(cases) == 0 {
+			continue
+		}
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			results, err := judgeBroken(t, f.Name, role, cases)
+			if err != nil {
+				t.Error(f.Name, err)
+				return
+			}
+			for i, r := range results {
+				fails := slices.Contains(wrong, cases[i])
+				// As above, a busy machine may make a peer late.
+				for range 2 {
+					if r.Passed() != fails {
+						break
+					}
+					if again, err := judgeBroken(t, f.Name, role, cases[i:i+1]); err == nil {
+						r = again[0]
+					}
+				}
+				switch {
+				case fails && r.Passed():
+					t.Errorf("a %s that %s passes %s", role, f.Words, r)
+				case !fails && !r.Passed():
+					t.Errorf("the %s %s fails %s", role, f.Name, r)
+				}
+			}
+		})
+	}
+	for _, c := range Beyond() {
+		if !named[c.ID] && !c.informational {
+			t.Errorf("no broken peer fails %s: %s", c.ID, c.Sends)
+		}
+	}
+}
+
 func judgeBroken(t *testing.T, fault, role string, cases []*Case) ([]*Result, error) {
 	if role == "server" {
 		return TestServer(t.Context(), brokenServer(t, fault), Options{Cases: cases, Jobs: 16})

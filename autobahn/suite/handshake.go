@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -80,8 +81,8 @@ func (s *session) checkResponse(resp *http.Response, key string) error {
 	if len(accepts) != 1 || strings.TrimSpace(accepts[0]) != acceptOf(key) {
 		return fmt.Errorf("Sec-WebSocket-Accept is %q", accepts)
 	}
-	if p := resp.Header.Get("Sec-Websocket-Protocol"); p != "" {
-		return fmt.Errorf("the server chose the subprotocol %q, none was offered", p)
+	if p := resp.Header.Values("Sec-Websocket-Protocol"); len(p) > 0 && (len(p) > 1 || s.c.beyond == nil || !slices.Contains(s.c.beyond.offered, p[0])) {
+		return fmt.Errorf("the server chose the subprotocol %q, which was not offered", p)
 	}
 	extensions := strings.Join(resp.Header.Values("Sec-Websocket-Extensions"), ",")
 	if strings.TrimSpace(extensions) == "" {

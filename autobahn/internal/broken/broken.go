@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -119,6 +120,8 @@ type peer struct {
 	pings    int
 	closed   bool // a close frame was sent
 	received bool // a close frame was received
+	counted  int  // what a flood has sent
+	wrong    bool // the last header has the wrong mask, or a length that is not minimal
 }
 
 func (p *peer) is(faults ...string) bool { return slices.Contains(faults, p.fault) }
@@ -127,12 +130,16 @@ func (p *peer) is(faults ...string) bool { return slices.Contains(faults, p.faul
 func Serve(conn net.Conn, fault string) {
 	defer conn.Close()
 	p := &peer{conn: conn, br: bufio.NewReader(conn), fault: fault, server: true}
-	req, err := http.ReadRequest(p.br)
+	req, err := readHead(p.br)
 	if err != nil {
 		return
 	}
-	sum := sha1.Sum([]byte(req.Header.Get("Sec-WebSocket-Key") + guid))
-	accept := base64.StdEncoding.EncodeToString(sum[:])
+	if !takes(p, requestRules, req) {
+		io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		p.end()
+		return
+	}
+	accept := acceptOf(req.first("Sec-WebSocket-Key"))
 	if p.is("handshake-accept") {
 		accept = "AAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	}
@@ -141,16 +148,26 @@ func Serve(conn net.Conn, fault string) {
 		return
 	}
 	extension := ""
-	if strings.Contains(req.Header.Get("Sec-WebSocket-Extensions"), "permessage-deflate") && !p.is("no-deflate", "deflate-unasked") {
+	if p.deflates(req) && !p.is("no-deflate", "deflate-unasked") {
 		p.deflate = true
 		extension = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
 		if p.is("deflate-params") {
 			extension = "Sec-WebSocket-Extensions: permessage-deflate; window=9\r\n"
 		}
 	}
+	if p.is("answer-protocol") && req.first("Sec-WebSocket-Protocol") != "" {
+		extension += "Sec-WebSocket-Protocol: x-other\r\n"
+	}
 	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s\r\n", accept, extension)
 	p.run()
 }
+
+func acceptOf(key string) string {
+	sum := sha1.Sum([]byte(key + guid))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+const clientKey = "dGhlIHNhbXBsZSBub25jZQ=="
 
 // dial opens a client's connection.
 func dial(u, fault string, quiet bool) (*peer, error) {
@@ -166,7 +183,7 @@ func dial(u, fault string, quiet bool) (*peer, error) {
 		fault = "none"
 	}
 	p := &peer{conn: conn, br: bufio.NewReader(conn), fault: fault}
-	key, version := "dGhlIHNhbXBsZSBub25jZQ==", "13"
+	key, version := clientKey, "13"
 	if p.is("handshake-accept") {
 		key = "AAAA"
 	}
@@ -185,7 +202,7 @@ func dial(u, fault string, quiet bool) (*peer, error) {
 	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	resp, err := http.ReadResponse(p.br, nil)
 	conn.SetReadDeadline(time.Time{})
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+	if err != nil || !takes(p, answerRules, resp) {
 		conn.Close()
 		return nil, fmt.Errorf("the handshake failed: %w", err)
 	}
@@ -258,6 +275,7 @@ func (p *peer) readHeader() (fin bool, rsv, opcode byte, n int, key []byte, err 
 		return
 	}
 	fin, rsv, opcode = h[0]&128 != 0, h[0]>>4&7, h[0]&15
+	p.wrong = false
 	isMasked := h[1]&128 != 0
 	switch n = int(h[1] & 127); n {
 	case 126:
@@ -265,11 +283,19 @@ func (p *peer) readHeader() (fin bool, rsv, opcode byte, n int, key []byte, err 
 			return
 		}
 		n = int(binary.BigEndian.Uint16(h[:]))
+		p.wrong = n < 126 && !p.is("accept-length-16")
 	case 127:
 		if _, err = io.ReadFull(p.br, h[:8]); err != nil {
 			return
 		}
 		n = int(binary.BigEndian.Uint64(h[:]))
+		p.wrong = n >= 0 && n < 65536 && !p.is("accept-length-64")
+		if p.is("accept-length-sign") {
+			n &= math.MaxInt
+		}
+	}
+	if isMasked != p.server && !p.is("accept-unmasked", "accept-masked") {
+		p.wrong = true
 	}
 	if isMasked {
 		key = make([]byte, 4)
@@ -398,13 +424,23 @@ func (p *peer) run() {
 	for {
 		fin, rsv, op, n, key, err := p.readHeader()
 		if err != nil {
+			p.gone()
+			return
+		}
+		if p.wrong {
+			p.fail(1002)
+			return
+		}
+		if n > 125 && p.is("limit-125") {
+			p.fail(1011)
 			return
 		}
 		if n < 0 || n >= 65536 && p.is("limit-65535") {
 			p.fail(1009)
 			return
 		}
-		rsvAllowed := p.deflate && rsv == 4 && (op == 1 || op == 2)
+		rsvAllowed := p.deflate && rsv == 4 && (op == 1 || op == 2) || p.deflate && rsv == 6 && p.is("accept-rsv-both") ||
+			op == 0 && p.is("accept-rsv-continuation") || op >= 8 && p.is("accept-rsv-control")
 		if rsv != 0 && !rsvAllowed && !p.is("accept-rsv") {
 			p.fail(1002)
 			return
@@ -440,7 +476,15 @@ func (p *peer) run() {
 			return
 		}
 		if op != 0 {
-			inMessage, opcode, compressed, message = true, op, rsv == 4 && p.deflate, message[:0]
+			inMessage, opcode, compressed, message = true, op, rsv&4 != 0 && p.deflate, message[:0]
+		}
+		if op == 0 && p.floods("flood-fragments", 1000) || op != 0 && p.floods("flood-messages", 1000) {
+			p.fail(1011)
+			return
+		}
+		if p.deflate && !compressed && p.is("inflate-only") {
+			p.fail(1002)
+			return
 		}
 		check := opcode == 1 && !compressed && !p.is("accept-not-utf8", "utf8-replaced")
 		start := len(message)
@@ -448,6 +492,7 @@ func (p *peer) run() {
 			chunk := make([]byte, min(left, 64<<10))
 			m, err := p.br.Read(chunk)
 			if err != nil {
+				p.gone()
 				return
 			}
 			unmask(chunk[:m], key, n-left)
@@ -466,15 +511,22 @@ func (p *peer) run() {
 			continue
 		}
 		inMessage = false
-		if check && !p.text(message) {
+		if check && !p.text(message) && !(p.is("utf8-open-end") && p.textSoFar(message)) {
 			p.fail(1007)
 			return
 		}
 		payload := message
 		if compressed {
 			r := flate.NewReader(io.MultiReader(bytes.NewReader(message), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff")))
-			if payload, err = io.ReadAll(r); err != nil {
+			payload, err = p.inflate(r)
+			switch {
+			case err != nil && p.is("inflate-raw"):
+				payload = message
+			case err != nil || p.refusesBlocks(message) || opcode == 1 && !utf8.Valid(payload) && !p.is("inflate-no-utf8", "accept-not-utf8"):
 				p.fail(1007)
+				return
+			case len(payload) > limit:
+				p.fail(1009)
 				return
 			}
 		}
@@ -482,6 +534,12 @@ func (p *peer) run() {
 			payload = bytes.ToValidUTF8(payload, []byte("\ufffd"))
 		}
 		if p.received && !p.is("echo-after-close") {
+			continue
+		}
+		if p.is("bom-stripped") {
+			payload = bytes.TrimPrefix(payload, []byte("\ufeff"))
+		}
+		if p.is("echo-lost") && p.br.Buffered() > 0 {
 			continue
 		}
 		p.echo(opcode, payload)
@@ -492,6 +550,25 @@ func (p *peer) run() {
 		if p.is("close-first") && !p.closed {
 			p.sendClose(closePayload(1000))
 		}
+	}
+}
+
+// limit is the longest message that the peer decompresses.
+const limit = 64 << 20
+
+func (p *peer) inflate(r io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if len(b) > limit && p.is("bomb-taken") {
+		n, err := io.Copy(io.Discard, r)
+		return []byte(fmt.Sprint(n, " more bytes")), err
+	}
+	return b, err
+}
+
+// gone is called once the other side has ended TCP.
+func (p *peer) gone() {
+	if p.is("half-open-stays") {
+		time.Sleep(5 * time.Second)
 	}
 }
 
@@ -585,6 +662,9 @@ func (p *peer) control(fin bool, op byte, n int, key []byte) bool {
 	case 9:
 		p.ping(payload)
 	case 10:
+		if p.floods("flood-pongs", 100) {
+			return p.fail(1011)
+		}
 		if p.is("pong-for-pong") {
 			p.write(true, 0, 10, payload)
 		}
@@ -596,6 +676,10 @@ func (p *peer) control(fin bool, op byte, n int, key []byte) bool {
 
 func (p *peer) ping(payload []byte) {
 	p.pings++
+	if p.floods("flood-pings", 1000) {
+		p.sendClose(closePayload(1011))
+		return
+	}
 	if p.received && !p.is("pong-after-close") {
 		return
 	}
@@ -641,6 +725,11 @@ func (p *peer) closeReceived(payload []byte) bool {
 		code = int(payload[0])<<8 | int(payload[1])
 		bad := code < 1000 || code >= 1004 && code <= 1006 || code >= 1015 && code < 3000 || code >= 5000
 		switch {
+		case code >= 1012 && code <= 1014 && p.is("close-refuse-new"):
+			return p.fail(1002)
+		case code < 1000 && p.is("close-accept-low"), code == 1015 && p.is("close-accept-1015"),
+			code > 1015 && code < 3000 && p.is("close-accept-unassigned"):
+			code = 1000
 		case bad && p.is("close-echo-codes"):
 		case bad && p.is("close-accept-codes"):
 			code = 1000
@@ -659,6 +748,12 @@ func (p *peer) closeReceived(payload []byte) bool {
 	}
 	if p.is("close-refuse-all") {
 		return p.fail(1002)
+	}
+	if p.is("close-checks-behind") {
+		p.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		if _, rsv, op, _, err := p.readFrame(); err == nil && (rsv != 0 || op > 10) {
+			return p.fail(1002)
+		}
 	}
 	if p.is("echo-after-close", "pong-after-close") {
 		// What comes behind the close frame is answered before it is.
