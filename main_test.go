@@ -8,12 +8,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,34 +23,12 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// TestMain fails the run if a test has left a goroutine behind that runs code
-// of this module. Where the pools are poisoned, a pooled buffer left behind
-// fails the run too.
+// TestMain fails the run if a test has left something behind: see wstest.Main.
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if code == 0 {
-		if left := wstest.LeakedGoroutines(); left != "" {
-			fmt.Fprintf(os.Stderr, "goroutines left behind by the tests:\n\n%s\n", left)
-			code = 1
-		}
-	}
-	if code == 0 {
-		if left := leakedBuffers(); len(left) > 0 {
-			fmt.Fprintf(os.Stderr, "%d pooled buffers left behind by the tests:\n\n%s\n", len(left), strings.Join(left, "\n"))
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
-
-// leakedBuffers returns where those pooled buffers were taken that are in use
-// when all connections have ended. It knows of some only where the pools are
-// poisoned.
-func leakedBuffers() []string {
-	return slices.DeleteFunc(poison.InUse(), func(where string) bool {
-		return strings.Contains(where, "TestPingCallbackPanics") || // what a panic passes is left to the collector
-			strings.Contains(where, "TestReadFragmentsGrowth") // its connection has no end
-	})
+	os.Exit(wstest.Main(m,
+		"TestPingCallbackPanics",  // what a panic passes is left to the collector
+		"TestReadFragmentsGrowth", // its connection has no end
+	))
 }
 
 // raceEnabled: under the race detector sync.Pool drops things at random, so

@@ -19,18 +19,8 @@ import (
 	"github.com/seed70bc5565/websocket/wstest"
 )
 
-// TestMain fails the run if a test has left a goroutine behind that runs code
-// of this module.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if code == 0 {
-		if left := internal.LeakedGoroutines(); left != "" {
-			fmt.Fprintf(os.Stderr, "goroutines left behind by the tests:\n\n%s\n", left)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+// TestMain fails the run if a test has left something behind: see wstest.Main.
+func TestMain(m *testing.M) { os.Exit(internal.Main(m)) }
 
 // Each step waits, and then a message of so many bytes comes.
 func TestCheck(t *testing.T) {

@@ -18,18 +18,8 @@ import (
 	internal "github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// TestMain fails the run if a test has left a goroutine behind that runs code
-// of this module.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if code == 0 {
-		if left := internal.LeakedGoroutines(); left != "" {
-			fmt.Fprintf(os.Stderr, "goroutines left behind by the tests:\n\n%s\n", left)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+// TestMain fails the run if a test has left something behind: see wstest.Main.
+func TestMain(m *testing.M) { os.Exit(internal.Main(m)) }
 
 // everywhere runs f in a bubble and outside of one.
 func everywhere(t *testing.T, f func(t *testing.T)) {

@@ -27,14 +27,7 @@ import (
 
 func TestMain(m *testing.M) {
 	WithConnect()
-	code := m.Run()
-	if code == 0 {
-		if left := wstest.LeakedGoroutines(); left != "" {
-			fmt.Fprintf(os.Stderr, "goroutines left behind by the tests:\n\n%s\n", left)
-			code = 1
-		}
-	}
-	os.Exit(code)
+	os.Exit(wstest.Main(m))
 }
 
 // A server is an HTTP/2 server, with TLS or without.

@@ -1,0 +1,9 @@
+// Package apitest tests the package websocket from outside: its tests use
+// exported names only. They are programs as users write them: servers of
+// net/http, clients, listeners. Tests that need what is not exported stand in
+// the root.
+//
+// A file is named after the source file that it tests, as in the root.
+// memory_test.go measures what an idle connection keeps. coder_test.go declares
+// the API of github.com/coder/websocket.
+package apitest
