@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"runtime"
 	"slices"
 	"strings"
@@ -274,6 +276,31 @@ func TestSubscriberClose(t *testing.T) {
 			}
 			c.WriteClose(4000, "")
 			c.WantEOF()
+		}
+	})
+}
+
+// A callback of a connection that panics while the hub closes it ends that
+// connection, not the process.
+func TestSubscriberCloseCallbackPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := netfake.Pipe(netfake.Options{})
+		defer theirs.Close()
+		peer := wstest.NewPeer(t, theirs, wstest.Client)
+		c, err := websocket.NewConn(ours, &websocket.ConnOptions{OnPingReceived: func(context.Context, []byte) bool { panic(http.ErrAbortHandler) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := New(nil).Join(c) // no goroutine reads from it
+		s.Close(websocket.StatusGoingAway, "")
+		peer.WantClose(1001)
+		peer.WriteFrame(wstest.Ping, "late")
+		synctest.Wait()
+		if e := c.End(); e.Code != websocket.StatusGoingAway {
+			t.Errorf("End = %v", e)
+		}
+		if err := c.CloseNow(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("the connection has not ended: %v", err)
 		}
 	})
 }

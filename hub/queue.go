@@ -160,7 +160,7 @@ func (s *Subscriber) makeRoom(m *message) error {
 // flusher stands in a write, the end of the connection ends it.
 func (s *Subscriber) disconnect() {
 	s.leaveTopics()
-	s.conn.Close(websocket.StatusTryAgainLater, "too slow")
+	s.closeConn(websocket.StatusTryAgainLater, "too slow")
 }
 
 // push appends m, and starts the flusher unless it is there. The lock is held.
@@ -208,7 +208,7 @@ func (s *Subscriber) flush() {
 		}
 		if bye != nil {
 			bye.late.Stop()
-			s.conn.Close(bye.code, bye.reason)
+			s.closeConn(bye.code, bye.reason)
 		}
 		return
 	}

@@ -3,6 +3,9 @@ package hub
 import (
 	"context"
 	"fmt"
+	"log"
+	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -237,12 +240,29 @@ func (s *Subscriber) Close(code websocket.StatusCode, reason string) {
 	s.mu.Lock()
 	s.endLocked(ErrLeft)
 	if s.bye == nil {
-		late := time.AfterFunc(closeWait, func() { s.conn.Close(code, reason) })
+		late := time.AfterFunc(closeWait, func() { s.closeConn(code, reason) })
 		s.bye = &closing{code, reason, late}
 		s.wakeFlusher()
 	}
 	s.mu.Unlock()
 	s.leaveTopics()
+}
+
+// closeConn closes the connection, on a goroutine of the hub. Close reads, if no
+// other goroutine does. Then a callback of the connection's options may panic.
+// It ends the connection, and is logged as [websocket.NewServer] logs a panic.
+func (s *Subscriber) closeConn(code websocket.StatusCode, reason string) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		s.conn.CloseNow()
+		if v != http.ErrAbortHandler {
+			log.Printf("hub: panic closing %v: %v\n%s", s.conn.RemoteAddr(), v, debug.Stack())
+		}
+	}()
+	s.conn.Close(code, reason)
 }
 
 // Err returns nil as long as s can get messages. Then it tells why s cannot.

@@ -63,14 +63,9 @@ func (e *ExceededError) Error() string {
 	return fmt.Sprintf("limit: more than %v %s a second (burst %v)", e.Limit.PerSecond, e.What, e.Limit.Burst)
 }
 
-// As sets target if it is a *websocket.CloseError.
-func (e *ExceededError) As(target any) bool {
-	ce, ok := target.(*websocket.CloseError)
-	if ok {
-		*ce = e.close
-	}
-	return ok
-}
+// As sets target to the [websocket.CloseError] that e matches, by value or by
+// pointer.
+func (e *ExceededError) As(target any) bool { return e.close.As(target) }
 
 // A Limiter counts messages. Its methods may be called concurrently, and
 // several connections may share it: then the limits hold for all of them

@@ -61,6 +61,10 @@ func TestCheck(t *testing.T) {
 					var e *ExceededError
 					got := ""
 					if errors.As(err, &e) {
+						var ptr *websocket.CloseError
+						if !errors.As(err, &ptr) || ptr.Code != websocket.StatusPolicyViolation {
+							t.Errorf("step %d: %v is no *CloseError", i, err)
+						}
 						got = e.What
 						exceeded++
 						if e.Size != s.size || websocket.CloseStatus(err) != websocket.StatusPolicyViolation || e.Limit.Burst < 1 ||

@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -176,13 +177,17 @@ func lastError(conn *websocket.Conn, writeErr error) error {
 	}
 }
 
-// closeBoth closes both connections at the same time.
+// closeBoth closes both connections at the same time. Their callbacks may panic
+// while Close reads. They do so on the goroutine of Run.
 func closeBoth(client, server *websocket.Conn, closing websocket.CloseError) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		client.Close(closing.Code, closing.Reason)
-	}()
-	server.Close(closing.Code, closing.Reason)
-	<-done
+	panicked := make(chan any, 2)
+	end := func(c *websocket.Conn) {
+		defer func() { panicked <- recover() }()
+		c.Close(closing.Code, closing.Reason)
+	}
+	go end(client)
+	end(server)
+	if v := cmp.Or(<-panicked, <-panicked); v != nil {
+		panic(v)
+	}
 }

@@ -222,6 +222,47 @@ func TestHookPanics(t *testing.T) {
 	})
 }
 
+// So does a callback of the options that panics while Run closes.
+func TestCallbackPanicsDuringClose(t *testing.T) {
+	for _, side := range []string{"client", "server"} {
+		synctest.Test(t, func(t *testing.T) {
+			opts := websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool { panic(http.ErrAbortHandler) }}
+			ends, peers := map[string]*websocket.Conn{}, map[string]*wstest.Peer{}
+			for _, name := range []string{"client", "server"} {
+				o := websocket.DialOptions{}
+				if name == side {
+					o = opts
+				}
+				ends[name], peers[name] = connect(t, o)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			panicked := make(chan any, 1)
+			go func() {
+				defer func() { panicked <- recover() }()
+				Run(ctx, ends["client"], ends["server"], nil)
+			}()
+			synctest.Wait()
+			cancel()
+			for name, p := range peers {
+				p.WantClose(websocket.StatusGoingAway)
+				if name == side {
+					p.WriteFrame(wstest.Ping, "late")
+				} else {
+					p.WriteClose(websocket.StatusGoingAway, "")
+				}
+			}
+			if v := <-panicked; v != http.ErrAbortHandler {
+				t.Errorf("%s: Run panicked with %v", side, v)
+			}
+			for name, c := range ends {
+				if c.End().Cause == websocket.EndNone {
+					t.Errorf("the connection of the %s lives", name)
+				}
+			}
+		})
+	}
+}
+
 // A receiver that takes nothing makes the sender wait, and what the relay keeps
 // is bounded. The other direction goes on.
 func TestBackPressure(t *testing.T) {
