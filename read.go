@@ -393,6 +393,12 @@ func (m *messageReader) read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n, err := c.readPayload(m.ctx, p)
+	if err == nil && r.remain == 0 && r.fin {
+		// Its end is known: the next Read need not look for it.
+		if err = c.endMessage(m.ctx); err == nil {
+			m.err = io.EOF
+		}
+	}
 	if err == nil {
 		c.handOver()
 	}

@@ -493,6 +493,26 @@ func TestStaleReader(t *testing.T) {
 	})
 }
 
+// A reader that has returned the last byte of its message is at its end,
+// although another message is read before it says so.
+func TestReaderReadToItsEnd(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		p.WriteFrames(first(wstest.Text, "fir"), cont("st"), text("second"))
+		_, r, err := p.c.Reader(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(r, make([]byte, 5)); err != nil {
+			t.Fatal(err)
+		}
+		p.wantRead(t, MessageText, "second")
+		if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			t.Errorf("Read = %d, %v; want io.EOF", n, err)
+		}
+	})
+}
+
 // A Reader delivers bytes as they come: it does not wait for the end of a
 // frame, or of the message.
 func TestReaderStreams(t *testing.T) {
