@@ -8,8 +8,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/poller"
 )
 
-// A poller waits on this link, as with [Events]. Calls that read wait there too,
-// so the tests of every link hold for it.
+// A poller waits on this link, as with [Events]. Calls that read wait there
+// too, so the tests of every link hold for it.
 func init() { links = append(links, link{"polled", false, polledLink}) }
 
 func polledLink(t *testing.T) (ours, theirs net.Conn) {
