@@ -11,9 +11,13 @@ import (
 // next request. The package net/http itself takes back nothing that a request
 // refers to.
 
-// isPlainHTTP reports whether net/http made both w and ctx, the context of the
+// plainValues reports whether net/http made both w and ctx, the context of the
 // request. It also demands that nothing between net/http and the handler could
 // take back a value. False is always safe.
+//
+// If plain is true, values has the values of ctx. It does without the contexts
+// around it that only end: they take 270 bytes, which a connection would keep.
+// If plain is false, values is ctx.
 //
 // net/http makes the connection's context with the value LocalAddrContextKey,
 // and from it the context of each request, by context.WithCancel alone. The
@@ -21,34 +25,38 @@ import (
 // make may look so. But net/http's ResponseWriter knows the request that it was
 // made for, and the context of that. Should a release of Go name one of these
 // fields differently, nothing is plain.
-func isPlainHTTP(w http.ResponseWriter, ctx context.Context) bool {
+func plainValues(w http.ResponseWriter, ctx context.Context) (values context.Context, plain bool) {
+	all := ctx
 	resp, ok := asResponse(reflect.ValueOf(w))
 	if !ok {
-		return false
+		return all, false
 	}
 	own, ok := resp.context()
 	derived := false // from own
 	for range plainContextDepth {
 		v := reflect.ValueOf(ctx)
 		if !ok || v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
-			return false
+			return all, false
 		}
 		derived = derived || v.Pointer() == own
 		f := v.Elem().FieldByName("Context")
 		if !f.IsValid() || !f.CanInterface() {
-			return false
+			return all, false
 		}
 		parent, isContext := f.Interface().(context.Context)
 		if !isContext {
-			return false
+			return all, false
 		}
 		if v.Type() != cancelContextType {
-			return derived && v.Type().Elem().PkgPath() == "context" && // a value that stands here, and not below
-				ctx.Value(http.LocalAddrContextKey) != nil && parent.Value(http.LocalAddrContextKey) == nil
+			if derived && v.Type().Elem().PkgPath() == "context" && // a value that stands here, and not below
+				ctx.Value(http.LocalAddrContextKey) != nil && parent.Value(http.LocalAddrContextKey) == nil {
+				return ctx, true
+			}
+			return all, false
 		}
 		ctx = parent
 	}
-	return false
+	return all, false
 }
 
 var cancelContextType = func() reflect.Type {
@@ -57,7 +65,7 @@ var cancelContextType = func() reflect.Type {
 	return reflect.TypeOf(ctx)
 }()
 
-// plainContextDepth is how many contexts isPlainHTTP looks at.
+// plainContextDepth is how many contexts plainValues looks at.
 const plainContextDepth = 8
 
 // A response is what net/http keeps for a request, found behind w.

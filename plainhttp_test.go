@@ -172,6 +172,31 @@ func (c recycledContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
+// A connection keeps no context of net/http's that only ends: on every version
+// of Go that the module supports.
+func TestConnKeepsValuesOnly(t *testing.T) {
+	kept := make(chan context.Context, 1)
+	s := httptest.NewServer(Handler(func(c *Conn, r *http.Request) {
+		kept <- r.Context().(*connContext).values
+		c.Read(r.Context())
+	}, nil))
+	defer s.Close()
+	c, _, err := Dial(t.Context(), s.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	values := <-kept
+	if values.Done() != nil {
+		t.Errorf("the context that is kept can end: %T", values)
+	}
+	for _, key := range []any{http.LocalAddrContextKey, http.ServerContextKey} {
+		if values.Value(key) == nil {
+			t.Errorf("the context that is kept has no value for %v", key)
+		}
+	}
+}
+
 // Straight behind net/http, ServeHTTP returns while the connection lives: on
 // every version of Go that the module supports.
 func TestServeHTTPReturns(t *testing.T) {

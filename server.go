@@ -474,7 +474,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.serve == nil && s.events == nil {
 		panic("websocket: ServeHTTP of a Server that NewServer did not make: there is no function to serve")
 	}
-	plain := isPlainHTTP(w, r.Context())
+	own, plain := plainValues(w, r.Context())
 	before := r
 	r = s.opts.Trace.begin(r)
 	if no := s.live.reserve(s.opts.MaxConnections); no != nil {
@@ -490,7 +490,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}()
-	values, returns := s.detach(r, plain)
+	if r != before {
+		own = r.Context()
+	}
+	values, returns := s.detach(r, own, plain)
 	traced := values
 	if r != before {
 		traced = r.Context() // that of Handshake, whatever Detach keeps of it
@@ -538,17 +541,16 @@ func (s *Server) refused(ctx context.Context, err error) {
 }
 
 // detach returns the context whose values serve finds, and whether ServeHTTP
-// returns while serve runs. plain says that nothing stands between net/http and
-// the handler.
-func (s *Server) detach(r *http.Request, plain bool) (values context.Context, returns bool) {
-	ctx := r.Context()
+// returns while serve runs. own has the values of the request's context. plain
+// says that nothing stands between net/http and the handler.
+func (s *Server) detach(r *http.Request, own context.Context, plain bool) (values context.Context, returns bool) {
 	if s.opts.Detach == nil {
-		return ctx, plain
+		return own, plain
 	}
 	if kept := s.opts.Detach(r); kept != nil {
 		return kept, true
 	}
-	return ctx, false
+	return own, false
 }
 
 // A serving is the call of a server's function for one connection.
