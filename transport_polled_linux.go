@@ -17,13 +17,15 @@ import (
 type polledConn struct {
 	poller.Socket
 	c      *Conn
-	local  *sharedAddr
-	remote remoteAddr  // of TCP
-	named  *sharedAddr // the peer's, over a Unix socket; else nil
+	shared *sharedAddrs
+	remote remoteAddr // of TCP
 }
 
-// A sharedAddr is an address that many connections have.
-type sharedAddr struct{ net.Addr }
+// sharedAddrs are addresses that many connections have. They are immutable.
+type sharedAddrs struct {
+	local net.Addr
+	named net.Addr // the peer's, over a Unix socket; else nil
+}
 
 // A remoteAddr is a [net.TCPAddr] in a third of the memory.
 type remoteAddr struct {
@@ -68,25 +70,28 @@ type stepper = poller.Stepper
 type polledGroup struct {
 	g *poller.Group // immutable
 
-	mu    sync.Mutex             // guards what follows
-	addrs map[string]*sharedAddr // by network and address; maxAddrs at most
+	mu    sync.Mutex                 // guards what follows
+	addrs map[[3]string]*sharedAddrs // by network and addresses; maxAddrs at most
 }
 
-// maxAddrs bounds the addresses that are shared. A listener has few, and most
+// maxAddrs bounds the pairs of addresses that are shared. A listener has few, and most
 // clients of a Unix socket have no name.
 const maxAddrs = 256
 
-// share returns addr, the same for all connections that have it.
-func (p *polledGroup) share(addr net.Addr) *sharedAddr {
+// share returns local and named, the same for all connections that have both.
+func (p *polledGroup) share(local, named net.Addr) *sharedAddrs {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	key := addr.Network() + " " + addr.String()
+	key := [3]string{local.Network(), local.String()}
+	if named != nil {
+		key[2] = named.String()
+	}
 	if a, ok := p.addrs[key]; ok {
 		return a
 	}
-	a := &sharedAddr{addr}
+	a := &sharedAddrs{local, named}
 	if p.addrs == nil {
-		p.addrs = map[string]*sharedAddr{}
+		p.addrs = map[[3]string]*sharedAddrs{}
 	}
 	if len(p.addrs) < maxAddrs {
 		p.addrs[key] = a
@@ -131,12 +136,11 @@ func (p *polledGroup) adopt(cfg *connConfig, x *polledConn, work stepper) {
 	if err != nil || dupErr != nil {
 		return
 	}
-	x.local = p.share(cfg.transport.LocalAddr())
-	if a, ok := cfg.transport.RemoteAddr().(*net.TCPAddr); ok {
-		x.remote = packRemote(a)
-	} else {
-		x.named = p.share(cfg.transport.RemoteAddr())
+	named := cfg.transport.RemoteAddr()
+	if a, ok := named.(*net.TCPAddr); ok {
+		x.remote, named = packRemote(a), nil
 	}
+	x.shared = p.share(cfg.transport.LocalAddr(), named)
 	if x.Socket.Init(p.g, fd, work) != nil {
 		return
 	}
@@ -213,12 +217,12 @@ func (x *polledConn) tryWrite(p []byte) int {
 }
 
 // LocalAddr implements net.Conn.
-func (x *polledConn) LocalAddr() net.Addr { return x.local.Addr }
+func (x *polledConn) LocalAddr() net.Addr { return x.shared.local }
 
 // RemoteAddr implements net.Conn.
 func (x *polledConn) RemoteAddr() net.Addr {
-	if x.named != nil {
-		return x.named.Addr
+	if named := x.shared.named; named != nil {
+		return named
 	}
 	return x.remote.addr()
 }

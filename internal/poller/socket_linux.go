@@ -198,7 +198,7 @@ func (s *Socket) Close() error {
 			break
 		}
 	}
-	s.p.wheel.stop(&s.timer)
+	s.p.wheel.stop(s)
 	s.p.g.table.put(int(s.fd), nil)
 	if w := s.waits.Load(); w != nil {
 		w.read.tell()

@@ -10,22 +10,21 @@ import (
 type wheel struct {
 	slot time.Duration // immutable: how long a slot is
 
-	mu    sync.Mutex // guards what follows; never held while a Tick runs
-	slots [slots]*timer
-	n     int         // timers that are set
-	now   int64       // the slot up to which all has run
-	begin time.Time   // of slot 0
-	tick  *time.Timer // nil until a timer is set
-	ticks bool        // tick will run
-	ended bool        // no timer runs any more
+	mu    sync.Mutex     // guards what follows; never held while a Tick runs
+	slots [slots]*Socket // the first of each list
+	n     int            // timers that are set
+	now   int64          // the slot up to which all has run
+	begin time.Time      // of slot 0
+	tick  *time.Timer    // nil until a timer is set
+	ticks bool           // tick will run
+	ended bool           // no timer runs any more
 }
 
 const slots = 512
 
 // A timer is the timer of one socket. Its zero value is not set.
 type timer struct {
-	next, prev *timer  // in the list of its slot; prev is nil for the first
-	s          *Socket // whose timer it is, while it is set
+	next, prev *Socket // in the list of its slot; prev is nil for the first
 	at         int64   // the slot in which it is due; 0: it is not set
 }
 
@@ -36,18 +35,18 @@ func (s *Socket) SetTimer(d time.Duration) {
 		s.p.wheel.set(s, d)
 	}
 	if s.closed() {
-		s.p.wheel.stop(&s.timer)
+		s.p.wheel.stop(s)
 	}
 }
 
 // StopTimer takes back what was set. A Tick that runs already goes on.
-func (s *Socket) StopTimer() { s.p.wheel.stop(&s.timer) }
+func (s *Socket) StopTimer() { s.p.wheel.stop(s) }
 
 func (w *wheel) set(s *Socket, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t := &s.timer
-	w.stopLocked(t)
+	w.stopLocked(s)
 	if w.ended {
 		return
 	}
@@ -57,14 +56,13 @@ func (w *wheel) set(s *Socket, d time.Duration) {
 	if w.n == 0 {
 		w.now = w.elapsed()
 	}
-	t.s = s
 	t.at = max(w.now+1, int64((time.Since(w.begin)+max(d, 0)+w.slot-1)/w.slot))
 	head := &w.slots[t.at%slots]
 	t.next = *head
 	if t.next != nil {
-		t.next.prev = t
+		t.next.timer.prev = s
 	}
-	*head = t
+	*head = s
 	w.n++
 	if !w.ticks {
 		w.ticks = true
@@ -82,23 +80,24 @@ func (w *wheel) elapsed() int64 { return int64(time.Since(w.begin) / w.slot) }
 // rest returns how long the slot lasts that it is now.
 func (w *wheel) rest() time.Duration { return w.slot - time.Since(w.begin)%w.slot }
 
-func (w *wheel) stop(t *timer) {
+func (w *wheel) stop(s *Socket) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stopLocked(t)
+	w.stopLocked(s)
 }
 
-func (w *wheel) stopLocked(t *timer) {
+func (w *wheel) stopLocked(s *Socket) {
+	t := &s.timer
 	if t.at == 0 {
 		return
 	}
 	if t.prev != nil {
-		t.prev.next = t.next
+		t.prev.timer.next = t.next
 	} else {
 		w.slots[t.at%slots] = t.next
 	}
 	if t.next != nil {
-		t.next.prev = t.prev
+		t.next.timer.prev = t.prev
 	}
 	*t = timer{}
 	w.n--
@@ -112,15 +111,14 @@ func (w *wheel) run() {
 		// A timer of a later turn of the wheel stays. The list may change while
 		// a Tick runs, so each search begins anew, behind those that stay.
 		for {
-			t := w.slots[w.now%slots]
-			for t != nil && t.at > w.now {
-				t = t.next
+			s := w.slots[w.now%slots]
+			for s != nil && s.timer.at > w.now {
+				s = s.timer.next
 			}
-			if t == nil {
+			if s == nil {
 				break
 			}
-			s := t.s
-			w.stopLocked(t)
+			w.stopLocked(s)
 			w.mu.Unlock()
 			s.work.Tick()
 			w.mu.Lock()
