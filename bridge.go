@@ -27,9 +27,10 @@ type bridged Conn
 
 func (b *bridged) Transport() net.Conn { return b.t.conn }
 func (b *bridged) Handle(h bridge.Handler) {
-	own := *b.settings
+	own, agreed := *b.settings, *b.agreement
 	own.door = h
-	b.settings = &own
+	agreed.settings = &own
+	b.agreement = &agreed
 }
 
 func (b *bridged) Deflates() bool { return b.deflate != nil }
@@ -53,8 +54,8 @@ func (b *bridged) WriteControl(op byte, payload []byte, deadline time.Time) erro
 	if err == nil && opcode(op) == opClose {
 		c.life.move(closeFrameSent)
 		c.w.mu.Lock()
-		if c.w.err == nil {
-			c.w.err = errClosed
+		if c.w.errLocked() == nil {
+			c.w.restLocked().err = errClosed
 		}
 		c.w.news = true // nothing that waits can be sent any more
 		c.w.unlock()
@@ -133,12 +134,12 @@ func (b *bridged) Drain() {
 	w := &b.w
 	w.mu.Lock()
 	defer w.unlock()
-	if w.err != nil || len(w.buf) == 0 && !w.owned {
+	if w.errLocked() != nil || len(w.buf) == 0 && !w.owned {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
-	for w.err == nil && (len(w.buf) > 0 || w.owned) {
+	for w.errLocked() == nil && (len(w.buf) > 0 || w.owned) {
 		if w.waitLocked(ctx, time.Time{}) != nil {
 			return
 		}

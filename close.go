@@ -90,7 +90,7 @@ func (c *Conn) postClose(cause *localEnd) (unread bool) {
 	}
 	l.mu.Lock()
 	if !l.at().isEnding() {
-		l.endInTimeLocked(nil)
+		c.endInTimeLocked(nil)
 	}
 	l.mu.Unlock()
 	c.w.postClose(cause.payload())
@@ -289,7 +289,7 @@ func (c *Conn) answerClose(ctx context.Context, payload []byte, begun bool) erro
 		}
 		c.life.breaks(errCloseStuck)
 	}
-	if c.client {
+	if c.r.half.client {
 		// Section 7.1.1: the server ends TCP first; the client waits for it.
 		c.linger(ctx)
 	}

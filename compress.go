@@ -31,13 +31,13 @@ type deflater struct {
 func (c *Conn) initDeflate(p deflateParams, threshold int) {
 	sendBits, sendTakeover := p.serverBits, !p.serverNoTakeover
 	recvBits, recvTakeover := p.clientBits, !p.clientNoTakeover
-	if c.client {
+	if c.r.half.client {
 		sendBits, recvBits = recvBits, sendBits
 		sendTakeover, recvTakeover = recvTakeover, sendTakeover
 	}
-	c.deflate = newDeflater(sendBits, sendTakeover, threshold)
+	c.agreement.deflate = newDeflater(sendBits, sendTakeover, threshold)
 	c.r.half.deflate = true
-	c.r.inflate = &inflation{dec: flate.NewDecoder(recvBits, recvTakeover)}
+	c.r.rest = &receiverRest{inflation: inflation{dec: flate.NewDecoder(recvBits, recvTakeover)}}
 }
 
 func newDeflater(bits int, takeover bool, threshold int) *deflater {
@@ -68,13 +68,13 @@ func (c *Conn) lockDeflate(ctx context.Context) error {
 	w, z := &c.w, c.deflate
 	w.mu.Lock()
 	defer w.unlock()
-	for z.taken && w.err == nil {
+	for z.taken && w.errLocked() == nil {
 		if err := w.waitLocked(ctx, c.t.out.applicationDeadline()); err != nil {
 			return err
 		}
 	}
-	z.taken = z.taken || w.err == nil
-	return w.err
+	z.taken = z.taken || w.errLocked() == nil
+	return w.errLocked()
 }
 
 // unlockDeflate gives the turn back.

@@ -73,9 +73,9 @@ type connConfig struct {
 	onPong           func(ctx context.Context, payload []byte)
 	trace            *tracing // or nil
 
-	// settings are those of an earlier connConfig with the same options; nil:
-	// start makes them.
-	settings *settings
+	// plain is the agreement of an earlier connConfig with the same options
+	// that agreed on nothing; nil: start makes it.
+	plain *agreement
 }
 
 // settings is what the application has chosen for a connection. It is
@@ -90,9 +90,13 @@ type settings struct {
 	door         bridge.Handler // of package gorilla, or nil
 }
 
-// makeSettings returns the settings of cfg.
-func (cfg *connConfig) makeSettings() *settings {
-	return &settings{
+// makePlain returns the agreement of cfg if the handshake agreed on nothing.
+func (cfg *connConfig) makePlain() *agreement {
+	both := new(struct { // one object
+		agreement
+		settings
+	})
+	both.settings = settings{
 		skipUTF8:     cfg.skipUTF8,
 		closeTimeout: orDefault(cfg.closeTimeout, defaultCloseTimeout),
 		pingInterval: orDefault(cfg.pingInterval, defaultPingInterval),
@@ -100,6 +104,8 @@ func (cfg *connConfig) makeSettings() *settings {
 		onPing:       cfg.onPing,
 		onPong:       cfg.onPong,
 	}
+	both.agreement = agreement{settings: &both.settings, proto: protoHTTP1}
+	return &both.agreement
 }
 
 // A Conn is a WebSocket connection, as [Accept], [Handler] and [Dial] make it.
@@ -113,17 +119,14 @@ func (cfg *connConfig) makeSettings() *settings {
 // ended: close it, or read until it is over. The first permanent error of a
 // direction sticks: each later call returns it.
 type Conn struct {
-	// A Conn is one object of at most 632 bytes. A larger one takes the next
+	// A Conn is one object of at most 512 bytes. A larger one takes the next
 	// size of the allocator, for each idle connection. So what is shared, or
 	// what few connections need, stands behind a pointer.
 	//
 	// What a write looks at comes first and lies together. In a broadcast each
 	// line of the cache is missed for each connection.
-	deflate *deflater   // immutable; nil if no compression was agreed on
-	client  bool        // immutable
-	away    atomic.Bool // the reader is in a callback. Written by it
-	t       transport
-	w       sender
+	t transport
+	w sender
 
 	r     receiver
 	life  lifetime
@@ -133,21 +136,21 @@ type Conn struct {
 	began    int64 // immutable: see sinceEpoch
 	controls controlCounts
 
-	*settings  // immutable once a goroutine reads
-	*agreement // immutable
+	*agreement // immutable once a goroutine reads
 }
 
-// agreement is what the opening handshake has agreed on. It is immutable.
+// agreement is what the opening handshake has agreed on, and what the
+// application has chosen. It is immutable. The connections of a Server whose
+// handshake has agreed on nothing share it.
 type agreement struct {
+	*settings
 	subprotocol string
 	proto       string
 	tls         *tls.ConnectionState // where the transport does not tell; or nil
 	compression *deflateParams       // nil: none
+	deflate     *deflater            // compresses what the connection sends; nil if compression is
 	trace       *tracing             // or nil
 }
-
-// plainAgreement is the agreement of most connections.
-var plainAgreement = agreement{proto: protoHTTP1}
 
 const (
 	protoHTTP1 = "HTTP/1.1"
@@ -171,19 +174,23 @@ func newConn(cfg connConfig) *Conn { return cfg.start() }
 
 func (cfg *connConfig) start() *Conn {
 	c := &Conn{
-		client:    cfg.client,
 		began:     sinceEpoch(),
-		settings:  cfg.settings,
-		agreement: &plainAgreement,
+		agreement: cfg.plain,
 	}
-	if c.settings == nil {
-		c.settings = cfg.makeSettings()
+	if c.agreement == nil {
+		c.agreement = cfg.makePlain()
 	}
 	if cfg.subprotocol != "" || cfg.proto != "" || cfg.tls != nil || cfg.deflate != nil || cfg.trace != nil {
-		c.agreement = &agreement{cfg.subprotocol, cfg.httpProto(), cfg.tls, cfg.deflate, cfg.trace}
+		c.agreement = &agreement{
+			settings:    c.settings,
+			subprotocol: cfg.subprotocol,
+			proto:       cfg.httpProto(),
+			tls:         cfg.tls,
+			compression: cfg.deflate,
+			trace:       cfg.trace,
+		}
 	}
-	c.t.init(asStream(cfg.transport), &c.life)
-	c.life.c = c
+	c.t.init(asStream(cfg.transport), c)
 	c.t.raw = newRawSocket(c)
 	c.r.init(&c.t, cfg)
 	c.w.init(&c.t, cfg)

@@ -29,11 +29,19 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// A larger Conn would take the next size of the allocator, which is 704 bytes
-// with its header of 8, for each idle connection.
+// Each of these objects is of an idle connection. A larger one would take the
+// next size of the allocator. Beyond 512 bytes that has a header of 8, too.
 func TestConnFitsItsSize(t *testing.T) {
-	if size := reflect.TypeFor[Conn]().Size(); size > 632 {
-		t.Errorf("a Conn has %d bytes, want at most 632", size)
+	for _, tt := range []struct {
+		of   reflect.Type
+		most uintptr
+	}{
+		{reflect.TypeFor[Conn](), 512},
+		{reflect.TypeFor[eventConn](), 160},
+	} {
+		if size := tt.of.Size(); size > tt.most {
+			t.Errorf("a %v has %d bytes, want at most %d", tt.of, size, tt.most)
+		}
 	}
 }
 

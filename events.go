@@ -93,7 +93,7 @@ func (s *Server) serveEvents(cfg *connConfig, r *http.Request, values context.Co
 		e.c = c
 	}
 	c.r.taken.Store(true)
-	c.away.Store(true) // until open has returned
+	c.life.away.Store(true) // until open has returned
 	polled := c.t.polled()
 	if polled != nil {
 		polled.start()
@@ -111,7 +111,7 @@ func (s *Server) serveEvents(cfg *connConfig, r *http.Request, values context.Co
 	if kept != nil {
 		kept.drop()
 	}
-	c.away.Store(false)
+	c.life.away.Store(false)
 	e.opened.Store(true)
 	switch {
 	case polled != nil:
@@ -148,9 +148,9 @@ func (e *eventConn) next(l *lease, now bool) (m Message, err error) {
 
 // message hands over m.
 func (e *eventConn) message(m Message) {
-	defer e.c.away.Store(false)
+	defer e.c.life.away.Store(false)
 	defer e.recovered()
-	e.c.away.Store(true)
+	e.c.life.away.Store(true)
 	e.handler.Message(m)
 }
 

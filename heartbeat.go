@@ -98,7 +98,7 @@ func (c *Conn) look() (flush bool) {
 	}
 	h := &c.beat
 	heard := h.heard.Swap(false)
-	reading := (c.r.turn.Held() || c.t.polled() != nil) && !c.away.Load()
+	reading := (c.r.turn.Held() || c.t.polled() != nil) && !c.life.away.Load()
 	waits, pongWaits := c.w.waits()
 	taken := h.taken
 	if accepted := c.t.accepted.Load(); waits || h.waited || accepted != h.taken {
@@ -187,7 +187,7 @@ func (c *Conn) makePing() (flush bool) {
 	id := newMaskingKey() | 1 // not 0. No peer can answer it before it has come
 	w.mu.Lock()
 	defer w.unlock()
-	if w.err != nil || !w.passedLocked(h.mark) {
+	if w.errLocked() != nil || !w.passedLocked(h.mark) {
 		return false
 	}
 	h.id.Store(0) // see answered

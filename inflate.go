@@ -23,17 +23,17 @@ func (c *Conn) clearPayload(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !c.client {
-		r.key = mask(p[r.inflate.clear:], r.key)
+	if !c.r.half.client {
+		r.key = mask(p[r.rest.clear:], r.key)
 	}
-	r.inflate.clear = len(p)
+	r.rest.clear = len(p)
 	return p, nil
 }
 
 // usePayload takes n bytes of what clearPayload returned.
 func (r *receiver) usePayload(n int) {
 	r.in.use(n)
-	r.inflate.clear -= n
+	r.rest.clear -= n
 	r.remain -= int64(n)
 }
 
@@ -68,7 +68,7 @@ func (c *Conn) inflateRest(ctx context.Context, dst []byte, pooled bool) ([]byte
 		}
 	}
 	r.lastSize = clamp32(len(dst))
-	r.inflate.inflated = int64(len(dst))
+	r.rest.inflated = int64(len(dst))
 	return dst, c.endMessage(ctx)
 }
 
@@ -83,7 +83,7 @@ func (c *Conn) inflateChunk(ctx context.Context, dst, chunk []byte, last, pooled
 		}
 	}
 	before := len(dst)
-	out, err := r.inflate.dec.AppendChunk(dst, chunk, last, r.inflateLimit())
+	out, err := r.rest.dec.AppendChunk(dst, chunk, last, r.inflateLimit())
 	if pooled && cap(dst) > 0 && &out[:1][0] != &dst[:1][0] {
 		bufpool.Put(dst)
 	}
@@ -135,17 +135,17 @@ func (c *Conn) inflateInto(ctx context.Context, p []byte) (int, error) {
 		if limit >= 0 {
 			// One byte more than is allowed, to see whether there is one. The
 			// limit may have been lowered meanwhile.
-			if left := max(limit-r.inflate.inflated, 0); left < int64(len(p)) {
+			if left := max(limit-r.rest.inflated, 0); left < int64(len(p)) {
 				p = p[:left+1]
 			}
 		}
-		n, used, err := r.inflate.dec.Read(p, chunk, last)
+		n, used, err := r.rest.dec.Read(p, chunk, last)
 		r.usePayload(used)
-		r.inflate.inflated += int64(n)
+		r.rest.inflated += int64(n)
 		switch {
 		case err != nil && err != io.EOF:
 			return 0, c.inflateFailed(ctx, err)
-		case limit >= 0 && r.inflate.inflated > limit:
+		case limit >= 0 && r.rest.inflated > limit:
 			return 0, c.fail(ctx, errMessageTooBig)
 		case r.validate && !r.text.Write(p[:n]):
 			return 0, c.fail(ctx, errTextUTF8)

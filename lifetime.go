@@ -22,8 +22,8 @@ import (
 // tells the peer, if it can still be told. Last, end closes the transport and
 // tells all that wait for it.
 type lifetime struct {
-	c     *Conn                  // immutable: what ends with it
 	state atomic.Uint32          // a closeState. Written with mu, by moveLocked
+	away  atomic.Bool            // the reading goroutine is in a callback. Written by it
 	why   atomic.Pointer[reason] // nil until the connection is over. Set once, by over
 
 	mu    sync.Mutex // guards what follows; never held across I/O or a wait
@@ -147,13 +147,10 @@ func (c *Conn) end(err error) bool {
 	return true
 }
 
-// end is Conn.end.
-func (l *lifetime) end(err error) bool { return l.c.end(err) }
-
 // endInTimeLocked has the connection end when the close timeout is over, unless
 // a timer runs already. Without a close timeout it does nothing.
-func (l *lifetime) endInTimeLocked(cause error) {
-	c, e := l.c, l.endingLocked()
+func (c *Conn) endInTimeLocked(cause error) {
+	e := c.life.endingLocked()
 	if e.grace == nil && c.closeTimeout >= 0 {
 		e.grace = time.AfterFunc(c.closeTimeout, func() { c.end(cause) })
 	}
@@ -164,7 +161,8 @@ func (l *lifetime) endInTimeLocked(cause error) {
 // close frame that is still to be read. The reading half gets the time for it
 // that Close would take. Without a close timeout it goes on until the transport
 // fails there too.
-func (l *lifetime) writeBroke(err error) error {
+func (c *Conn) writeBroke(err error) error {
+	l := &c.life
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.at().isEnding() {
@@ -173,7 +171,7 @@ func (l *lifetime) writeBroke(err error) error {
 	if e := l.endingLocked(); e.lost == nil && !l.isOver() {
 		e.lost = err
 	}
-	l.endInTimeLocked(err)
+	c.endInTimeLocked(err)
 	return err
 }
 

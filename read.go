@@ -151,8 +151,8 @@ func (c *Conn) discardMessage(ctx context.Context) error {
 	}
 	r.passed = true // a messageReader of it is stale
 	r.dropPartial()
-	if r.inflate != nil {
-		r.inflate.clear = 0
+	if r.half.deflate {
+		r.rest.clear = 0
 	}
 	for {
 		more, err := c.nextPayload(ctx)

@@ -5,7 +5,7 @@ import "github.com/seed70bc5565/websocket/internal/bufpool"
 // A readBuffer holds the bytes that have come from the transport and are not
 // parsed yet. Its owner is the goroutine that reads.
 //
-// Invariant: buf[r:w] are these bytes. buf[w:] is free.
+// Invariant: buf[r:w] are these bytes, less than 2 GiB. buf[w:] is free.
 //
 // Invariant: buf is small[:], or a buffer from the pool. It is small[:] when
 // nothing is there, except while a step of Messages uses the pooled one: an
@@ -16,7 +16,7 @@ import "github.com/seed70bc5565/websocket/internal/bufpool"
 // next fetch.
 type readBuffer struct {
 	buf   []byte
-	r, w  int
+	r, w  int32
 	lent  *lease // the step of Messages that still uses buf, or nil; see lease
 	small [16]byte
 	lazy  bool // immutable: the transport waits without a buffer
@@ -32,7 +32,7 @@ func (b *readBuffer) init(received []byte, lazy bool) {
 	b.lazy, b.buf = lazy, b.small[:]
 	if len(received) > 0 {
 		b.buf = bufpool.Get(len(received))
-		b.w = copy(b.buf, received)
+		b.w = int32(copy(b.buf, received))
 	}
 }
 
@@ -40,11 +40,11 @@ func (b *readBuffer) init(received []byte, lazy bool) {
 func (b *readBuffer) unread() []byte { return b.buf[b.r:b.w] }
 
 // buffered returns how many bytes are in the buffer.
-func (b *readBuffer) buffered() int { return b.w - b.r }
+func (b *readBuffer) buffered() int { return int(b.w - b.r) }
 
 // use takes the first n bytes out. Their memory stays as it is until the next
 // fetch.
-func (b *readBuffer) use(n int) { b.r += n }
+func (b *readBuffer) use(n int) { b.r += int32(n) }
 
 // free returns the room behind what is in the buffer.
 func (b *readBuffer) free() []byte { return b.buf[b.w:] }
@@ -59,8 +59,8 @@ func (b *readBuffer) makeRoom(payload bool) {
 	switch {
 	case b.r < b.w:
 		b.unshrink()
-		if b.r > 0 && len(b.buf)-b.w < maxControlFrame {
-			b.w = copy(b.buf, b.unread())
+		if b.r > 0 && len(b.buf)-int(b.w) < maxControlFrame {
+			b.w = int32(copy(b.buf, b.unread()))
 			b.r = 0
 		}
 		return
@@ -80,10 +80,10 @@ func (b *readBuffer) makeRoom(payload bool) {
 
 // gained counts in what was fetched into the buffer.
 func (b *readBuffer) gained(n int) {
-	b.w += n
+	b.w += int32(n)
 	switch {
 	case b.isSmall():
-	case b.w == len(b.buf):
+	case int(b.w) == len(b.buf):
 		b.busy = true
 	case len(b.buf) > bufpool.Small && n < bufpool.Small/2:
 		// A short fetch into a small buffer says nothing. It may be the rest of
@@ -102,9 +102,9 @@ func (b *readBuffer) unshrink() {
 // unshrinkBehind is unshrink while n more bytes, which are not counted in yet,
 // stand behind what is in the buffer.
 func (b *readBuffer) unshrinkBehind(n int) {
-	b.w += n
+	b.w += int32(n)
 	b.unshrink()
-	b.w -= n
+	b.w -= int32(n)
 }
 
 // size returns the size of the next pooled buffer.
@@ -122,7 +122,7 @@ func (b *readBuffer) size() int {
 //
 //go:noinline
 func (b *readBuffer) adopt(pooled []byte) {
-	b.w = copy(pooled, b.unread())
+	b.w = int32(copy(pooled, b.unread()))
 	b.r = 0
 	b.buf = pooled
 }
@@ -136,7 +136,7 @@ func (b *readBuffer) shrink() []byte {
 		return nil
 	}
 	pooled := b.buf
-	b.w = copy(b.small[:], b.unread())
+	b.w = int32(copy(b.small[:], b.unread()))
 	b.r = 0
 	b.buf = b.small[:]
 	return pooled
@@ -187,6 +187,6 @@ func (b *readBuffer) detach() {
 	if len(left) > len(next) {
 		next = bufpool.Get(len(left))
 	}
-	b.buf, b.r, b.w = next, 0, copy(next, left)
+	b.buf, b.r, b.w = next, 0, int32(copy(next, left))
 	l.part()
 }

@@ -44,18 +44,20 @@ type receiver struct {
 	lastSize int32  // of the last message, 2 GiB at most: what a buffer for the next may trust its header with
 	payload  uint32 // of whole messages, since it was published
 	half     recvHalf
-	remain   int64      // payload bytes of the current frame that are still to come
-	cut      *cutRead   // made by the first read that is cut short
-	inflate  *inflation // nil if no compression was agreed on
+	remain   int64         // payload bytes of the current frame that are still to come
+	rest     *receiverRest // made if compression was agreed on, else by the first read that is cut short
 
 	got gotCounts // what has come. Written by the reader, when it is about to wait
 }
 
-// A cutRead is what a read that was cut short has collected of the message in
-// progress. It is nil if that is nothing. The next read goes on with it.
-type cutRead struct {
+// A receiverRest is what few receivers need.
+type receiverRest struct {
+	// What a read that was cut short has collected of the message in progress.
+	// The next read goes on with it.
 	partial []byte
 	pooled  bool // partial is from the pool
+
+	inflation // zero if no compression was agreed on
 }
 
 // An inflation is what the receiver needs to inflate messages.
@@ -74,28 +76,29 @@ type inflation struct {
 
 // keep makes b what has been collected of the message in progress.
 func (r *receiver) keep(b []byte, pooled bool) {
-	if r.cut == nil {
-		r.cut = new(cutRead)
+	if r.rest == nil {
+		r.rest = new(receiverRest)
 	}
-	r.cut.partial, r.cut.pooled = b, pooled
+	r.rest.partial, r.rest.pooled = b, pooled
 }
 
 // partial returns what a read that was cut short has collected of the message
 // in progress.
 func (r *receiver) partial() []byte {
-	if r.cut == nil {
+	if r.rest == nil {
 		return nil
 	}
-	return r.cut.partial
+	return r.rest.partial
 }
 
 // takePartial is partial, which becomes the caller's.
 func (r *receiver) takePartial() (b []byte, pooled bool) {
-	if r.cut == nil {
+	z := r.rest
+	if z == nil {
 		return nil, false
 	}
-	b, pooled = r.cut.partial, r.cut.pooled
-	*r.cut = cutRead{}
+	b, pooled = z.partial, z.pooled
+	z.partial, z.pooled = nil, false
 	return b, pooled
 }
 
@@ -159,8 +162,8 @@ func (c *Conn) takeFrame(ctx context.Context) (found bool, err error) {
 				r.byReader, r.spoiled, r.passed = false, false, false
 				r.validate = h.opcode == opText && !c.skipUTF8
 				r.text = utf8.Validator{}
-				if r.inflate != nil {
-					r.inflate.inflated = 0
+				if r.half.deflate {
+					r.rest.inflated = 0
 				}
 			}
 			return true, nil
@@ -247,9 +250,9 @@ func (c *Conn) callBack(f func()) {
 	}
 	returned := false
 	c.r.publish()
-	c.away.Store(true)
+	c.life.away.Store(true)
 	defer func() {
-		c.away.Store(false)
+		c.life.away.Store(false)
 		if !returned {
 			c.w.flushSoon() // pongs to earlier pings: the next read may never come
 			c.r.apart, c.r.now = false, false
@@ -307,7 +310,7 @@ func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
 		if n, err = c.fetch(ctx, p); err != nil {
 			return 0, err
 		}
-		if !c.client {
+		if !c.r.half.client {
 			r.key = mask(p[:n], r.key)
 		}
 	} else {
@@ -318,7 +321,7 @@ func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
 		}
 		unread := r.in.unread()
 		n = min(len(p), len(unread))
-		if c.client {
+		if c.r.half.client {
 			copy(p[:n], unread)
 		} else {
 			r.key = copyMask(p, unread[:n], r.key)
@@ -481,7 +484,7 @@ func (r *receiver) drain(conn net.Conn) error {
 func (r *receiver) finish() {
 	r.in.release()
 	r.dropPartial()
-	if r.inflate != nil {
-		r.inflate.dec.Drop()
+	if r.half.deflate {
+		r.rest.dec.Drop()
 	}
 }

@@ -53,20 +53,49 @@ type sender struct {
 	held     bool   // a goroutine will come back for all that has gathered: for its next frame, or to flush
 	news     bool   // something has changed that waiters wait for
 	stream   bool   // a messageWriter is open: other messages wait
-	inflight int    // gathered bytes that the owner of the wire has taken. They come back if it cannot write them
+	alone    uint16 // how many writes in a row have met no other writer; see crowdedLocked
+	inflight int32  // gathered bytes that the owner of the wire has taken, 2 GiB at most. They come back if it cannot write them
 	wanted   int32  // writers that wait for the wire. Its owner leaves to them what has gathered
-	alone    uint32 // how many writes in a row have met no other writer; see crowdedLocked
 
 	end  position // of the gathered bytes
 	pong position // behind the oldest unsent pong
 
 	gave gaveCounts // what has gone, or is about to
 
-	buf     []byte        // the gather buffer: whole frames. Pooled; nil when empty
+	buf  []byte      // the gather buffer: whole frames. Pooled; nil when empty
+	rest *senderRest // nil until it is needed: see restLocked
+}
+
+// A senderRest is what few senders need. sender.mu guards it.
+type senderRest struct {
 	late    *latePong     // the latest pong that found no room; nil: none
 	err     error         // why no more frames are taken; the first one sticks
 	changed chan struct{} // closed and dropped by unlock when there is news; nil: no goroutine waits
 	flusher func()        // the flusher's body, made once
+}
+
+// restLocked returns the rest, which it makes if there is none.
+func (w *sender) restLocked() *senderRest {
+	if w.rest == nil {
+		w.rest = new(senderRest)
+	}
+	return w.rest
+}
+
+// errLocked returns why no more frames are taken, or nil.
+func (w *sender) errLocked() error {
+	if w.rest == nil {
+		return nil
+	}
+	return w.rest.err
+}
+
+// lateLocked returns the latest pong that found no room, or nil.
+func (w *sender) lateLocked() *latePong {
+	if w.rest == nil {
+		return nil
+	}
+	return w.rest.late
 }
 
 // A latePong is the payload of a pong.
@@ -88,31 +117,32 @@ func (w *sender) init(t *transport, cfg *connConfig) {
 // again if there is news. The flusher starts if no other goroutine will write
 // what has gathered.
 func (w *sender) unlock() {
-	if w.late != nil && !w.owned && w.err == nil && w.fitsLocked(maxControlFrame, w.pongLimit()) {
-		late := w.late
-		w.late = nil
+	if late := w.lateLocked(); late != nil && !w.owned && w.rest.err == nil && w.fitsLocked(maxControlFrame, w.pongLimit()) {
+		w.rest.late = nil
 		w.appendPongLocked(late.payload[:late.n], false)
 	}
 	if w.news {
 		w.news = false
-		if w.changed != nil {
-			close(w.changed)
-			w.changed = nil
+		if w.rest != nil && w.rest.changed != nil {
+			close(w.rest.changed)
+			w.rest.changed = nil
 		}
 	}
 	if len(w.buf) > 0 && !w.pending.Load() { // a store costs more
 		w.pending.Store(true)
 	}
-	start := len(w.buf) > 0 && w.freeLocked() && !w.armed && !w.held
-	if start {
+	var flusher func()
+	if len(w.buf) > 0 && w.freeLocked() && !w.armed && !w.held {
 		w.armed = true
-		if w.flusher == nil {
-			w.flusher = w.flush
+		rest := w.restLocked()
+		if rest.flusher == nil {
+			rest.flusher = w.flush
 		}
+		flusher = rest.flusher
 	}
 	w.mu.Unlock()
-	if start {
-		go w.flusher()
+	if flusher != nil {
+		go flusher()
 	}
 }
 
@@ -123,7 +153,7 @@ func (w *sender) freeLocked() bool { return !w.owned && w.wanted == 0 }
 // The wire must be free to take.
 func (w *sender) takeLocked() []byte {
 	out := w.buf
-	w.buf, w.owned, w.held, w.inflight = nil, true, false, len(out)
+	w.buf, w.owned, w.held, w.inflight = nil, true, false, clamp32(len(out))
 	return out
 }
 
@@ -148,11 +178,12 @@ func (w *sender) putBackLocked(left []byte) {
 // stopLocked ends the half: no more frames are taken, and what has gathered is
 // dropped.
 func (w *sender) stopLocked(cause error) {
-	if w.err == nil {
-		w.err = toWriters(cause)
+	rest := w.restLocked()
+	if rest.err == nil {
+		rest.err = toWriters(cause)
 	}
 	bufpool.Put(w.buf)
-	w.buf, w.late, w.news = nil, nil, true
+	w.buf, rest.late, w.news = nil, nil, true
 }
 
 // stop ends the half because of cause.
@@ -174,7 +205,7 @@ func (w *sender) halt(cause error) {
 func (w *sender) stopped() error {
 	w.mu.Lock()
 	defer w.unlock()
-	return w.err
+	return w.errLocked()
 }
 
 // outgoing is a frame to be sent.
@@ -221,7 +252,7 @@ func (w *sender) sendTimed(ctx context.Context, f *outgoing) error {
 		err = w.write(ctx, out, f)
 	}
 	if took := time.Since(start); took >= slowWrite {
-		w.t.life.c.traceSlowWrite(took)
+		w.t.c.traceSlowWrite(took)
 	}
 	return err
 }
@@ -275,8 +306,8 @@ func (w *sender) awaitPlaceLocked(ctx context.Context, f *outgoing) error {
 	yielded := false
 	for {
 		switch {
-		case w.err != nil:
-			return w.err
+		case w.errLocked() != nil:
+			return w.errLocked()
 		case w.stream && !f.stream && !f.op.isControl():
 			// Section 5.4: the fragments of one message are not interleaved
 			// with another.
@@ -333,7 +364,7 @@ func (w *sender) writeGatheredLocked(ctx context.Context) error {
 // is longer than limit may, when nothing else waits. What the owner of the wire
 // has taken counts, because it may come back.
 func (w *sender) fitsLocked(n int, limit int32) bool {
-	queued := w.inflight + len(w.buf)
+	queued := int(w.inflight) + len(w.buf)
 	return queued == 0 || limit < 0 || queued+n <= int(limit)
 }
 
@@ -348,7 +379,7 @@ func (p position) before(q position) bool { return int32(p-q) < 0 }
 
 // passedLocked reports whether all bytes before mark have left.
 func (w *sender) passedLocked(mark position) bool {
-	queued := w.inflight + len(w.buf)
+	queued := int(w.inflight) + len(w.buf)
 	return queued == 0 || !w.end.plus(-queued).before(mark)
 }
 
@@ -389,13 +420,13 @@ func (w *sender) reserveLocked(n int) {
 func (w *sender) openStream(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.unlock()
-	for w.stream && w.err == nil {
+	for w.stream && w.errLocked() == nil {
 		if err := w.waitLocked(ctx, w.t.out.applicationDeadline()); err != nil {
 			return err
 		}
 	}
-	w.stream = w.stream || w.err == nil
-	return w.err
+	w.stream = w.stream || w.errLocked() == nil
+	return w.errLocked()
 }
 
 // closeStream ends what openStream began.
@@ -410,10 +441,11 @@ func (w *sender) closeStream() {
 // waitLocked waits until there is news, ctx ends or deadline passes. The zero
 // deadline means never.
 func (w *sender) waitLocked(ctx context.Context, deadline time.Time) error {
-	if w.changed == nil {
-		w.changed = make(chan struct{})
+	rest := w.restLocked()
+	if rest.changed == nil {
+		rest.changed = make(chan struct{})
 	}
-	changed := w.changed
+	changed := rest.changed
 	w.held = false // a goroutine that waits does not come back soon
 	w.unlock()
 	defer w.mu.Lock() // ctx is the application's, and may panic
@@ -427,9 +459,9 @@ func (w *sender) waitLocked(ctx context.Context, deadline time.Time) error {
 	case <-changed:
 		return nil
 	case <-ctx.Done():
-		return w.t.life.interrupted("write", ctx, nil)
+		return w.t.c.life.interrupted("write", ctx, nil)
 	case <-timeout:
-		return w.t.life.interrupted("write", ctx, os.ErrDeadlineExceeded)
+		return w.t.c.life.interrupted("write", ctx, os.ErrDeadlineExceeded)
 	}
 }
 
@@ -459,7 +491,9 @@ const (
 
 // crowdedLocked reports whether a writer should let others run first.
 func (w *sender) crowdedLocked() bool {
-	w.alone++
+	if w.alone++; w.alone == 0 {
+		w.alone = 4 * crowdProbe // it has wrapped around
+	}
 	return w.alone <= crowdTurns || w.alone&(w.alone-1) == 0 || w.alone%crowdProbe == 0
 }
 
@@ -472,7 +506,7 @@ func (w *sender) yieldLocked() {
 	runtime.Gosched()
 	w.mu.Lock()
 	w.owned = false
-	if w.wanted > 0 || w.err != nil {
+	if w.wanted > 0 || w.errLocked() != nil {
 		w.news = true // the caller does not take the wire from those that wait for it
 	}
 }
@@ -536,7 +570,7 @@ func (w *sender) wrote(ctx context.Context, out []byte, n int, f *outgoing, err 
 func (w *sender) endWrite(f *outgoing) {
 	if !f.returned {
 		w.halt(errWritePanicked)
-		w.t.life.end(errWritePanicked)
+		w.t.c.end(errWritePanicked)
 	}
 }
 
@@ -610,7 +644,7 @@ func (w *sender) cut(ctx context.Context, out []byte, n int, f *outgoing, err er
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		bufpool.Put(out)
 		cause := apiError("write", err)
-		err = w.t.life.writeBroke(cause) // before other writers learn of it, and close
+		err = w.t.c.writeBroke(cause) // before other writers learn of it, and close
 		w.halt(cause)
 		return err
 	}
@@ -620,12 +654,12 @@ func (w *sender) cut(ctx context.Context, out []byte, n int, f *outgoing, err er
 	if (!w.t.cutRuins || f.untried) && n <= f.own && !(f.stream && f.unfinished) {
 		w.giveUp(out[n:f.own], f)
 		bufpool.Put(out)
-		return w.t.life.interrupted("write", ctx, err)
+		return w.t.c.life.interrupted("write", ctx, err)
 	}
 	bufpool.Put(out)
 	over := cutShort(err)
 	w.halt(over)
-	w.t.life.end(over)
+	w.t.c.end(over)
 	return fmt.Errorf("websocket: write cut short inside a frame: %w", err)
 }
 
@@ -662,7 +696,7 @@ func (w *sender) appendControlLocked(op opcode, payload []byte, held bool) error
 	h, err := w.half.header(op, true, 0, len(payload), key)
 	if err == nil {
 		w.appendFrameLocked(h, payload, held)
-		w.t.life.c.controls.sent.Add(1)
+		w.t.c.controls.sent.Add(1)
 	}
 	return err
 }
@@ -693,26 +727,29 @@ func (w *sender) gatherPong(payload []byte) {
 	w.mu.Lock()
 	defer w.unlock()
 	switch {
-	case w.err != nil:
+	case w.errLocked() != nil:
 		return
-	case w.late == nil && w.fitsLocked(maxControlFrame, w.pongLimit()):
+	case w.lateLocked() == nil && w.fitsLocked(maxControlFrame, w.pongLimit()):
 		w.appendPongLocked(payload, true) // the reading goroutine flushes before it waits
 		return
-	case w.late == nil:
-		w.late = new(latePong)
 	}
-	w.late.n = copy(w.late.payload[:], payload)
+	rest := w.restLocked()
+	if rest.late == nil {
+		rest.late = new(latePong)
+	}
+	rest.late.n = copy(rest.late.payload[:], payload)
 }
 
 // gatherCloseLocked appends the close frame, behind all that was written
-// before. No frame is taken after it. The connection must be over, and w.err
-// nil.
+// before. No frame is taken after it. The connection must be over, and
+// errLocked nil.
 func (w *sender) gatherCloseLocked(payload []byte) error {
-	w.err, w.late, w.news = toWriters(w.t.life.reason()), nil, true
+	rest := w.restLocked()
+	rest.err, rest.late, w.news = toWriters(w.t.c.life.reason()), nil, true
 	if err := w.appendControlLocked(opClose, payload, false); err != nil {
 		return err
 	}
-	w.t.life.move(closeFrameSent)
+	w.t.c.life.move(closeFrameSent)
 	return nil
 }
 
@@ -722,7 +759,7 @@ func (w *sender) gatherCloseLocked(payload []byte) error {
 func (w *sender) gatherClose(payload []byte) {
 	w.mu.Lock()
 	defer w.unlock()
-	if w.err == nil {
+	if w.errLocked() == nil {
 		w.gatherCloseLocked(payload)
 		w.held = true
 	}
@@ -733,7 +770,7 @@ func (w *sender) gatherClose(payload []byte) {
 func (w *sender) postClose(payload []byte) {
 	w.mu.Lock()
 	defer w.unlock()
-	if w.err == nil && w.gatherCloseLocked(payload) == nil {
+	if w.errLocked() == nil && w.gatherCloseLocked(payload) == nil {
 		w.tryWriteLocked() // in vain if the application's deadline has passed: then the flusher writes it
 	}
 }
@@ -754,7 +791,7 @@ func (w *sender) sendClose(ctx context.Context, payload []byte) error {
 func (w *sender) admitClose(ctx context.Context, payload []byte) ([]byte, error) {
 	w.mu.Lock()
 	defer w.unlock()
-	if err := w.err; err != nil {
+	if err := w.errLocked(); err != nil {
 		for w.half.closed && (w.owned || len(w.buf) > 0) {
 			if err := w.waitLocked(ctx, time.Time{}); err != nil {
 				return nil, err
@@ -903,5 +940,5 @@ func (w *sender) closeWaits() bool {
 func (w *sender) waits() (any, pong bool) {
 	w.mu.Lock()
 	defer w.unlock()
-	return w.owned || len(w.buf) > 0, w.late != nil || !w.passedLocked(w.pong)
+	return w.owned || len(w.buf) > 0, w.lateLocked() != nil || !w.passedLocked(w.pong)
 }

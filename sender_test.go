@@ -174,7 +174,7 @@ func (c *Conn) queued() int {
 	w := &c.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.inflight + len(w.buf)
+	return int(w.inflight) + len(w.buf)
 }
 
 // What waits for a peer that takes nothing has a bound: WriteBufferLimit and

@@ -372,7 +372,7 @@ type Server struct {
 	serve  func(c *Conn, r *http.Request) // immutable; nil if events is set
 	events *eventGroup                    // immutable; nil except if Events made the Server
 	opts   ServerOptions                  // immutable
-	shared *settings                      // immutable: those of opts
+	plain  *agreement                     // immutable: that of connections that agreed on nothing
 	live   connSet                        // has its own lock
 }
 
@@ -439,7 +439,7 @@ func checkedServer(opts *ServerOptions) *Server {
 	if _, err := checkAcceptOptions(&s.opts.AcceptOptions); err != nil {
 		panic("websocket: NewServer: " + err.Error())
 	}
-	s.shared = s.opts.connConfig(nil, &upgrade{}).makeSettings()
+	s.plain = s.opts.connConfig(nil, &upgrade{}).makePlain()
 	return s
 }
 
@@ -505,7 +505,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // the client has been told
 	}
 	if s.opts.Configure == nil { // else the connection has options of its own
-		cfg.settings = s.shared
+		cfg.plain = s.plain
 	}
 	taken = true
 	cfg.trace = newTracing(s.opts.Trace, traced)

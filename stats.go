@@ -80,12 +80,13 @@ func (c *Conn) Stats() Stats {
 			Wire:     c.r.got.wire.Load(),
 		},
 	}
-	if z := c.r.inflate; z != nil {
+	if c.r.half.deflate {
+		z := c.r.rest
 		s.Received.Compressed, s.Received.CompressedTo = z.to.Load(), z.from.Load()
 	}
 	w := &c.w
 	w.mu.Lock()
-	s.Waiting = w.inflight + len(w.buf)
+	s.Waiting = int(w.inflight) + len(w.buf)
 	s.Sent = Traffic{Messages: w.gave.messages, Payload: w.gave.payload, Control: int64(c.controls.sent.Load())}
 	if z := c.deflate; z != nil {
 		s.Sent.Compressed, s.Sent.CompressedTo = z.from, z.to
@@ -121,7 +122,7 @@ func (r *receiver) publish() {
 		r.got.wire.Add(int64(r.in.fetched))
 	}
 	r.payload, r.in.fetched = 0, 0
-	if z := r.inflate; z != nil && z.freshFrom > 0 {
+	if z := r.rest; r.half.deflate && z.freshFrom > 0 {
 		z.from.Add(z.freshFrom)
 		z.to.Add(z.freshTo)
 		z.freshFrom, z.freshTo = 0, 0
@@ -133,7 +134,7 @@ func (r *receiver) countMessage() {
 	r.message++
 	n := r.half.size
 	if r.half.compressed {
-		z := r.inflate
+		z := r.rest
 		z.freshFrom += n
 		z.freshTo += z.inflated
 		n = z.inflated
@@ -163,10 +164,10 @@ type gaveCounts struct {
 func (w *sender) countLocked(f *outgoing, sign int64) {
 	switch {
 	case f.op.isControl():
-		w.t.life.c.controls.sent.Add(uint32(sign))
+		w.t.c.controls.sent.Add(uint32(sign))
 		return
 	case f.rsv != 0:
-		z := w.t.life.c.deflate
+		z := w.t.c.deflate
 		z.from += sign * int64(f.plain)
 		z.to += sign * int64(len(f.payload))
 		w.gave.payload += sign * int64(f.plain)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -303,12 +302,4 @@ func TestStatsConcurrent(t *testing.T) {
 			t.Errorf("at the end: %+v", s)
 		}
 	})
-}
-
-// An idle connection has one object for its Conn, of the size that is asked of
-// it.
-func TestConnSize(t *testing.T) {
-	if size := reflect.TypeFor[Conn]().Size(); reflect.TypeFor[uintptr]().Size() == 8 && size > 632 {
-		t.Errorf("a Conn has %d bytes", size)
-	}
 }

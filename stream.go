@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/textproto"
@@ -444,6 +445,9 @@ func NewConn(conn net.Conn, opts *ConnOptions) (*Conn, error) {
 	}
 	if opts.Subprotocol != "" && !field.IsToken(opts.Subprotocol) {
 		return nil, fmt.Errorf("websocket: invalid ConnOptions.Subprotocol: %s is not a token", field.Quote(opts.Subprotocol))
+	}
+	if len(opts.Received) > math.MaxInt32 {
+		return nil, errors.New("websocket: invalid ConnOptions.Received: it has 2 GiB or more")
 	}
 	deflate, err := agreedDeflate(opts.Extensions)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -568,12 +569,18 @@ func TestNewConn(t *testing.T) {
 			t.Errorf("%+v: got %v, %v, want %q", tt.opts, c, err, tt.want)
 		}
 	}
+	if n := math.MaxInt32; math.MaxInt > n {
+		large := make([]byte, n+1) // never touched
+		if c, err := NewConn(near, &ConnOptions{Received: large}); c != nil || !matches(err, "Received: it has 2 GiB or more") {
+			t.Errorf("with 2 GiB received: got %v, %v", c, err)
+		}
+	}
 	if near.Stats().Closes != 0 {
 		t.Error("the net.Conn of a failed NewConn is closed")
 	}
 	// nil options are those of a server.
 	s, err := NewConn(near, nil)
-	if err != nil || s.client {
+	if err != nil || s.r.half.client {
 		t.Errorf("got %+v, %v", s, err)
 	}
 	s.CloseNow()

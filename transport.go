@@ -21,7 +21,7 @@ type transport struct {
 	ruined   atomic.Bool  // a write was cut short, on a transport that cutRuins
 	accepted atomic.Int64 // bytes that conn has taken. Written by the owner of the wire
 
-	life *lifetime // immutable: what is told when conn cannot be interrupted
+	c *Conn // immutable: what stands on it
 
 	in  watch // interrupts reads. Its owner is the reading goroutine
 	out watch // interrupts writes. Its owner is the owner of the wire
@@ -40,8 +40,8 @@ type rawSocket interface {
 	tryWrite(p []byte) int
 }
 
-func (t *transport) init(conn net.Conn, life *lifetime) {
-	t.conn, t.life = conn, life
+func (t *transport) init(conn net.Conn, c *Conn) {
+	t.conn, t.c = conn, c
 	t.out.write = true
 	foreign := !honoursDeadlines(conn)
 	t.in.foreign, t.out.foreign = foreign, foreign

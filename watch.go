@@ -21,23 +21,41 @@ import (
 // one. A call then costs one comparison. Two contexts are the same if they
 // share their Done channel, because they end at the same moment.
 type watch struct {
-	write   bool            // immutable: which direction
-	timed   bool            // immutable: the application's deadline is kept by a timer of the guard
-	foreign bool            // immutable: whether the transport heeds deadlines is not known
-	own     atomic.Bool     // the application's deadline does not concern the call in progress. Written by the direction's owner
-	busy    atomic.Bool     // a call is in progress that may have to be interrupted. Written by the direction's owner
-	stuck   atomic.Bool     // the call in progress could not be interrupted: the connection has ended for that
-	done    <-chan struct{} // owner: the reading goroutine, or the owner of the wire
+	write   bool // immutable: which direction
+	timed   bool // immutable: the application's deadline is kept by a timer of the guard
+	foreign bool // immutable: whether the transport heeds deadlines is not known
+
+	call callFlags
 
 	// guard is made when there is something to guard: a context that can end,
 	// or a deadline. Most connections never have any.
 	guard atomic.Pointer[guard]
 }
 
+// callFlags tell what is known of the call in progress.
+type callFlags struct{ bits atomic.Uint32 }
+
+const (
+	callOwn   = 1 << iota // the application's deadline does not concern it. Written by the direction's owner
+	callBusy              // it may have to be interrupted. Written by the direction's owner
+	callStuck             // it could not be interrupted: the connection has ended for that
+)
+
+func (f *callFlags) has(bit uint32) bool { return f.bits.Load()&bit != 0 }
+
+func (f *callFlags) set(bit uint32, on bool) {
+	if on {
+		f.bits.Or(bit)
+	} else {
+		f.bits.And(^bit)
+	}
+}
+
 // A guard is what a watch needs when there is something that ends I/O.
 type guard struct {
-	w *watch     // immutable
-	t *transport // immutable
+	w    *watch          // immutable
+	t    *transport      // immutable
+	done <-chan struct{} // of the context that is watched; nil: none. Its owner is that of the direction
 
 	ended atomic.Bool // the context that is watched has ended. Written with mu
 	late  atomic.Bool // the application's deadline has passed, if timed. Written with mu
@@ -47,7 +65,7 @@ type guard struct {
 	stop     func() bool
 	gen      uint32      // counts the contexts: one that ends late is told by it
 	calls    uint32      // counts the calls that were interrupted: a closer that is late is told by it
-	applied  bool        // value of own when the deadline was last decided on
+	applied  bool        // value of callOwn when the deadline was last decided on
 	deadline time.Time   // the application's
 	timer    *time.Timer // of the deadline, if timed
 	closer   *time.Timer // ends the connection if the interruption does not help
@@ -92,15 +110,16 @@ func (w *watch) beginCall(t *transport, ctx context.Context, own bool) {
 		ctx = context.Background() // the end of t interrupts the call
 	}
 	done := ctx.Done()
-	if done != w.done || own != w.own.Load() {
+	g := w.guard.Load()
+	if done != g.watched() || own != w.call.has(callOwn) {
 		w.change(t, ctx, done, own)
 		return
 	}
 	if done == nil && !w.timed {
 		return
 	}
-	w.busy.Store(true)
-	if g := w.guard.Load(); g != nil && (g.ended.Load() || g.late.Load() && !own) {
+	w.call.set(callBusy, true)
+	if g = w.guard.Load(); g != nil && (g.ended.Load() || g.late.Load() && !own) {
 		g.mu.Lock()
 		g.interruptLocked()
 		g.mu.Unlock()
@@ -111,19 +130,19 @@ func (w *watch) beginCall(t *transport, ctx context.Context, own bool) {
 // value of own. The call is in progress when nothing of the last one can reach
 // it any more. The context of the last one may end just now.
 func (w *watch) change(t *transport, ctx context.Context, done <-chan struct{}, own bool) {
-	w.done = done
 	// A goroutine that makes a guard looks at own and busy afterwards. Either
 	// it sees them, or its guard is seen here.
-	w.own.Store(own)
+	w.call.set(callOwn, own)
 	g := w.guard.Load()
 	if g == nil && done != nil {
 		g = w.makeGuard(t)
 	}
 	if g == nil && w.timed {
-		w.busy.Store(true)
+		w.call.set(callBusy, true)
 		g = w.guard.Load()
 	}
 	if g != nil && g != &unguarded {
+		g.done = done
 		g.change(ctx)
 	}
 }
@@ -132,13 +151,13 @@ func (w *watch) change(t *transport, ctx context.Context, done <-chan struct{}, 
 // interrupted: then its error, if it moved nothing, is that of the
 // interruption.
 func (w *watch) settle() (interrupted bool) {
-	if !w.busy.Load() {
+	if !w.call.has(callBusy) {
 		return false
 	}
-	w.busy.Store(false)
+	w.call.set(callBusy, false)
 	g := w.guard.Load()
 	if g == nil || g == &unguarded || !g.fired.Load() {
-		return w.stuck.Load()
+		return w.call.has(callStuck)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -165,6 +184,14 @@ func (w *watch) makeGuard(t *transport) *guard {
 	return w.guard.Load()
 }
 
+// watched returns the Done channel of the context that is watched, or nil.
+func (g *guard) watched() <-chan struct{} {
+	if g == nil {
+		return nil
+	}
+	return g.done
+}
+
 // change watches ctx for a call that begins, in place of what was watched
 // before.
 func (g *guard) change(ctx context.Context) {
@@ -177,14 +204,14 @@ func (g *guard) change(ctx context.Context) {
 	g.gen++
 	gen := g.gen
 	g.ended.Store(false)
-	own := g.w.own.Load()
+	own := g.w.call.has(callOwn)
 	switch {
 	case g.fired.Load():
 		g.relieveLocked()
 	case g.applied != own && !g.deadline.IsZero():
 		g.apply(g.limitLocked())
 	}
-	g.w.busy.Store(ctx.Done() != nil || g.w.timed)
+	g.w.call.set(callBusy, ctx.Done() != nil || g.w.timed)
 	if g.late.Load() && !own {
 		g.interruptLocked()
 	}
@@ -211,7 +238,7 @@ func (g *guard) deadlinePassed(deadline time.Time) {
 		return
 	}
 	g.late.Store(true)
-	if !g.w.own.Load() {
+	if !g.w.call.has(callOwn) {
 		g.interruptLocked()
 	}
 }
@@ -223,12 +250,12 @@ func (g *guard) interruptLocked() {
 	}
 	// Before the look at busy: either settle sees it, or the call is over here.
 	g.fired.Store(true)
-	if !g.w.busy.Load() || g.w.guard.Load() != g {
+	if !g.w.call.has(callBusy) || g.w.guard.Load() != g {
 		g.fired.Store(false)
 		return
 	}
 	grace := interruptGrace
-	if g.w.own.Load() {
+	if g.w.call.has(callOwn) {
 		grace = interruptGraceOwn
 	}
 	if g.w.write && g.t.cutRuins && !g.w.foreign {
@@ -255,11 +282,11 @@ func (g *guard) abandon(calls uint32) {
 	g.mu.Lock()
 	stuck := g.fired.Load() && g.calls == calls
 	if stuck {
-		g.w.stuck.Store(true)
+		g.w.call.set(callStuck, true)
 	}
 	g.mu.Unlock()
 	if stuck {
-		g.t.life.end(errNotInterrupted)
+		g.t.c.end(errNotInterrupted)
 	}
 }
 
@@ -290,7 +317,7 @@ func (w *watch) setDeadline(t *transport, deadline time.Time) error {
 		switch {
 		case w.guard.Load() != g:
 			return net.ErrClosed
-		case g.late.Load() && !w.own.Load():
+		case g.late.Load() && !w.call.has(callOwn):
 			g.interruptLocked()
 		case !g.late.Load() && !deadline.IsZero():
 			g.timer = time.AfterFunc(time.Until(deadline), func() { g.deadlinePassed(deadline) })
@@ -341,7 +368,7 @@ func (b *bound) set(deadline time.Time) {
 
 // limitLocked returns the deadline that the transport is to have.
 func (g *guard) limitLocked() time.Time {
-	if g.applied = g.w.own.Load(); g.applied || g.w.timed {
+	if g.applied = g.w.call.has(callOwn); g.applied || g.w.timed {
 		return time.Time{}
 	}
 	return g.deadline
