@@ -18,28 +18,42 @@ import (
 // may have a Read of their own.
 type rawConn struct {
 	sock syscall.RawConn
-	w    rawWriter
 
-	// Owner of the rest: the reader. readFn is built once a connection: passing
-	// it allocates nothing.
+	// Owner: the reader. readFn is built once a connection: passing it
+	// allocates nothing.
 	readFn func(fd uintptr) bool
 	dst    []byte
-	n      int
-	err    error
-	waited bool // the read in progress has found nothing at first
-	more   bool // the read in progress needs a larger buffer
-	eager  bool // the last read has found something at once
+	n      int32
+	err    sysErr // what stood in place of bytes, or behind them
+	waited bool   // the read in progress has found nothing at first
+	more   bool   // the read in progress needs a larger buffer
+	eager  bool   // the last read has found something at once
+
+	// Owner: the owner of the wire. writeFn is built once, too, by the first
+	// write.
+	try      bool // stop where the socket takes no more
+	writeErr sysErr
+	writeFn  func(fd uintptr) bool
+	src      []byte // what is left
+	next     []byte // what follows it
+	wrote    int
 }
 
-// A rawWriter is what a rawConn needs to write. Its owner is the owner of the
-// wire.
-type rawWriter struct {
-	fn    func(fd uintptr) bool // built once: passing it allocates nothing
-	src   []byte                // what is left
-	next  []byte                // what follows it
-	wrote int
-	err   error
-	try   bool // stop where the socket takes no more
+// A sysErr is a syscall.Errno in half the memory, or sysEOF; 0: no error.
+type sysErr int32
+
+// sysEOF says that the peer has ended its direction.
+const sysEOF sysErr = -1
+
+// err returns e as an error.
+func (e sysErr) err() error {
+	switch e {
+	case 0:
+		return nil
+	case sysEOF:
+		return io.EOF
+	}
+	return syscall.Errno(e)
 }
 
 // newRawSocket returns nil if c's transport has no descriptor of its own.
@@ -66,7 +80,8 @@ func newRawSocket(c *Conn) rawSocket {
 	// once. The buffer is taken by read, not here, because this is the bottom
 	// of the stack that an idle connection keeps.
 	x.readFn = func(fd uintptr) bool {
-		p, in := x.dst, &c.r.in
+		x, in := c.t.raw.(*rawConn), &c.r.in // a closure of one pointer is the smallest
+		p := x.dst[:min(len(x.dst), maxRaw)]
 		if p == nil {
 			if x.waited && in.isSmall() {
 				x.more = true
@@ -87,11 +102,11 @@ func newRawSocket(c *Conn) rawSocket {
 				}
 				return false
 			case errno != 0:
-				x.err = errno
+				x.err = sysErr(errno)
 			case n == 0:
-				x.err = io.EOF
+				x.err = sysEOF
 			}
-			x.n += max(n, 0)
+			x.n += int32(max(n, 0))
 			// If small is full there is more. All that has come is taken,
 			// because closing a socket resets the connection if there is unread
 			// input.
@@ -104,34 +119,34 @@ func newRawSocket(c *Conn) rawSocket {
 
 // read implements rawSocket.
 func (x *rawConn) read(r *receiver, p []byte) (int, error) {
-	if x.n > 0 && x.err != nil && x.err != syscall.EAGAIN {
+	if x.n > 0 && x.err != 0 && x.err != sysErr(syscall.EAGAIN) {
 		// It stood behind what the last read got. A reset comes but once: after
 		// it the socket says that it has ended.
 		x.n = 0
-		return 0, x.err
+		return 0, x.err.err()
 	}
-	x.dst, x.n, x.err, x.waited = p, 0, nil, false
+	x.dst, x.n, x.err, x.waited = p, 0, 0, false
 	if p == nil && x.eager {
 		r.in.unshrink()
 	}
 	err := x.sock.Read(x.readFn)
 	for x.more && err == nil {
 		x.more = false
-		r.in.unshrinkBehind(x.n)
+		r.in.unshrinkBehind(int(x.n))
 		err = x.sock.Read(x.readFn)
 	}
 	x.dst, x.more, x.eager = nil, false, !x.waited
 	if err == nil {
-		err = x.err
+		err = x.err.err()
 	}
-	return x.n, err
+	return int(x.n), err
 }
 
 // tryWrite writes as much of p as the socket takes at once.
 func (x *rawConn) tryWrite(p []byte) int {
-	x.w.try = true
+	x.try = true
 	n, _ := x.write(p, nil) // an error comes up again at the next write that waits
-	x.w.try = false
+	x.try = false
 	return n
 }
 
@@ -140,48 +155,47 @@ func (x *rawConn) tryWrite(p []byte) int {
 // It gains 2 KiB of stack on a connection whose handler writes. Below it are
 // fewer and smaller frames than below net.Conn's Write.
 func (x *rawConn) write(a, b []byte) (int, error) {
-	w := &x.w
-	if w.fn == nil {
-		w.fn = w.writer()
+	if x.writeFn == nil {
+		x.writeFn = x.writer()
 	}
-	w.src, w.next, w.wrote, w.err = a, b, 0, nil
-	err := x.sock.Write(w.fn)
-	w.src, w.next = nil, nil
+	x.src, x.next, x.wrote, x.writeErr = a, b, 0, 0
+	err := x.sock.Write(x.writeFn)
+	x.src, x.next = nil, nil
 	if err == nil {
-		err = w.err
+		err = x.writeErr.err()
 	}
-	return w.wrote, err
+	return x.wrote, err
 }
 
-// maxRawWrite is the most bytes of one system call: some systems refuse more
-// than 2 GB.
-const maxRawWrite = 1 << 30
+// maxRaw is the most bytes of one system call: some systems refuse more than 2
+// GB.
+const maxRaw = 1 << 30
 
 // writer returns what is called when the socket may take bytes. It returns
 // false to be called again when the socket takes more.
-func (w *rawWriter) writer() func(fd uintptr) bool {
+func (x *rawConn) writer() func(fd uintptr) bool {
 	return func(fd uintptr) bool {
-		for len(w.src) > 0 {
+		for len(x.src) > 0 {
 			var n int
 			var errno syscall.Errno
-			if len(w.next) > 0 {
-				n, errno = sysWritev(fd, w.src, w.next)
+			if len(x.next) > 0 {
+				n, errno = sysWritev(fd, x.src, x.next)
 			} else {
-				n, errno = sysWrite(fd, w.src[:min(len(w.src), maxRawWrite)])
+				n, errno = sysWrite(fd, x.src[:min(len(x.src), maxRaw)])
 			}
 			switch errno {
 			case 0:
-				w.wrote += n
-				if n < len(w.src) {
-					w.src = w.src[n:]
+				x.wrote += n
+				if n < len(x.src) {
+					x.src = x.src[n:]
 				} else {
-					w.src, w.next = w.next[n-len(w.src):], nil
+					x.src, x.next = x.next[n-len(x.src):], nil
 				}
 			case syscall.EINTR:
 			case syscall.EAGAIN:
-				return w.try
+				return x.try
 			default:
-				w.err = errno
+				x.writeErr = sysErr(errno)
 				return true
 			}
 		}
