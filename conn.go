@@ -44,7 +44,14 @@ func (t MessageType) opcode() (opcode, error) {
 	case MessageBinary:
 		return opBinary, nil
 	}
-	return 0, fmt.Errorf("websocket: no such message type: %d", int(t))
+	return 0, t.unknown()
+}
+
+// unknown is not inlined, to keep the frames of its callers small.
+//
+//go:noinline
+func (t MessageType) unknown() error {
+	return fmt.Errorf("websocket: no such message type: %d", int(t))
 }
 
 // connConfig is what a finished opening handshake hands to newConn. Zero values

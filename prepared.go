@@ -36,7 +36,12 @@ func NewPreparedMessage(typ MessageType, data []byte) (*PreparedMessage, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &PreparedMessage{op: op, data: append([]byte(nil), data...)}, nil
+	m := &PreparedMessage{op: op}
+	if len(data) > 0 {
+		m.data = make([]byte, len(data)) // it takes less stack than append
+		copy(m.data, data)
+	}
+	return m, nil
 }
 
 // forWindow returns m compressed for a window of the given size, or nil if that

@@ -273,7 +273,7 @@ func (t *topic) stored(ev *BrokerEvent, now time.Time) *message {
 	if err != nil {
 		return nil
 	}
-	m, err := t.hub.encode(&Message{Topic: t.name, Position: ev.Position, Previous: ev.previous(), Type: typ, Data: data})
+	m, err := t.encode(typ, data, ev.Position, ev.previous())
 	if err != nil {
 		return nil
 	}

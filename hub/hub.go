@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"maps"
 	"slices"
@@ -124,7 +123,7 @@ func (h *Hub) Publish(ctx context.Context, topic string, typ websocket.MessageTy
 // meaning.
 func (h *Hub) PublishOnce(ctx context.Context, topic, id string, typ websocket.MessageType, data []byte) error {
 	if typ != websocket.MessageText && typ != websocket.MessageBinary {
-		return fmt.Errorf("hub: no such message type: %d", int(typ))
+		return noSuchType(typ)
 	}
 	if h.closed.Load() {
 		return ErrClosed
@@ -135,6 +134,20 @@ func (h *Hub) PublishOnce(ctx context.Context, topic, id string, typ websocket.M
 	if h.link != nil {
 		return h.link.publish(ctx, topic, id, typ, data)
 	}
+	if h.opts.Encode != nil {
+		return h.publishHere(topic, typ, data, nil)
+	}
+	// Made here, where the stack is less deep than below and no lock is held.
+	m, err := newMessage(typ, data)
+	if err != nil {
+		return err
+	}
+	return h.publishHere(topic, typ, nil, m)
+}
+
+// publishHere is Publish without a Broker. made is the message; if it is nil,
+// Encode makes it of data.
+func (h *Hub) publishHere(topic string, typ websocket.MessageType, data []byte, made *message) error {
 	t := h.find(topic)
 	if t == nil {
 		if h.historyOf(topic).Messages <= 0 {
@@ -143,7 +156,7 @@ func (h *Hub) PublishOnce(ctx context.Context, topic, id string, typ websocket.M
 		t = h.findOrMake(topic)
 	}
 	defer t.unlock()
-	return t.publish(typ, data, Position{}, 0, time.Now())
+	return t.publish(typ, data, made, Position{}, 0, time.Now())
 }
 
 // Subscriptions returns how many subscribers of this process have topic.

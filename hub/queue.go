@@ -21,9 +21,16 @@ const maxExtra = 1 << 16
 func newMessage(typ websocket.MessageType, data []byte) (*message, error) {
 	p, err := websocket.NewPreparedMessage(typ, data)
 	if err != nil {
-		return nil, fmt.Errorf("hub: no such message type: %d", int(typ))
+		return nil, noSuchType(typ)
 	}
 	return &message{PreparedMessage: p, size: len(data)}, nil
+}
+
+// noSuchType is not inlined, to keep the frames of its callers small.
+//
+//go:noinline
+func noSuchType(typ websocket.MessageType) error {
+	return fmt.Errorf("hub: no such message type: %d", int(typ))
 }
 
 // Send sends a message to this subscriber alone, behind what waits for it. It

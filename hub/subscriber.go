@@ -123,7 +123,7 @@ func (s *Subscriber) SubscribeFrom(ctx context.Context, topic string, from Subsc
 }
 
 func (s *Subscriber) subscribe(ctx context.Context, from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
-	switch err = s.check(topics); {
+	switch err = s.prepare(topics); {
 	case err != nil:
 	case s.hub.link != nil:
 		st, err = s.subscribeLinked(ctx, from, topics)
@@ -142,13 +142,24 @@ func (s *Subscriber) subscribe(ctx context.Context, from *SubscribeOptions, topi
 //go:noinline
 func subscribeError(err error) error { return fmt.Errorf("hub: subscribe: %w", err) }
 
-// check returns why s cannot subscribe to topics, or nil.
-func (s *Subscriber) check(topics []string) error {
+// prepare makes room for topics, or returns why s cannot subscribe to them.
+func (s *Subscriber) prepare(topics []string) error {
 	err := s.Err()
 	for i := 0; i < len(topics) && err == nil; i++ {
 		err = reserved(topics[i])
 	}
+	if err == nil {
+		s.growTopics(len(topics))
+	}
 	return err
+}
+
+// growTopics makes room for n more topics, so that admit, where the stack is
+// deep, need not.
+func (s *Subscriber) growTopics(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.topics = slices.Grow(s.topics, n)
 }
 
 // subscribeLinked is subscribe with a Broker.
@@ -332,14 +343,12 @@ func (s *Subscriber) leaveTopics() {
 
 // admit is the subscriber's part of [topic.add]: the topic is locked.
 func (s *Subscriber) admit(t *topic, from *SubscribeOptions, st SubscribeResult, missed []*message) error {
-	var greeting *message
 	if from != nil && from.Greet != nil {
-		if typ, data := from.Greet(st); data != nil {
-			var err error
-			if greeting, err = newMessage(typ, data); err != nil {
-				return err
-			}
+		greeted, err := from.greet(st, missed)
+		if err != nil {
+			return err
 		}
+		missed = greeted
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -348,9 +357,6 @@ func (s *Subscriber) admit(t *topic, from *SubscribeOptions, st SubscribeResult,
 	}
 	if s.find(t) >= 0 {
 		return ErrSubscribed
-	}
-	if greeting != nil {
-		missed = append([]*message{greeting}, missed...)
 	}
 	if err := s.replay(missed); err != nil {
 		return err
@@ -366,6 +372,23 @@ func (s *Subscriber) admit(t *topic, from *SubscribeOptions, st SubscribeResult,
 		}
 	}
 	return nil
+}
+
+// greet puts the message of Greet before missed.
+//
+// It is not inlined, to keep the frame of admit small.
+//
+//go:noinline
+func (from *SubscribeOptions) greet(st SubscribeResult, missed []*message) ([]*message, error) {
+	typ, data := from.Greet(st)
+	if data == nil {
+		return missed, nil
+	}
+	greeting, err := newMessage(typ, data)
+	if err != nil {
+		return nil, err
+	}
+	return append([]*message{greeting}, missed...), nil
 }
 
 // forget takes t out of the topics of s, and returns where t has it, or -1. t

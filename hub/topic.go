@@ -179,13 +179,13 @@ func (t *topic) take(ev BrokerEvent, now time.Time) error {
 		t.hub.invalid.Add(1)
 		return nil
 	}
-	return t.publish(typ, data, ev.Position, ev.previous(), now)
+	return t.publish(typ, data, nil, ev.Position, ev.previous(), now)
 }
 
 // publish puts a message into the history and the queues. at is the engine's
-// position, or zero; then previous counts for nothing. The error is that of
-// Encode.
-func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, previous uint64, now time.Time) error {
+// position, or zero; then previous counts for nothing. made is the message, or
+// nil if it has to be made of data. The error is that of Encode.
+func (t *topic) publish(typ websocket.MessageType, data []byte, made *message, at Position, previous uint64, now time.Time) error {
 	h := t.hub
 	if h.closed.Load() {
 		return nil
@@ -204,7 +204,10 @@ func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, pre
 		at = t.next()
 		previous = at.Offset - 1
 	}
-	m, err := h.encode(&Message{Topic: t.name, Position: at, Previous: previous, Type: typ, Data: data})
+	m, err := made, error(nil)
+	if m == nil {
+		m, err = t.encode(typ, data, at, previous)
+	}
 	if keep && (numbered || err == nil) {
 		t.advance(at, previous, numbered)
 	}
@@ -231,16 +234,19 @@ func (t *topic) publish(typ websocket.MessageType, data []byte, at Position, pre
 
 // encode makes a message of what was published. A panic of Encode costs this
 // message only.
-func (h *Hub) encode(published *Message) (*message, error) {
-	data := published.Data
-	if h.opts.Encode != nil {
+//
+// It is not inlined, to keep the frame of publish small.
+//
+//go:noinline
+func (t *topic) encode(typ websocket.MessageType, data []byte, at Position, previous uint64) (*message, error) {
+	if t.hub.opts.Encode != nil {
 		var err error
-		if data, err = h.callEncode(published); err != nil {
+		published := &Message{Topic: t.name, Position: at, Previous: previous, Type: typ, Data: data}
+		if data, err = t.hub.callEncode(published); err != nil {
 			return nil, err
 		}
 	}
-	p, _ := websocket.NewPreparedMessage(published.Type, data) // the type has been checked
-	return &message{PreparedMessage: p, size: len(data)}, nil
+	return newMessage(typ, data)
 }
 
 // callEncode calls the program's function.
