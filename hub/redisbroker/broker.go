@@ -48,7 +48,8 @@ type Broker struct {
 
 	mu      sync.Mutex       // guards what follows; not held across I/O
 	topics  map[string]bool  // that the hub wants; true when the server has confirmed
-	refused map[string]error // topics that the server has refused, until Subscribe returns
+	asking  map[string]bool  // topics for which Subscribe waits
+	refused map[string]error // of those, what the server has refused
 	session *session         // nil between connections
 	live    bool             // the session has everything that it began with
 	lost    bool             // the hub has been told that the server is lost
@@ -86,6 +87,7 @@ func newBroker(client redis.UniversalClient, opts *Options, silence time.Duratio
 		done:    make(chan struct{}),
 		events:  make(chan hub.BrokerEvent, 64),
 		topics:  map[string]bool{},
+		asking:  map[string]bool{},
 		refused: map[string]error{},
 		changed: make(chan struct{}),
 		silence: silence,
@@ -149,12 +151,13 @@ func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
 	}
 	b.mu.Lock()
 	for _, topic := range topics {
-		b.topics[topic] = false
+		b.topics[topic], b.asking[topic] = false, true
 		if b.shards != nil {
 			b.shards.want(topic)
 		}
 	}
 	b.mu.Unlock()
+	defer b.asked(topics)
 	b.ask(subscribe, topics)
 	var refused hub.TopicErrors
 	for {
@@ -189,6 +192,33 @@ func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
 			return ErrClosed
 		}
 	}
+}
+
+// asked notes that Subscribe returns. What is refused from now on is told as an
+// event.
+func (b *Broker) asked(topics []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, topic := range topics {
+		delete(b.asking, topic)
+		delete(b.refused, topic)
+	}
+}
+
+// forbid notes that the server has refused a topic. It returns true if no
+// Subscribe waits for it. Then an event has to tell, and the topic is wanted as
+// before. The lock is held.
+func (b *Broker) forbid(topic string, err error) (tell bool) {
+	defer b.notify()
+	confirmed, wanted := b.topics[topic]
+	if !wanted || !b.asking[topic] {
+		return wanted
+	}
+	delete(b.topics, topic)
+	if !confirmed {
+		b.refused[topic] = err
+	}
+	return false
 }
 
 // Unsubscribe implements [hub.Broker].

@@ -37,7 +37,8 @@
 // # What the server refuses
 //
 // A topic that the server forbids to its user is an error of Subscribe for that
-// topic; the others hold.
+// topic; the others hold. If the server forbids it later, the hub is told
+// (hub.BrokerFailed).
 //
 // # Failover and clusters
 //

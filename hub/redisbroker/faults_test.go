@@ -66,6 +66,60 @@ func TestForbiddenTopics(t *testing.T) {
 	}
 }
 
+// The user of the broker may not have a topic any more: OnBroker is told, and
+// the others live.
+func TestForbiddenLater(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	b := New(&redis.Options{Addr: e.Addr, Username: "u", Password: "p"}, nil)
+	defer b.Close()
+	forbidLater(t, b, []string{e.Addr})
+}
+
+func forbidLater(t *testing.T, b *Broker, addrs []string) {
+	t.Helper()
+	set := func(channels ...any) {
+		t.Helper()
+		for _, addr := range addrs {
+			admin := redis.NewClient(&redis.Options{Addr: addr})
+			defer admin.Close()
+			acl := append([]any{"ACL", "SETUSER", "u", "reset", "on", ">p", "+@all", "~*", "&websocket:alive:*"}, channels...)
+			if err := admin.Do(t.Context(), acl...).Err(); err != nil {
+				t.Fatal(err)
+			}
+			admin.Do(t.Context(), "CLIENT", "KILL", "USER", "u")
+		}
+	}
+	set("&*")
+	eventually(t, "the broker does not connect", func() bool {
+		return b.Publish(t.Context(), hub.Publication{Topic: "x"}) == nil
+	})
+	topics := []string{"a", "b", "c"}
+	if err := b.Subscribe(t.Context(), topics); err != nil {
+		t.Fatal(err)
+	}
+	for len(b.events) > 0 {
+		next(t, b) // the password was refused before
+	}
+	set("&websocket:topic:a", "&websocket:topic:c", "&websocket:topic:{t:a}", "&websocket:topic:{t:c}")
+	failed, recovered := false, false
+	for !failed || !recovered {
+		switch ev := next(t, b); ev.Kind {
+		case hub.BrokerFailed:
+			if failed = true; ev.Topic != "b" || !isForbidden(ev.Err) {
+				t.Errorf("%+v", ev)
+			}
+		case hub.BrokerRecovered:
+			recovered = true
+		}
+	}
+	for _, topic := range []string{"a", "c"} {
+		publish(t, b, topic, topic, hub.History{})
+		if ev := nextMessage(t, b); ev.Topic != topic {
+			t.Errorf("%+v", ev)
+		}
+	}
+}
+
 // The server is killed, and comes back with what it had saved: numbers that it
 // gives again are of another epoch.
 func TestRollback(t *testing.T) {

@@ -292,14 +292,13 @@ func (b *Broker) refuse(s *session, c command, err error, missing map[string]boo
 	default:
 		topic := strings.TrimPrefix(c.channels[0], s.prefix)
 		delete(missing, topic)
+		err = fmt.Errorf("redisbroker: %w", err)
 		b.mu.Lock()
-		confirmed, wanted := b.topics[topic]
-		delete(b.topics, topic)
-		if wanted && !confirmed {
-			b.refused[topic] = fmt.Errorf("redisbroker: %w", err)
-		}
-		b.notify()
+		tell := b.forbid(topic, err)
 		b.mu.Unlock()
+		if tell {
+			b.bring(hub.BrokerEvent{Kind: hub.BrokerFailed, Topic: topic, Err: err})
+		}
 	}
 }
 

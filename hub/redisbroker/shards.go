@@ -38,6 +38,7 @@ type shards struct {
 	pause    time.Duration        // before a topic is placed again
 	commands uint64               // that were given to sessions
 	why      error                // why the server was lost, if the hub has not been told
+	answered bool                 // a node has confirmed a topic since then
 }
 
 // A shard is the session with one node.
@@ -52,6 +53,10 @@ type shard struct {
 	called  string     // the channel of this session's own; empty: none yet
 	calls   bool       // the node has confirmed it
 }
+
+// forbiddenPause is how long a topic that a node has refused, while no
+// Subscribe waits for it, is not asked for.
+const forbiddenPause = 30 * time.Second
 
 func newShards(cluster *redis.ClusterClient) *shards {
 	return &shards{
@@ -128,7 +133,7 @@ func (b *Broker) misplaced(topic string, pause time.Duration) {
 // held.
 func (b *Broker) lose(err error) {
 	if !b.lost {
-		b.lost, b.shards.why = true, err
+		b.lost, b.shards.why, b.shards.answered = true, err, false
 		b.notify()
 	}
 	b.shards.rouse()
@@ -185,15 +190,22 @@ func (b *Broker) place() (next time.Time) {
 	} else if again {
 		sh.pause = min(2*sh.pause, maxPause)
 	}
-	recovered := b.lost && len(sh.pending) == 0
+	asks := b.lost && len(sh.pending) == 0 && !sh.answered
+	b.mu.Unlock()
+	if why != nil {
+		b.bring(hub.BrokerEvent{Kind: hub.BrokerLost, Err: why})
+	}
+	answers := asks && b.ping() == nil // the hub wants no topic that tells
+	if asks && !answers {
+		next = now.Add(maxPause)
+	}
+	b.mu.Lock()
+	recovered := b.lost && len(sh.pending) == 0 && (sh.answered || answers)
 	if recovered {
 		b.lost = false
 		b.notify()
 	}
 	b.mu.Unlock()
-	if why != nil {
-		b.bring(hub.BrokerEvent{Kind: hub.BrokerLost, Err: why})
-	}
 	if recovered {
 		b.bring(hub.BrokerEvent{Kind: hub.BrokerRecovered})
 	}
@@ -221,6 +233,13 @@ func (b *Broker) place() (next time.Time) {
 		break
 	}
 	return next
+}
+
+// ping asks any node whether it is there.
+func (b *Broker) ping() error {
+	ctx, cancel := context.WithTimeout(b.ctx, b.silence)
+	defer cancel()
+	return b.shards.cluster.Ping(ctx).Err()
 }
 
 // nodeOf returns the client of the node that has a topic, as far as the
@@ -375,7 +394,7 @@ func (b *Broker) confirmAt(s *shard, c command) {
 		b.mu.Unlock()
 		return
 	}
-	b.topics[topic] = true
+	b.topics[topic], sh.answered = true, true
 	missed := sh.missed[topic]
 	delete(sh.missed, topic)
 	delete(sh.pending, topic)
@@ -420,18 +439,25 @@ func (b *Broker) refuseAt(s *shard, c command, err error) {
 	}
 	sh := b.shards
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if sh.placed[topic] != s || s.topics[topic] != c.number {
+		b.mu.Unlock()
 		return
 	}
 	if isForbidden(err) {
+		err = fmt.Errorf("redisbroker: %w", err)
 		b.unwant(topic)
-		delete(b.topics, topic)
-		b.refused[topic] = fmt.Errorf("redisbroker: %w", err)
+		tell := b.forbid(topic, err)
+		if tell {
+			sh.unplaced[topic], sh.missed[topic] = time.Now().Add(forbiddenPause), true
+		}
 		sh.rouse() // it may have been the last
-		b.notify()
+		b.mu.Unlock()
+		if tell {
+			b.bring(hub.BrokerEvent{Kind: hub.BrokerFailed, Topic: topic, Err: err})
+		}
 		return
 	}
+	defer b.mu.Unlock()
 	sh.cluster.ReloadState(b.ctx)
 	if _, moved := redis.IsMovedError(err); !moved || sh.pause > time.Second {
 		b.lose(fmt.Errorf("redisbroker: node %s: %w", s.addr, err))

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,7 +43,10 @@ func startCluster(t *testing.T, replicas int) *cluster {
 	t.Cleanup(func() { c.admin.Close() })
 	eventually(t, "no cluster", func() bool {
 		masters, ok := c.masters()
-		return ok && len(masters) == 3 && strings.Contains(c.admin.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
+		for _, addr := range c.addrs {
+			ok = ok && strings.Contains(c.node(t, addr).ClusterInfo(t.Context()).Val(), "cluster_state:ok")
+		}
+		return ok && len(masters) == 3
 	})
 	eventually(t, "replicas have no data", func() bool {
 		online := 0
@@ -349,6 +353,22 @@ func TestShardForbidden(t *testing.T) {
 	}
 }
 
+func TestShardForbiddenLater(t *testing.T) {
+	c := startCluster(t, 0)
+	for _, addr := range c.addrs {
+		if err := c.node(t, addr).Do(t.Context(), "ACL", "SETUSER", "u", "on", ">p", "+@all", "~*", "&*").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: c.addrs, MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true, Username: "u", Password: "p",
+	})
+	defer client.Close()
+	b := NewClient(client, nil)
+	defer b.Close()
+	forbidLater(t, b, c.addrs)
+}
+
 // Names of topics of every kind of bytes: each is a topic of its own, and its
 // keys are in one slot.
 func TestShardStrangeTopics(t *testing.T) {
@@ -403,6 +423,92 @@ func TestShardChurn(t *testing.T) {
 		}
 		if err := b.Unsubscribe(t.Context(), topics[:1]); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// The hub subscribes and unsubscribes while no node is there. No call waits for
+// long, and the hub is told once that the server is lost.
+func TestShardDead(t *testing.T) {
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: []string{"127.0.0.1:1", "127.0.0.1:2"}, MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true,
+	})
+	defer client.Close()
+	b := NewClient(client, nil)
+	defer b.Close()
+	for begin, n := time.Now(), 0; time.Since(begin) < 3*time.Second; n++ {
+		topics := []string{fmt.Sprint(n), fmt.Sprint(n + 1)}
+		if err := b.Subscribe(t.Context(), topics); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Unsubscribe(t.Context(), topics); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := b.Publish(ctx, hub.Publication{Topic: "x"}); err == nil {
+		t.Error("Publish has no error")
+	}
+	if ev := next(t, b); ev.Kind != hub.BrokerLost {
+		t.Errorf("%+v", ev)
+	}
+	if n := len(b.events); n > 0 {
+		t.Errorf("%d events more: %+v", n, next(t, b))
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if sh := b.shards; len(b.topics)+len(sh.pending)+len(sh.unplaced)+len(sh.placed)+len(sh.missed) > 0 {
+		t.Errorf("topics are left: %v %+v", b.topics, sh)
+	}
+}
+
+// The user has another password, and the client has the old one for a while. The
+// broker goes on trying.
+func TestShardPassword(t *testing.T) {
+	c := startCluster(t, 0)
+	set := func(pass string) {
+		for _, addr := range c.addrs {
+			if err := c.node(t, addr).Do(t.Context(), "ACL", "SETUSER", "u", "reset", "on", ">"+pass, "+@all", "~*", "&*").Err(); err != nil {
+				t.Fatal(err)
+			}
+			c.node(t, addr).Do(t.Context(), "CLIENT", "KILL", "USER", "u")
+		}
+	}
+	set("p")
+	var mu sync.Mutex
+	pass := "p"
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: c.addrs, MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true,
+		CredentialsProvider: func() (string, string) { mu.Lock(); defer mu.Unlock(); return "u", pass },
+	})
+	defer client.Close()
+	b := NewClient(client, nil)
+	defer b.Close()
+	topics := []string{"a", "b", "c", "d"}
+	if err := b.Subscribe(t.Context(), topics); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 {
+		set(fmt.Sprint("q", round))
+		if ev := next(t, b); ev.Kind != hub.BrokerLost {
+			t.Fatalf("%+v", ev)
+		}
+		time.Sleep(time.Second) // refused meanwhile
+		if err := b.Publish(t.Context(), hub.Publication{Topic: "a"}); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
+			t.Error(err)
+		}
+		mu.Lock()
+		pass = fmt.Sprint("q", round)
+		mu.Unlock()
+		if ev := next(t, b); ev.Kind != hub.BrokerRecovered {
+			t.Fatalf("%+v", ev)
+		}
+		for _, topic := range topics {
+			publish(t, b, topic, topic, kept)
+			if ev := next(t, b); ev.Topic != topic {
+				t.Fatalf("%+v", ev)
+			}
 		}
 	}
 }
