@@ -208,17 +208,18 @@ func handedOver(threshold int) http.Handler {
 	})
 }
 
-func gorillaHandler(int) http.Handler {
+func gorillaHandler(threshold int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u := gorilla.Upgrader{EnableCompression: true}
 		if c, err := u.Upgrade(w, r, nil); err == nil {
-			gorillaEcho(c)
+			gorillaEcho(c, threshold)
 		}
 	})
 }
 
-func gorillaEcho(c *gorilla.Conn) error {
+func gorillaEcho(c *gorilla.Conn, threshold int) error {
 	defer c.Close()
+	c.EnableWriteCompression(threshold == everyEcho)
 	c.SetReadLimit(longest)
 	for {
 		typ, msg, err := c.ReadMessage()
@@ -247,8 +248,8 @@ func TestDoorsOfServers(t *testing.T) {
 		// NewConn sees no request.
 		{"NewConn", handedOver, false, true, "b.7.14-23,b.8"},
 		// As the original package, gorilla takes a list of versions, two keys, and
-		// an HTTP/1.0 request. It compresses every echo.
-		{"gorilla", gorillaHandler, false, false, "b.8.5,b.8.11,b.8.18"},
+		// an HTTP/1.0 request.
+		{"gorilla", gorillaHandler, false, true, "b.8.5,b.8.11,b.8.18"},
 	} {
 		t.Run(door.name, func(t *testing.T) {
 			for _, pass := range passes(t, door.light, door.not) {
@@ -338,8 +339,8 @@ func TestDoorsOfClients(t *testing.T) {
 		{"Dial/TLS", dialing("lent", certified.Client()), certified.TLS, true, nil},
 		{"DialConn", dialingConn, nil, true, nil},
 		// As the original package, gorilla does not offer client_max_window_bits,
-		// which 13.3 to 13.6 ask of it. It compresses every echo.
-		{"gorilla", gorillaDialing, nil, false, []string{suite.Unimplemented}},
+		// which 13.3 to 13.6 ask of it.
+		{"gorilla", gorillaDialing, nil, true, []string{suite.Unimplemented}},
 	} {
 		t.Run(door.name, func(t *testing.T) {
 			for _, pass := range passes(t, door.light, "") {
@@ -387,14 +388,14 @@ func dialingConn(threshold int) func(url string) error {
 	}
 }
 
-func gorillaDialing(int) func(url string) error {
+func gorillaDialing(threshold int) func(url string) error {
 	return func(url string) error {
 		d := gorilla.Dialer{EnableCompression: true}
 		c, _, err := d.Dial(url, nil)
 		if err != nil {
 			return err
 		}
-		gorillaEcho(c)
+		gorillaEcho(c, threshold)
 		return nil
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -43,6 +44,7 @@ type options struct {
 	agent             string
 	json, outdir      string
 	allow             string
+	allowed           []string // what allow lists
 	insecure          bool
 	ca, cert, key     string
 	quiet             bool
@@ -85,7 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func parse(args []string, stdout, stderr io.Writer) (*options, error) {
 	o := &options{stdout: stdout, stderr: stderr}
 	f := flag.NewFlagSet("autobahn", flag.ContinueOnError)
-	f.SetOutput(stderr)
+	f.SetOutput(io.Discard)
 	f.StringVar(&o.server, "server", "", "test the echo server at `URL` (ws or wss)")
 	f.StringVar(&o.listen, "listen", "", "test the clients that connect to `address`; a command behind -- is started as the one client, {url} in it is replaced")
 	f.StringVar(&o.cases, "cases", "", "run only these `cases`, such as \"1.*,7.5.1,12.*.1-4\"")
@@ -102,18 +104,37 @@ func parse(args []string, stdout, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.key, "key", "", "the PEM `file` of its key")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress")
 	f.BoolVar(&o.list, "list", false, "list the cases, and run none")
-	if err := f.Parse(args); err != nil {
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		f.SetOutput(stdout)
+		f.PrintDefaults()
 		return nil, err
+	} else if err != nil {
+		return nil, fmt.Errorf("%w; -help lists the flags", err)
 	}
 	o.command = f.Args()
 	switch {
 	case o.list:
 	case (o.server == "") == (o.listen == ""):
-		return nil, errors.New("name either -server or -listen")
+		return nil, errors.New("name either -server or -listen; -help lists the flags")
 	case o.server != "" && len(o.command) > 0:
-		return nil, fmt.Errorf("what is %q?", o.command[0])
+		return nil, fmt.Errorf("%q belongs to no flag", o.command[0])
+	case o.server != "" && (o.cert != "" || o.key != ""):
+		return nil, errors.New("-cert and -key are for -listen")
+	case o.listen != "" && (o.ca != "" || o.insecure):
+		return nil, errors.New("-ca and -insecure are for -server")
+	case o.jobs < 0:
+		return nil, fmt.Errorf("-jobs is %d", o.jobs)
 	case (o.cert == "") != (o.key == ""):
 		return nil, errors.New("-cert and -key belong together")
+	}
+	for a := range strings.SplitSeq(o.allow, ",") {
+		if a = strings.ToUpper(strings.TrimSpace(a)); a == "" {
+			continue
+		} else if !slices.Contains(verdicts, a) {
+			return nil, fmt.Errorf("-allow: there is no verdict %q, only %s", a, strings.Join(verdicts, ", "))
+		} else {
+			o.allowed = append(o.allowed, a)
+		}
 	}
 	cases := suite.Cases()
 	if o.beyond {
@@ -121,10 +142,15 @@ func parse(args []string, stdout, stderr io.Writer) (*options, error) {
 	}
 	var err error
 	if o.selected, err = suite.Select(cases, o.cases, o.exclude); err != nil {
+		if !o.beyond {
+			if _, beyondErr := suite.Select(slices.Concat(cases, suite.Beyond()), o.cases, o.exclude); beyondErr == nil {
+				err = fmt.Errorf("%w without -beyond", err)
+			}
+		}
 		return nil, err
 	}
 	if len(o.selected) == 0 {
-		return nil, errors.New("no case is left")
+		return nil, errors.New("-exclude leaves no case")
 	}
 	if o.insecure || o.ca != "" {
 		o.clientTLS = &tls.Config{InsecureSkipVerify: o.insecure}
@@ -149,23 +175,50 @@ func parse(args []string, stdout, stderr io.Writer) (*options, error) {
 	return o, nil
 }
 
+// verdicts are those that -allow takes.
+var verdicts = []string{suite.NonStrict, suite.Unimplemented, suite.Failed, suite.Unclean, suite.WrongCode, suite.FailedByClient}
+
+// prepare finds out before the cases run whether the reports can be written.
+func (o *options) prepare() error {
+	if o.json != "" {
+		f, err := os.OpenFile(o.json, os.O_WRONLY|os.O_CREATE, 0o666)
+		if err != nil {
+			return err
+		}
+		f.Close()
+	}
+	if o.outdir != "" {
+		return os.MkdirAll(o.outdir, 0o777)
+	}
+	return nil
+}
+
 func (o *options) testServer(ctx context.Context) (bool, error) {
 	agent := o.agent
 	if agent == "" {
 		agent = o.server
 	}
+	if err := o.prepare(); err != nil {
+		return false, err
+	}
 	p := newProgress(o, len(o.selected))
 	results, err := suite.TestServer(ctx, o.server, suite.Options{Cases: o.selected, Jobs: o.jobs, TLS: o.clientTLS, Done: p.done})
 	p.end()
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
+		if verify := (*tls.CertificateVerificationError)(nil); errors.As(err, &verify) {
+			return false, fmt.Errorf("%w; -ca names who is trusted, -insecure trusts any certificate", err)
+		}
 		return false, err
 	}
 	report := suite.NewReport(o.selected)
 	report.Add(agent, results)
-	return o.finish(report, p.elapsed())
+	return o.finish(ctx, report, p)
 }
 
 func (o *options) testClients(ctx context.Context) (bool, error) {
+	if err := o.prepare(); err != nil {
+		return false, err
+	}
 	ln, err := net.Listen("tcp", o.listen)
 	if err != nil {
 		return false, err
@@ -184,10 +237,11 @@ func (o *options) testClients(ctx context.Context) (bool, error) {
 			fmt.Fprintln(o.stderr, "autobahn:", err)
 		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	serving, cancel := context.WithCancel(ctx)
 	defer cancel()
 	served := make(chan error, 1)
-	go func() { served <- t.Serve(ctx, ln, o.serTLS) }()
+	go func() { served <- t.Serve(serving, ln, o.serTLS) }()
+	var clientErr error
 	if len(o.command) > 0 {
 		args := slices.Clone(o.command)
 		for i := range args {
@@ -196,7 +250,7 @@ func (o *options) testClients(ctx context.Context) (bool, error) {
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 		cmd.Stdout, cmd.Stderr = o.stderr, o.stderr
 		if err := cmd.Run(); err != nil {
-			return false, fmt.Errorf("the client: %w", err)
+			clientErr = fmt.Errorf("the client: %w", err)
 		}
 		cancel()
 	}
@@ -207,9 +261,19 @@ func (o *options) testClients(ctx context.Context) (bool, error) {
 	}
 	report := o.reportOf(t)
 	if report.Len() == 0 {
+		if clientErr != nil && ctx.Err() == nil {
+			return false, clientErr
+		}
 		return false, errors.New("no client has run a case")
 	}
-	return o.finish(report, p.elapsed())
+	if len(o.command) == 0 {
+		ctx = context.Background() // an interrupt is the usual end
+	}
+	good, err := o.finish(ctx, report, p)
+	if err == nil {
+		err = clientErr
+	}
+	return good, err
 }
 
 func (o *options) reportOf(t *suite.Tester) *suite.Report {
@@ -232,20 +296,18 @@ func (o *options) write(r *suite.Report) error {
 	return nil
 }
 
-func (o *options) finish(r *suite.Report, elapsed time.Duration) (bool, error) {
+// finish writes the reports, also of a run that was interrupted.
+func (o *options) finish(ctx context.Context, r *suite.Report, p *progress) (bool, error) {
 	if err := o.write(r); err != nil {
 		return false, err
 	}
-	var allow []string
-	for _, a := range strings.Split(o.allow, ",") {
-		if a = strings.ToUpper(strings.TrimSpace(a)); a != "" {
-			allow = append(allow, a)
-		}
-	}
-	good := r.Table(o.stdout, allow...)
-	fmt.Fprintf(o.stdout, "%d cases in %s\n", len(o.selected), elapsed.Round(100*time.Millisecond))
+	good := r.Table(o.stdout, o.allowed...)
+	fmt.Fprintf(o.stdout, "%d cases in %s\n", p.n, p.elapsed().Round(100*time.Millisecond))
 	if o.outdir != "" {
-		fmt.Fprintf(o.stdout, "report in %s/index.html\n", o.outdir)
+		fmt.Fprintf(o.stdout, "report in %s\n", filepath.Join(o.outdir, "index.html"))
+	}
+	if ctx.Err() != nil {
+		return false, fmt.Errorf("interrupted: %d of %d cases have run", p.n, p.all)
 	}
 	return good, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 )
@@ -27,14 +28,15 @@ type Options struct {
 
 // TestServer runs cases against the server at u, which must echo each data
 // message, with its type. It returns a result for each case, in the order of
-// the cases. An error says why no case could be run, or that ctx was done.
+// the cases. An error says why no case could be run, or that ctx was done. In
+// the second case nil stands for each case that has not run to its end.
 func TestServer(ctx context.Context, u string, o Options) ([]*Result, error) {
 	target, err := url.Parse(u)
-	if err != nil {
+	if err != nil && strings.Contains(u, "://") {
 		return nil, err
 	}
-	if target.Scheme != "ws" && target.Scheme != "wss" || target.Host == "" {
-		return nil, fmt.Errorf("%q is not the URL of a WebSocket server", u)
+	if err != nil || target.Scheme != "ws" && target.Scheme != "wss" || target.Host == "" {
+		return nil, fmt.Errorf("%q is not the URL of a WebSocket server, which begins with ws:// or wss://", u)
 	}
 	cases := o.Cases
 	if cases == nil {
@@ -52,6 +54,9 @@ func TestServer(ctx context.Context, u string, o Options) ([]*Result, error) {
 		r, err := testServer(ctx, target, cases[i], o.TLS)
 		mu.Lock()
 		defer mu.Unlock()
+		if ctx.Err() != nil {
+			return // the case was cut short
+		}
 		if err != nil {
 			dialErr = err
 			r = &Result{ID: cases[i].ID, Behavior: Failed, BehaviorClose: Failed, Explanation: err.Error(), CloseNote: "There was no connection."}
@@ -66,7 +71,7 @@ func TestServer(ctx context.Context, u string, o Options) ([]*Result, error) {
 		return results, err
 	}
 	for _, r := range results {
-		if r.Detail != nil {
+		if r != nil && r.Detail != nil {
 			return results, nil
 		}
 	}

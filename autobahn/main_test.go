@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What a user may get wrong ends with 2, and with a line that names it.
+func TestMistakes(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	nowhere := "ws://" + ln.Addr().String()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args, want string
+	}{
+		{"", "-server or -listen"},
+		{"-bogus", "-bogus"},
+		{"-server ws://a -listen :0", "-server or -listen"},
+		{"-server http://a", "ws://"},
+		{"-server 127.0.0.1:80", "ws://"},
+		{"-server " + nowhere, "refused"},
+		{"-server " + nowhere + " extra", `"extra"`},
+		{"-server " + nowhere + " -cases 8.*", `"8.*"`},
+		{"-server " + nowhere + " -cases b.1", "-beyond"},
+		{"-server " + nowhere + " -cases 1.1.1 -exclude 1", "-exclude"},
+		{"-server " + nowhere + " -jobs -1", "-jobs"},
+		{"-server " + nowhere + " -allow NONE", `"NONE"`},
+		{"-server " + nowhere + " -json " + file + "/x", file},
+		{"-server " + nowhere + " -outdir " + file, file},
+		{"-server " + nowhere + " -cert x -key y", "-listen"},
+		{"-server wss://a -ca " + file, "no certificate"},
+		{"-listen 127.0.0.1:0 -insecure", "-server"},
+		{"-listen 127.0.0.1:0 -cert x", "-key"},
+		{"-listen 127.0.0.1:99999", "99999"},
+		{"-listen 127.0.0.1:0 -- " + file, "the client"},
+		{"-listen 127.0.0.1:0 -json " + file + "/x", file},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), strings.Fields(tt.args), &stdout, &stderr)
+		if code != 2 || !strings.Contains(stderr.String(), tt.want) || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("autobahn %s ends with %d and says %q, want 2 and a line about %s", tt.args, code, stderr.String(), tt.want)
+		}
+	}
+}
+
+// A run that is interrupted reports what it has.
+func TestInterrupted(t *testing.T) {
+	server := httptest.NewServer(handler("message")(everyEcho))
+	defer server.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	file := filepath.Join(t.TempDir(), "index.json")
+	time.AfterFunc(300*time.Millisecond, cancel)
+	var stdout, stderr bytes.Buffer
+	// Cases that take no time, and one that takes two seconds.
+	args := []string{"-server", "ws" + strings.TrimPrefix(server.URL, "http"), "-cases", "1.1.1-3,6.4.1", "-json", file}
+	if code := run(ctx, args, &stdout, &stderr); code != 2 || !strings.Contains(stderr.String(), "interrupted: 3 of 4 cases") {
+		t.Errorf("the run ends with %d and %q", code, stderr.String())
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var index map[string]map[string]any
+	if err := json.Unmarshal(b, &index); err != nil {
+		t.Fatal(err)
+	}
+	for _, cases := range index {
+		if len(cases) != 3 {
+			t.Errorf("the report has %d cases", len(cases))
+		}
+	}
+	if len(index) != 1 {
+		t.Errorf("the report has %d agents", len(index))
+	}
+}
