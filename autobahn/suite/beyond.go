@@ -174,6 +174,14 @@ func beyondCases() []*Case {
 			beyond: &beyondCase{notFor: "client", either: true, request: addHeader("Sec-WebSocket-Extensions: permessage-deflate; " + params)}})
 	}
 
+	// Offers that are accepted only with the same parameter in the answer
+	// (sections 7.1.1.1 and 7.1.2.1).
+	for _, o := range []deflateParams{{serverBits: 9}, {serverNoContext: true}} {
+		add(Case{Sends: "The offer " + o.String() + ".", Expects: "The answer holds the parameter, or no extension. " + wordEchoed,
+			script: oneWrite(text(hello)), ok: []event{message(hello)}, closing: closeNormally,
+			deflate: &deflateCase{offers: []deflateParams{o}}, beyond: &beyondCase{notFor: "client", either: true}})
+	}
+
 	// b.8: requests of a client (RFC 6455, section 4.2.1; RFC 9112).
 	begin()
 	request := func(sends string, change func(string) string) *Case {

@@ -99,6 +99,14 @@ func (s *session) checkResponse(resp *http.Response, key string) error {
 	if len(offers) == 0 || len(answered) != 1 {
 		return fmt.Errorf("the server answers with extensions that it was not offered: %q", extensions)
 	}
+	if o, a := offers[0], answered[0]; s.c.beyond != nil && len(offers) == 1 {
+		if o.serverBits > 0 && (a.serverBits == 0 || a.serverBits > o.serverBits) {
+			return fmt.Errorf("the server accepts server_max_window_bits=%d, and answers %q", o.serverBits, extensions)
+		}
+		if o.serverNoContext && !a.serverNoContext {
+			return fmt.Errorf("the server accepts server_no_context_takeover, and answers %q", extensions)
+		}
+	}
 	s.comp = newDeflate(answered[0], false)
 	return nil
 }

@@ -89,7 +89,8 @@ func (s *session) run(early []byte) {
 	s.opened = true
 	s.opening = time.Now()
 	s.after(s.longest(), s.drop)
-	if s.c.deflate != nil && s.comp == nil {
+	declined := s.c.deflate != nil && s.comp == nil
+	if declined && (s.c.beyond == nil || !s.c.beyond.either) {
 		s.behavior, s.explanation = Unimplemented, "permessage-deflate was not negotiated."
 		s.closeWith(1000)
 	} else if s.player != nil {

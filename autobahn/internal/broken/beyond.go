@@ -19,7 +19,7 @@ type BeyondFault struct {
 }
 
 // BeyondFaults are the rules whose breach the cases beyond the original find.
-var BeyondFaults = append(append([]BeyondFault{
+var BeyondFaults = slices.Concat([]BeyondFault{
 	{"accept-unmasked", "a server that takes unmasked frames", false, "b.1.1,b.1.3,b.1.5"},
 	{"accept-masked", "a client that takes masked frames", true, "b.1.2,b.1.4,b.1.6"},
 	{"accept-length-16", "takes short lengths in 16 bits", false, "b.2.1,b.2.4"},
@@ -55,8 +55,9 @@ var BeyondFaults = append(append([]BeyondFault{
 	{"no-fragments", "takes no fragmented messages", false, "b.4.4,b.5.1,b.6.2,b.7.1,b.7.11"},
 	{"inflate-one-block", "cannot read a message of several blocks", false, "b.7.12-13"},
 	{"bomb-taken", "decompresses without a limit", false, "b.7.13"},
+	{"offer-takeover-ignored", "accepts server_no_context_takeover without saying so", false, "b.7.25"},
 	{"answer-protocol", "a server that chooses a subprotocol which was not offered", false, "b.8.30"},
-}, faultsOf(offerRules, false)...), append(faultsOf(requestRules, false), faultsOf(answerRules, true)...)...)
+}, faultsOf(offerRules, false), faultsOf(requestRules, false), faultsOf(answerRules, true))
 
 // A rule is what a peer checks of a handshake. The fault of its name is a peer
 // that does not; the fault of a rule that is too strict is one that does.
@@ -244,6 +245,12 @@ var offerRules = []rule[params]{
 	{"offer-range", "windows of 8 to 15 bits", "b.7.18-21", func(ps params) bool { return ps.every(inRange) }, false},
 	{"offer-zero", "no zero in front of a number", "b.7.22", func(ps params) bool {
 		return ps.every(func(_, value string, _ bool) bool { return !strings.HasPrefix(value, "0") })
+	}, false},
+	// The peer cannot compress with a window of its choice.
+	{"offer-window-ignored", "a window of 15 bits for its own messages", "b.7.24", func(ps params) bool {
+		return ps.every(func(name, value string, _ bool) bool {
+			return name != "server_max_window_bits" || !slices.Contains([]string{"8", "9", "10", "11", "12", "13", "14"}, value)
+		})
 	}, false},
 	{"offer-twice", "each parameter once", "b.7.23", func(ps params) bool {
 		sorted := slices.Sorted(slices.Values(ps))

@@ -151,6 +151,9 @@ func Serve(conn net.Conn, fault string) {
 	if p.deflates(req) && !p.is("no-deflate", "deflate-unasked") {
 		p.deflate = true
 		extension = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
+		if p.is("offer-takeover-ignored") {
+			extension = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n"
+		}
 		if p.is("deflate-params") {
 			extension = "Sec-WebSocket-Extensions: permessage-deflate; window=9\r\n"
 		}
