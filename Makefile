@@ -199,8 +199,8 @@ streams: ## connections over channels of SSH and streams of QUIC, and within fas
 	cd internal/streams && go vet ./... && go test -race ./...
 
 .PHONY: http2
-http2: ## WebSocket over HTTP/2: raw frames, Autobahn's cases, Chromium, haproxy; raw frames on each Go (needs chromium, haproxy, the module proxy)
-	cd internal/h2peer && go vet ./... && go test -race -skip "Chromium|HAProxy|Autobahn" ./... && REALPEERS=1 CHROMIUM=$(CHROMIUM) go test -run "Chromium|HAProxy|Autobahn" ./...
+http2: ## WebSocket over HTTP/2: raw frames, Autobahn's 517 cases, Chromium, haproxy; raw frames on each Go (needs chromium, haproxy, the module proxy)
+	cd internal/h2peer && go vet ./... && go test -race -skip "Chromium|HAProxy|Autobahn" ./... && REALPEERS=1 CHROMIUM=$(CHROMIUM) go test -timeout 20m -run "Chromium|HAProxy|Autobahn" ./... -args -full
 	@for version in $(GO_VERSIONS); do \
 		printf '%s\n' "$$version"; \
 		(cd internal/h2peer && GOTOOLCHAIN=$$version go test -skip 'Chromium|HAProxy|Autobahn' ./...); \
