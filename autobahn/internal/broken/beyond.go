@@ -49,7 +49,7 @@ var BeyondFaults = slices.Concat([]BeyondFault{
 	{"inflate-raw", "echoes what it cannot decompress", false, "b.7.4,b.7.6"},
 	{"inflate-no-utf8", "does not look at decompressed text", false, "b.7.5"},
 	{"inflate-no-empty", "takes a compressed empty message for an error", false, "b.7.7"},
-	{"inflate-only", "takes messages that are not compressed for errors", false, "b.7.8"},
+	{"inflate-only", "takes messages that are not compressed for errors", false, "b.7.8,b.7.25"},
 	{"inflate-no-final", "takes the last block of DEFLATE for an error", false, "b.7.9"},
 	{"inflate-no-stored", "cannot read a block without compression", false, "b.7.10"},
 	{"no-fragments", "takes no fragmented messages", false, "b.4.4,b.5.1,b.6.2,b.7.1,b.7.11"},
