@@ -43,11 +43,12 @@ var ErrCloseSent = errors.New("websocket: close sent")
 var ErrReadLimit = errors.New("websocket: read limit exceeded")
 
 var (
-	errBadMessageType = errors.New("websocket: bad write message type")
-	errWriterClosed   = errors.New("websocket: write closed")
-	errControlTooLong = errors.New("websocket: invalid control frame: a control frame has at most 125 bytes")
-	errWriteTimeout   = &timeoutError{"websocket: write timeout", os.ErrDeadlineExceeded}
-	errAbnormal       = &CloseError{Code: CloseAbnormalClosure, Text: io.ErrUnexpectedEOF.Error()}
+	errBadMessageType    = errors.New("websocket: bad write message type")
+	errWriterClosed      = errors.New("websocket: write closed")
+	errControlTooLong    = errors.New("websocket: invalid control frame: a control frame has at most 125 bytes")
+	errHandshakePanicked = errors.New("websocket: the opening handshake: a callback has panicked")
+	errWriteTimeout      = &timeoutError{"websocket: write timeout", os.ErrDeadlineExceeded}
+	errAbnormal          = &CloseError{Code: CloseAbnormalClosure, Text: io.ErrUnexpectedEOF.Error()}
 )
 
 // A CloseError is the close frame that the peer sent, or with

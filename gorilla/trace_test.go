@@ -93,3 +93,33 @@ func TestEndOfNative(t *testing.T) {
 		s.Close()
 	}
 }
+
+// A callback that panics inside Upgrade makes the handshake one that was
+// refused, once, and that no response tells of.
+func TestTraceOfPanic(t *testing.T) {
+	boom := func() { panic(http.ErrAbortHandler) }
+	for name, u := range map[string]*websocket.Upgrader{
+		"0":   {CheckOrigin: func(*http.Request) bool { boom(); return true }},
+		"403": {CheckOrigin: func(*http.Request) bool { return false }, Error: func(http.ResponseWriter, *http.Request, int, error) { boom() }},
+	} {
+		var told []string
+		u.Trace = &native.Trace{Refused: func(_ context.Context, status int, err error) {
+			told = append(told, fmt.Sprint(status))
+		}}
+		r := httptest.NewRequest("GET", "/", nil)
+		for name, value := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-Websocket-Version": "13"} {
+			r.Header.Set(name, value)
+		}
+		func() {
+			defer func() {
+				if v := recover(); v != http.ErrAbortHandler {
+					t.Errorf("panicked with %v", v)
+				}
+			}()
+			u.Upgrade(httptest.NewRecorder(), r, nil)
+		}()
+		if !slices.Equal(told, []string{name}) {
+			t.Errorf("told %q, want %s", told, name)
+		}
+	}
+}

@@ -63,7 +63,14 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeade
 			r = r.WithContext(ctx)
 		}
 	}
+	panicked := true
+	defer func() {
+		if panicked {
+			u.refused(r, 0, errHandshakePanicked)
+		}
+	}()
 	handshake, status, reason := u.check(r, responseHeader)
+	panicked = false
 	if status != 0 {
 		return u.refuse(w, r, status, reason)
 	}
