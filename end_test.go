@@ -226,16 +226,6 @@ func checkEnd(t *testing.T, got, want End, is []error) {
 	}
 }
 
-// await waits for what other goroutines are about to do.
-func await(t *testing.T, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it did not come")
-		}
-	}
-}
-
 // The end of a range that hides how the peer closed is known all the same.
 func TestEndAfterMessages(t *testing.T) {
 	for _, code := range []StatusCode{1000, 1001, 1005} {

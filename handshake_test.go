@@ -39,14 +39,6 @@ func TestAcceptKey(t *testing.T) {
 	}
 }
 
-// matches reports whether err says want; there must be none if want is "".
-func matches(err error, want string) bool {
-	if err == nil || want == "" {
-		return err == nil && want == ""
-	}
-	return strings.Contains(err.Error(), want)
-}
-
 // request parses the text of a request, whose lines end in LF here.
 func request(t testing.TB, text string) *http.Request {
 	t.Helper()

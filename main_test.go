@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed70bc5565/websocket/internal/httpfake"
 	"github.com/seed70bc5565/websocket/internal/netfake"
 	"github.com/seed70bc5565/websocket/internal/poison"
 	"github.com/seed70bc5565/websocket/internal/wstest"
@@ -95,12 +96,18 @@ func (p *pair) readError() error {
 	}
 }
 
-// start runs f on a goroutine and returns a channel that gets its error.
-func start(f func() error) <-chan error {
-	done := make(chan error, 1)
-	go func() { done <- f() }()
-	return done
-}
+// Short names of what the tests outside of this package have too.
+var (
+	start      = wstest.Start
+	await      = wstest.Await
+	matches    = wstest.Matches
+	newServer  = httpfake.NewServer
+	wsURL      = httpfake.URL
+	pipeServer = httpfake.NewClient
+	discardLog = httpfake.DiscardLog
+)
+
+type roundTripper = httpfake.RoundTripper
 
 // running reports whether f, started with start, has not ended. It waits until
 // all goroutines of the bubble wait.

@@ -802,8 +802,6 @@ func (discardConn) Write(p []byte) (int, error)      { return len(p), nil }
 func (discardConn) SetReadDeadline(time.Time) error  { return nil }
 func (discardConn) SetWriteDeadline(time.Time) error { return nil }
 
-var discardLog = log.New(io.Discard, "", 0)
-
 // byRequest is a Configure that decides by the path and the offer.
 func byRequest(r *http.Request, opts *AcceptOptions) error {
 	switch r.URL.Path {

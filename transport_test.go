@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/seed70bc5565/websocket/internal/faultconn"
+	"github.com/seed70bc5565/websocket/internal/httpfake"
 	"github.com/seed70bc5565/websocket/internal/netfake"
 	"github.com/seed70bc5565/websocket/internal/poison"
 	"github.com/seed70bc5565/websocket/internal/wstest"
@@ -645,7 +646,7 @@ var faultLinks = []faultLink{
 	{"http2", func(t *testing.T, plan faultconn.Plan) (ours, theirs net.Conn, fault *faultconn.Conn) {
 		a, b := netfake.Pipe(netfake.Options{Buffer: 1 << 20})
 		fault = faultconn.New(a, plan)
-		stream := newHTTP2Stream(fault, &streamWriter{conn: fault})
+		stream := newHTTP2Stream(fault, &httpfake.StreamWriter{Conn: fault})
 		return &http2Conn{newBodyConn(stream, a.LocalAddr(), a.RemoteAddr()), stream}, b, fault
 	}},
 }

@@ -1,11 +1,81 @@
 package apitest
 
 import (
+	"context"
+	"net"
+	"net/http"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/internal/httpfake"
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
+// Short names of what the tests in the root have too.
+var (
+	start      = wstest.Start
+	await      = wstest.Await
+	matches    = wstest.Matches
+	newServer  = httpfake.NewServer
+	wsURL      = httpfake.URL
+	pipeServer = httpfake.NewClient
+	discardLog = httpfake.DiscardLog
+)
+
+type roundTripper = httpfake.RoundTripper
+
 // TestMain fails the run if a test has left something behind: see wstest.Main.
 func TestMain(m *testing.M) { os.Exit(wstest.Main(m)) }
+
+// serveEcho is the serve of most servers here.
+func serveEcho(c *websocket.Conn, _ *http.Request) { _ = echo(c) }
+
+// checkEcho sends a few messages through c and expects them back, then closes
+// c.
+func checkEcho(t *testing.T, c *websocket.Conn) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for _, data := range []string{"hello", "", strings.Repeat("x", 100_000)} {
+		if err := c.Write(ctx, websocket.MessageText, []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+		typ, got, err := c.Read(ctx)
+		if err != nil || typ != websocket.MessageText || string(got) != data {
+			t.Fatalf("got %v %.20q (%d bytes), %v, want %.20q", typ, got, len(got), err, data)
+		}
+	}
+	if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// echo answers every message with itself until the connection ends.
+func echo(c *websocket.Conn) error {
+	for m, err := range c.Messages(context.Background()) {
+		if err != nil {
+			return err
+		}
+		if err := c.Write(context.Background(), m.Type, m.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// smuggled reports whether head has a line that begins with X-Smuggled, or more
+// than one end.
+func smuggled(head string) bool {
+	lines := strings.FieldsFunc(head, func(r rune) bool { return r == '\r' || r == '\n' })
+	for _, line := range lines {
+		if strings.HasPrefix(line, "X-Smuggled") {
+			return true
+		}
+	}
+	return strings.ContainsAny(strings.ReplaceAll(head, "\r\n", ""), "\r\n\x00\x0b") || strings.Count(head, "\r\n\r\n") != 1
+}
+
+func asIs(c net.Conn) net.Conn { return c }

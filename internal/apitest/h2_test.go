@@ -1,4 +1,4 @@
-package websocket
+package apitest
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/internal/httpfake"
 	"github.com/seed70bc5565/websocket/internal/netfake"
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
@@ -22,49 +24,21 @@ import (
 // Those with net/http itself, and frames of HTTP/2, are in the module
 // internal/h2peer.
 
-// A streamWriter is a ResponseWriter over one end of a transport.
-type streamWriter struct {
-	conn    net.Conn
-	header  http.Header
-	status  int
-	flushes atomic.Int32
-	resets  atomic.Int32
-	stuck   chan struct{} // not nil: writes wait for it, and a reset does not end them
-	gone    atomic.Bool   // the handler has returned
-}
-
-func (w *streamWriter) Header() http.Header    { return w.header }
-func (w *streamWriter) WriteHeader(status int) { w.status = status }
-func (w *streamWriter) FlushError() error      { w.flushes.Add(1); return nil }
-
-func (w *streamWriter) Write(p []byte) (int, error) {
-	if w.gone.Load() {
-		panic("Write called after Handler finished")
-	}
-	if w.stuck != nil {
-		<-w.stuck
-	}
-	return w.conn.Write(p)
-}
-
-// SetWriteDeadline is final, as that of net/http.
-func (w *streamWriter) SetWriteDeadline(t time.Time) error {
-	if !t.IsZero() && time.Until(t) <= 0 {
-		w.resets.Add(1)
-		return w.conn.SetWriteDeadline(t)
-	}
-	return nil
-}
+// How long a write may take beyond its bound, and how long the end of a stream.
+const (
+	writeGrace     = 100 * time.Millisecond
+	goodbyeTimeout = 10 * time.Millisecond
+)
 
 // connectRequest is the request of an extended CONNECT, and its response, over
 // one end of a transport; far is the other.
-func connectRequest(opts netfake.Options) (r *http.Request, w *streamWriter, far net.Conn) {
+func connectRequest(opts netfake.Options) (r *http.Request, w *httpfake.StreamWriter, far net.Conn) {
 	near, far := netfake.Pipe(opts)
 	r = httptest.NewRequest("CONNECT", "/room", near)
 	r.Proto, r.ProtoMajor, r.ProtoMinor, r.ContentLength, r.Host = "HTTP/2.0", 2, 0, -1, "example.com"
 	r.Body = near
 	r.Header = http.Header{":protocol": {"websocket"}, "Sec-Websocket-Version": {"13"}}
-	return r, &streamWriter{conn: near, header: http.Header{}}, far
+	return r, &httpfake.StreamWriter{Conn: near, Fields: http.Header{}}, far
 }
 
 // A deafWrapper passes on nothing but the status. It has a method Unwrap.
@@ -85,37 +59,37 @@ func (w *deafWrapper) Write([]byte) (int, error) {
 func TestHTTP2Stream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w, far := connectRequest(netfake.Options{Buffer: 1 << 20})
-		w.header["X-Own"] = []string{"yes"}
-		w.header["Upgrade"] = []string{"x"}
-		w.header["Content-Length"] = []string{"1"}
+		w.Fields["X-Own"] = []string{"yes"}
+		w.Fields["Upgrade"] = []string{"x"}
+		w.Fields["Content-Length"] = []string{"1"}
 		r.Header["Sec-Websocket-Protocol"] = []string{"a, b"}
 		wrapped := &deafWrapper{ResponseWriter: w, t: t}
-		c, err := Accept(wrapped, r, &AcceptOptions{Subprotocols: []string{"b"}})
+		c, err := websocket.Accept(wrapped, r, &websocket.AcceptOptions{Subprotocols: []string{"b"}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := http.Header{"X-Own": {"yes"}, "Sec-WebSocket-Protocol": {"b"}}
-		if wrapped.status != 200 || !reflect.DeepEqual(w.header, want) || w.flushes.Load() != 1 {
-			t.Errorf("status %d, header %v, %d flushes", wrapped.status, w.header, w.flushes.Load())
+		if wrapped.status != 200 || !reflect.DeepEqual(w.Fields, want) || w.Flushes.Load() != 1 {
+			t.Errorf("status %d, header %v, %d flushes", wrapped.status, w.Fields, w.Flushes.Load())
 		}
 		if c.Subprotocol() != "b" || c.RemoteAddr().String() != r.RemoteAddr || c.LocalAddr() == nil {
 			t.Errorf("%q, %v, %v", c.Subprotocol(), c.RemoteAddr(), c.LocalAddr())
 		}
 		p := wstest.NewPeer(t, far, wstest.Client)
-		if err := c.Write(context.Background(), MessageText, []byte("hello")); err != nil {
+		if err := c.Write(context.Background(), websocket.MessageText, []byte("hello")); err != nil {
 			t.Error(err)
 		}
 		p.WantFrame(wstest.Text, "hello")
-		if w.flushes.Load() != 2 {
-			t.Errorf("%d flushes", w.flushes.Load())
+		if w.Flushes.Load() != 2 {
+			t.Errorf("%d flushes", w.Flushes.Load())
 		}
-		done := start(func() error { return c.Close(StatusNormalClosure, "") })
+		done := start(func() error { return c.Close(websocket.StatusNormalClosure, "") })
 		p.WantClose(1000)
 		p.WriteClose(1000, "")
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if n := w.resets.Load(); n != 0 {
+		if n := w.Resets.Load(); n != 0 {
 			t.Errorf("an orderly end resets the stream")
 		}
 	})
@@ -151,7 +125,7 @@ func TestHTTP2Refusals(t *testing.T) {
 		far.Close()
 		tt.edit(r)
 		rec := httptest.NewRecorder()
-		_, err := Accept(&hidingWrapper{rec}, r, nil)
+		_, err := websocket.Accept(&hidingWrapper{rec}, r, nil)
 		if rec.Code != tt.status || !matches(err, tt.text) || !strings.Contains(rec.Body.String(), strings.SplitN(tt.text, ":", 2)[0]) {
 			t.Errorf("%s: status %d, body %q, %v", tt.name, rec.Code, rec.Body, err)
 		}
@@ -168,31 +142,31 @@ func TestHTTP2WriteCut(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r, w, far := connectRequest(netfake.Options{Buffer: 1000})
 			defer far.Close()
-			serve := func(c *Conn, _ *http.Request) {
+			serve := func(c *websocket.Conn, _ *http.Request) {
 				start := time.Now()
 				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 				defer cancel()
-				if err := c.Write(ctx, MessageBinary, make([]byte, 5000)); !errors.Is(err, context.DeadlineExceeded) {
+				if err := c.Write(ctx, websocket.MessageBinary, make([]byte, 5000)); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("Write: %v", err)
 				}
 				if d := time.Since(start); d < time.Second || d > time.Second+writeGrace {
 					t.Errorf("Write took %v", d)
 				}
-				if err := c.Write(context.Background(), MessageBinary, []byte("x")); !errors.Is(err, net.ErrClosed) {
+				if err := c.Write(context.Background(), websocket.MessageBinary, []byte("x")); !errors.Is(err, net.ErrClosed) {
 					t.Errorf("the next Write: %v", err)
 				}
 			}
 			if accept {
-				c, err := Accept(w, r, nil)
+				c, err := websocket.Accept(w, r, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				serve(c, r)
 				c.CloseNow()
 			} else {
-				Handler(serve, nil).ServeHTTP(w, r)
+				websocket.Handler(serve, nil).ServeHTTP(w, r)
 			}
-			if n := w.resets.Load(); n != 1 {
+			if n := w.Resets.Load(); n != 1 {
 				t.Errorf("%d resets", n)
 			}
 		})
@@ -207,13 +181,13 @@ func TestHTTP2WriteStuck(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r, w, far := connectRequest(netfake.Options{Buffer: 1000})
 			defer far.Close()
-			w.stuck = make(chan struct{})
+			w.Stuck = make(chan struct{})
 			var served, returned atomic.Bool
-			write := func(c *Conn) {
+			write := func(c *websocket.Conn) {
 				begin := time.Now()
 				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 				defer cancel()
-				if err := c.Write(ctx, MessageBinary, make([]byte, 5000)); !errors.Is(err, context.DeadlineExceeded) {
+				if err := c.Write(ctx, websocket.MessageBinary, make([]byte, 5000)); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("Write: %v", err)
 				}
 				if err := c.CloseNow(); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -226,10 +200,10 @@ func TestHTTP2WriteStuck(t *testing.T) {
 			done := start(func() error {
 				defer returned.Store(true)
 				if !accept {
-					Handler(func(c *Conn, _ *http.Request) { write(c); served.Store(true) }, nil).ServeHTTP(w, r)
+					websocket.Handler(func(c *websocket.Conn, _ *http.Request) { write(c); served.Store(true) }, nil).ServeHTTP(w, r)
 					return nil
 				}
-				c, err := Accept(w, r, nil)
+				c, err := websocket.Accept(w, r, nil)
 				if err != nil {
 					return err
 				}
@@ -241,7 +215,7 @@ func TestHTTP2WriteStuck(t *testing.T) {
 			if !served.Load() || returned.Load() {
 				t.Errorf("accept %v: the Conn's calls have returned: %v, the handler: %v", accept, served.Load(), returned.Load())
 			}
-			close(w.stuck)
+			close(w.Stuck)
 			if err := <-done; accept != errors.Is(err, net.ErrClosed) && accept != errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%v", err)
 			}
@@ -254,13 +228,13 @@ func TestHTTP2HandlerGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w, far := connectRequest(netfake.Options{Buffer: 1000})
 		defer far.Close()
-		c, err := Accept(w, r, nil)
+		c, err := websocket.Accept(w, r, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.CloseNow()
-		w.gone.Store(true)
-		if err := c.Write(context.Background(), MessageBinary, []byte("x")); !errors.Is(err, net.ErrClosed) {
+		w.Gone.Store(true)
+		if err := c.Write(context.Background(), websocket.MessageBinary, []byte("x")); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Write: %v", err)
 		}
 	})
@@ -268,15 +242,15 @@ func TestHTTP2HandlerGone(t *testing.T) {
 
 // ServeHTTP stays with each way to serve.
 func TestHTTP2Stays(t *testing.T) {
-	for name, s := range map[string]*Server{
-		"Handler": Handler(func(c *Conn, r *http.Request) { c.Read(context.Background()) }, nil),
-		"Detach": NewServer(func(c *Conn, r *http.Request) { c.Read(context.Background()) },
-			&ServerOptions{Detach: func(*http.Request) context.Context { return context.Background() }}),
-		"returns early": Handler(func(c *Conn, r *http.Request) {
-			go c.Close(StatusNormalClosure, "") // serve returns while that is at work
+	for name, s := range map[string]*websocket.Server{
+		"Handler": websocket.Handler(func(c *websocket.Conn, r *http.Request) { c.Read(context.Background()) }, nil),
+		"Detach": websocket.NewServer(func(c *websocket.Conn, r *http.Request) { c.Read(context.Background()) },
+			&websocket.ServerOptions{Detach: func(*http.Request) context.Context { return context.Background() }}),
+		"returns early": websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+			go c.Close(websocket.StatusNormalClosure, "") // serve returns while that is at work
 			time.Sleep(time.Millisecond)
 		}, nil),
-		"Events": Events(func(c *Conn, r *http.Request) EventHandler { return ignoreEvents{} }, nil),
+		"Events": websocket.Events(func(c *websocket.Conn, r *http.Request) websocket.EventHandler { return ignoreEvents{} }, nil),
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			r, w, far := connectRequest(netfake.Options{Buffer: 1000})
@@ -297,5 +271,5 @@ func TestHTTP2Stays(t *testing.T) {
 
 type ignoreEvents struct{}
 
-func (ignoreEvents) Message(Message) {}
-func (ignoreEvents) Close(error)     {}
+func (ignoreEvents) Message(websocket.Message) {}
+func (ignoreEvents) Close(error)               {}

@@ -1,4 +1,4 @@
-package websocket
+package apitest
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/seed70bc5565/websocket"
 )
 
 // A Server counts all that it had, by how it ended.
@@ -19,20 +21,19 @@ func TestServerStats(t *testing.T) {
 		events, secure bool
 	}{{"NewServer", false, false}, {"NewServer over TLS", false, true}, {"Events", true, false}, {"Events over TLS", true, true}} {
 		t.Run(door.name, func(t *testing.T) {
-			log := newTraceLog()
-			serve := func(c *Conn, r *http.Request) {
+			serve := func(c *websocket.Conn, r *http.Request) {
 				for m, err := range c.Messages(r.Context()) {
 					if err != nil || c.Write(r.Context(), m.Type, m.Data) != nil {
 						return
 					}
 				}
 			}
-			opts := &ServerOptions{AcceptOptions: AcceptOptions{Trace: &log.trace}}
-			var s *Server
+			opts := &websocket.ServerOptions{AcceptOptions: websocket.AcceptOptions{Trace: &websocket.Trace{Ended: func(context.Context, *websocket.Conn, websocket.End) {}}}}
+			var s *websocket.Server
 			if door.events {
-				s = Events(func(c *Conn, r *http.Request) EventHandler { return eventEcho{c, t} }, opts)
+				s = websocket.Events(func(c *websocket.Conn, r *http.Request) websocket.EventHandler { return eventEcho{c, t} }, opts)
 			} else {
-				s = NewServer(serve, opts)
+				s = websocket.NewServer(serve, opts)
 			}
 			h := httptest.NewUnstartedServer(s)
 			if door.secure {
@@ -50,15 +51,15 @@ func TestServerStats(t *testing.T) {
 			} else {
 				resp.Body.Close()
 			}
-			clients := make([]*Conn, 4)
+			clients := make([]*websocket.Conn, 4)
 			for i := range clients {
-				c, _, err := Dial(t.Context(), h.URL, &DialOptions{HTTPClient: h.Client()})
+				c, _, err := websocket.Dial(t.Context(), h.URL, &websocket.DialOptions{HTTPClient: h.Client()})
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer c.CloseNow()
 				clients[i] = c
-				c.Write(t.Context(), MessageText, []byte("hello"))
+				c.Write(t.Context(), websocket.MessageText, []byte("hello"))
 				if _, _, err := c.Read(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -66,20 +67,20 @@ func TestServerStats(t *testing.T) {
 			clients[0].Close(1000, "")
 			clients[1].Close(4000, "")
 			clients[2].Close(1000, "")
-			var got ServerStats
-			want := ServerStats{
+			var got websocket.ServerStats
+			want := websocket.ServerStats{
 				Open:     1,
 				Accepted: 4,
 				Refused:  map[int]int64{426: 1},
-				Ended:    []EndCount{{EndByPeer, 1000, 2}, {EndByPeer, 4000, 1}},
-				Received: Traffic{Messages: 4, Payload: 20, Control: 3, Wire: 4*(6+5) + 3*8},
-				Sent:     Traffic{Messages: 4, Payload: 20, Control: 3, Wire: 4*(2+5) + 3*4},
+				Ended:    []websocket.EndCount{{Cause: websocket.EndByPeer, Code: 1000, Count: 2}, {Cause: websocket.EndByPeer, Code: 4000, Count: 1}},
+				Received: websocket.Traffic{Messages: 4, Payload: 20, Control: 3, Wire: 4*(6+5) + 3*8},
+				Sent:     websocket.Traffic{Messages: 4, Payload: 20, Control: 3, Wire: 4*(2+5) + 3*4},
 			}
 			await(t, func() bool { got = s.Stats(); return reflect.DeepEqual(got, want) })
 			s.Close()
 			await(t, func() bool { return s.Connections() == 0 })
 			got = s.Stats()
-			want.Open, want.Ended = 0, append(want.Ended, EndCount{EndByShutdown, StatusAbnormalClosure, 1})
+			want.Open, want.Ended = 0, append(want.Ended, websocket.EndCount{Cause: websocket.EndByShutdown, Code: websocket.StatusAbnormalClosure, Count: 1})
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
@@ -97,11 +98,11 @@ func TestServerStats(t *testing.T) {
 
 // An eventEcho answers, and counts.
 type eventEcho struct {
-	c *Conn
+	c *websocket.Conn
 	t *testing.T
 }
 
-func (e eventEcho) Message(m Message) {
+func (e eventEcho) Message(m websocket.Message) {
 	if s := e.c.Stats(); s.Received.Messages != s.Sent.Messages+1 {
 		e.t.Errorf("inside Message: %+v", s)
 	}
@@ -111,7 +112,7 @@ func (e eventEcho) Close(error) {}
 
 // A server that is asked all the time loses no message of its connections.
 func TestServerStatsWhileServing(t *testing.T) {
-	s := Events(func(c *Conn, r *http.Request) EventHandler { return eventEcho{c, t} }, nil)
+	s := websocket.Events(func(c *websocket.Conn, r *http.Request) websocket.EventHandler { return eventEcho{c, t} }, nil)
 	h := httptest.NewServer(s)
 	defer h.Close()
 	defer s.Close()
@@ -132,7 +133,7 @@ func TestServerStatsWhileServing(t *testing.T) {
 	var clients sync.WaitGroup
 	for range 4 {
 		clients.Go(func() {
-			c, _, err := Dial(t.Context(), h.URL, nil)
+			c, _, err := websocket.Dial(t.Context(), h.URL, nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -140,7 +141,7 @@ func TestServerStatsWhileServing(t *testing.T) {
 			defer c.CloseNow()
 			for i := range 500 {
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-				c.Write(ctx, MessageText, fmt.Append(nil, i))
+				c.Write(ctx, websocket.MessageText, fmt.Append(nil, i))
 				_, b, err := c.Read(ctx)
 				cancel()
 				if string(b) != fmt.Sprint(i) {
