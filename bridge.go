@@ -216,7 +216,7 @@ func (h *bridgeHandshake) Respond(conn net.Conn, buffers *bufio.ReadWriter, subp
 		pingInterval: -1,
 		trace:        h.trace,
 	}
-	if err := writeResponse(conn, appendResponse(availableBuffer(buffers), h.up, header), timeout); err != nil {
+	if err := writeResponse(conn, appendResponse(availableBuffer(buffers), &h.up, header), timeout); err != nil {
 		return nil, fmt.Errorf("websocket: sending the handshake: %w", err)
 	}
 	return cfg.start(), nil

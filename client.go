@@ -146,11 +146,18 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 	ctx = req.Context()
 	var cfg connConfig
 	var resp *http.Response
+	returned := false
+	defer func() {
+		if !returned { // a callback of the HTTP client has panicked
+			opts.Trace.refused(ctx, errHandshakePanicked)
+		}
+	}()
 	if platformDials(opts.HTTPClient) {
 		cfg, resp, err = dialPlatform(ctx, u, opts)
 	} else {
 		cfg, resp, err = dialRequest(req, key, deflate, opts)
 	}
+	returned = true
 	if err != nil {
 		opts.Trace.refused(ctx, err)
 		return connConfig{}, resp, err
@@ -176,12 +183,19 @@ func dialRequest(req *http.Request, key string, deflate deflateConfig, opts *Dia
 		field.SpellAsRFC(req.Header)
 	}
 	bound := boundHandshake(req.Context(), client.Timeout)
+	decided := false
+	defer func() {
+		if !decided {
+			_ = bound.fail(errHandshakePanicked)
+		}
+	}()
 	client.Timeout = 0 // it would wrap the body of the response
 	var traced connTrace
 	req = req.WithContext(httptrace.WithClientTrace(bound.ctx, &httptrace.ClientTrace{GotConn: traced.gotConn}))
 
 	last = req
 	resp, err := client.Do(req)
+	decided = true
 	if err != nil {
 		if resp != nil { // a redirect that was not followed: its body is closed
 			last = resp.Request

@@ -160,6 +160,9 @@ func (c *Conn) CloseNow() error { return c.closeNowFor(closedNow) }
 
 // closeNowFor is CloseNow for a cause.
 func (c *Conn) closeNowFor(cause *localEnd) error {
+	if c.life.at().isClosed() {
+		return errClosed
+	}
 	begun := c.life.begin(cause, false)
 	if begun {
 		c.w.tryFlush() // it may end the connection, if there is no other way to interrupt it
@@ -377,7 +380,7 @@ func (c *Conn) refuse(ctx context.Context, code StatusCode, reason string) {
 // ended is what a read returns for a transport that ended or broke.
 func (c *Conn) ended(err error) error {
 	c.r.publish()
-	if errors.Is(err, io.EOF) {
+	if err == nil || errors.Is(err, io.EOF) { // nil: a Read of nothing without an error
 		c.w.tryFlush() // the peer may have ended only its own direction
 		err = errAbruptEnd
 		if c.r.opcode != opContinuation || c.r.in.buffered() > 0 {

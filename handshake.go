@@ -49,19 +49,25 @@ const (
 // appendAccept appends the Sec-WebSocket-Accept for key: the base64 of the
 // SHA-1 of key and GUID (section 4.2.2).
 func appendAccept(dst []byte, key string) []byte {
-	in := append(make([]byte, 0, keySize+len(acceptGUID)), key...)
-	sum := sha1.Sum(append(in, acceptGUID...))
-	return base64.StdEncoding.AppendEncode(dst, sum[:])
+	n := len(dst)
+	dst = append(append(dst, key...), acceptGUID...)
+	sum := sha1.Sum(dst[n:])
+	return base64.StdEncoding.AppendEncode(dst[:n], sum[:])
 }
 
 // validKey reports whether s is the base64 of 16 bytes.
 func validKey(s string) bool {
-	if len(s) != keySize {
+	if len(s) != keySize || s[keySize-2:] != "==" {
 		return false
 	}
-	var out [keySize/4*3 + 2]byte
-	n, err := base64.StdEncoding.Decode(out[:], []byte(s))
-	return err == nil && n == 16
+	for i := range keySize - 2 {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/':
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // retryAfter is after how many seconds a client may come back that was refused
@@ -77,6 +83,10 @@ type refusal struct {
 	detail error       // what the error of Accept says instead, because it is not for a stranger; or nil
 }
 
+// refuse is not inlined, to keep the frames of its callers small: see
+// acceptance.
+//
+//go:noinline
 func refuse(status int, format string, args ...any) *refusal {
 	return &refusal{status: status, reason: fmt.Sprintf(format, args...)}
 }
@@ -137,40 +147,44 @@ type upgrade struct {
 
 // checkRequest decides on the opening handshake of a client: what HTTP/1.1 and
 // HTTP/2 have in common (section 4.2.1, and 4.2.2 up to its response).
-func checkRequest(r *http.Request, opts *AcceptOptions) (upgrade, *refusal) {
-	up := upgrade{http2: r.ProtoMajor >= 2 && r.Method == http.MethodConnect}
-	var no *refusal
-	if up.http2 {
+func checkRequest(r *http.Request, opts *AcceptOptions) (up upgrade, no *refusal) {
+	no = up.check(r, opts)
+	return up, no
+}
+
+// check is checkRequest. Its frame is small: see acceptance.
+func (up *upgrade) check(r *http.Request, opts *AcceptOptions) (no *refusal) {
+	if up.http2 = r.ProtoMajor >= 2 && r.Method == http.MethodConnect; up.http2 {
 		no = checkConnect(r)
 	} else {
 		up.key, no = checkUpgrade(r)
 	}
 	if no != nil {
-		return up, no
+		return no
 	}
 	var subprotocols []string
 	if v, ok := r.Header[fieldProtocol]; ok {
 		var err error
 		if subprotocols, err = field.ParseTokens(v); err != nil {
-			return up, refuse(http.StatusBadRequest, "invalid Sec-WebSocket-Protocol: %v", err)
+			return refuse(http.StatusBadRequest, "invalid Sec-WebSocket-Protocol: %v", err)
 		}
 	}
 	deflate, err := checkAcceptOptions(opts)
 	if err != nil {
-		return up, refuseSettings(err)
+		return refuseSettings(err)
 	}
 	if v, ok := r.Header[fieldExtensions]; ok {
 		offers, err := field.ParseExtensions(v)
 		if err != nil {
-			return up, refuse(http.StatusBadRequest, "invalid Sec-WebSocket-Extensions: %v", err)
+			return refuse(http.StatusBadRequest, "invalid Sec-WebSocket-Extensions: %v", err)
 		}
 		up.acceptExtensions(offers, deflate)
 	}
 	if err := checkRequestOrigin(r, opts); err != nil {
-		return up, refuse(http.StatusForbidden, "%v", err)
+		return refuse(http.StatusForbidden, "%v", err)
 	}
 	up.subprotocol = chooseSubprotocol(opts.Subprotocols, subprotocols)
-	return up, nil
+	return nil
 }
 
 // checkUpgrade checks what only a handshake over HTTP/1.1 has, and returns its
@@ -321,7 +335,7 @@ func (up *upgrade) acceptExtensions(offers []field.Extension, deflate deflateCon
 // appendResponse appends the server's handshake (section 4.2.2). The fields in
 // extra are those of the application. Those that would be malformed on the wire
 // are left out. So are those that say what the handshake itself says.
-func appendResponse(dst []byte, up upgrade, extra http.Header) []byte {
+func appendResponse(dst []byte, up *upgrade, extra http.Header) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
 	dst = appendAccept(dst, up.key)
 	dst = append(dst, "\r\n"...)
@@ -331,13 +345,20 @@ func appendResponse(dst []byte, up upgrade, extra http.Header) []byte {
 		dst = append(dst, "\r\n"...)
 	}
 	if len(up.extensions) > 0 {
-		dst = append(dst, "Sec-WebSocket-Extensions: "...)
-		dst = field.AppendExtensions(dst, up.extensions)
-		dst = append(dst, "\r\n"...)
+		dst = up.appendExtensions(dst)
 	}
 	if len(extra) > 0 {
 		dst = appendFields(dst, extra)
 	}
+	return append(dst, "\r\n"...)
+}
+
+// appendExtensions appends the field of the extensions.
+//
+//go:noinline
+func (up *upgrade) appendExtensions(dst []byte) []byte {
+	dst = append(dst, "Sec-WebSocket-Extensions: "...)
+	dst = field.AppendExtensions(dst, up.extensions)
 	return append(dst, "\r\n"...)
 }
 

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -118,7 +119,7 @@ func TestAppendResponse(t *testing.T) {
 	up := upgrade{key: wstest.SampleKey, subprotocol: "chat", extensions: []field.Extension{{Name: "foo", Params: []field.Param{{Name: "a", Value: "1"}}}}}
 	const want = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: foo; a=1\r\n\r\n"
-	if got := string(appendResponse(nil, up, nil)); got != want {
+	if got := string(appendResponse(nil, &up, nil)); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -136,7 +137,7 @@ func FuzzResponse(f *testing.F) {
 		if field.IsToken(subprotocol) {
 			up.subprotocol = subprotocol
 		}
-		b := appendResponse(nil, up, http.Header{name: {value}})
+		b := appendResponse(nil, &up, http.Header{name: {value}})
 		br := bufio.NewReader(bytes.NewReader(b))
 		resp, err := http.ReadResponse(br, nil)
 		if err != nil {
@@ -1827,4 +1828,22 @@ func FuzzURL(f *testing.F) {
 			t.Errorf("%q makes %q, want the target %q", raw, b.Bytes(), u.RequestURI())
 		}
 	})
+}
+
+// validKey agrees with package base64.
+func TestValidKey(t *testing.T) {
+	keys := []string{"", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZQ===", "dGhlIHNhbXBsZSBub25jZ===", "dGhlIHNhbXBsZSBub25jZQA="}
+	for i := range keySize {
+		for c := range 256 {
+			key := []byte("dGhlIHNhbXBsZSBub25jZQ==")
+			key[i] = byte(c)
+			keys = append(keys, string(key))
+		}
+	}
+	for _, key := range keys {
+		out, err := base64.StdEncoding.DecodeString(key)
+		if got, want := validKey(key), err == nil && len(out) == 16 && len(key) == keySize; got != want {
+			t.Errorf("validKey(%q) = %v, want %v", key, got, want)
+		}
+	}
 }

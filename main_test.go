@@ -239,19 +239,7 @@ func tcpPair(t testing.TB) (server, client *Conn) {
 // tcpPairOf is tcpPair for endpoints with the options of cfg.
 func tcpPairOf(t testing.TB, cfg connConfig) (server, client *Conn) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	out, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	in, out := tcpSockets(t)
 	cfg.transport = in
 	server = newConn(cfg)
 	cfg.transport, cfg.client = out, true
@@ -261,6 +249,27 @@ func tcpPairOf(t testing.TB, cfg connConfig) (server, client *Conn) {
 		client.CloseNow()
 	})
 	return server, client
+}
+
+// tcpSockets returns the two ends of a connection over the loopback interface.
+func tcpSockets(t testing.TB) (in, out net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if out, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if in, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		out.Close()
+	})
+	return in, out
 }
 
 // echo answers every message with itself until the connection ends.

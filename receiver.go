@@ -399,7 +399,7 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 	c.w.flushForReader()
 
 	if c.t.in.foreign && c.t.in.tooLate(ctx, r.apart) {
-		return 0, c.fetchFailed(ctx, os.ErrDeadlineExceeded, true)
+		return 0, c.cutShort(ctx, os.ErrDeadlineExceeded, true)
 	}
 	c.watchRead(ctx)
 	if c.t.raw != nil {
@@ -411,26 +411,32 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 		r.publish() // it may wait
 		n, err = c.t.conn.Read(p)
 	}
-	return c.fetched(ctx, n, err, into == nil)
+	interrupted := c.fetched(n, into == nil)
+	if n > 0 {
+		return n, nil // an error does not matter, it comes again
+	}
+	if cut := c.cutShort(ctx, err, interrupted); cut != nil {
+		return 0, cut
+	}
+	return 0, c.ended(err) // from here, because it takes much of the stack
 }
 
-// fetched is told what a fetch got, into the buffer if buffered is set.
+// fetched is told how much a fetch got, into the buffer if buffered is set. It
+// reports whether the fetch was interrupted.
 //
 // It and watchRead are not inlined, to keep the frame of fetch small.
 //
 //go:noinline
-func (c *Conn) fetched(ctx context.Context, n int, err error, buffered bool) (int, error) {
-	interrupted := c.t.in.settle()
-	if n <= 0 {
-		return 0, c.fetchFailed(ctx, err, interrupted)
+func (c *Conn) fetched(n int, buffered bool) (interrupted bool) {
+	interrupted = c.t.in.settle()
+	if n > 0 {
+		c.beat.hear()
+		c.r.countWire(n)
+		if buffered {
+			c.r.in.gained(n)
+		}
 	}
-	// It got some: an error does not matter, it comes again.
-	c.beat.hear()
-	c.r.countWire(n)
-	if buffered {
-		c.r.in.gained(n)
-	}
-	return n, nil
+	return interrupted
 }
 
 // watchRead makes ctx the context whose end interrupts the read that follows,
@@ -445,12 +451,10 @@ func (c *Conn) watchRead(ctx context.Context) {
 	}
 }
 
-// fetchFailed makes err, with which fetch got nothing, fit for the API.
-// interrupted says that the read was interrupted by this side.
-func (c *Conn) fetchFailed(ctx context.Context, err error, interrupted bool) error {
-	if err == nil {
-		err = io.EOF // a Read of nothing without an error
-	}
+// cutShort makes err, with which fetch got nothing, fit for the API. It returns
+// nil if the transport ended or broke. interrupted says that this side has
+// interrupted the read.
+func (c *Conn) cutShort(ctx context.Context, err error, interrupted bool) error {
 	if err == errNotNow {
 		return err
 	}
@@ -463,7 +467,7 @@ func (c *Conn) fetchFailed(ctx context.Context, err error, interrupted bool) err
 		// The connection lives on, unless another goroutine ended it meanwhile.
 		return c.interrupted("read", ctx, err)
 	}
-	return c.ended(err)
+	return nil
 }
 
 // drain reads and discards once. The buffer must hold nothing that is still

@@ -42,10 +42,11 @@ func parseRequest(r *http.Request, head []byte) error {
 	if err := parseRequestLine(r, line); err != nil {
 		return err
 	}
-	if err := parseFields(r, rest); err != nil {
+	hosts, err := parseFields(r, rest)
+	if err != nil {
 		return err
 	}
-	if err := parseHost(r); err != nil {
+	if err := parseHost(r, hosts); err != nil {
 		return err
 	}
 	r.Body = http.NoBody
@@ -66,7 +67,7 @@ func parseRequestLine(r *http.Request, line string) error {
 	var ok bool
 	var err error
 	if r.ProtoMajor, r.ProtoMinor, ok = http.ParseHTTPVersion(proto); !ok || !field.IsToken(method) {
-		return fmt.Errorf("its first line is %s", field.Quote(line))
+		return malformed("its first line is %s", line)
 	}
 	r.Method, r.RequestURI, r.Proto = method, target, proto
 	authority := method == http.MethodConnect && !strings.HasPrefix(target, "/")
@@ -74,7 +75,7 @@ func parseRequestLine(r *http.Request, line string) error {
 		target = "http://" + target
 	}
 	if r.URL, err = url.ParseRequestURI(target); err != nil {
-		return fmt.Errorf("its target is %s", field.Quote(r.RequestURI))
+		return malformed("its target is %s", r.RequestURI)
 	}
 	if authority {
 		r.URL.Scheme = ""
@@ -83,32 +84,49 @@ func parseRequestLine(r *http.Request, line string) error {
 }
 
 // parseFields parses the lines of the header up to the empty one (RFC 9112,
-// section 5).
-func parseFields(r *http.Request, lines string) error {
+// section 5). The values of Host are returned, and are no part of r.Header.
+func parseFields(r *http.Request, lines string) (hosts []string, err error) {
 	n := strings.Count(lines, "\n") - 1
 	r.Header = make(http.Header, n)
-	values := make([]string, 0, n) // one allocation for all fields
-	for {
+	values := make([]string, n) // one allocation for all fields
+	for i := 0; ; i++ {
 		var line string
 		if line, lines = cutLine(lines); line == "" {
-			return nil
+			return hosts, nil
 		}
-		name, value, ok := strings.Cut(line, ":")
-		if !ok || !field.IsToken(name) {
-			return fmt.Errorf("a line of the header is %s", field.Quote(line))
+		name, value, err := parseField(line)
+		if err != nil {
+			return nil, err
 		}
-		if value = field.TrimSpace(value); !field.ValidValue(value) {
-			return fmt.Errorf("the header %s has control characters", field.Quote(name))
-		}
-		name = canonicalName(name)
-		if held := r.Header[name]; held != nil {
+		values[i] = value
+		switch held := r.Header[name]; {
+		case name == "Host":
+			hosts = append(hosts, value)
+		case held != nil:
 			r.Header[name] = append(held, value)
-			continue
+		default:
+			r.Header[name] = values[i : i+1 : i+1]
 		}
-		values = append(values, value)
-		r.Header[name] = values[len(values)-1 : len(values) : len(values)]
 	}
 }
+
+// parseField parses a line of the header.
+func parseField(line string) (name, value string, err error) {
+	name, value, ok := strings.Cut(line, ":")
+	if !ok || !field.IsToken(name) {
+		return "", "", malformed("a line of the header is %s", line)
+	}
+	if value = field.TrimSpace(value); !field.ValidValue(value) {
+		return "", "", malformed("the header %s has control characters", name)
+	}
+	return canonicalName(name), value, nil
+}
+
+// malformed returns the error for what is not HTTP. It is apart, to keep small
+// frames on the stack: see acceptance.
+//
+//go:noinline
+func malformed(format, what string) error { return fmt.Errorf(format, field.Quote(what)) }
 
 // canonicalName spells name as package net/http does.
 func canonicalName(name string) string {
@@ -123,16 +141,14 @@ func canonicalName(name string) string {
 	return http.CanonicalHeaderKey(name)
 }
 
-// parseHost moves the Host field into r.Host (RFC 9112, sections 3.2 and
-// 3.2.2).
-func parseHost(r *http.Request) error {
-	hosts := r.Header["Host"]
-	delete(r.Header, "Host")
+// parseHost sets r.Host, of which hosts are the fields (RFC 9112, sections 3.2
+// and 3.2.2).
+func parseHost(r *http.Request, hosts []string) error {
 	switch {
 	case len(hosts) > 1:
 		return errors.New("there is more than one Host header")
 	case len(hosts) == 1 && !isHost(hosts[0]):
-		return fmt.Errorf("the Host header is %s", field.Quote(hosts[0]))
+		return malformed("the Host header is %s", hosts[0])
 	case len(hosts) == 0 && r.ProtoMajor == 1 && r.ProtoMinor > 0:
 		return errors.New("there is no Host header")
 	}
@@ -167,7 +183,7 @@ func parseLength(r *http.Request) error {
 	case len(lengths) == 1:
 		n, err := strconv.ParseUint(lengths[0], 10, 63)
 		if err != nil {
-			return fmt.Errorf("the Content-Length header is %s", field.Quote(lengths[0]))
+			return malformed("the Content-Length header is %s", lengths[0])
 		}
 		r.ContentLength = int64(n)
 	}

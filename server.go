@@ -209,7 +209,7 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 	cfg.tls = tlsBelow(conn, r.TLS)
 	var response []byte
 	if !sent {
-		response = appendResponse(availableBuffer(buffers), up, w.Header())
+		response = appendResponse(availableBuffer(buffers), &up, w.Header())
 	}
 	if err := writeResponse(conn, response, responseTimeout); err != nil {
 		conn.Close()
@@ -259,20 +259,26 @@ func Subprotocols(r *http.Request) []string {
 // connConfig returns what the options say of a connection over conn that was
 // accepted.
 func (opts *AcceptOptions) connConfig(conn net.Conn, up *upgrade) *connConfig {
-	return &connConfig{
-		transport:        conn,
-		subprotocol:      up.subprotocol,
-		deflate:          up.deflate,
-		deflateThreshold: opts.CompressionThreshold,
-		readLimit:        opts.ReadLimit,
-		writeBufferLimit: opts.WriteBufferLimit,
-		closeTimeout:     opts.CloseTimeout,
-		pingInterval:     opts.PingInterval,
-		pongTimeout:      opts.PongTimeout,
-		skipUTF8:         opts.SkipUTF8Validation,
-		onPing:           opts.OnPingReceived,
-		onPong:           opts.OnPongReceived,
-	}
+	cfg := new(connConfig)
+	opts.setConnConfig(cfg, conn, up)
+	return cfg
+}
+
+// setConnConfig sets the fields one by one, because a value of the struct would
+// stand on the stack.
+func (opts *AcceptOptions) setConnConfig(cfg *connConfig, conn net.Conn, up *upgrade) {
+	cfg.transport = conn
+	cfg.subprotocol = up.subprotocol
+	cfg.deflate = up.deflate
+	cfg.deflateThreshold = opts.CompressionThreshold
+	cfg.readLimit = opts.ReadLimit
+	cfg.writeBufferLimit = opts.WriteBufferLimit
+	cfg.closeTimeout = opts.CloseTimeout
+	cfg.pingInterval = opts.PingInterval
+	cfg.pongTimeout = opts.PongTimeout
+	cfg.skipUTF8 = opts.SkipUTF8Validation
+	cfg.onPing = opts.OnPingReceived
+	cfg.onPong = opts.OnPongReceived
 }
 
 // refuseHijack refuses a request whose connection cannot be taken over. Only
@@ -579,5 +585,7 @@ func (x *serving) finish() {
 	}
 	defer x.s.live.release(x.c)
 	defer contain(x.c, x.server)
-	_ = x.c.closeFor(cause) // fails if serve has closed the connection: all the same
+	if !x.c.life.at().isClosed() {
+		_ = x.c.closeFor(cause) // fails if serve is closing the connection: all the same
+	}
 }

@@ -97,11 +97,26 @@ func (l *connSet) countRefused(err error) {
 }
 
 // countEndLocked counts a connection that has ended.
-func (l *connSet) countEndLocked(end End, last Stats) {
+func (l *connSet) countEndLocked(last *lastCounts) {
 	if l.counts.ended == nil {
 		l.counts.ended = map[EndCount]int64{}
 	}
-	l.counts.ended[EndCount{Cause: end.Cause, Code: end.Code}]++
-	l.counts.received.add(last.Received)
-	l.counts.sent.add(last.Sent)
+	l.counts.ended[last.end]++
+	l.counts.received.add(last.received)
+	l.counts.sent.add(last.sent)
+}
+
+// lastCounts is what is counted of a connection that has ended.
+type lastCounts struct {
+	end            EndCount // its Count is 0
+	received, sent Traffic
+}
+
+// takeEnd is not inlined, to keep the frame of its caller small: the stack of a
+// connection that has ended need not grow.
+//
+//go:noinline
+func (l *lastCounts) takeEnd(c *Conn) {
+	end := c.End()
+	l.end = EndCount{Cause: end.Cause, Code: end.Code}
 }

@@ -325,15 +325,16 @@ func (l *connSet) gone() <-chan struct{} {
 
 // release gives a place back; c is its connection, or nil.
 func (l *connSet) release(c *Conn) {
-	var end End
-	var last Stats
+	var last lastCounts
 	if c != nil {
-		end, last = c.End(), c.Stats()
+		last.takeEnd(c)
+		c.publishIdle()
+		c.traffic(&last.received, &last.sent)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c != nil {
-		l.countEndLocked(end, last)
+		l.countEndLocked(&last)
 	}
 	delete(l.all, c)
 	l.n--

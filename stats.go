@@ -60,8 +60,15 @@ func (t *Traffic) add(u Traffic) {
 // method returns it. What another goroutine's read is at work on may be
 // missing.
 func (c *Conn) Stats() Stats {
-	// A goroutine that reads has published its counts when it began to wait. If
-	// none does, they are published here.
+	s := Stats{Began: epoch.Add(time.Duration(c.began)), RoundTrip: c.RoundTripTime()}
+	c.publishIdle()
+	s.Waiting = c.traffic(&s.Received, &s.Sent)
+	return s
+}
+
+// publishIdle publishes the reader's counts, if no goroutine reads. One that
+// reads has published them when it began to wait.
+func (c *Conn) publishIdle() {
 	if c.r.turn.Peek() {
 		c.r.publish()
 		tried := c.r.turn.Unpeek()
@@ -70,30 +77,30 @@ func (c *Conn) Stats() Stats {
 			x.wake() // for the step that did not get the turn
 		}
 	}
-	s := Stats{
-		Began:     epoch.Add(time.Duration(c.began)),
-		RoundTrip: c.RoundTripTime(),
-		Received: Traffic{
-			Messages: c.r.got.messages.Load(),
-			Payload:  c.r.got.payload.Load(),
-			Control:  int64(c.controls.received.Load()),
-			Wire:     c.r.got.wire.Load(),
-		},
-	}
+}
+
+// traffic sets received and sent, which are zero, to what was counted and
+// published. It returns how many bytes wait to be written.
+func (c *Conn) traffic(received, sent *Traffic) (waiting int) {
+	received.Messages = c.r.got.messages.Load()
+	received.Payload = c.r.got.payload.Load()
+	received.Control = int64(c.controls.received.Load())
+	received.Wire = c.r.got.wire.Load()
 	if c.r.half.deflate {
 		z := c.r.rest
-		s.Received.Compressed, s.Received.CompressedTo = z.to.Load(), z.from.Load()
+		received.Compressed, received.CompressedTo = z.to.Load(), z.from.Load()
 	}
 	w := &c.w
 	w.mu.Lock()
-	s.Waiting = int(w.inflight) + len(w.buf)
-	s.Sent = Traffic{Messages: w.gave.messages, Payload: w.gave.payload, Control: int64(c.controls.sent.Load())}
+	waiting = int(w.inflight) + len(w.buf)
+	sent.Messages, sent.Payload = w.gave.messages, w.gave.payload
+	sent.Control = int64(c.controls.sent.Load())
 	if z := c.deflate; z != nil {
-		s.Sent.Compressed, s.Sent.CompressedTo = z.from, z.to
+		sent.Compressed, sent.CompressedTo = z.from, z.to
 	}
 	w.mu.Unlock() // nothing was changed
-	s.Sent.Wire = c.t.accepted.Load()
-	return s
+	sent.Wire = c.t.accepted.Load()
+	return waiting
 }
 
 // controlCounts counts control frames, modulo 2^32.

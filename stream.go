@@ -11,6 +11,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"strings"
 	"time"
@@ -35,6 +36,9 @@ import (
 // handshake has 10 seconds. The error then matches ctx.Err() or
 // [context.DeadlineExceeded]. The header of the request may have 64 KiB.
 //
+// AcceptConn may set the deadlines of conn. Those that the caller has set need
+// not hold, and are gone when there is a Conn.
+//
 // A request that is refused is answered as Accept does it. So is one that is
 // not valid HTTP, with status 400, and one whose header is too long, with 431.
 //
@@ -42,11 +46,14 @@ import (
 // Closing is how the end of ctx interrupts it: Close of conn must end its other
 // calls.
 func AcceptConn(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*Conn, *http.Request, error) {
-	cfg, r, err := acceptConn(ctx, conn, opts)
-	if err != nil {
-		return nil, r, err
+	if conn == nil || ctx == nil {
+		return nil, nil, errors.New("websocket: AcceptConn: the net.Conn or the context is nil")
 	}
-	return cfg.start(), r, nil
+	a := newAcceptance(conn, opts)
+	if a.accept(ctx); a.err != nil {
+		return nil, a.r, a.err
+	}
+	return a.cfg.start(), a.r, nil
 }
 
 const (
@@ -60,96 +67,146 @@ const (
 	lingerTime = 500 * time.Millisecond
 )
 
-// acceptConn does the server's opening handshake on conn.
-func acceptConn(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*connConfig, *http.Request, error) {
+// An acceptance is the server's opening handshake on a net.Conn. It is one
+// object, and one function calls its steps, one after the other. So a handshake
+// fits into the 2 KiB of stack that a new goroutine has. A larger stack would
+// cost a twentieth of the handshake, and an idle connection would keep it.
+type acceptance struct {
+	conn     net.Conn
+	opts     *AcceptOptions
+	bound    connBound
+	buf      []byte        // pooled: what was read
+	head     int           // where the request ends in buf
+	r        *http.Request // nil until the request was parsed
+	up       upgrade
+	cfg      connConfig
+	response []byte
+	err      error // why there is no connection
+}
+
+// newAcceptance is not inlined: that would bring the object to the stack.
+//
+//go:noinline
+func newAcceptance(conn net.Conn, opts *AcceptOptions) *acceptance {
 	if opts == nil {
 		opts = &AcceptOptions{}
 	}
-	if conn == nil || ctx == nil {
-		return nil, nil, errors.New("websocket: AcceptConn: the net.Conn or the context is nil")
+	return &acceptance{conn: asStream(conn), opts: opts, err: errHandshakePanicked}
+}
+
+// accept does the handshake, and sets err.
+func (a *acceptance) accept(ctx context.Context) {
+	defer a.finish(ctx)
+	a.bound.begin(ctx, a.conn, connHandshakeTimeout)
+	err := a.read()
+	if err == nil {
+		r := noRequest.WithContext(ctx)
+		err = a.parsed(r, parseRequest(r, a.buf[:a.head]))
 	}
-	conn = asStream(conn)
-	bound := boundConn(ctx, conn)
-	returned := false
-	defer func() {
-		if !returned { // a callback of the options has panicked
-			bound.release()
-			closeConn(conn)
-		}
-	}()
-	cfg, r, err := acceptStream(ctx, conn, opts)
-	returned = true
-	if ended := bound.release(); ended != nil {
-		err = fmt.Errorf("websocket: the opening handshake: %w", ended)
+	if err == nil {
+		err = a.check()
 	}
+	if err == nil {
+		// Nothing refers to the request in buf any more.
+		a.response = appendResponse(a.buf[:0], &a.up, nil)
+		err = a.send()
+	}
+	a.err = err
+}
+
+// finish is deferred around the handshake. A callback may have panicked in it.
+func (a *acceptance) finish(ctx context.Context) {
+	ended := a.bound.release(a.err != nil)
+	if ended != nil && a.err != errHandshakePanicked {
+		a.err = fmt.Errorf("websocket: the opening handshake: %w", ended)
+	}
+	bufpool.Put(a.buf)
+	if a.r != nil {
+		ctx = a.r.Context()
+	}
+	if a.err == nil {
+		a.cfg.trace = newTracing(a.opts.Trace, ctx)
+		return
+	}
+	closeConn(a.conn)
+	a.opts.Trace.refused(ctx, a.err)
+}
+
+// read reads the request.
+func (a *acceptance) read() error {
+	var err error
+	a.buf, a.head, err = readHead(a.conn)
+	switch {
+	case err == errHeadTooLong:
+		return a.refuseUnread(refuse(http.StatusRequestHeaderFieldsTooLarge, "%v", err))
+	case err != nil:
+		return fmt.Errorf("websocket: reading the request: %w", err)
+	}
+	return nil
+}
+
+// noRequest is what a request is made from. It is only read.
+var noRequest http.Request
+
+// parsed is told of the request r, or with err that it is malformed.
+func (a *acceptance) parsed(r *http.Request, err error) error {
 	if err != nil {
-		closeConn(conn)
-		if r != nil {
-			ctx = r.Context()
-		}
-		opts.Trace.refused(ctx, err)
-		return nil, r, err
+		return a.refuseUnread(refuse(http.StatusBadRequest, "the request is not valid HTTP: %v", err))
 	}
-	cfg.trace = newTracing(opts.Trace, r.Context())
-	return cfg, r, nil
+	r.RemoteAddr = addrString(a.conn.RemoteAddr())
+	r.TLS = tlsState(a.conn)
+	a.r = a.opts.Trace.begin(r)
+	return nil
 }
 
-func acceptStream(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*connConfig, *http.Request, error) {
-	buf, head, err := readHead(conn)
-	defer func() { bufpool.Put(buf) }()
-	if errors.Is(err, errHeadTooLong) {
-		return nil, nil, answerRefusal(conn, nil, true, refuse(http.StatusRequestHeaderFieldsTooLarge, "%v", err))
+// check decides on the request.
+func (a *acceptance) check() error {
+	if a.r.ProtoMajor != 1 {
+		return a.refuse(refuse(http.StatusHTTPVersionNotSupported, "the handshake needs HTTP/1.1, not %s", field.Quote(a.r.Proto)))
 	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("websocket: reading the request: %w", err)
+	opts, no := a.opts.forRequest(a.r)
+	if no == nil {
+		no = a.up.check(a.r, opts)
 	}
-	r := new(http.Request)
-	if ctx != context.Background() {
-		r = r.WithContext(ctx)
-	}
-	if err := parseRequest(r, buf[:head]); err != nil {
-		return nil, nil, answerRefusal(conn, nil, true, refuse(http.StatusBadRequest, "the request is not valid HTTP: %v", err))
-	}
-	r.RemoteAddr = addrString(conn.RemoteAddr())
-	r.TLS = tlsState(conn)
-	r = opts.Trace.begin(r)
-	returned, t := false, opts.Trace
-	defer func() {
-		if !returned {
-			t.refused(r.Context(), errHandshakePanicked)
-		}
-	}()
-	cfg, err := answerRequest(conn, r, buf[head:], opts)
-	returned = true
-	return cfg, r, err
-}
-
-// answerRequest checks r, which came over conn, and answers it. received is
-// what came behind it.
-func answerRequest(conn net.Conn, r *http.Request, received []byte, opts *AcceptOptions) (*connConfig, error) {
-	if r.ProtoMajor != 1 {
-		no := refuse(http.StatusHTTPVersionNotSupported, "the handshake needs HTTP/1.1, not %s", field.Quote(r.Proto))
-		return nil, answerRefusal(conn, r, true, no)
-	}
-	opts, no := opts.forRequest(r)
 	if no != nil {
-		return nil, answerRefusal(conn, r, len(received) > 0 || r.ContentLength != 0, no)
+		return a.refuse(no)
 	}
-	up, no := checkRequest(r, opts)
-	if no != nil {
-		return nil, answerRefusal(conn, r, len(received) > 0 || r.ContentLength != 0, no)
+	opts.setConnConfig(&a.cfg, a.conn, &a.up)
+	if a.head < len(a.buf) {
+		a.cfg.received = append([]byte(nil), a.buf[a.head:]...)
 	}
-	cfg := opts.connConfig(conn, &up)
-	cfg.received = append([]byte(nil), received...)
-	if err := writeResponse(conn, appendResponse(make([]byte, 0, 256), up, nil), responseTimeout); err != nil {
-		return nil, fmt.Errorf("websocket: sending the handshake: %w", err)
-	}
-	return cfg, nil
+	return nil
 }
 
+// send sends the response.
+func (a *acceptance) send() error {
+	if _, err := a.conn.Write(a.response); err != nil {
+		return fmt.Errorf("websocket: sending the handshake: %w", err)
+	}
+	_ = a.conn.SetDeadline(time.Time{})
+	return nil
+}
+
+// refuse refuses the request for the reason no.
+func (a *acceptance) refuse(no *refusal) error {
+	more := a.head < len(a.buf) || a.r.ContentLength != 0 || a.r.ProtoMajor != 1
+	return answerRefusal(a.conn, a.r, more, a.bound.at, no)
+}
+
+// refuseUnread refuses a request that could not be read.
+func (a *acceptance) refuseUnread(no *refusal) error {
+	return answerRefusal(a.conn, nil, true, a.bound.at, no)
+}
+
+// addrString is addr.String, and takes fewer allocations for TCP.
 func addrString(addr net.Addr) string {
-	if addr == nil {
+	switch a := addr.(type) {
+	case nil:
 		return ""
+	case *net.TCPAddr:
+		if ap := a.AddrPort(); ap.IsValid() {
+			return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()).String()
+		}
 	}
 	return addr.String()
 }
@@ -183,8 +240,9 @@ func readHead(conn net.Conn) (buf []byte, head int, err error) {
 
 // answerRefusal responds to a request that is not accepted, as an HTTP server
 // does. It returns the error of AcceptConn. If the request could not be read, r
-// is nil. The argument more says that the client may still be sending.
-func answerRefusal(conn net.Conn, r *http.Request, more bool, no *refusal) error {
+// is nil. The argument more says that the client may still be sending, and bound
+// when the time for the handshake is over, if it is not zero.
+func answerRefusal(conn net.Conn, r *http.Request, more bool, bound time.Time, no *refusal) error {
 	header := http.Header{
 		"Content-Type":           {"text/plain; charset=utf-8"},
 		"X-Content-Type-Options": {"nosniff"},
@@ -206,8 +264,8 @@ func answerRefusal(conn net.Conn, r *http.Request, more bool, no *refusal) error
 	}
 	var b bytes.Buffer
 	_ = resp.Write(&b) // into memory
-	if writeResponse(conn, b.Bytes(), responseTimeout) == nil && more {
-		linger(conn)
+	if _, err := conn.Write(b.Bytes()); err == nil && more {
+		linger(conn, bound)
 	}
 	return fmt.Errorf("websocket: %w", no)
 }
@@ -216,40 +274,54 @@ func answerRefusal(conn net.Conn, r *http.Request, more bool, no *refusal) error
 // the client ends its own, for a short time. A socket that is closed with
 // unread input resets the connection, and the client may never read its
 // refusal.
-func linger(conn net.Conn) {
+func linger(conn net.Conn, bound time.Time) {
+	until := time.Now().Add(lingerTime)
+	if !bound.IsZero() && bound.Before(until) {
+		until = bound
+	}
 	half, ok := conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || conn.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+	if !ok || half.CloseWrite() != nil || conn.SetReadDeadline(until) != nil {
 		return
 	}
 	_, _ = io.CopyN(io.Discard, conn, 1<<20)
 }
 
-// A connBound closes a net.Conn when the time for its opening handshake is
-// over: that interrupts each net.Conn.
+// A connBound bounds the opening handshake on a net.Conn. When the time is over,
+// or the context has ended, calls of the net.Conn fail.
 type connBound struct {
 	ctx    context.Context
 	unhook func() bool // nil if ctx has no end
-	timer  *time.Timer // nil if ctx has a deadline
+	// What ends with the time: a deadline of the net.Conn, or a timer that
+	// closes it, if it may not heed deadlines and ctx has none.
+	at    time.Time
+	timer *time.Timer
 }
 
-// boundConn costs a timer where ctx has no end. A context of its own would cost
-// more than the parsing of the request.
-func boundConn(ctx context.Context, conn net.Conn) connBound {
-	b := connBound{ctx: ctx}
-	end := func() { closeConn(conn) }
-	if _, ok := ctx.Deadline(); !ok {
-		b.timer = time.AfterFunc(connHandshakeTimeout, end)
-	}
+// begin begins the bound. The deadline of ctx is that of the handshake. If ctx
+// has none, the handshake has the given time.
+func (b *connBound) begin(ctx context.Context, conn net.Conn, most time.Duration) {
+	b.ctx = ctx
 	if ctx.Done() != nil {
-		b.unhook = context.AfterFunc(ctx, end)
+		b.unhook = context.AfterFunc(ctx, func() { closeConn(conn) })
 	}
-	return b
+	at, has := ctx.Deadline()
+	if !has {
+		at = time.Now().Add(most)
+	}
+	switch {
+	case honoursDeadlines(conn):
+		b.at = at
+		_ = conn.SetDeadline(at)
+	case !has:
+		b.timer = time.AfterFunc(most, func() { closeConn(conn) })
+	}
 }
 
-// release frees the connection from its bound. If that has ended before, it
-// returns the error.
-func (b *connBound) release() (ended error) {
-	if b.timer != nil && !b.timer.Stop() {
+// release ends the bound, except for the deadline of the net.Conn. If the bound
+// has ended the handshake, it returns the error.
+func (b *connBound) release(failed bool) (ended error) {
+	switch {
+	case b.timer != nil && !b.timer.Stop(), failed && !b.at.IsZero() && !time.Now().Before(b.at):
 		ended = context.DeadlineExceeded
 	}
 	if b.unhook != nil && !b.unhook() {
@@ -293,10 +365,14 @@ func DialConn(ctx context.Context, conn net.Conn, url string, opts *DialOptions)
 	if opts.HTTPClient != nil {
 		once.HTTPClient.Jar, once.HTTPClient.Timeout = opts.HTTPClient.Jar, opts.HTTPClient.Timeout
 	}
+	connected := false
+	defer func() {
+		if !connected {
+			closeConn(conn)
+		}
+	}()
 	c, resp, err := Dial(ctx, url, &once)
-	if err != nil {
-		closeConn(conn)
-	}
+	connected = err == nil
 	return c, resp, err
 }
 

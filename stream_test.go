@@ -298,6 +298,57 @@ func TestAcceptConnBounds(t *testing.T) {
 	}
 }
 
+// The same over a socket, which heeds deadlines. Those of the caller are gone.
+func TestAcceptConnDeadlines(t *testing.T) {
+	far, near := tcpSockets(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, _, err := AcceptConn(ctx, far, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("AcceptConn with a silent client: %v", err)
+	}
+	if _, err := near.Read(make([]byte, 1)); err == nil {
+		t.Error("the net.Conn is open")
+	}
+
+	far, _ = tcpSockets(t)
+	var b connBound
+	b.begin(t.Context(), far, 10*time.Millisecond)
+	_, err := far.Read(make([]byte, 1))
+	if ended := b.release(true); err == nil || ended != context.DeadlineExceeded {
+		t.Errorf("a handshake that took too long: %v, %v", err, ended)
+	}
+
+	far, near = tcpSockets(t)
+	far.SetDeadline(time.Unix(1, 0))
+	io.WriteString(near, wstest.Request("/", "example.com")+string(wstest.Encode(wstest.Client, wstest.Final(wstest.Text, "hi"))))
+	c, r, err := AcceptConn(t.Context(), far, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	if r.RemoteAddr != near.LocalAddr().String() {
+		t.Errorf("RemoteAddr is %s, want %s", r.RemoteAddr, near.LocalAddr())
+	}
+	if _, data, err := c.Read(t.Context()); string(data) != "hi" {
+		t.Errorf("Read = %q, %v", data, err)
+	}
+	if err := c.Write(t.Context(), MessageText, []byte("ho")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAddrString(t *testing.T) {
+	for _, addr := range []*net.TCPAddr{nil, {}, {Port: 1}, {IP: net.IPv4(127, 0, 0, 1), Port: 80}, {IP: net.IP{10, 0, 0, 1}, Port: 65535},
+		{IP: net.IPv6loopback, Port: 8080}, {IP: net.ParseIP("fe80::1"), Zone: "eth0", Port: 1}, {IP: net.IP{1, 2, 3}}} {
+		if got := addrString(addr); got != addr.String() {
+			t.Errorf("got %q, want %q", got, addr)
+		}
+	}
+	if got := addrString(nil); got != "" {
+		t.Errorf("got %q for nil", got)
+	}
+}
+
 // A client that takes nothing of its refusal, and one that goes on sending.
 func TestAcceptConnStubbornClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -45,7 +45,7 @@ type Trace struct {
 	// that the server has not accepted it. The status is that of the response,
 	// and err is the error of the call. The status is 0 if there was no
 	// response, or if its sending failed. It is 0 too if a callback such as
-	// Configure panics in Accept, AcceptConn or a Server.
+	// Configure, or one of the HTTP client of [Dial], panics.
 	Refused func(ctx context.Context, status int, err error)
 
 	// Ended is called once, when c is over and its transport is closed. The

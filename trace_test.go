@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -245,12 +246,7 @@ func TestTracePanic(t *testing.T) {
 		var calls []string
 		opts := &AcceptOptions{Trace: traced(&calls, "s"), Configure: func(*http.Request, *AcceptOptions) error { panic(http.ErrAbortHandler) }}
 		s := Handler(func(*Conn, *http.Request) {}, opts)
-		func() {
-			defer func() {
-				if v := recover(); v != http.ErrAbortHandler {
-					t.Errorf("%s: panicked with %v", door, v)
-				}
-			}()
+		wantPanic(t, door, func() {
 			w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
 			switch door {
 			case "Accept":
@@ -268,7 +264,7 @@ func TestTracePanic(t *testing.T) {
 			default:
 				s.ServeHTTP(w, r)
 			}
-		}()
+		})
 		wantCalls(t, calls, "handshake", "refused 0 websocket: the opening handshake: a callback has panicked:s")
 		if door == "NewServer" && (s.Connections() != 0 || s.Stats().Refused[0] != 1) {
 			t.Errorf("%+v", s.Stats())
@@ -359,6 +355,72 @@ type ignore struct{}
 
 func (ignore) Message(Message) {}
 func (ignore) Close(error)     {}
+
+// The same without net/http. The net.Conn is then closed, and nothing waits for
+// it any more.
+func TestTracePanicConn(t *testing.T) {
+	panics := func() { panic(http.ErrAbortHandler) }
+	for name, opts := range map[string]AcceptOptions{
+		"Configure":   {Configure: func(*http.Request, *AcceptOptions) error { panics(); return nil }},
+		"CheckOrigin": {CheckOrigin: func(*http.Request, bool) bool { panics(); return true }},
+		"Handshake":   {},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var calls []string
+			opts.Trace = traced(&calls, "s")
+			value := "s"
+			if name == "Handshake" {
+				opts.Trace.Handshake = func(*http.Request) context.Context { panics(); return nil }
+				calls, value = []string{"handshake"}, "<nil>"
+			}
+			near, far := netfake.Pipe(netfake.Options{})
+			io.WriteString(near, wstest.Request("/", "example.com"))
+			wantPanic(t, name, func() { AcceptConn(t.Context(), far, &opts) })
+			if far.Stats().Closes == 0 {
+				t.Errorf("%s: the net.Conn is open", name)
+			}
+			near.Close()
+			wantCalls(t, calls, "handshake", "refused 0 websocket: the opening handshake: a callback has panicked:"+value)
+		})
+	}
+	for name, dial := range map[string]func(context.Context, net.Conn, *DialOptions){
+		"DialConn": func(ctx context.Context, conn net.Conn, opts *DialOptions) {
+			DialConn(ctx, conn, "ws://example.com/", opts)
+		},
+		"Dial": func(ctx context.Context, conn net.Conn, opts *DialOptions) {
+			opts.HTTPClient.Transport = &connTripper{conn}
+			defer conn.Close()
+			Dial(ctx, "ws://example.com/", opts)
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var calls []string
+			near, far := netfake.Pipe(netfake.Options{})
+			defer near.Close()
+			opts := &DialOptions{Trace: traced(&calls, "c"), HTTPClient: &http.Client{Jar: panickingJar{}, Timeout: time.Hour}}
+			wantPanic(t, name, func() { dial(t.Context(), far, opts) })
+			if far.Stats().Closes == 0 {
+				t.Errorf("%s: the net.Conn is open", name)
+			}
+			wantCalls(t, calls, "handshake", "refused 0 websocket: the opening handshake: a callback has panicked:c")
+		})
+	}
+}
+
+type panickingJar struct{ http.CookieJar }
+
+func (panickingJar) Cookies(*url.URL) []*http.Cookie { panic(http.ErrAbortHandler) }
+
+// wantPanic calls f, which panics with http.ErrAbortHandler.
+func wantPanic(t *testing.T, name string, f func()) {
+	t.Helper()
+	defer func() {
+		if v := recover(); v != http.ErrAbortHandler {
+			t.Errorf("%s: panicked with %v", name, v)
+		}
+	}()
+	f()
+}
 
 // A write that waits for the peer is told of; one that does not is not.
 func TestTraceSlowWrite(t *testing.T) {

@@ -13,14 +13,17 @@ import (
 	"strings"
 )
 
-// isTokenByte reports whether c may be in a token (RFC 2616, section 2.2).
-func isTokenByte(c byte) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
+// tokenBytes has a bit for each byte of ASCII that may be in a token (RFC 2616,
+// section 2.2).
+var tokenBytes = func() (bits [2]uint64) {
+	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {
+		bits[c/64] |= 1 << (c % 64)
 	}
-	return strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
-}
+	return bits
+}()
+
+// isTokenByte reports whether c may be in a token.
+func isTokenByte(c byte) bool { return c < 0x80 && tokenBytes[c/64]>>(c%64)&1 != 0 }
 
 // IsToken reports whether s is a token.
 func IsToken(s string) bool { return s != "" && tokenLen(s) == len(s) }
@@ -47,7 +50,17 @@ func ValidValue(s string) bool {
 }
 
 // TrimSpace returns s without the spaces and tabs around it.
-func TrimSpace(s string) string { return strings.Trim(s, " \t") }
+func TrimSpace(s string) string {
+	for s != "" && isSpace(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isSpace(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 
 // spellings has the fields of the handshake whose names the RFC spells in
 // another way than package net/http.
@@ -165,6 +178,14 @@ func Duplicate(list []string) (string, bool) {
 		}
 		return "", false
 	}
+	return duplicateOfMany(list)
+}
+
+// duplicateOfMany is Duplicate for a long list. It is apart because a map takes
+// much of the stack.
+//
+//go:noinline
+func duplicateOfMany(list []string) (string, bool) {
 	seen := make(map[string]struct{}, len(list))
 	for _, s := range list {
 		if _, ok := seen[s]; ok {
