@@ -99,7 +99,7 @@ func (c *Conn) look() (flush bool) {
 	h := &c.beat
 	heard := h.heard.Swap(false)
 	reading := (c.r.turn.Held() || c.t.polled() != nil) && !c.life.away.Load()
-	waits, pongWaits := c.w.waits()
+	waits, pongWaits := c.w.waits(&h.mark)
 	taken := h.taken
 	if accepted := c.t.accepted.Load(); waits || h.waited || accepted != h.taken {
 		queued := c.t.queued()

@@ -336,6 +336,32 @@ func TestHeartbeatPongs(t *testing.T) {
 	})
 }
 
+// A pong that has left long ago does not wait again when 2 GiB have gathered
+// behind it.
+func TestHeartbeatFarFromPong(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{A: netfake.End{Buffer: 100}})
+		read := start(p.readError)
+		p.WriteFrames(ping("a"))
+		p.WantFrame(wstest.Pong, "a")
+		w := &p.c.w
+		for range 3 {
+			w.mu.Lock()
+			w.end = w.end.plus(1 << 30) // as if so much had been written
+			w.unlock()
+			w.waits(&p.c.beat.mark)
+		}
+		written := start(func() error { return p.c.Write(context.Background(), MessageText, make([]byte, 1000)) })
+		synctest.Wait()
+		if waits, pong := w.waits(&p.c.beat.mark); !waits || pong {
+			t.Errorf("frames wait: %v, a pong: %v", waits, pong)
+		}
+		p.c.CloseNow()
+		<-written
+		<-read
+	})
+}
+
 // takeSlowly reads a message of n bytes as the peer, a piece at a time, with a
 // pause behind each.
 func (p *pair) takeSlowly(t *testing.T, n int, pause time.Duration) {

@@ -936,9 +936,16 @@ func (w *sender) closeWaits() bool {
 }
 
 // waits reports whether frames wait for the transport to take them, and whether
-// a pong is one of them.
-func (w *sender) waits() (any, pong bool) {
+// a pong is one of them. Each look of the heartbeat calls it. It moves marks
+// along behind which all has left, among them the caller's. Else they would lie
+// ahead again after 2 GiB.
+func (w *sender) waits(mark *position) (any, pong bool) {
 	w.mu.Lock()
 	defer w.unlock()
+	for _, m := range []*position{&w.pong, mark} {
+		if w.passedLocked(*m) {
+			*m = w.end.plus(-int(w.inflight) - len(w.buf))
+		}
+	}
 	return w.owned || len(w.buf) > 0, w.lateLocked() != nil || !w.passedLocked(w.pong)
 }

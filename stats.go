@@ -28,7 +28,8 @@ type Stats struct {
 type Traffic struct {
 	// Messages are those that have come or gone whole, and Payload is how many
 	// bytes they have, uncompressed. What was sent in fragments counts before
-	// its message is whole.
+	// its message is whole. What a write has left to gather counts too, though
+	// it is lost if the connection breaks. Only Wire tells of what has left.
 	Messages int64 `json:"messages"`
 	Payload  int64 `json:"payload"`
 
