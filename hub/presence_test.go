@@ -275,6 +275,34 @@ func TestOnPresencePanics(t *testing.T) {
 	})
 }
 
+// An OnPresence that does not return keeps what it would tell, and nothing else.
+func TestOnPresenceBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := withPresence()
+		blocked := make(chan struct{})
+		opts.OnPresence = func(ev PresenceEvent) (websocket.MessageType, []byte) {
+			<-blocked
+			return tellText(ev)
+		}
+		for _, h := range []*Hub{New(opts), hubs(t, NewMemoryEngine(), 1, *opts)[0]} {
+			ada := open(t, h, "ada", "x")
+			bob := open(t, h, "bob", "x", "y")
+			time.Sleep(time.Minute) // the hub waits for OnPresence meanwhile
+			for _, topic := range []string{"x", "y"} {
+				if err := h.Publish(t.Context(), topic, websocket.MessageText, []byte(topic)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ada.want(t, "x")
+			bob.want(t, "x", "y")
+			wantWho(t, h, "x", "ada bob")
+			bob.s.Leave()
+			h.Close()
+		}
+		close(blocked)
+	})
+}
+
 // Beyond a number, members are counted only; and the subscribers are told not
 // too often.
 func TestPresenceCounts(t *testing.T) {

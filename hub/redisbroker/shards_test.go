@@ -427,15 +427,28 @@ func TestShardChurn(t *testing.T) {
 	}
 }
 
-// The hub subscribes and unsubscribes while no node is there. No call waits for
-// long, and the hub is told once that the server is lost.
-func TestShardDead(t *testing.T) {
-	client := redis.NewClusterClient(&redis.ClusterOptions{
-		Addrs: []string{"127.0.0.1:1", "127.0.0.1:2"}, MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true,
+// The hub subscribes and unsubscribes while no server is there. No call waits
+// for long, and the hub is told once that the server is lost.
+func TestDead(t *testing.T) {
+	addrs := []string{"127.0.0.1:1", "127.0.0.1:2"}
+	t.Run("server", func(t *testing.T) {
+		churnDead(t, New(&redis.Options{Addr: addrs[0]}, nil))
 	})
-	defer client.Close()
-	b := NewClient(client, nil)
-	defer b.Close()
+	t.Run("cluster", func(t *testing.T) {
+		client := redis.NewClusterClient(&redis.ClusterOptions{
+			Addrs: addrs, MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true,
+		})
+		defer client.Close()
+		b := NewClient(client, nil)
+		churnDead(t, b)
+		if sh := b.shards; len(sh.pending)+len(sh.unplaced)+len(sh.placed)+len(sh.missed) > 0 {
+			t.Errorf("topics are left: %+v", sh)
+		}
+	})
+}
+
+func churnDead(t *testing.T, b *Broker) {
+	t.Helper()
 	for begin, n := time.Now(), 0; time.Since(begin) < 3*time.Second; n++ {
 		topics := []string{fmt.Sprint(n), fmt.Sprint(n + 1)}
 		if err := b.Subscribe(t.Context(), topics); err != nil {
@@ -456,10 +469,11 @@ func TestShardDead(t *testing.T) {
 	if n := len(b.events); n > 0 {
 		t.Errorf("%d events more: %+v", n, next(t, b))
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if sh := b.shards; len(b.topics)+len(sh.pending)+len(sh.unplaced)+len(sh.placed)+len(sh.missed) > 0 {
-		t.Errorf("topics are left: %v %+v", b.topics, sh)
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := len(b.topics) + len(b.asking) + len(b.refused); n > 0 {
+		t.Errorf("%d topics are left", n)
 	}
 }
 
