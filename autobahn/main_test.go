@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/seed70bc5565/websocket"
 )
 
 // What a user may get wrong ends with 2, and with a line that names it.
@@ -60,15 +62,26 @@ func TestMistakes(t *testing.T) {
 
 // A run that is interrupted reports what it has.
 func TestInterrupted(t *testing.T) {
-	server := httptest.NewServer(handler("message")(everyEcho))
-	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	// One case at a time: when the last one's message comes, the others are over.
+	server := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+		defer c.CloseNow()
+		for m, err := range c.Messages(r.Context()) {
+			if err != nil {
+				return
+			}
+			if len(m.Data) > 1<<20 {
+				cancel()
+				return
+			}
+			c.Write(r.Context(), m.Type, m.Data)
+		}
+	}, acceptOptions(everyEcho)))
+	defer server.Close()
 	file := filepath.Join(t.TempDir(), "index.json")
-	time.AfterFunc(300*time.Millisecond, cancel)
 	var stdout, stderr bytes.Buffer
-	// Cases that take no time, and one that takes two seconds.
-	args := []string{"-server", "ws" + strings.TrimPrefix(server.URL, "http"), "-cases", "1.1.1-3,6.4.1", "-json", file}
+	args := []string{"-server", "ws" + strings.TrimPrefix(server.URL, "http"), "-cases", "1.1.1-3,9.1.4", "-jobs", "1", "-json", file}
 	if code := run(ctx, args, &stdout, &stderr); code != 2 || !strings.Contains(stderr.String(), "interrupted: 3 of 4 cases") {
 		t.Errorf("the run ends with %d and %q", code, stderr.String())
 	}
