@@ -176,11 +176,11 @@ func (w *sender) putBackLocked(left []byte) {
 }
 
 // stopLocked ends the half: no more frames are taken, and what has gathered is
-// dropped.
+// dropped. Writers get the error cause: see toWriters.
 func (w *sender) stopLocked(cause error) {
 	rest := w.restLocked()
 	if rest.err == nil {
-		rest.err = toWriters(cause)
+		rest.err = cause
 	}
 	bufpool.Put(w.buf)
 	w.buf, rest.late, w.news = nil, nil, true
@@ -188,6 +188,7 @@ func (w *sender) stopLocked(cause error) {
 
 // stop ends the half because of cause.
 func (w *sender) stop(cause error) {
+	cause = toWriters(cause) // here and not below, where it would make the stack grow
 	w.mu.Lock()
 	defer w.unlock()
 	w.stopLocked(cause)
@@ -195,6 +196,7 @@ func (w *sender) stop(cause error) {
 
 // halt is stop for the owner of the wire, which leaves it.
 func (w *sender) halt(cause error) {
+	cause = toWriters(cause)
 	w.mu.Lock()
 	defer w.unlock()
 	w.leaveLocked()
