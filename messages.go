@@ -143,53 +143,91 @@ func (c *Conn) notNow() error {
 func (c *Conn) borrowMessage(ctx context.Context, l *lease) (Message, error) {
 	r := &c.r
 	m := Message{Type: MessageType(r.opcode)}
+	here := r.remain <= int64(r.in.buffered()) || r.in.lazy && !r.now && r.in.holds(r.remain)
+	if here && r.fin && !r.half.compressed && r.partial() == nil {
+		// It is in one piece where it is, or will be: it need not move.
+		whole, err := c.collectHere(ctx)
+		if err != nil {
+			return Message{}, err
+		}
+		if whole >= 0 {
+			m.Data, err = c.lend(ctx, l, whole)
+			return m, err
+		}
+	}
+	partial, pooled := r.takePartial()
+	if !pooled {
+		partial = append(bufpool.Get(len(partial))[:0], partial...)
+	}
 	var err error
-	if r.fin && !r.half.compressed && r.partial() == nil && r.remain <= int64(r.in.buffered()) {
-		// All of it is here, in one piece: it need not move.
-		m.Data, err = c.lend(ctx, l)
-	} else {
-		partial, pooled := r.takePartial()
-		if !pooled {
-			partial = append(bufpool.Get(len(partial))[:0], partial...)
-		}
-		l.buf = partial
-		l.buf, err = c.collect(ctx, l.buf, true)
-		switch {
-		case err == errNotNow:
-			r.keep(l.buf, true)
-			l.buf = nil
-		case err != nil:
-			c.keepPartial(l.buf)
-		}
-		m.Data = l.buf
+	l.buf, err = c.collect(ctx, partial, true)
+	switch {
+	case err == errNotNow:
+		r.keep(l.buf, true)
+		l.buf = nil
+	case err != nil:
+		c.keepPartial(l.buf)
 	}
 	if err != nil {
 		return Message{}, err
+	}
+	m.Data = l.buf
+	if !r.now { // else the next may have to leave the buffer in the middle
+		r.in.expect(len(m.Data))
 	}
 	c.handOver()
 	return m, nil
 }
 
-// lend unmasks and validates the message that lies in the receiver's buffer,
-// where it is.
-func (c *Conn) lend(ctx context.Context, l *lease) ([]byte, error) {
+// collectHere reads the rest of the frame in progress into the receiver's
+// buffer, and unmasks and validates it there. It returns the length of the
+// whole, which lies unused at the start of the buffer. If the buffer has no room
+// any more, it returns -1 and leaves what it has got as the partial message.
+func (c *Conn) collectHere(ctx context.Context) (n int, err error) {
 	r := &c.r
-	n := int(r.remain)
-	data := r.in.unread()[:n:n]
-	if n > 0 {
-		if _, err := c.readPayload(ctx, data); err != nil {
-			return nil, err
+	for {
+		p := r.in.unread()[n:]
+		p = p[:min(int64(len(p)), r.remain)]
+		if !r.half.client {
+			r.key = mask(p, r.key)
+		}
+		if err := c.passPayload(ctx, p); err != nil {
+			return 0, err
+		}
+		if n += len(p); r.remain == 0 {
+			return n, nil
+		}
+		_, err = c.fetch(ctx, nil)
+		if gone := r.in.buffered() < n; gone { // the connection is over
+			return -1, err
+		}
+		if err != nil || !r.in.holds(int64(n)+r.remain) {
+			c.keepPartial(r.in.unread()[:n])
+			r.in.use(n)
+			return -1, err
 		}
 	}
+}
+
+// lend ends the message of n bytes that lies in the receiver's buffer, and
+// returns it.
+func (c *Conn) lend(ctx context.Context, l *lease, n int) ([]byte, error) {
+	r := &c.r
+	data := r.in.unread()[:n:n]
+	r.in.use(n)
 	r.lastSize = clamp32(n)
 	if err := c.endMessage(ctx); err != nil {
 		return nil, err
 	}
-	if n == 0 || r.in.lend(l) {
-		return data, nil
+	if n > 0 && !r.in.lend(l) {
+		l.buf = append(bufpool.Get(n)[:0], data...)
+		data = l.buf
 	}
-	l.buf = append(bufpool.Get(n)[:0], data...)
-	return l.buf, nil
+	if !r.now {
+		r.in.expect(n)
+	}
+	c.handOver()
+	return data, nil
 }
 
 // giveBack ends l's last step. If a goroutine is reading, it may be about to

@@ -1,11 +1,14 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed70bc5565/websocket/internal/netfake"
 	"github.com/seed70bc5565/websocket/internal/wstest"
@@ -141,6 +144,115 @@ func TestMessagesConnectionEnds(t *testing.T) {
 				t.Fatalf("the message has become %s", wstest.Quote(m.Data))
 			}
 			break
+		}
+	})
+}
+
+// Messages reads a long message where the one before it was long too into one
+// buffer. It loses nothing where its context cuts that short at any place, and
+// whatever reads on.
+func TestMessagesLongSockets(t *testing.T) {
+	onSockets(t, connConfig{}, func(t *testing.T, p *pair) {
+		for _, size := range []int{5000, 64 << 10, 128 << 10} {
+			payload := []byte(strings.Repeat("€uro ", size/7+1)[:size/7*7])
+			wire := p.Encode(text(string(payload)))
+			begin := func() {
+				go p.WriteRaw(wire)
+				for m, err := range p.c.Messages(context.Background()) {
+					if err != nil || !bytes.Equal(m.Data, payload) {
+						t.Fatalf("the first of %d bytes: %d bytes, %v", len(payload), len(m.Data), err)
+					}
+					break
+				}
+			}
+			check := func(how string, cut int, got []byte, err error) {
+				t.Helper()
+				if err != nil || !bytes.Equal(got, payload) {
+					t.Fatalf("%s after a cut at %d of %d: %d bytes, %v", how, cut, len(wire), len(got), err)
+				}
+			}
+			for i, cut := range []int{1, 9, 20, 31, 1000, len(wire) / 2, len(wire) - 10, len(wire) - 1} {
+				begin()
+				p.WriteRaw(wire[:cut])
+				ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+				for m, err := range p.c.Messages(ctx) {
+					if !errors.Is(err, context.DeadlineExceeded) {
+						t.Fatalf("Messages over half a message: %d bytes, %v", len(m.Data), err)
+					}
+				}
+				cancel()
+				go p.WriteRaw(append(wire[cut:len(wire):len(wire)], p.Encode(text("next"))...))
+				switch i % 3 {
+				case 0:
+					for m, err := range p.c.Messages(context.Background()) {
+						check("Messages", cut, m.Data, err)
+						break
+					}
+				case 1:
+					_, got, err := p.c.Read(context.Background())
+					check("Read", cut, got, err)
+				case 2:
+					_, r, err := p.c.Reader(context.Background())
+					if err != nil {
+						t.Fatal(err)
+					}
+					got, err := io.ReadAll(r)
+					check("Reader", cut, got, err)
+				}
+				if _, got, err := p.c.Read(context.Background()); err != nil || string(got) != "next" {
+					t.Fatalf("the next message: %q, %v", got, err)
+				}
+			}
+		}
+	})
+}
+
+// A long message, read where it is, fails with its first byte that is no UTF-8,
+// before its end has come. Close in the middle of one reads on to the end.
+func TestMessagesLongEndsSockets(t *testing.T) {
+	long := strings.Repeat("x", 100_000)
+	next := func(c *Conn) (err error) {
+		for _, err = range c.Messages(context.Background()) {
+			return err
+		}
+		return nil
+	}
+	onSockets(t, connConfig{}, func(t *testing.T, p *pair) {
+		p.WriteFrames(text(long))
+		if err := next(p.c); err != nil {
+			t.Fatal(err)
+		}
+		bad := p.Encode(text(long + "\xff" + long))
+		p.WriteRaw(bad[:len(bad)-50_000])
+		if err := next(p.c); CloseStatus(err) != -1 || err == nil || !strings.Contains(err.Error(), "UTF-8") {
+			t.Errorf("Messages of bad text = %v", err)
+		}
+	})
+	onSockets(t, connConfig{}, func(t *testing.T, p *pair) {
+		p.WriteFrames(text(long))
+		if err := next(p.c); err != nil {
+			t.Fatal(err)
+		}
+		wire := p.Encode(text(long))
+		p.WriteRaw(wire[:50_000])
+		read := start(func() error {
+			for m, err := range p.c.Messages(context.Background()) {
+				if err == nil && string(m.Data) != long { // a reader that was in it may get it
+					return fmt.Errorf("a message of %d bytes", len(m.Data))
+				}
+			}
+			return nil
+		})
+		closed := start(func() error { return p.c.Close(StatusNormalClosure, "") })
+		for p.ReadFrame().Op != wstest.Close {
+		}
+		p.WriteRaw(wire[50_000:])
+		p.WriteFrames(wstest.CloseFrame(1000, ""))
+		if err := <-closed; err != nil {
+			t.Errorf("Close = %v", err)
+		}
+		if err := <-read; err != nil {
+			t.Errorf("Messages while this side closes: %v", err)
 		}
 	})
 }

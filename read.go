@@ -244,6 +244,7 @@ func (c *Conn) collect(ctx context.Context, dst []byte, pooled bool) ([]byte, er
 		dst = dst[:len(dst)+n]
 	}
 	r.lastSize = clamp32(len(dst))
+	r.in.expect(0) // a long buffer would be one copy more: this dst is filled from the transport
 	return dst, c.endMessage(ctx)
 }
 
@@ -321,6 +322,7 @@ func (c *Conn) openMessage(ctx context.Context) (*messageReader, error) {
 	} else {
 		r.byReader = true
 	}
+	r.in.expect(0)
 	c.handOver()
 	return m, nil
 }

@@ -12,8 +12,8 @@ import "github.com/seed70bc5565/websocket/internal/bufpool"
 // idle receiver holds none.
 //
 // Invariant: across a wait there is less than one frame header or one control
-// frame in it. All of a data frame's payload that has come is taken before the
-// next fetch.
+// frame in it, or payload of the data frame that Conn.collectHere reads. All
+// other payload that has come is taken before the next fetch.
 type readBuffer struct {
 	buf   []byte
 	r, w  int32
@@ -21,6 +21,11 @@ type readBuffer struct {
 	small [16]byte
 	lazy  bool // immutable: the transport waits without a buffer
 	busy  bool // much came at once lately: the next pooled buffer is a larger one
+
+	// long is how much the next pooled buffer must hold, in units of
+	// bufpool.Small. It is not 0 if Messages has lent a long message, because
+	// one mostly follows another.
+	long uint16
 
 	// fetched is how many bytes have come, here or past the buffer, since the
 	// receiver published that.
@@ -109,11 +114,26 @@ func (b *readBuffer) unshrinkBehind(n int) {
 
 // size returns the size of the next pooled buffer.
 func (b *readBuffer) size() int {
-	if b.busy {
+	switch {
+	case b.long > 0:
+		return int(b.long) * bufpool.Small
+	case b.busy:
 		return bufpool.Medium
 	}
 	return bufpool.Small
 }
+
+// expect is told the length of a message that Messages has lent: the next one
+// may be as long.
+func (b *readBuffer) expect(n int) {
+	b.long = 0
+	if n += maxHeaderSize; b.lazy && n > bufpool.Small && n <= bufpool.Huge {
+		b.long = uint16((n + bufpool.Small - 1) / bufpool.Small)
+	}
+}
+
+// holds reports whether n bytes fit the buffer from the first that is not used.
+func (b *readBuffer) holds(n int64) bool { return n <= int64(len(b.buf)-int(b.r)) }
 
 // adopt makes pooled the buffer in place of small.
 //

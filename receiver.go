@@ -328,13 +328,23 @@ func (c *Conn) readPayload(ctx context.Context, p []byte) (int, error) {
 		}
 		r.in.use(n)
 	}
-	r.remain -= int64(n)
-	// Section 8.1. As it streams in, so that a long message fails with its
-	// first bad byte.
-	if r.validate && !r.checkText(p[:n]) {
-		return 0, c.fail(ctx, errTextUTF8)
+	if err := c.passPayload(ctx, p[:n]); err != nil {
+		return 0, err
 	}
 	return n, nil
+}
+
+// passPayload counts and validates payload of the current frame, which is
+// unmasked.
+func (c *Conn) passPayload(ctx context.Context, p []byte) error {
+	r := &c.r
+	r.remain -= int64(len(p))
+	// Section 8.1. As it streams in, so that a long message fails with its
+	// first bad byte.
+	if r.validate && !r.checkText(p) {
+		return c.fail(ctx, errTextUTF8)
+	}
+	return nil
 }
 
 // checkText checks the next piece of a text.

@@ -13,12 +13,16 @@ import (
 	"github.com/seed70bc5565/websocket/internal/poison"
 )
 
+// room is what a buffer for a message of a round size has in addition, because
+// its frame has a header, and the next one may follow.
+const room = 4 << 10
+
 // The sizes of pooled buffers.
 const (
-	Small  = 4 << 10   // what a quiet connection reads and writes with
-	Medium = 32 << 10  // one read of a busy connection
-	Large  = 128 << 10 // messages in the making, and masked chunks
-	Huge   = 1 << 20
+	Small  = 4 << 10        // what a quiet connection reads and writes with
+	Medium = 32 << 10       // one read of a busy connection
+	Large  = 128<<10 + room // messages, and masked chunks
+	Huge   = 1<<20 + room
 )
 
 var (
