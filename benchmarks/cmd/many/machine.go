@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -41,6 +43,61 @@ func openFiles() (uint64, error) {
 		}
 	}
 	return 1 << 20, nil // unlimited: there is still fs.nr_open
+}
+
+// A bound is a limit of the whole machine, which sysctl sets.
+type bound struct {
+	name string // of the setting
+	file string // where the kernel tells it
+	at   int    // which of the numbers there
+	need func(c config) int64
+	used string // what is used already; if it is 0 for a bound that is optional, nothing counts
+	// optional says that the kernel counts only if rules ask for it.
+	optional bool
+}
+
+// threads is how many threads a process of this program has at most.
+const threads = 20
+
+var bounds = []bound{
+	{name: "fs.file-max", file: "/proc/sys/fs/file-max", used: "/proc/sys/fs/file-nr",
+		need: func(c config) int64 { return int64(2*c.conns + 2*otherFiles*len(c.shares(c.conns))) }},
+	{name: "net.netfilter.nf_conntrack_max", file: "/proc/sys/net/netfilter/nf_conntrack_max",
+		used: "/proc/sys/net/netfilter/nf_conntrack_count", optional: true,
+		need: func(c config) int64 { return int64(c.conns + c.cut) }},
+	// In pages. A message that waits takes about 1 KiB more than its length.
+	{name: "net.ipv4.tcp_mem (its third number)", file: "/proc/sys/net/ipv4/tcp_mem", at: 2,
+		need: func(c config) int64 { return int64(c.conns) * int64(c.size+1024) / 4096 }},
+	{name: "kernel.pid_max", file: "/proc/sys/kernel/pid_max",
+		need: func(c config) int64 { return int64(2 * threads * len(c.shares(c.conns))) }},
+}
+
+// checkBounds says which settings of the machine are too low, and what to set.
+// The function read is os.ReadFile. A bound that the kernel does not tell is
+// passed over.
+func (c config) checkBounds(read func(name string) ([]byte, error)) error {
+	number := func(name string, at int) (int64, bool) {
+		b, err := read(name)
+		words := strings.Fields(string(b))
+		if err != nil || at >= len(words) {
+			return 0, false
+		}
+		n, err := strconv.ParseInt(words[at], 10, 64)
+		return n, err == nil
+	}
+	var low []error
+	for _, b := range bounds {
+		most, ok := number(b.file, b.at)
+		used, _ := number(b.used, 0)
+		if !ok || b.optional && used == 0 {
+			continue
+		}
+		if need := used + b.need(c); need > most {
+			low = append(low, fmt.Errorf("%d connections need %s = %d, and it is %d: set it with sysctl -w, or try fewer -connections",
+				c.conns, b.name, need, most))
+		}
+	}
+	return errors.Join(low...)
 }
 
 // backlogDrops returns how many packets the kernel has dropped, since it

@@ -51,7 +51,7 @@ func harness(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.fits(available, files); err != nil {
+	if err := errors.Join(c.fits(available, files), c.checkBounds(os.ReadFile)); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

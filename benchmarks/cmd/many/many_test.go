@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -51,6 +52,38 @@ func TestFits(t *testing.T) {
 		err := c.fits(test.available, test.files)
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%d bytes, %d files: %v", test.available, test.files, err)
+		}
+	}
+}
+
+func TestCheckBounds(t *testing.T) {
+	c := config{conns: 100_000, perServer: 18_000, size: 512, cut: 10_000}
+	for _, test := range []struct {
+		file, content string
+		want          string
+	}{
+		{"", "", ""},
+		{"/proc/sys/fs/file-max", "200000\n", "fs.file-max = 203400, and it is 200000"},
+		{"/proc/sys/net/netfilter/nf_conntrack_count", "1\n", "nf_conntrack_max = 110001, and it is 65536"},
+		{"/proc/sys/net/ipv4/tcp_mem", "1000\t2000\t3000\n", "tcp_mem (its third number) = 37500, and it is 3000"},
+		{"/proc/sys/kernel/pid_max", "100\n", "kernel.pid_max = 240, and it is 100"},
+	} {
+		files := map[string]string{
+			"/proc/sys/fs/file-max":                      "1000000\n",
+			"/proc/sys/fs/file-nr":                       "1000\t0\t1000000\n",
+			"/proc/sys/net/netfilter/nf_conntrack_max":   "65536\n",
+			"/proc/sys/net/netfilter/nf_conntrack_count": "0\n", // it tracks nothing
+			"/proc/sys/net/ipv4/tcp_mem":                 "100000\t200000\t300000\n",
+		}
+		files[test.file] = test.content
+		err := c.checkBounds(func(name string) ([]byte, error) {
+			if text, ok := files[name]; ok {
+				return []byte(text), nil
+			}
+			return nil, os.ErrNotExist
+		})
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s %q: %v, want %q", test.file, test.content, err, test.want)
 		}
 	}
 }
