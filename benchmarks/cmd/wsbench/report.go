@@ -83,6 +83,19 @@ func spreadOf(v []float64) spread {
 	return spread{(v[(n-1)/2] + v[n/2]) / 2, v[0], v[n-1]}
 }
 
+// verdict returns a ratio with its range. The rounds tell no difference where
+// the range spans 1: then it says equal, whatever the median is.
+func (s spread) verdict() string {
+	text := fmt.Sprintf("%s (%s to %s)", times(s.median), times(s.low), times(s.high))
+	switch {
+	case s.low > 1:
+		return fmt.Sprintf("**%s** (%s to %s)", times(s.median), times(s.low), times(s.high))
+	case s.high >= 1 && s.low < s.high:
+		return "equal, " + text
+	}
+	return text
+}
+
 // complete returns the figures of a library that has one for every round.
 func (r *report) complete(s scenario, name string) []float64 {
 	if v := r.Figures[s.id][name]; len(v) == r.Rounds {
@@ -181,7 +194,7 @@ func (r *report) cell(s scenario, name string) string {
 	}
 	text := s.format(spreadOf(v).median)
 	if q, ok := r.ratio(s, name); ok {
-		text = fmt.Sprintf("**%s**, %s", times(q.median), text)
+		text = fmt.Sprintf("%s, %s", q.verdict(), text)
 	}
 	return text
 }
@@ -262,10 +275,7 @@ func (r *report) readme() string {
 		if !ok || !measured {
 			continue
 		}
-		ratio := fmt.Sprintf("%s (%s to %s)", times(q.median), times(q.low), times(q.high))
-		if q.low > 1 {
-			ratio = fmt.Sprintf("**%s** (%s to %s)", times(q.median), times(q.low), times(q.high))
-		}
+		ratio := q.verdict()
 		floor := ""
 		if f, ok := r.ratio(s, "rawtcp"); ok {
 			floor = times(f.median)
