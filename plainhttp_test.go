@@ -172,8 +172,8 @@ func (c recycledContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// A connection keeps no context of net/http's that only ends: on every version
-// of Go that the module supports.
+// A connection keeps the values of net/http's context, and no context that only
+// ends: on every version of Go that the module supports.
 func TestConnKeepsValuesOnly(t *testing.T) {
 	kept := make(chan context.Context, 1)
 	s := httptest.NewServer(Handler(func(c *Conn, r *http.Request) {

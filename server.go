@@ -547,8 +547,9 @@ func (s *Server) refused(ctx context.Context, err error) {
 }
 
 // detach returns the context whose values serve finds, and whether ServeHTTP
-// returns while serve runs. own has the values of the request's context. plain
-// says that nothing stands between net/http and the handler.
+// returns while serve runs. The argument own has the values of the request's
+// context. The argument plain says that nothing stands between net/http and the
+// handler.
 func (s *Server) detach(r *http.Request, own context.Context, plain bool) (values context.Context, returns bool) {
 	if s.opts.Detach == nil {
 		return own, plain

@@ -74,8 +74,8 @@ type polledGroup struct {
 	addrs map[[3]string]*sharedAddrs // by network and addresses; maxAddrs at most
 }
 
-// maxAddrs bounds the pairs of addresses that are shared. A listener has few, and most
-// clients of a Unix socket have no name.
+// maxAddrs bounds the pairs of addresses that are shared. A listener has few,
+// and most clients of a Unix socket have no name.
 const maxAddrs = 256
 
 // share returns local and named, the same for all connections that have both.
