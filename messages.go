@@ -181,8 +181,9 @@ func (c *Conn) borrowMessage(ctx context.Context, l *lease) (Message, error) {
 
 // collectHere reads the rest of the frame in progress into the receiver's
 // buffer, and unmasks and validates it there. It returns the length of the
-// whole, which lies unused at the start of the buffer. If the buffer has no room
-// any more, it returns -1 and leaves what it has got as the partial message.
+// whole, which lies unused at the start of the buffer. If the buffer has no
+// room any more, it returns -1 and leaves what it has got as the partial
+// message.
 func (c *Conn) collectHere(ctx context.Context) (n int, err error) {
 	r := &c.r
 	for {

@@ -11,8 +11,8 @@ import "github.com/seed70bc5565/websocket/internal/bufpool"
 // nothing is there, except while a step of Messages uses the pooled one: an
 // idle receiver holds none.
 //
-// Invariant: across a wait there is less than one frame header or one control
-// frame in it, or payload of the data frame that Conn.collectHere reads. All
+// Invariant: across a wait it holds less than one frame header or one control
+// frame. Or it holds payload of the data frame that Conn.collectHere reads. All
 // other payload that has come is taken before the next fetch.
 type readBuffer struct {
 	buf   []byte

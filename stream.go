@@ -240,8 +240,8 @@ func readHead(conn net.Conn) (buf []byte, head int, err error) {
 
 // answerRefusal responds to a request that is not accepted, as an HTTP server
 // does. It returns the error of AcceptConn. If the request could not be read, r
-// is nil. The argument more says that the client may still be sending, and bound
-// when the time for the handshake is over, if it is not zero.
+// is nil. The argument more says that the client may still be sending. If bound
+// is not zero, it is when the time for the handshake is over.
 func answerRefusal(conn net.Conn, r *http.Request, more bool, bound time.Time, no *refusal) error {
 	header := http.Header{
 		"Content-Type":           {"text/plain; charset=utf-8"},
@@ -286,13 +286,13 @@ func linger(conn net.Conn, bound time.Time) {
 	_, _ = io.CopyN(io.Discard, conn, 1<<20)
 }
 
-// A connBound bounds the opening handshake on a net.Conn. When the time is over,
-// or the context has ended, calls of the net.Conn fail.
+// A connBound bounds the opening handshake on a net.Conn. When the time is
+// over, or the context has ended, calls of the net.Conn fail.
 type connBound struct {
 	ctx    context.Context
 	unhook func() bool // nil if ctx has no end
-	// What ends with the time: a deadline of the net.Conn, or a timer that
-	// closes it, if it may not heed deadlines and ctx has none.
+	// A deadline of the net.Conn ends with the time. If the net.Conn may not
+	// heed deadlines and ctx has none, a timer closes it.
 	at    time.Time
 	timer *time.Timer
 }

@@ -33,8 +33,8 @@ type rawSocket interface {
 	// nil, it reads behind what is in the buffer of r, the receiver of the
 	// connection.
 	read(r *receiver, p []byte) (int, error)
-	// write writes a, which is not empty, and then b. It waits for the socket to
-	// take all of it.
+	// write writes a, which is not empty, and then b. It waits for the socket
+	// to take all of it.
 	write(a, b []byte) (int, error)
 	// tryWrite writes as much of p as the socket takes at once.
 	tryWrite(p []byte) int

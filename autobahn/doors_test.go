@@ -47,8 +47,8 @@ const (
 	noEcho    = 1 << 30
 )
 
-// Compressing the echoes of groups 12 and 13 is most of the work of a door, and
-// it is the same work behind doors that write by the same calls. So one of them
+// Compressing the echoes of groups 12 and 13 is most of the work of a door.
+// Behind doors that write by the same calls it is the same work. So one of them
 // compresses every echo. The others compress the echoes of shorter: cases of
 // messages of up to 16 KiB. All of them read all messages.
 const shorter = "12.*.1-7,13.*.1-7"
@@ -247,8 +247,8 @@ func TestDoorsOfServers(t *testing.T) {
 		{"TLS", handler("message"), true, true, ""},
 		// NewConn sees no request.
 		{"NewConn", handedOver, false, true, "b.7.14-23,b.8"},
-		// As the original package, gorilla takes a list of versions, two keys, and
-		// an HTTP/1.0 request.
+		// As the original package, gorilla takes a list of versions, two keys,
+		// and an HTTP/1.0 request.
 		{"gorilla", gorillaHandler, false, true, "b.8.5,b.8.11,b.8.18"},
 	} {
 		t.Run(door.name, func(t *testing.T) {
@@ -338,8 +338,8 @@ func TestDoorsOfClients(t *testing.T) {
 		{"Dial/stream", dialing("stream", nil), nil, false, nil},
 		{"Dial/TLS", dialing("lent", certified.Client()), certified.TLS, true, nil},
 		{"DialConn", dialingConn, nil, true, nil},
-		// As the original package, gorilla does not offer client_max_window_bits,
-		// which 13.3 to 13.6 ask of it.
+		// As the original package, gorilla does not offer
+		// client_max_window_bits, which 13.3 to 13.6 ask of it.
 		{"gorilla", gorillaDialing, nil, true, []string{suite.Unimplemented}},
 	} {
 		t.Run(door.name, func(t *testing.T) {

@@ -64,7 +64,8 @@ func TestMistakes(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	// One case at a time: when the last one's message comes, the others are over.
+	// One case at a time: when the last one's message comes, the others are
+	// over.
 	server := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
 		defer c.CloseNow()
 		for m, err := range c.Messages(r.Context()) {

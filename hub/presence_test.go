@@ -275,7 +275,8 @@ func TestOnPresencePanics(t *testing.T) {
 	})
 }
 
-// An OnPresence that does not return keeps what it would tell, and nothing else.
+// An OnPresence that does not return keeps what it would tell, and nothing
+// else.
 func TestOnPresenceBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := withPresence()

@@ -259,9 +259,10 @@ func (s *Subscriber) Close(code websocket.StatusCode, reason string) {
 	s.leaveTopics()
 }
 
-// closeConn closes the connection, on a goroutine of the hub. Close reads, if no
-// other goroutine does. Then a callback of the connection's options may panic.
-// It ends the connection, and is logged as [websocket.NewServer] logs a panic.
+// closeConn closes the connection, on a goroutine of the hub. Close reads, if
+// no other goroutine does. Then a callback of the connection's options may
+// panic. It ends the connection, and is logged as [websocket.NewServer] logs a
+// panic.
 func (s *Subscriber) closeConn(code websocket.StatusCode, reason string) {
 	defer func() {
 		v := recover()

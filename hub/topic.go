@@ -182,9 +182,9 @@ func (t *topic) take(ev BrokerEvent, now time.Time) error {
 	return t.publish(typ, data, nil, ev.Position, ev.previous(), now)
 }
 
-// publish puts a message into the history and the queues. at is the engine's
-// position, or zero; then previous counts for nothing. made is the message, or
-// nil if it has to be made of data. The error is that of Encode.
+// publish puts a message into the history and the queues. The position at is
+// the engine's, or zero; then previous counts for nothing. The message is made,
+// or nil if it has to be made of data. The error is that of Encode.
 func (t *topic) publish(typ websocket.MessageType, data []byte, made *message, at Position, previous uint64, now time.Time) error {
 	h := t.hub
 	if h.closed.Load() {

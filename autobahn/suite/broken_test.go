@@ -112,9 +112,9 @@ func TestBrokenPeers(t *testing.T) {
 	}
 }
 
-// TestBeyondBroken holds the cases beyond the original to what they are for:
-// a peer that breaks no rule passes all of them, and one that breaks one rule
-// fails those about it, and no other.
+// TestBeyondBroken holds the cases beyond the original to what they are for. A
+// peer that breaks no rule passes all of them. One that breaks one rule fails
+// those about it, and no other.
 func TestBeyondBroken(t *testing.T) {
 	all := append([]broken.BeyondFault{{Name: "none"}, {Name: "none", Client: true}}, broken.BeyondFaults...)
 	named := map[string]bool{}

@@ -292,8 +292,8 @@ func (p *peer) next() string {
 	return fmt.Sprintf("%02x masked %v %d bytes: %q", head[0], head[1]&0x80 != 0, n, payload)
 }
 
-// answers has the peer read from now on, and end its side of the stream with
-// the other one, as a peer does that was told of an error.
+// answers makes the peer read from now on, and end its side of the stream with
+// the other one. A peer that was told of an error does that.
 func (s *stage) answers() {
 	s.sent = make(chan []string, 1)
 	go func() {

@@ -477,8 +477,8 @@ func churnDead(t *testing.T, b *Broker) {
 	}
 }
 
-// The user has another password, and the client has the old one for a while. The
-// broker goes on trying.
+// The user has another password, and the client has the old one for a while.
+// The broker goes on trying.
 func TestShardPassword(t *testing.T) {
 	c := startCluster(t, 0)
 	set := func(pass string) {

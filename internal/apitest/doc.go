@@ -3,7 +3,7 @@
 // net/http, clients, listeners. Tests that need what is not exported stand in
 // the root.
 //
-// A file is named after the source file that it tests, as in the root.
-// memory_test.go measures what an idle connection keeps. coder_test.go declares
-// the API of github.com/coder/websocket.
+// A file is named after the source file that it tests, as in the root. The file
+// memory_test.go measures what an idle connection keeps. The file coder_test.go
+// declares the API of github.com/coder/websocket.
 package apitest

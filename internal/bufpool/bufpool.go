@@ -13,8 +13,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/poison"
 )
 
-// room is what a buffer for a message of a round size has in addition, because
-// its frame has a header, and the next one may follow.
+// room is what a buffer for a message of a round size has in addition. Its
+// frame has a header, and the next frame may follow.
 const room = 4 << 10
 
 // The sizes of pooled buffers.

@@ -22,8 +22,8 @@ func TestAutobahn(t *testing.T) {
 		tunnelCases(t, 1, "1.*,2.*,3.*,4.*,5.*,6.1-5.*,7.*,9.1-2.1-2,10.*,12.1-2.1-4,13.*.1", "")
 		return
 	}
-	// As in autobahn/doors_test.go only shorter echoes are compressed. Long ones
-	// are compressed behind other doors, by the same calls.
+	// As in autobahn/doors_test.go only shorter echoes are compressed. Long
+	// ones are compressed behind other doors, by the same calls.
 	const shorter = "12.*.1-7,13.*.1-7"
 	tunnelCases(t, 1, shorter, "")
 	tunnelCases(t, 1<<30, "", shorter)

@@ -38,8 +38,8 @@ const (
 	badByHigh = badShort | badLong | bad2Continuations
 )
 
-// The assembly reads utf8Tables. They say what can be wrong by the high and the
-// low half of the first byte, and by the high half of the second byte.
+// The assembly reads utf8Tables. They say what can be wrong by either half of
+// the first byte, and by the high half of the second byte.
 //
 //lint:ignore U1000 staticcheck does not read assembly
 var utf8Tables = [3][16]byte{

@@ -12,10 +12,10 @@ import (
 	"github.com/seed70bc5565/websocket/internal/poison"
 )
 
-// Main runs the tests of a package, for its TestMain, and returns the exit code.
-// The run fails if a test has left a goroutine behind that runs code of this
-// module. Where the pools are poisoned, a pooled buffer left behind fails the
-// run too, unless a function named in abandoned has taken it.
+// Main runs the tests of a package, for its TestMain, and returns the exit
+// code. The run fails if a test has left a goroutine behind that runs code of
+// this module. Where the pools are poisoned, a pooled buffer left behind fails
+// the run too, unless a function named in abandoned has taken it.
 func Main(m *testing.M, abandoned ...string) int {
 	if code := m.Run(); code != 0 {
 		return code
