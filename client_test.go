@@ -127,8 +127,6 @@ func TestKeysDiffer(t *testing.T) {
 	}
 }
 
-func asIs(c net.Conn) net.Conn { return c }
-
 // A connection that takes deadlines and does not honour them.
 type deafConn struct{ net.Conn }
 

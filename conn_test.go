@@ -130,11 +130,11 @@ func TestShortConnectionsBubble(t *testing.T) {
 	for seed := range uint64(10) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &pipeListener{make(chan net.Conn), make(chan struct{})}
+				l := &pipeListener{Conns: make(chan net.Conn), Closed: make(chan struct{})}
 				dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 					near, far := netfake.Pipe(netfake.Options{Buffer: 1 << (4 + seed)})
 					select {
-					case l.conns <- far:
+					case l.Conns <- far:
 						return near, nil
 					case <-ctx.Done():
 						return nil, ctx.Err()

@@ -40,44 +40,6 @@ func TestAcceptKey(t *testing.T) {
 	}
 }
 
-// request parses the text of a request, whose lines end in LF here.
-func request(t testing.TB, text string) *http.Request {
-	t.Helper()
-	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.ReplaceAll(text, "\n", "\r\n"))))
-	if err != nil {
-		t.Fatalf("%q: %v", text, err)
-	}
-	return r
-}
-
-const goodRequest = `GET /chat HTTP/1.1
-Host: example.com
-Upgrade: websocket
-Connection: Upgrade
-Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==
-Sec-WebSocket-Version: 13
-`
-
-// edit replaces the line of text that begins with name, adds it if there is
-// none, or takes it away if line is "".
-func edit(text, name, line string) string {
-	var b strings.Builder
-	found := false
-	for _, l := range strings.SplitAfter(text, "\n") {
-		if strings.HasPrefix(l, name) {
-			found = true
-			if l = line; l != "" {
-				l += "\n"
-			}
-		}
-		b.WriteString(l)
-	}
-	if !found {
-		b.WriteString(line + "\n")
-	}
-	return b.String()
-}
-
 func TestSubprotocolChoice(t *testing.T) {
 	tests := []struct {
 		server []string
@@ -480,40 +442,12 @@ func TestRedirectFromSecure(t *testing.T) {
 	}
 }
 
-// A pipeListener accepts the connections that dial makes.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	close(l.closed)
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return netfake.Addr("listener") }
-
-func (l *pipeListener) dial(context.Context, string, string) (net.Conn, error) {
-	near, far := netfake.Pipe(netfake.Options{})
-	l.conns <- far
-	return near, nil
-}
-
 // A connection that has served other requests is upgraded. Then it knows
 // nothing of the timeouts that the HTTP server and the HTTP client have for
 // connections.
 func TestUpgradeOfUsedConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &pipeListener{make(chan net.Conn), make(chan struct{})}
+		l := &pipeListener{Conns: make(chan net.Conn), Closed: make(chan struct{})}
 		handler := Handler(serveEcho, &AcceptOptions{PingInterval: -1}) // the client does not read for hours
 		server := &http.Server{
 			ReadTimeout: time.Second, ReadHeaderTimeout: time.Second, WriteTimeout: time.Second, IdleTimeout: 10 * time.Second,
@@ -527,7 +461,7 @@ func TestUpgradeOfUsedConnection(t *testing.T) {
 		}
 		go server.Serve(l)
 		defer server.Close()
-		tr := &http.Transport{DialContext: l.dial, IdleConnTimeout: time.Second, ResponseHeaderTimeout: time.Second}
+		tr := &http.Transport{DialContext: l.Dial, IdleConnTimeout: time.Second, ResponseHeaderTimeout: time.Second}
 		client := &http.Client{Transport: tr, Timeout: time.Second}
 		for range 3 { // the HTTP client keeps connections that may be upgraded apart from those of other requests
 			if _, resp, err := Dial(t.Context(), "ws://example.com/", &DialOptions{HTTPClient: client}); resp == nil || resp.StatusCode != 200 || err == nil {
@@ -1044,7 +978,7 @@ func dialError(ctx context.Context, url string, opts *DialOptions) error {
 // serveOn serves requests on the connections that dial returns, and fails the
 // test if a handler panics.
 func serveOn(t *testing.T, server *http.Server) (dial func() *netfake.Conn, stop func()) {
-	l := &pipeListener{make(chan net.Conn), make(chan struct{})}
+	l := &pipeListener{Conns: make(chan net.Conn), Closed: make(chan struct{})}
 	var logged bytes.Buffer
 	server.ErrorLog = log.New(&logged, "", 0)
 	done := make(chan struct{})
@@ -1053,7 +987,7 @@ func serveOn(t *testing.T, server *http.Server) (dial func() *netfake.Conn, stop
 		close(done)
 	}()
 	dial = func() *netfake.Conn {
-		conn, _ := l.dial(t.Context(), "", "")
+		conn, _ := l.Dial(t.Context(), "", "")
 		return conn.(*netfake.Conn)
 	}
 	return dial, func() {
@@ -1464,18 +1398,6 @@ func eachString[O any](t *testing.T, opts O, s string, f func(field string, opts
 	}
 }
 
-// smuggled reports whether head has a line that begins with X-Smuggled, or more
-// than one end.
-func smuggled(head string) bool {
-	lines := strings.FieldsFunc(head, func(r rune) bool { return r == '\r' || r == '\n' })
-	for _, line := range lines {
-		if strings.HasPrefix(line, "X-Smuggled") {
-			return true
-		}
-	}
-	return strings.ContainsAny(strings.ReplaceAll(head, "\r\n", ""), "\r\n\x00\x0b") || strings.Count(head, "\r\n\r\n") != 1
-}
-
 // No string that an application passes in breaks out of the place where it
 // goes: into the request of a client.
 func TestHostileStringsOfDial(t *testing.T) {
@@ -1528,7 +1450,7 @@ func TestHostileStringsOfAccept(t *testing.T) {
 			w.Header()[name] = values
 		}
 		r := request(t, goodRequest+"Sec-WebSocket-Protocol: x, chat\nOrigin: http://other.example\n\n")
-		conn, err := accept(&hijacker{ResponseWriter: w, conn: near}, r, &opts)
+		conn, err := accept(&hijacker{ResponseWriter: w, Conn: near}, r, &opts)
 		if err != nil {
 			body := strings.TrimPrefix(err.Error(), "websocket: ")
 			if w.Code == 500 {
@@ -1610,7 +1532,7 @@ func runHandshakeFault(t *testing.T, atClient bool, mode CompressionMode, plan f
 		var fault *faultconn.Conn
 		var both []*netfake.Conn // the ends of the transport
 		accepted := 0
-		l := &pipeListener{make(chan net.Conn), make(chan struct{})}
+		l := &pipeListener{Conns: make(chan net.Conn), Closed: make(chan struct{})}
 		dials := 0
 		dialer := func(context.Context, string, string) (net.Conn, error) {
 			near, far := netfake.Pipe(netfake.Options{})
@@ -1624,7 +1546,7 @@ func runHandshakeFault(t *testing.T, atClient bool, mode CompressionMode, plan f
 				fault = faultconn.New(far, plan)
 				server = fault
 			}
-			l.conns <- server
+			l.Conns <- server
 			return client, nil
 		}
 		var mu sync.Mutex

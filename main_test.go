@@ -105,9 +105,22 @@ var (
 	wsURL      = httpfake.URL
 	pipeServer = httpfake.NewClient
 	discardLog = httpfake.DiscardLog
+	request    = httpfake.Request
+	edit       = httpfake.Edit
+	rawServer  = httpfake.RawServer
+	smuggled   = httpfake.Smuggled
+	dribble    = httpfake.Dribble
+	asIs       = httpfake.AsIs
 )
 
-type roundTripper = httpfake.RoundTripper
+const goodRequest = httpfake.GoodRequest
+
+type (
+	roundTripper = httpfake.RoundTripper
+	pipeListener = httpfake.Listener
+	hijacker     = httpfake.Hijacker
+	slowHijacker = httpfake.SlowHijacker
+)
 
 // running reports whether f, started with start, has not ended. It waits until
 // all goroutines of the bubble wait.

@@ -696,26 +696,16 @@ func TestHostileLengthOfDiscarded(t *testing.T) {
 // those that are slow while the connection is being closed, are in
 // TestDialRefusalStalls and TestCloseIsBounded.
 
-// dribble writes b to conn, one byte a second, until conn takes no more.
-func dribble(conn net.Conn, b []byte) {
-	for i := range b {
-		if _, err := conn.Write(b[i : i+1]); err != nil {
-			return
-		}
-		time.Sleep(time.Second)
-	}
-}
-
 // A request that comes byte by byte is ended by the ReadHeaderTimeout of the
 // HTTP server.
 func TestHostileSlowRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &pipeListener{make(chan net.Conn), make(chan struct{})}
+		l := &pipeListener{Conns: make(chan net.Conn), Closed: make(chan struct{})}
 		server := &http.Server{ReadHeaderTimeout: 10 * time.Second, ErrorLog: discardLog,
 			Handler: Handler(func(*Conn, *http.Request) { t.Error("serve was called") }, nil)}
 		go server.Serve(l)
 		defer server.Close()
-		conn, err := l.dial(t.Context(), "", "")
+		conn, err := l.Dial(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -168,28 +168,6 @@ func TestAcceptHTTP2(t *testing.T) {
 	}
 }
 
-// A hijacker is a ResponseWriter over one end of a pipe.
-type hijacker struct {
-	http.ResponseWriter
-	conn     net.Conn
-	buffered string // read behind the request
-	unread   string // in the writer, which is to be forgotten
-	err      error
-}
-
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if h.err != nil {
-		return nil, nil, h.err
-	}
-	br := bufio.NewReader(io.MultiReader(strings.NewReader(h.buffered), h.conn))
-	if h.buffered != "" {
-		br.Peek(1)
-	}
-	bw := bufio.NewWriter(h.conn)
-	bw.WriteString(h.unread)
-	return h.conn, bufio.NewReadWriter(br, bw), nil
-}
-
 type wrapper struct{ http.ResponseWriter }
 
 func (w wrapper) Unwrap() http.ResponseWriter { return w.ResponseWriter }
@@ -201,7 +179,7 @@ func TestAcceptResponse(t *testing.T) {
 func testAcceptResponse(t *testing.T) {
 	near, far := netfake.Pipe(netfake.Options{})
 	defer far.Close()
-	h := &hijacker{ResponseWriter: httptest.NewRecorder(), conn: near, buffered: "frames", unread: "x"}
+	h := &hijacker{ResponseWriter: httptest.NewRecorder(), Conn: near, Buffered: "frames", Unread: "x"}
 	hdr := h.Header()
 	hdr["Set-Cookie"] = []string{"a=1", "b=2", "c=3\r\nX-Smuggled: 1", "d=4\x00"}
 	hdr["X-Own"] = []string{"yes"}
@@ -274,7 +252,7 @@ func testAcceptResponse(t *testing.T) {
 func TestAcceptConnectionFails(t *testing.T) {
 	near, far := netfake.Pipe(netfake.Options{})
 	far.Close()
-	_, err := accept(&hijacker{ResponseWriter: httptest.NewRecorder(), conn: near}, request(t, goodRequest+"\n"), nil)
+	_, err := accept(&hijacker{ResponseWriter: httptest.NewRecorder(), Conn: near}, request(t, goodRequest+"\n"), nil)
 	if !matches(err, "websocket: sending the handshake") {
 		t.Errorf("got the error %v", err)
 	}
@@ -284,13 +262,13 @@ func TestAcceptConnectionFails(t *testing.T) {
 
 	w := httptest.NewRecorder()
 	secret := errors.New("the disk is full")
-	_, err = accept(&hijacker{ResponseWriter: w, err: secret}, request(t, goodRequest+"\n"), nil)
+	_, err = accept(&hijacker{ResponseWriter: w, Err: secret}, request(t, goodRequest+"\n"), nil)
 	if !errors.Is(err, secret) || w.Code != 500 || strings.Contains(w.Body.String(), "disk") {
 		t.Errorf("a Hijack that fails: got %v, %d %q", err, w.Code, w.Body)
 	}
 
 	w = httptest.NewRecorder()
-	_, err = accept(&hijacker{ResponseWriter: w, err: http.ErrHijacked}, request(t, goodRequest+"\n"), nil)
+	_, err = accept(&hijacker{ResponseWriter: w, Err: http.ErrHijacked}, request(t, goodRequest+"\n"), nil)
 	if !errors.Is(err, http.ErrHijacked) || w.Body.Len() > 0 {
 		t.Errorf("a connection that is hijacked: got %v, %q", err, w.Body)
 	}
@@ -312,7 +290,7 @@ func TestAcceptResponseIsBounded(t *testing.T) {
 					}
 					_, err = h.Respond(conn, nil, "", nil, 0)
 				} else {
-					_, err = accept(&hijacker{ResponseWriter: httptest.NewRecorder(), conn: conn}, request(t, goodRequest+"\n"), nil)
+					_, err = accept(&hijacker{ResponseWriter: httptest.NewRecorder(), Conn: conn}, request(t, goodRequest+"\n"), nil)
 				}
 				if took := time.Since(start); err == nil || took > responseTimeout {
 					t.Errorf("%s, gorilla %v: got the error %v after %v", kind.name, gorilla, err, took)
@@ -320,20 +298,6 @@ func TestAcceptResponseIsBounded(t *testing.T) {
 			})
 		}
 	}
-}
-
-// rawServer serves handler and returns a connection to it.
-func rawServer(t *testing.T, handler http.HandlerFunc) net.Conn {
-	t.Helper()
-	s := httptest.NewServer(handler)
-	t.Cleanup(s.Close)
-	conn, err := net.Dial("tcp", s.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	return conn
 }
 
 // Bytes that arrive in the same packet as the request, or behind it, are frames
@@ -700,7 +664,7 @@ func TestNewServerInvalid(t *testing.T) {
 	defer far.Close()
 	var zero Server
 	if got := panicked(func() {
-		zero.ServeHTTP(&hijacker{ResponseWriter: httptest.NewRecorder(), conn: near}, request(t, goodRequest+"\n"))
+		zero.ServeHTTP(&hijacker{ResponseWriter: httptest.NewRecorder(), Conn: near}, request(t, goodRequest+"\n"))
 	}); !strings.Contains(got, "NewServer did not make") || zero.Connections() != 0 {
 		t.Errorf("a zero Server: got the panic %q, %d connections", got, zero.Connections())
 	}
@@ -830,8 +794,8 @@ func TestConfigure(t *testing.T) {
 	opts := &AcceptOptions{Configure: byRequest}
 	doors := map[string]func(far net.Conn) (stop func()){
 		"Accept": func(far net.Conn) func() {
-			l := &pipeListener{make(chan net.Conn, 1), make(chan struct{})}
-			l.conns <- far
+			l := &pipeListener{Conns: make(chan net.Conn, 1), Closed: make(chan struct{})}
+			l.Conns <- far
 			s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if c, err := Accept(w, r, opts); err == nil {
 					serveEcho(c, r)
@@ -843,8 +807,8 @@ func TestConfigure(t *testing.T) {
 			return func() { s.Close() }
 		},
 		"Handler": func(far net.Conn) func() {
-			l := &pipeListener{make(chan net.Conn, 1), make(chan struct{})}
-			l.conns <- far
+			l := &pipeListener{Conns: make(chan net.Conn, 1), Closed: make(chan struct{})}
+			l.Conns <- far
 			s := &http.Server{Handler: Handler(serveEcho, opts)}
 			go s.Serve(l)
 			return func() { s.Close() }
@@ -969,7 +933,7 @@ func TestEventsValuesInUse(t *testing.T) {
 		near, far := netfake.Pipe(netfake.Options{})
 		defer far.Close()
 		served := start(func() error {
-			s.ServeHTTP(&hijacker{ResponseWriter: httptest.NewRecorder(), conn: near}, request(t, goodRequest+"\n").WithContext(values))
+			s.ServeHTTP(&hijacker{ResponseWriter: httptest.NewRecorder(), Conn: near}, request(t, goodRequest+"\n").WithContext(values))
 			return nil
 		})
 		wstest.NewPeer(t, far, wstest.Client).ReadHead()

@@ -30,7 +30,7 @@ func connect(t *testing.T, s *Server, buffer int) *wstest.Peer {
 	w := httptest.NewRecorder()
 	s.opts.Detach = (*http.Request).Context // ServeHTTP returns, as it does straight behind net/http
 	done := start(func() error {
-		s.ServeHTTP(&hijacker{ResponseWriter: w, conn: near}, request(t, goodRequest+"\n"))
+		s.ServeHTTP(&hijacker{ResponseWriter: w, Conn: near}, request(t, goodRequest+"\n"))
 		return nil
 	})
 	p.ReadHead()
@@ -44,7 +44,7 @@ func refused(t *testing.T, s *Server) {
 	near, far := netfake.Pipe(netfake.Options{})
 	defer far.Close()
 	w := httptest.NewRecorder()
-	s.ServeHTTP(&hijacker{ResponseWriter: w, conn: near}, request(t, goodRequest+"\n"))
+	s.ServeHTTP(&hijacker{ResponseWriter: w, Conn: near}, request(t, goodRequest+"\n"))
 	h := w.Header()
 	if w.Code != http.StatusServiceUnavailable || h.Get("Retry-After") != "5" || h.Get("Connection") != "close" {
 		t.Errorf("got %d %v, want a refusal", w.Code, h)
@@ -389,17 +389,6 @@ func TestServerClose(t *testing.T) {
 	}
 }
 
-// A slowHijacker takes its time.
-type slowHijacker struct {
-	*hijacker
-	gate chan struct{}
-}
-
-func (h slowHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	<-h.gate
-	return h.hijacker.Hijack()
-}
-
 // A connection whose handshake was going on is closed before serve sees it, and
 // waited for.
 func TestShutdownDuringHandshake(t *testing.T) {
@@ -409,8 +398,8 @@ func TestShutdownDuringHandshake(t *testing.T) {
 			near, far := netfake.Pipe(netfake.Options{})
 			p := wstest.NewPeer(t, far, wstest.Client)
 			gate := make(chan struct{})
-			h := &hijacker{ResponseWriter: httptest.NewRecorder(), conn: near}
-			go s.ServeHTTP(slowHijacker{h, gate}, request(t, goodRequest+"\n"))
+			h := &hijacker{ResponseWriter: httptest.NewRecorder(), Conn: near}
+			go s.ServeHTTP(slowHijacker{Hijacker: h, Gate: gate}, request(t, goodRequest+"\n"))
 			synctest.Wait()
 			if n := s.Connections(); n != 1 {
 				t.Errorf("%d connections, want 1", n)
@@ -446,7 +435,7 @@ func TestMaxConnections(t *testing.T) {
 		s := NewServer(serveReads, &ServerOptions{MaxConnections: 3})
 		near, far := netfake.Pipe(netfake.Options{})
 		gate := make(chan struct{})
-		go s.ServeHTTP(slowHijacker{&hijacker{ResponseWriter: httptest.NewRecorder(), conn: near}, gate}, request(t, goodRequest+"\n"))
+		go s.ServeHTTP(slowHijacker{Hijacker: &hijacker{ResponseWriter: httptest.NewRecorder(), Conn: near}, Gate: gate}, request(t, goodRequest+"\n"))
 		synctest.Wait()
 		a, b := connect(t, s, 0), connect(t, s, 0)
 		refused(t, s)

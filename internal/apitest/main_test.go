@@ -2,7 +2,6 @@ package apitest
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -23,6 +22,8 @@ var (
 	wsURL      = httpfake.URL
 	pipeServer = httpfake.NewClient
 	discardLog = httpfake.DiscardLog
+	smuggled   = httpfake.Smuggled
+	asIs       = httpfake.AsIs
 )
 
 type roundTripper = httpfake.RoundTripper
@@ -65,17 +66,3 @@ func echo(c *websocket.Conn) error {
 	}
 	return nil
 }
-
-// smuggled reports whether head has a line that begins with X-Smuggled, or more
-// than one end.
-func smuggled(head string) bool {
-	lines := strings.FieldsFunc(head, func(r rune) bool { return r == '\r' || r == '\n' })
-	for _, line := range lines {
-		if strings.HasPrefix(line, "X-Smuggled") {
-			return true
-		}
-	}
-	return strings.ContainsAny(strings.ReplaceAll(head, "\r\n", ""), "\r\n\x00\x0b") || strings.Count(head, "\r\n\r\n") != 1
-}
-
-func asIs(c net.Conn) net.Conn { return c }
