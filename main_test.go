@@ -111,6 +111,7 @@ var (
 	smuggled   = httpfake.Smuggled
 	dribble    = httpfake.Dribble
 	asIs       = httpfake.AsIs
+	serveOn    = httpfake.ServeOn
 )
 
 const goodRequest = httpfake.GoodRequest

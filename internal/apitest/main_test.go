@@ -24,9 +24,16 @@ var (
 	discardLog = httpfake.DiscardLog
 	smuggled   = httpfake.Smuggled
 	asIs       = httpfake.AsIs
+	edit       = httpfake.Edit
+	rawServer  = httpfake.RawServer
+	serveOn    = httpfake.ServeOn
 )
 
 type roundTripper = httpfake.RoundTripper
+
+type wrapper struct{ http.ResponseWriter }
+
+func (w wrapper) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // TestMain fails the run if a test has left something behind: see wstest.Main.
 func TestMain(m *testing.M) { os.Exit(wstest.Main(m)) }

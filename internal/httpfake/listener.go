@@ -1,8 +1,13 @@
 package httpfake
 
 import (
+	"bytes"
 	"context"
+	"log"
 	"net"
+	"net/http"
+	"strings"
+	"testing"
 	"time"
 
 	"github.com/seed70bc5565/websocket/internal/netfake"
@@ -39,6 +44,31 @@ func (l *Listener) Dial(context.Context, string, string) (net.Conn, error) {
 	near, far := netfake.Pipe(netfake.Options{})
 	l.Conns <- far
 	return near, nil
+}
+
+// ServeOn serves requests on the connections that dial returns, and fails the
+// test if a handler panics.
+func ServeOn(t *testing.T, server *http.Server) (dial func() *netfake.Conn, stop func()) {
+	l := &Listener{Conns: make(chan net.Conn), Closed: make(chan struct{})}
+	var logged bytes.Buffer
+	server.ErrorLog = log.New(&logged, "", 0)
+	done := make(chan struct{})
+	go func() {
+		server.Serve(l)
+		close(done)
+	}()
+	dial = func() *netfake.Conn {
+		conn, _ := l.Dial(t.Context(), "", "")
+		return conn.(*netfake.Conn)
+	}
+	return dial, func() {
+		server.Close()
+		<-done
+		time.Sleep(time.Minute) // net/http takes its time to close a connection that it refused
+		if strings.Contains(logged.String(), "panic") {
+			t.Errorf("the server has logged %s", logged.String())
+		}
+	}
 }
 
 // AsIs is a wrap of NewClient that changes nothing.
