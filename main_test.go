@@ -100,6 +100,7 @@ func (p *pair) readError() error {
 var (
 	start      = wstest.Start
 	await      = wstest.Await
+	running    = wstest.Running
 	matches    = wstest.Matches
 	newServer  = httpfake.NewServer
 	wsURL      = httpfake.URL
@@ -122,13 +123,6 @@ type (
 	hijacker     = httpfake.Hijacker
 	slowHijacker = httpfake.SlowHijacker
 )
-
-// running reports whether f, started with start, has not ended. It waits until
-// all goroutines of the bubble wait.
-func running(done <-chan error) bool {
-	synctest.Wait()
-	return len(done) == 0
-}
 
 // allocated returns the number of bytes that f allocates, on all goroutines. It
 // returns 0 under the race detector, where pools forget. It also returns 0

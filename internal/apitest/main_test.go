@@ -17,6 +17,7 @@ import (
 var (
 	start      = wstest.Start
 	await      = wstest.Await
+	running    = wstest.Running
 	matches    = wstest.Matches
 	newServer  = httpfake.NewServer
 	wsURL      = httpfake.URL
@@ -24,12 +25,20 @@ var (
 	discardLog = httpfake.DiscardLog
 	smuggled   = httpfake.Smuggled
 	asIs       = httpfake.AsIs
+	request    = httpfake.Request
 	edit       = httpfake.Edit
 	rawServer  = httpfake.RawServer
 	serveOn    = httpfake.ServeOn
 )
 
-type roundTripper = httpfake.RoundTripper
+const goodRequest = httpfake.GoodRequest
+
+type (
+	roundTripper = httpfake.RoundTripper
+	pipeListener = httpfake.Listener
+	hijacker     = httpfake.Hijacker
+	slowHijacker = httpfake.SlowHijacker
+)
 
 type wrapper struct{ http.ResponseWriter }
 

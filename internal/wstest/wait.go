@@ -3,6 +3,7 @@ package wstest
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -11,6 +12,13 @@ func Start(f func() error) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	return done
+}
+
+// Running reports whether f, started with Start, has not ended. It waits until
+// all goroutines of the bubble wait.
+func Running(done <-chan error) bool {
+	synctest.Wait()
+	return len(done) == 0
 }
 
 // Await waits for what other goroutines are about to do.
