@@ -72,3 +72,31 @@ func TestChart(t *testing.T) {
 		t.Errorf("%d rows", rows)
 	}
 }
+
+// The floor of a row with Events is rawepoll, that of all others rawtcp. A row
+// whose floor was not measured has an empty cell.
+func TestFloorOfARow(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		figures map[string][]float64
+		handler string
+		events  string
+	}{
+		{"both", map[string][]float64{"rawtcp": {200}, "rawepoll": {300}}, "| 2.00 |", "| 3.00 |"},
+		{"no rawepoll", map[string][]float64{"rawtcp": {200}}, "| 2.00 |", "|  |"},
+		{"no rawtcp", map[string][]float64{"rawepoll": {300}}, "|  |", "| 3.00 |"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.figures["gorilla"], c.figures["ours"], c.figures["ours-events"] = []float64{100}, []float64{110}, []float64{120}
+			r := &report{config: &config{libraries: libraries, scenarios: scenarios[:1]}, stored: stored{
+				Rounds: 1, Figures: map[string]map[string][]float64{scenarios[0].id: c.figures},
+			}}
+			lines := strings.Split(r.readme(), "\n")
+			for i, want := range []string{c.handler, c.events} {
+				if got := lines[2+i]; !strings.HasSuffix(got, want) {
+					t.Errorf("%q does not end with %q", got, want)
+				}
+			}
+		})
+	}
+}

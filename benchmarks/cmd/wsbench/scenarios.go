@@ -40,6 +40,7 @@ var libraries = []library{
 	{name: "gws", label: "lxzan/gws", quick: true, validates: true},
 	{name: "xnet", label: "golang.org/x/net/websocket"},
 	{name: "rawtcp", label: "rawtcp (floor)", floor: true, quick: true, blind: true},
+	{name: "rawepoll", label: "rawepoll (floor of Events)", floor: true, blind: true},
 	{name: "copyloop", label: "copy loop (floor)", floor: true, blind: true, raw: true},
 }
 
@@ -72,7 +73,7 @@ const (
 // that have no context takeover. The list left has those whose servers cannot
 // stay in a handler, or never do.
 var (
-	uncompressing = []string{"gobwas", "xnet", "rawtcp", "copyloop"}
+	uncompressing = []string{"gobwas", "xnet", "rawtcp", "rawepoll", "copyloop"}
 	forgetting    = append([]string{"gorilla", "ours-gorilla"}, uncompressing...)
 	left          = append([]string{"ours", "coder", "gws"}, uncompressing...)
 )
@@ -92,7 +93,7 @@ var scenarios = []scenario{
 		job: load.Job{Kind: load.Idle, Size: 128}},
 	{id: "e-tls", title: "idle connections over TLS, one echo of 128 B each", short: "memory of an idle connection, TLS", unit: bytes, memory: true,
 		job: load.Job{Kind: load.Idle, Size: 128, TLS: true}, args: []string{"-tls"},
-		without: []string{"gobwas", "xnet", "rawtcp", "copyloop"}},
+		without: []string{"gobwas", "xnet", "rawtcp", "rawepoll", "copyloop"}},
 	{id: "e-stay", title: "idle connections whose handler stays, one echo of 128 B each", short: "the same, in a handler that stays", unit: bytes, memory: true, slow: true,
 		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-stay"}, without: left},
 	{id: "f", title: "opening handshakes through net/http", short: "handshakes through net/http", unit: "handshakes per second of server CPU", http: true,
