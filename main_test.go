@@ -113,6 +113,7 @@ var (
 	dribble    = httpfake.Dribble
 	asIs       = httpfake.AsIs
 	serveOn    = httpfake.ServeOn
+	refused    = httpfake.Refused
 )
 
 const goodRequest = httpfake.GoodRequest

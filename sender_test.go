@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -540,67 +538,6 @@ func stressClose(t *testing.T, link link, seed uint64) {
 	for id := range acked {
 		if !received[id] {
 			t.Errorf("seed %d: message %s is lost, though its Write returned nil before Close", seed, id)
-		}
-	}
-}
-
-// Shutdown reaches every client, whatever is being written to it.
-func TestShutdownBehindWriters(t *testing.T) {
-	const clients = 50
-	var writers sync.WaitGroup
-	handler := Handler(func(c *Conn, r *http.Request) {
-		for range 2 {
-			writers.Go(func() {
-				for c.Write(context.Background(), MessageBinary, make([]byte, 8<<10)) == nil {
-				}
-			})
-		}
-		for {
-			if _, _, err := c.Read(context.Background()); err != nil {
-				return
-			}
-		}
-	}, &AcceptOptions{CloseTimeout: time.Minute})
-	server := httptest.NewServer(handler)
-	defer server.Close()
-	var all sync.WaitGroup
-	var ready sync.WaitGroup
-	ready.Add(clients)
-	codes := make([]StatusCode, clients)
-	for i := range clients {
-		all.Go(func() {
-			c, _, err := Dial(context.Background(), "ws"+strings.TrimPrefix(server.URL, "http"), nil)
-			if err != nil {
-				t.Error(err)
-				ready.Done()
-				return
-			}
-			defer c.CloseNow()
-			for n := 0; ; n++ {
-				_, _, err := c.Read(context.Background())
-				if n == 0 {
-					ready.Done()
-				}
-				if err != nil {
-					codes[i] = CloseStatus(err)
-					return
-				}
-			}
-		})
-	}
-	ready.Wait()
-	begin := time.Now()
-	if err := handler.Shutdown(context.Background()); err != nil {
-		t.Error(err)
-	}
-	if d := time.Since(begin); d > 30*time.Second { // half the close timeout
-		t.Errorf("Shutdown took %v", d)
-	}
-	all.Wait()
-	writers.Wait()
-	for i, code := range codes {
-		if code != StatusGoingAway {
-			t.Errorf("client %d got %v", i, code)
 		}
 	}
 }

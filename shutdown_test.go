@@ -38,19 +38,6 @@ func connect(t *testing.T, s *Server, buffer int) *wstest.Peer {
 	return p
 }
 
-// refused checks that s refuses a request.
-func refused(t *testing.T, s *Server) {
-	t.Helper()
-	near, far := netfake.Pipe(netfake.Options{})
-	defer far.Close()
-	w := httptest.NewRecorder()
-	s.ServeHTTP(&hijacker{ResponseWriter: w, Conn: near}, request(t, goodRequest+"\n"))
-	h := w.Header()
-	if w.Code != http.StatusServiceUnavailable || h.Get("Retry-After") != "5" || h.Get("Connection") != "close" {
-		t.Errorf("got %d %v, want a refusal", w.Code, h)
-	}
-}
-
 // serveReads is a serve that reads until the connection is over.
 func serveReads(c *Conn, _ *http.Request) {
 	for {
@@ -133,22 +120,6 @@ func writeSlowly(c *Conn) {
 	for c.Write(context.Background(), MessageText, []byte("x")) == nil {
 		time.Sleep(time.Second)
 	}
-}
-
-// A server that never had a connection.
-func TestShutdownUnused(t *testing.T) {
-	s := Handler(serveReads, nil)
-	if n := s.Connections(); n != 0 {
-		t.Errorf("%d connections", n)
-	}
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	for _, ctx := range []context.Context{context.Background(), ended} {
-		if err := s.Shutdown(ctx); err != nil {
-			t.Errorf("Shutdown = %v", err)
-		}
-	}
-	refused(t, s)
 }
 
 // The closing is spread over time: 1000 a second, or more if the time is short.
@@ -389,45 +360,6 @@ func TestServerClose(t *testing.T) {
 	}
 }
 
-// A connection whose handshake was going on is closed before serve sees it, and
-// waited for.
-func TestShutdownDuringHandshake(t *testing.T) {
-	for _, hard := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			s := Handler(func(*Conn, *http.Request) { t.Error("serve was called") }, nil)
-			near, far := netfake.Pipe(netfake.Options{})
-			p := wstest.NewPeer(t, far, wstest.Client)
-			gate := make(chan struct{})
-			h := &hijacker{ResponseWriter: httptest.NewRecorder(), Conn: near}
-			go s.ServeHTTP(slowHijacker{Hijacker: h, Gate: gate}, request(t, goodRequest+"\n"))
-			synctest.Wait()
-			if n := s.Connections(); n != 1 {
-				t.Errorf("%d connections, want 1", n)
-			}
-			if hard {
-				s.Close()
-			}
-			done := start(func() error { return s.Shutdown(context.Background()) })
-			if !running(done) {
-				t.Fatalf("Shutdown = %v with a handshake going on", <-done)
-			}
-			close(gate)
-			p.ReadHead()
-			if !hard {
-				p.WantClose(1001)
-				if !running(done) {
-					t.Fatalf("Shutdown = %v before the connection has ended", <-done)
-				}
-				p.WriteClose(1001, "")
-			}
-			p.WantEOF()
-			if err := <-done; err != nil || s.Connections() != 0 {
-				t.Errorf("Shutdown = %v, %d connections are left", err, s.Connections())
-			}
-		})
-	}
-}
-
 // MaxConnections counts those in the handshake, and those until serve has
 // returned.
 func TestMaxConnections(t *testing.T) {
@@ -479,64 +411,6 @@ type panicHijacker struct{ http.ResponseWriter }
 
 func (panicHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { panic("hijack") }
 
-// Clients come and go over real sockets, with and without TLS, while the server
-// is shut down from several sides.
-func TestShutdownRace(t *testing.T) {
-	for _, secure := range []bool{false, true} {
-		for _, how := range []string{"Shutdown", "both", "Close"} {
-			s := Handler(serveEcho, nil)
-			server := newServer(t, s, secure)
-			var clients, met sync.WaitGroup
-			for range 20 {
-				met.Add(1)
-				clients.Go(func() {
-					first := sync.OnceFunc(met.Done)
-					defer first()
-					for {
-						c, resp, err := Dial(context.Background(), server.URL, &DialOptions{HTTPClient: server.Client()})
-						if err != nil {
-							if resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
-								t.Errorf("%s: Dial: %v", how, err)
-							}
-							return
-						}
-						first()
-						for err == nil {
-							if err = c.Write(context.Background(), MessageText, []byte("hello")); err == nil {
-								_, _, err = c.Read(context.Background())
-							}
-						}
-						_, _, err = c.Read(context.Background())
-						if how == "Shutdown" && CloseStatus(err) != StatusGoingAway {
-							t.Errorf("%s: the connection ended with %v", how, err)
-						}
-						c.CloseNow()
-					}
-				})
-			}
-			met.Wait()
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-			var all sync.WaitGroup
-			for i := range 4 {
-				all.Go(func() {
-					if how == "Close" || how == "both" && i == 3 {
-						s.Close()
-					}
-					if err := s.Shutdown(ctx); err != nil {
-						t.Errorf("%s: Shutdown = %v", how, err)
-					}
-				})
-			}
-			all.Wait()
-			cancel()
-			clients.Wait()
-			if n := s.Connections(); n != 0 {
-				t.Errorf("%s: %d connections are left", how, n)
-			}
-		}
-	}
-}
-
 // Shutdown does not go on when all connections have ended without it.
 func TestShutdownAllGone(t *testing.T) {
 	const n = 1000 // for a second
@@ -571,94 +445,6 @@ func TestShutdownAllGone(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-// Shutdown with a code of the caller's reaches those that serve has, and those
-// that were adopted.
-func TestAdoptAndShutdownWith(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var s Server
-		var peers []*wstest.Peer
-		var conns []*Conn
-		for range 3 {
-			near, far := netfake.Pipe(netfake.Options{})
-			c, err := NewConn(far, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Adopt(c); err != nil {
-				t.Fatal(err)
-			}
-			peers, conns = append(peers, wstest.NewPeer(t, near, wstest.Client)), append(conns, c)
-		}
-		if err := s.Adopt(conns[0]); err == nil {
-			t.Error("a connection was adopted twice")
-		}
-		conns[1].CloseNow()
-		if n := s.Connections(); n != 2 {
-			t.Errorf("there are %d connections", n)
-		}
-		seen := map[*Conn]bool{}
-		for c := range s.All() {
-			seen[c] = true
-		}
-		if len(seen) != 2 || !seen[conns[0]] || !seen[conns[2]] {
-			t.Errorf("All yields %v", seen)
-		}
-		for range s.All() {
-			break
-		}
-		if err := s.ShutdownWith(t.Context(), 1005, "reason"); err == nil || s.Connections() != 2 {
-			t.Errorf("an invalid code: got %v", err)
-		}
-		if err := s.ShutdownWith(t.Context(), 999, ""); err == nil {
-			t.Error("code 999 is sent")
-		}
-		for _, i := range []int{0, 2} {
-			go func() {
-				if reason := peers[i].WantClose(1012); reason != "new version" {
-					t.Errorf("got the reason %q", reason)
-				}
-				peers[i].WriteClose(1012, "")
-			}()
-		}
-		if err := s.ShutdownWith(t.Context(), StatusServiceRestart, "new version"); err != nil || s.Connections() != 0 {
-			t.Errorf("got %v, with %d connections left", err, s.Connections())
-		}
-		_, far := netfake.Pipe(netfake.Options{})
-		c, _ := NewConn(far, nil)
-		if err := s.Adopt(c); !errors.Is(err, http.ErrServerClosed) || far.Stats().Closes != 0 {
-			t.Errorf("after the end: got %v", err)
-		}
-		c.CloseNow()
-		for _, p := range peers {
-			p.Close()
-		}
-	})
-}
-
-func TestAdoptLimit(t *testing.T) {
-	s := NewServer(serveReads, &ServerOptions{MaxConnections: 1})
-	var conns [2]*Conn
-	for i := range conns {
-		_, far := netfake.Pipe(netfake.Options{})
-		conns[i], _ = NewConn(far, nil)
-		defer conns[i].CloseNow()
-	}
-	if err := s.Adopt(conns[0]); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Adopt(conns[1]); err == nil {
-		t.Error("there are two")
-	}
-	conns[0].CloseNow()
-	if err := s.Adopt(conns[1]); err != nil {
-		t.Error(err)
-	}
-	conns[1].CloseNow()
-	if err := s.Adopt(conns[1]); err != nil || s.Connections() != 0 {
-		t.Errorf("a connection that has ended: got %v, %d left", err, s.Connections())
 	}
 }
 

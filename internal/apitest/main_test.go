@@ -29,6 +29,7 @@ var (
 	edit       = httpfake.Edit
 	rawServer  = httpfake.RawServer
 	serveOn    = httpfake.ServeOn
+	refused    = httpfake.Refused
 )
 
 const goodRequest = httpfake.GoodRequest
@@ -49,6 +50,15 @@ func TestMain(m *testing.M) { os.Exit(wstest.Main(m)) }
 
 // serveEcho is the serve of most servers here.
 func serveEcho(c *websocket.Conn, _ *http.Request) { _ = echo(c) }
+
+// serveReads is a serve that reads until the connection is over.
+func serveReads(c *websocket.Conn, _ *http.Request) {
+	for {
+		if _, _, err := c.Read(context.Background()); err != nil {
+			return
+		}
+	}
+}
 
 // checkEcho sends a few messages through c and expects them back, then closes
 // c.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed70bc5565/websocket/internal/netfake"
 )
 
 // Request parses the text of a request, whose lines end in LF here.
@@ -109,4 +111,18 @@ type SlowHijacker struct {
 func (h SlowHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	<-h.Gate
 	return h.Hijacker.Hijack()
+}
+
+// Refused checks that s, which has its maximum of connections or shuts down,
+// refuses a request.
+func Refused(t *testing.T, s http.Handler) {
+	t.Helper()
+	near, far := netfake.Pipe(netfake.Options{})
+	defer far.Close()
+	w := httptest.NewRecorder()
+	s.ServeHTTP(&Hijacker{ResponseWriter: w, Conn: near}, Request(t, GoodRequest+"\n"))
+	h := w.Header()
+	if w.Code != http.StatusServiceUnavailable || h.Get("Retry-After") != "5" || h.Get("Connection") != "close" {
+		t.Errorf("got %d %v, want a refusal", w.Code, h)
+	}
 }
