@@ -2,18 +2,12 @@ package websocket
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"math/big"
 	"net"
 	"os"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,6 +108,10 @@ var (
 	asIs       = httpfake.AsIs
 	serveOn    = httpfake.ServeOn
 	refused    = httpfake.Refused
+	refusals   = httpfake.Refusals
+	answerTo   = httpfake.AnswerTo
+
+	testCertificate = httpfake.Certificate
 )
 
 const goodRequest = httpfake.GoodRequest
@@ -188,19 +186,6 @@ func tlsLink(t *testing.T) (ours, theirs net.Conn) {
 	}
 	return server, client
 }
-
-var testCertificate = sync.OnceValue(func() tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		panic(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-})
 
 // buffersReturn fails the test if more pooled buffers are in use when the
 // function that it returns is called than were before. It sees some only where

@@ -20,82 +20,23 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// A refusalTest is a request that no server accepts, and the response to it.
-type refusalTest struct {
-	name, line string // the line of a good request that begins with name is replaced
-	status     int
-	body       string
-}
-
-func refusals() []refusalTest {
-	const lost = "Sec-WebSocket-"
-	return []refusalTest{
-		{"GET", "POST /chat HTTP/1.1", 405, "is GET, not \"POST\""},
-		{"GET", "HEAD /chat HTTP/1.1", 405, "is GET, not \"HEAD\""},
-		{"GET", "CONNECT example.com:80 HTTP/1.1", 405, "is GET, not \"CONNECT\""},
-
-		{"Upgrade", "", 426, "there is no Upgrade header"},
-		{"Upgrade", "Upgrade: h2c", 426, `Upgrade header does not name websocket: "h2c"`},
-		{"Upgrade", "Upgrade: websockets", 426, "does not name websocket"},
-		{"Upgrade", "Upgrade: web, socket", 426, "does not name websocket"},
-		{"Upgrade", "Upgrade:", 426, "does not name websocket"},
-		{"Connection", "", 426, "Connection header does not name Upgrade"},
-		{"Connection", "Connection: keep-alive", 426, `does not name Upgrade: "keep-alive"`},
-		{"Connection", "Connection: notupgradeable", 426, "does not name Upgrade"},
-
-		{lost + "Version", "", 426, `Sec-WebSocket-Version must be 13, not ""`},
-		{lost + "Version", lost + "Version: 8", 426, `must be 13, not "8"`},
-		{lost + "Version", lost + "Version: 13, 8", 426, "must be 13"},
-		{lost + "Version", lost + "Version: 013", 426, "must be 13"},
-		{lost + "Version", lost + "Version: 13\nSec-WebSocket-Version: 8", 426, "must be 13"},
-		{lost + "Version", lost + "Version: 13\nSec-WebSocket-Version: 13", 426, "must be 13"}, // section 11.3.5
-
-		{"GET", "GET /chat HTTP/1.0", 400, `HTTP/1.1 or later, not "HTTP/1.0"`},
-		{"Host", "", 400, "no Host header"},
-		{"Content-Length", "Content-Length: 5", 400, "a handshake has no body"},
-		{"Transfer-Encoding", "Transfer-Encoding: chunked", 400, "a handshake has no body"},
-		{lost + "Key", "", 400, "no Sec-WebSocket-Key header"},
-		{lost + "Key", lost + "Key: " + wstest.SampleKey + "\n" + lost + "Key: " + wstest.SampleKey, 400, "Sec-WebSocket-Key stands more than once"},
-		{lost + "Key", lost + "Key:", 400, `Sec-WebSocket-Key "" is not the base64 of 16 bytes`},
-		{lost + "Key", lost + "Key: dGhlIHNhbXBsZSBub25jZQ", 400, "is not the base64 of 16 bytes"},             // no padding
-		{lost + "Key", lost + "Key: dGhlIHNhbXBsZSBub25jZTE=", 400, "is not the base64 of 16 bytes"},           // 17 bytes
-		{lost + "Key", lost + "Key: dGhlIHNhbXBsZSBub25j", 400, "is not the base64 of 16 bytes"},               // 15 bytes
-		{lost + "Key", lost + "Key: dGhlIHNhbXBsZSBub25jZTEx", 400, "is not the base64 of 16 bytes"},           // 18 bytes in 24 digits
-		{lost + "Key", lost + "Key: dGhlIHNhbXBsZSBub25!ZQ==", 400, "is not the base64 of 16 bytes"},           // a foreign digit
-		{lost + "Key", lost + "Key: dGhlIHNhbXBsZSBub25-ZQ==", 400, "is not the base64 of 16 bytes"},           // a digit of URLs
-		{lost + "Key", lost + "Key: " + strings.Repeat("A", 1000), 400, `A"... is not the base64 of 16 bytes`}, // errors are short
-		{lost + "Key", lost + "Key: " + wstest.SampleKey + ", " + wstest.SampleKey, 400, "is not the base64 of 16 bytes"},
-		{lost + "Protocol", lost + "Protocol: a b", 400, `invalid Sec-WebSocket-Protocol: "a b" is not a token`},
-		{lost + "Protocol", lost + "Protocol: a, a", 400, "invalid Sec-WebSocket-Protocol"},
-		{lost + "Protocol", lost + "Protocol: a\nSec-WebSocket-Protocol: a", 400, "invalid Sec-WebSocket-Protocol"},
-		{lost + "Extensions", lost + "Extensions: foo;", 400, "invalid Sec-WebSocket-Extensions: a token is expected"},
-
-		{"Origin", "Origin: https://evil.example", 403, `the origin "https://evil.example" is not allowed for the host "example.com"`},
-		{"Origin", "Origin: null", 403, `the origin "null" is not allowed`},
-		{"Origin", "Origin: <script>", 403, `the origin "<script>" is invalid`},
-		{"Origin", "Origin: http://example.com\nOrigin: http://example.com", 403, "several Origin headers"},
-
-		{"", "", 501, "no http.Hijacker"}, // a good request, but a recorder cannot be hijacked
-	}
-}
-
 func TestAcceptRefusals(t *testing.T) {
 	for _, tt := range refusals() {
-		t.Run(tt.name+" as "+tt.line, func(t *testing.T) {
+		t.Run(tt.Name+" as "+tt.Line, func(t *testing.T) {
 			text := goodRequest
-			if tt.name != "" {
-				text = edit(text, tt.name, tt.line)
+			if tt.Name != "" {
+				text = edit(text, tt.Name, tt.Line)
 			}
 			w := httptest.NewRecorder()
 			w.Header().Set("Content-Length", "1")
 			_, err := accept(w, request(t, text+"\n"), nil)
 			resp := w.Result()
 			body, _ := io.ReadAll(resp.Body)
-			if resp.StatusCode != tt.status || !strings.Contains(string(body), tt.body) {
-				t.Errorf("got %d %q, want %d with %q", resp.StatusCode, body, tt.status, tt.body)
+			if resp.StatusCode != tt.Status || !strings.Contains(string(body), tt.Body) {
+				t.Errorf("got %d %q, want %d with %q", resp.StatusCode, body, tt.Status, tt.Body)
 			}
 			want := "websocket: " + strings.TrimSuffix(string(body), "\n")
-			if tt.status == 501 {
+			if tt.Status == 501 {
 				want += ": *httptest.ResponseRecorder has neither a method Hijack nor Unwrap"
 			}
 			if err == nil || err.Error() != want {
@@ -109,7 +50,7 @@ func TestAcceptRefusals(t *testing.T) {
 				"Content-Type":           {"text/plain; charset=utf-8"},
 				"X-Content-Type-Options": {"nosniff"},
 			}
-			switch tt.status {
+			switch tt.Status {
 			case 405:
 				header["Allow"] = []string{"GET"}
 			case 426:

@@ -30,6 +30,11 @@ var (
 	rawServer  = httpfake.RawServer
 	serveOn    = httpfake.ServeOn
 	refused    = httpfake.Refused
+	refusals   = httpfake.Refusals
+	answerTo   = httpfake.AnswerTo
+	sendAll    = httpfake.SendAll
+
+	testCertificate = httpfake.Certificate
 )
 
 const goodRequest = httpfake.GoodRequest

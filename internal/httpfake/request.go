@@ -126,3 +126,29 @@ func Refused(t *testing.T, s http.Handler) {
 		t.Errorf("got %d %v, want a refusal", w.Code, h)
 	}
 }
+
+// AnswerTo sends request to the other end of a connection that serve gets, and
+// returns what comes back up to the end.
+func AnswerTo(t *testing.T, request string, serve func(net.Conn)) string {
+	t.Helper()
+	near, far := netfake.Pipe(netfake.Options{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		serve(far)
+	}()
+	go SendAll(near, request)
+	got, err := io.ReadAll(near)
+	if err != nil {
+		t.Errorf("the answer %q ends with %v", got, err)
+	}
+	near.Close()
+	<-done
+	return string(got)
+}
+
+// SendAll sends request and nothing after it.
+func SendAll(conn *netfake.Conn, request string) {
+	io.WriteString(conn, request)
+	conn.CloseWrite()
+}
