@@ -3,7 +3,6 @@ package websocket
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"reflect"
 	"strconv"
@@ -282,50 +280,6 @@ func shortEnd(t *testing.T, c *Conn, rng *rand.Rand, whole *atomic.Int64) {
 		over("close", c.Close(StatusNormalClosure, "bye"))
 	}
 	c.Close(4001, "")
-}
-
-// The state tells TLS, whichever transport is on top of it.
-func TestConnectionStateTLS(t *testing.T) {
-	states := make(chan ConnectionState, 1)
-	s := httptest.NewUnstartedServer(Handler(func(c *Conn, r *http.Request) {
-		states <- c.ConnectionState()
-		serveEcho(c, r)
-	}, nil))
-	s.StartTLS()
-	defer s.Close()
-	for _, wrap := range []bool{false, true} {
-		client := s.Client()
-		if wrap {
-			client = &http.Client{Transport: unknownTripper{client.Transport}}
-		}
-		c, _, err := Dial(t.Context(), s.URL, &DialOptions{HTTPClient: client})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, state := range []ConnectionState{c.ConnectionState(), <-states} {
-			if state.TLS == nil || state.TLS.Version < tls.VersionTLS12 || state.Proto != "HTTP/1.1" {
-				t.Errorf("wrapped %v: got %+v", wrap, state)
-			}
-		}
-		checkEcho(t, c)
-	}
-	near, _ := netfake.Pipe(netfake.Options{})
-	c, _ := NewConn(near, &ConnOptions{Subprotocol: "x", Extensions: "permessage-deflate; client_max_window_bits=9; server_max_window_bits=15"})
-	if got, want := c.ConnectionState(), (ConnectionState{Subprotocol: "x", Extensions: "permessage-deflate; client_max_window_bits=9"}); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	c.CloseNow()
-}
-
-// unknownTripper hides the connection from Dial.
-type unknownTripper struct{ http.RoundTripper }
-
-func (u unknownTripper) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := u.RoundTripper.RoundTrip(r.WithContext(context.WithoutCancel(context.Background())))
-	if err == nil {
-		resp.Body = struct{ io.ReadWriteCloser }{resp.Body.(io.ReadWriteCloser)}
-	}
-	return resp, err
 }
 
 // A loopConn gives the same bytes over and over, and swallows what is written:

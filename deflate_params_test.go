@@ -267,47 +267,6 @@ func FuzzDeflateParams(f *testing.F) {
 	})
 }
 
-// Options that no endpoint can have are told as such before anything is agreed
-// on, whatever the other side offers.
-func TestCompressionOptionsInvalid(t *testing.T) {
-	tests := []struct {
-		mode       CompressionMode
-		send, recv int
-		names      string
-	}{
-		{CompressionContextTakeover, 7, 0, "CompressionSendWindowBits is 7"},
-		{CompressionContextTakeover, 16, 0, "CompressionSendWindowBits is 16"},
-		{CompressionNoContextTakeover, -1, 15, "CompressionSendWindowBits is -1"},
-		{CompressionContextTakeover, 0, 1, "CompressionReceiveWindowBits is 1"},
-		{CompressionDisabled, 8, 99, "CompressionReceiveWindowBits is 99"},
-		{3, 0, 0, "CompressionMode is 3"},
-		{-1, 0, 0, "CompressionMode is -1"},
-	}
-	for _, tt := range tests {
-		var acceptErr error
-		s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, acceptErr = Accept(w, r, &AcceptOptions{CompressionMode: tt.mode, CompressionSendWindowBits: tt.send, CompressionReceiveWindowBits: tt.recv})
-		}), false)
-		for _, mode := range []CompressionMode{CompressionDisabled, CompressionContextTakeover} {
-			acceptErr = nil
-			_, resp, err := Dial(t.Context(), wsURL(s), &DialOptions{CompressionMode: mode})
-			if err == nil || resp == nil || resp.StatusCode != http.StatusInternalServerError {
-				t.Errorf("%+v, mode %d: Dial = %v, %v, want status 500", tt, mode, resp, err)
-			}
-			if acceptErr == nil || !strings.Contains(acceptErr.Error(), tt.names) {
-				t.Errorf("%+v, mode %d: Accept = %v", tt, mode, acceptErr)
-			}
-		}
-
-		asked := false
-		s = newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked = true }), false)
-		_, _, err := Dial(t.Context(), wsURL(s), &DialOptions{CompressionMode: tt.mode, CompressionSendWindowBits: tt.send, CompressionReceiveWindowBits: tt.recv})
-		if err == nil || !strings.Contains(err.Error(), tt.names) || asked {
-			t.Errorf("%+v: Dial = %v, the server was asked: %v", tt, err, asked)
-		}
-	}
-}
-
 // Every mode of either side with windows from one end of the range to the
 // other, over HTTP. Messages that refer to each other as far back as is allowed
 // pass both ways.

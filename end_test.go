@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -406,30 +405,6 @@ func TestEndOfServer(t *testing.T) {
 				await(t, func() bool { return log.all() == "accepted ended" })
 				checkEnd(t, log.ends[0], tt.want, tt.is)
 			})
-		}
-	}
-}
-
-func TestEndCause(t *testing.T) {
-	for c := EndNone; c <= EndInterrupted; c++ {
-		b, err := json.Marshal(map[EndCause]EndCause{c: c})
-		if want := `{"` + c.String() + `":"` + c.String() + `"}`; err != nil || string(b) != want || (c.String() == "") != (c == EndNone) {
-			t.Errorf("%d is %s, %v", c, b, err)
-		}
-	}
-	if s := EndCause(200).String(); s != "EndCause(200)" {
-		t.Errorf("got %q", s)
-	}
-	for _, tt := range []struct {
-		end  End
-		want string
-	}{
-		{End{}, ""},
-		{End{Cause: EndByPeer, Code: 1001}, "peer 1001 StatusGoingAway"},
-		{End{Cause: EndByClose, Code: 4000, Reason: "a\nb"}, `close 4000 StatusCode(4000): "a\nb"`},
-	} {
-		if got := tt.end.String(); got != tt.want {
-			t.Errorf("got %q, want %q", got, tt.want)
 		}
 	}
 }

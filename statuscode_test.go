@@ -101,14 +101,6 @@ func TestClosePayloadRefused(t *testing.T) {
 	}
 }
 
-func TestStatusCodeString(t *testing.T) {
-	for c, want := range map[StatusCode]string{StatusNormalClosure: "StatusNormalClosure", StatusBadGateway: "StatusBadGateway", 4001: "StatusCode(4001)"} {
-		if got := c.String(); got != want {
-			t.Errorf("%d: %q, want %q", int(c), got, want)
-		}
-	}
-}
-
 // The table of errors that the package page promises.
 func TestCloseErrorClassification(t *testing.T) {
 	for _, code := range []StatusCode{StatusNormalClosure, StatusGoingAway, StatusNoStatusRcvd} {

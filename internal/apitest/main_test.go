@@ -27,6 +27,7 @@ var (
 	asIs       = httpfake.AsIs
 	request    = httpfake.Request
 	edit       = httpfake.Edit
+	dribble    = httpfake.Dribble
 	rawServer  = httpfake.RawServer
 	serveOn    = httpfake.ServeOn
 	refused    = httpfake.Refused
