@@ -24,6 +24,7 @@ import (
 
 	"github.com/seed70bc5565/websocket/internal/faultconn"
 	"github.com/seed70bc5565/websocket/internal/field"
+	"github.com/seed70bc5565/websocket/internal/httpfake"
 	"github.com/seed70bc5565/websocket/internal/netfake"
 	"github.com/seed70bc5565/websocket/internal/poison"
 	"github.com/seed70bc5565/websocket/internal/wstest"
@@ -565,84 +566,9 @@ func distinctTokens(n int) string {
 	return b.String()
 }
 
-// lineBreaks are what can end a line, or a string, in a program on the way.
-var lineBreaks = []string{"\r\n", "\n", "\r", "\x00", "\r\n\r\n", "\x0b", "\u2028"}
-
-// eachString calls f with each copy of opts in which one string, wherever it
-// is, has become s. It finds new fields by itself; those that it does not know
-// how to fill fail the test.
-func eachString[O any](t *testing.T, opts O, s string, f func(field string, opts O)) {
-	t.Helper()
-	typ := reflect.TypeFor[O]()
-	for i := range typ.NumField() {
-		field := typ.Field(i)
-		changed := opts
-		v := reflect.ValueOf(&changed).Elem().Field(i)
-		switch field.Type {
-		case reflect.TypeFor[string]():
-			v.SetString(s)
-			f(field.Name, changed)
-		case reflect.TypeFor[[]string]():
-			v.Set(reflect.ValueOf([]string{"chat", s}))
-			f(field.Name, changed)
-		case reflect.TypeFor[http.Header]():
-			v.Set(reflect.ValueOf(http.Header{s: {"x"}}))
-			f(field.Name+", name", changed)
-			v.Set(reflect.ValueOf(http.Header{"X-Own": {"a", s}}))
-			f(field.Name+", value", changed)
-		case reflect.TypeFor[*http.Client](), reflect.TypeFor[*Trace]():
-		default:
-			switch field.Type.Kind() {
-			case reflect.Bool, reflect.Int, reflect.Int64, reflect.Func:
-			default:
-				t.Errorf("%s is a %v: what could it smuggle?", field.Name, field.Type)
-			}
-		}
-	}
-}
-
 // No string that an application passes in breaks out of the place where it
-// goes: into the request of a client.
-func TestHostileStringsOfDial(t *testing.T) {
-	check := func(t *testing.T, what, url string, opts DialOptions) {
-		t.Helper()
-		synctest.Test(t, func(t *testing.T) {
-			client := pipeServer(t, asIs, func(p *wstest.Peer) {
-				head := p.ReadHead()
-				p.WantIdle()
-				if line, _, _ := strings.Cut(head, "\r\n"); smuggled(head) || strings.Count(line, " ") != 2 {
-					t.Errorf("%s: sent %q", what, head)
-				}
-			})
-			opts.HTTPClient = client
-			c, _, err := Dial(t.Context(), url, &opts)
-			if c != nil || err == nil {
-				t.Errorf("%s: got %v, %v", what, c, err)
-			} else if strings.ContainsAny(err.Error(), "\r\n\x00") {
-				t.Errorf("%s: the error is not one line: %q", what, err)
-			}
-		})
-	}
-	for _, br := range lineBreaks {
-		s := "x" + br + "X-Smuggled: 1"
-		const good = "ws://example.com/"
-		eachString(t, DialOptions{}, s, func(field string, opts DialOptions) {
-			check(t, fmt.Sprintf("%s with %q", field, br), good, opts)
-		})
-		for _, url := range []string{
-			"ws://example.com/" + s, "ws://example.com/?" + s, "ws://" + s + "/", "ws://example.com/#" + s, "ws" + s + "://example.com/",
-			"ws://" + s + "@example.com/", "ws://example.com:80" + s + "/", "ws://[::1%25" + s + "]/",
-			"ws://example.com/x%0d%0aX-Smuggled:%201", "ws://example.com/?x%0d%0aX-Smuggled:%201", "ws://u%0d%0aX-Smuggled:1@example.com/",
-			"ws://example.com%0d%0aX-Smuggled:%201/", "ws://example.com/ HTTP/1.1" + br + "X-Smuggled: 1",
-			"ws://example.com/? HTTP/1.1", "ws://example.com/x HTTP/1.1",
-		} {
-			check(t, fmt.Sprintf("%q", url), url, DialOptions{})
-		}
-	}
-}
-
-// The same for the response of a server: of its options, and of the header that
-// the handler has set.
+// goes: into the response of a server, from its options and from the header
+// that the handler has set.
 func TestHostileStringsOfAccept(t *testing.T) {
 	check := func(what string, header http.Header, opts AcceptOptions) {
 		t.Helper()
@@ -674,9 +600,9 @@ func TestHostileStringsOfAccept(t *testing.T) {
 			t.Errorf("%s: %v, %v", what, resp, err)
 		}
 	}
-	for _, br := range lineBreaks {
+	for _, br := range httpfake.LineBreaks {
 		s := "x" + br + "X-Smuggled: 1"
-		eachString(t, AcceptOptions{InsecureSkipVerify: true}, s, func(field string, opts AcceptOptions) {
+		httpfake.EachString(t, AcceptOptions{InsecureSkipVerify: true}, s, reflect.TypeFor[*Trace](), func(field string, opts AcceptOptions) {
 			check(fmt.Sprintf("%s with %q", field, br), nil, opts)
 			opts.InsecureSkipVerify = false
 			check(fmt.Sprintf("%s with %q, refused", field, br), nil, opts)

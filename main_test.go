@@ -110,6 +110,8 @@ var (
 	refused    = httpfake.Refused
 	refusals   = httpfake.Refusals
 	answerTo   = httpfake.AnswerTo
+	wantCalls  = httpfake.WantCalls
+	wantPanic  = httpfake.WantPanic
 
 	testCertificate = httpfake.Certificate
 )

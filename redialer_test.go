@@ -948,26 +948,6 @@ func TestRedialerCallbackPanics(t *testing.T) {
 	})
 }
 
-// The zero value, and arguments that cannot work, are told so, and not tried
-// again.
-func TestRedialerBadArguments(t *testing.T) {
-	for _, tt := range []struct {
-		r     *Redialer
-		ctx   context.Context
-		serve func(context.Context, *Conn) error
-		want  string
-	}{
-		{&Redialer{}, t.Context(), readAll, "the scheme of the URL"},
-		{&Redialer{URL: "ws://example.com", Options: &DialOptions{Host: "\n"}}, t.Context(), readAll, "invalid DialOptions.Host"},
-		{&Redialer{URL: "ws://example.com"}, nil, readAll, "websocket: redial: the context is nil"},
-		{&Redialer{URL: "ws://example.com"}, t.Context(), nil, "websocket: redial: serve is nil"},
-	} {
-		if err := tt.r.Run(tt.ctx, tt.serve); !matches(err, tt.want) {
-			t.Errorf("Run = %v, want %q", err, tt.want)
-		}
-	}
-}
-
 // One Redialer serves several calls of Run at the same time.
 func TestRedialerShared(t *testing.T) {
 	redialTest(t, func(t *testing.T, h *fakeHost, r *Redialer) {
@@ -997,14 +977,6 @@ func TestRedialerRandom(t *testing.T) {
 	r := &Redialer{}
 	if a, b, c := r.randomUint64(), r.randomUint64(), r.randomUint64(); a == b && b == c {
 		t.Errorf("three times %d", a)
-	}
-}
-
-func TestRedialStateString(t *testing.T) {
-	for s, want := range map[RedialState]string{0: "RedialState(0)", 1: "dialing", 2: "connected", 3: "waiting", 4: "stopped", 5: "RedialState(5)"} {
-		if s.String() != want {
-			t.Errorf("%d: %s", int(s), s)
-		}
 	}
 }
 

@@ -191,68 +191,6 @@ func TestStatsGivenUp(t *testing.T) {
 	})
 }
 
-// Of compressed messages the bytes are counted before and after.
-func TestStatsCompressed(t *testing.T) {
-	for _, mode := range []CompressionMode{CompressionContextTakeover, CompressionNoContextTakeover} {
-		synctest.Test(t, func(t *testing.T) {
-			near, far := netfake.Pipe(netfake.Options{})
-			accepted := make(chan *Conn, 1)
-			go func() {
-				c, _, err := AcceptConn(t.Context(), near, &AcceptOptions{CompressionMode: mode})
-				if err != nil {
-					t.Error(err)
-				}
-				accepted <- c
-			}()
-			c, _, err := DialConn(t.Context(), far, "ws://example.com/", &DialOptions{CompressionMode: mode})
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := <-accepted
-			defer c.CloseNow()
-			defer s.CloseNow()
-			text := []byte(strings.Repeat("all the same ", 1000))
-			prepared, _ := NewPreparedMessage(MessageText, text)
-			sent := start(func() error {
-				c.Write(t.Context(), MessageText, text)
-				c.Write(t.Context(), MessageText, []byte("short"))
-				c.WriteUncompressed(t.Context(), MessageText, text)
-				c.WritePrepared(t.Context(), prepared)
-				w, err := c.Writer(t.Context(), MessageText)
-				if err != nil {
-					return err
-				}
-				for range 5 {
-					w.Write(text)
-				}
-				return w.Close()
-			})
-			for i := range 5 {
-				if i == 4 { // streamed
-					_, r, err := s.Reader(t.Context())
-					if err != nil {
-						t.Fatal(err)
-					}
-					io.Copy(io.Discard, r)
-				} else if _, _, err := s.Read(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := <-sent; err != nil {
-				t.Fatal(err)
-			}
-			out, in := c.Stats().Sent, s.Stats().Received
-			n := int64(len(text))
-			want := Traffic{Messages: 5, Payload: 5 + 8*n, Compressed: 7 * n, CompressedTo: out.CompressedTo, Wire: out.Wire}
-			wantTraffic(t, "sent", out, want)
-			wantTraffic(t, "received", in, want)
-			if out.CompressedTo < 20 || out.CompressedTo > n {
-				t.Errorf("%d bytes became %d", out.Compressed, out.CompressedTo)
-			}
-		})
-	}
-}
-
 // Stats may be asked for while all else goes on. It takes no message from a
 // reader, and counts do not decrease.
 func TestStatsConcurrent(t *testing.T) {

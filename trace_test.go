@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,60 +37,6 @@ func traced(calls *[]string, value string) *Trace {
 		},
 		Ended: func(ctx context.Context, _ *Conn, end End) { note(ctx, "ended "+end.Cause.String()) },
 	}
-}
-
-func wantCalls(t *testing.T, got []string, want ...string) {
-	t.Helper()
-	if len(got) != len(want) {
-		t.Fatalf("told %q, want %q", got, want)
-	}
-	for i := range got {
-		if !strings.HasPrefix(got[i], want[i]) {
-			t.Errorf("told %q, want %q", got[i], want[i])
-		}
-	}
-}
-
-// Each door tells of the handshake and of the end, with the context that
-// Handshake returned. A client's Handshake adds to the request.
-func TestTraceDoors(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var server, client []string
-		opts := &AcceptOptions{Trace: traced(&server, "s")}
-		dial := &DialOptions{Trace: traced(&client, "c")}
-
-		near, far := netfake.Pipe(netfake.Options{})
-		accepted := start(func() error {
-			c, r, err := AcceptConn(t.Context(), near, opts)
-			if err != nil {
-				return err
-			}
-			if got := fmt.Sprint(r.Context().Value(traceKey{}), r.Header.Get("X-Trace")); got != "ss" {
-				t.Errorf("the request has %q", got)
-			}
-			return c.CloseNow()
-		})
-		c, _, err := DialConn(t.Context(), far, "ws://example.com/", dial)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.CloseNow()
-		if err := <-accepted; err != nil {
-			t.Fatal(err)
-		}
-		wantCalls(t, server, "handshake", "accepted:s", "ended close_now:s")
-		wantCalls(t, client, "handshake", "accepted:c", "ended close_now:c")
-
-		near, far = netfake.Pipe(netfake.Options{})
-		defer far.Close()
-		var made []string
-		c, err = NewConn(near, &ConnOptions{Trace: traced(&made, "")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.CloseNow()
-		wantCalls(t, made, "accepted:<nil>", "ended close_now:<nil>")
-	})
 }
 
 // The request of a client has what its Handshake added, over a real server. The
@@ -140,135 +84,6 @@ func TestTraceOverHTTP(t *testing.T) {
 			wantCalls(t, server, "handshake", "accepted:s", "ended close:s")
 			wantCalls(t, client, "handshake", "accepted:c", "ended peer:c")
 		})
-	}
-}
-
-// A handshake that fails is told of with its status, on both sides.
-func TestTraceRefused(t *testing.T) {
-	get := func(s http.Handler, lines string) int {
-		w := httptest.NewRecorder()
-		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET / HTTP/1.1\r\nHost: example.com\r\n" + lines + "\r\n")))
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.ServeHTTP(w, r)
-		return w.Code
-	}
-	const good = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-	nothing := func(*Conn, *http.Request) {}
-	down := func(s *Server) *Server { s.Close(); return s }
-	keepsNothing := func(*http.Request) context.Context { return context.Background() }
-	var calls []string
-	opts := AcceptOptions{Trace: traced(&calls, "s")}
-	asks := opts
-	asks.Configure = func(*http.Request, *AcceptOptions) error { return &HandshakeError{StatusCode: 401} }
-	for _, tt := range []struct {
-		s     *Server
-		lines string
-		code  int
-	}{
-		{Handler(nothing, &opts), "", 426},
-		{Handler(nothing, &opts), good + "Origin: http://evil.example\r\n", 403},
-		{Handler(nothing, &opts), good, 501}, // a recorder has no connection
-		{Handler(nothing, &asks), good, 401},
-		{down(Handler(nothing, &opts)), good, 503},
-		{NewServer(nothing, &ServerOptions{AcceptOptions: opts, Detach: keepsNothing}), "", 426},
-	} {
-		calls = nil
-		if code := get(tt.s, tt.lines); code != tt.code {
-			t.Errorf("answered with %d, want %d", code, tt.code)
-		}
-		wantCalls(t, calls, "handshake", fmt.Sprintf("refused %d websocket: ", tt.code))
-		if !strings.HasSuffix(calls[1], ":s") {
-			t.Errorf("Refused has another context than that of Handshake: %q", calls[1])
-		}
-	}
-	calls = nil
-	w := httptest.NewRecorder()
-	if _, err := Accept(w, httptest.NewRequest("GET", "/", nil), &opts); err == nil {
-		t.Error("accepted")
-	}
-	wantCalls(t, calls, "handshake", "refused 426 websocket: ")
-
-	// AcceptConn, with a request that is none, one that is refused, and no
-	// request.
-	for _, tt := range []struct {
-		request string
-		want    []string
-	}{
-		{"nonsense\r\n\r\n", []string{"refused 400 websocket: the request is not valid HTTP"}},
-		{"GET / HTTP/1.1\r\nHost: a\r\n\r\n", []string{"handshake", "refused 426"}},
-		{"", []string{"refused 0 websocket: reading the request"}},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			calls = nil
-			near, far := netfake.Pipe(netfake.Options{})
-			go func() {
-				far.Write([]byte(tt.request))
-				far.CloseWrite()
-				io.Copy(io.Discard, far)
-				far.Close()
-			}()
-			if _, _, err := AcceptConn(t.Context(), near, &opts); err == nil {
-				t.Error("accepted")
-			}
-			wantCalls(t, calls, tt.want...)
-		})
-	}
-
-	// Dial: refused, no server, and a header that may not be.
-	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404) }))
-	defer h.Close()
-	var client []string
-	dial := &DialOptions{Trace: traced(&client, "c")}
-	for _, tt := range []struct {
-		url   string
-		value string
-		want  string
-	}{
-		{h.URL, "c", "refused 404 "},
-		{"ws://127.0.0.1:1/", "c", "refused 0 "},
-		{h.URL, "c\r\nX-Smuggled: 1", "refused 0 "},
-	} {
-		client = nil
-		dial.Trace = traced(&client, tt.value)
-		if _, _, err := Dial(t.Context(), tt.url, dial); err == nil {
-			t.Error("connected")
-		}
-		wantCalls(t, client, "handshake", tt.want)
-	}
-}
-
-// A callback that panics inside a handshake makes it one that was refused, and
-// that no response tells of.
-func TestTracePanic(t *testing.T) {
-	for _, door := range []string{"NewServer", "Accept", "AcceptConn"} {
-		var calls []string
-		opts := &AcceptOptions{Trace: traced(&calls, "s"), Configure: func(*http.Request, *AcceptOptions) error { panic(http.ErrAbortHandler) }}
-		s := Handler(func(*Conn, *http.Request) {}, opts)
-		wantPanic(t, door, func() {
-			w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
-			switch door {
-			case "Accept":
-				Accept(w, r, opts)
-			case "AcceptConn":
-				near, far := net.Pipe()
-				defer func() { // deferred first: it runs behind the panic
-					if _, err := far.Read(make([]byte, 1)); err != io.EOF {
-						t.Errorf("AcceptConn has not closed the net.Conn: %v", err)
-					}
-				}()
-				defer far.SetDeadline(time.Now().Add(time.Second))
-				go io.WriteString(far, wstest.Request("/", "host"))
-				AcceptConn(t.Context(), near, opts)
-			default:
-				s.ServeHTTP(w, r)
-			}
-		})
-		wantCalls(t, calls, "handshake", "refused 0 websocket: the opening handshake: a callback has panicked:s")
-		if door == "NewServer" && (s.Connections() != 0 || s.Stats().Refused[0] != 1) {
-			t.Errorf("%+v", s.Stats())
-		}
 	}
 }
 
@@ -356,8 +171,8 @@ type ignore struct{}
 func (ignore) Message(Message) {}
 func (ignore) Close(error)     {}
 
-// The same without net/http. The net.Conn is then closed, and nothing waits for
-// it any more.
+// A callback that panics inside a handshake, without net/http: the net.Conn is
+// then closed, and nothing waits for it any more.
 func TestTracePanicConn(t *testing.T) {
 	panics := func() { panic(http.ErrAbortHandler) }
 	for name, opts := range map[string]AcceptOptions{
@@ -410,17 +225,6 @@ func TestTracePanicConn(t *testing.T) {
 type panickingJar struct{ http.CookieJar }
 
 func (panickingJar) Cookies(*url.URL) []*http.Cookie { panic(http.ErrAbortHandler) }
-
-// wantPanic calls f, which panics with http.ErrAbortHandler.
-func wantPanic(t *testing.T, name string, f func()) {
-	t.Helper()
-	defer func() {
-		if v := recover(); v != http.ErrAbortHandler {
-			t.Errorf("%s: panicked with %v", name, v)
-		}
-	}()
-	f()
-}
 
 // A write that waits for the peer is told of; one that does not is not.
 func TestTraceSlowWrite(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/internal/httpfake"
 	"github.com/seed70bc5565/websocket/internal/netfake"
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
@@ -881,5 +882,45 @@ func TestHostileOrigin(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// No string that an application passes in breaks out of the place where it
+// goes: into the request of a client.
+func TestHostileStringsOfDial(t *testing.T) {
+	check := func(t *testing.T, what, url string, opts websocket.DialOptions) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			client := pipeServer(t, asIs, func(p *wstest.Peer) {
+				head := p.ReadHead()
+				p.WantIdle()
+				if line, _, _ := strings.Cut(head, "\r\n"); smuggled(head) || strings.Count(line, " ") != 2 {
+					t.Errorf("%s: sent %q", what, head)
+				}
+			})
+			opts.HTTPClient = client
+			c, _, err := websocket.Dial(t.Context(), url, &opts)
+			if c != nil || err == nil {
+				t.Errorf("%s: got %v, %v", what, c, err)
+			} else if strings.ContainsAny(err.Error(), "\r\n\x00") {
+				t.Errorf("%s: the error is not one line: %q", what, err)
+			}
+		})
+	}
+	for _, br := range httpfake.LineBreaks {
+		s := "x" + br + "X-Smuggled: 1"
+		const good = "ws://example.com/"
+		httpfake.EachString(t, websocket.DialOptions{}, s, reflect.TypeFor[*websocket.Trace](), func(field string, opts websocket.DialOptions) {
+			check(t, fmt.Sprintf("%s with %q", field, br), good, opts)
+		})
+		for _, url := range []string{
+			"ws://example.com/" + s, "ws://example.com/?" + s, "ws://" + s + "/", "ws://example.com/#" + s, "ws" + s + "://example.com/",
+			"ws://" + s + "@example.com/", "ws://example.com:80" + s + "/", "ws://[::1%25" + s + "]/",
+			"ws://example.com/x%0d%0aX-Smuggled:%201", "ws://example.com/?x%0d%0aX-Smuggled:%201", "ws://u%0d%0aX-Smuggled:1@example.com/",
+			"ws://example.com%0d%0aX-Smuggled:%201/", "ws://example.com/ HTTP/1.1" + br + "X-Smuggled: 1",
+			"ws://example.com/? HTTP/1.1", "ws://example.com/x HTTP/1.1",
+		} {
+			check(t, fmt.Sprintf("%q", url), url, websocket.DialOptions{})
+		}
 	}
 }

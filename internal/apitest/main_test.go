@@ -33,6 +33,8 @@ var (
 	refused    = httpfake.Refused
 	refusals   = httpfake.Refusals
 	answerTo   = httpfake.AnswerTo
+	wantCalls  = httpfake.WantCalls
+	wantPanic  = httpfake.WantPanic
 	sendAll    = httpfake.SendAll
 
 	testCertificate = httpfake.Certificate
