@@ -50,6 +50,18 @@ var idleHandlers = []struct {
 			}
 		}
 	}},
+	{"Log", func(c *websocket.Conn, r *http.Request) {
+		defer c.CloseNow()
+		for m, err := range c.Messages(r.Context()) {
+			if err != nil {
+				logger.Printf("%s: %v", r.RemoteAddr, err)
+				return
+			}
+			if err := c.Write(r.Context(), m.Type, m.Data); err != nil {
+				return
+			}
+		}
+	}},
 	{"Read", func(c *websocket.Conn, r *http.Request) {
 		defer c.CloseNow()
 		ctx := r.Context()

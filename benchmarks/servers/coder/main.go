@@ -1,6 +1,8 @@
-// Command coder serves github.com/coder/websocket to the benchmarks. Messages
-// are read into pooled buffers instead of with Read, which allocates. The
-// context never ends, which costs it least.
+// Command coder serves github.com/coder/websocket to the benchmarks. It
+// accepts, reads and writes in the handler, as that library's README does, with
+// Read and Write in place of wsjson. The context is not that of the request,
+// which that README advises against. It has no timeout, because a connection
+// that is idle must not end.
 package main
 
 import (
@@ -20,6 +22,10 @@ func (c conn) Write(p []byte) error {
 	return c.c.Write(context.Background(), websocket.MessageBinary, p)
 }
 
+// longest is the longest message of a scenario. The default limit, 32 KiB, is
+// less.
+const longest = 1 << 20
+
 func handler(o *kit.Options) http.Handler {
 	var opts websocket.AcceptOptions
 	switch {
@@ -33,37 +39,30 @@ func handler(o *kit.Options) http.Handler {
 		if err != nil {
 			return
 		}
-		c.SetReadLimit(-1)
+		defer c.CloseNow()
+		c.SetReadLimit(longest)
 		if o.Echo {
-			go echo(c)
+			echo(c)
 			return
 		}
 		o.Add(conn{c})
-		go func() {
-			for {
-				if _, _, err := c.Read(context.Background()); err != nil {
-					return
-				}
-				o.Triggered(conn{c})
+		for {
+			if _, _, err := c.Read(context.Background()); err != nil {
+				return
 			}
-		}()
+			o.Triggered(conn{c})
+		}
 	})
 }
 
 func echo(c *websocket.Conn) {
-	defer c.CloseNow()
 	ctx := context.Background()
 	for {
-		typ, r, err := c.Reader(ctx)
+		typ, message, err := c.Read(ctx)
 		if err != nil {
 			return
 		}
-		b := kit.GetBuffer()
-		if err = b.ReadAll(r); err == nil {
-			err = c.Write(ctx, typ, b.B)
-		}
-		b.Put()
-		if err != nil {
+		if err := c.Write(ctx, typ, message); err != nil {
 			return
 		}
 	}

@@ -28,17 +28,17 @@ type Options struct {
 	// for each message that it reads.
 	Echo bool
 	// Validate asks that text be checked to be UTF-8, as RFC 6455 demands, by
-	// the libraries that can.
+	// the libraries that can and do not by default.
 	Validate bool
-	// HTTP asks a library that can do without for upgrades through net/http.
-	HTTP bool
+	// Bare asks a library that can do without net/http not to use it.
+	Bare bool
 	// Deflate asks for permessage-deflate. If Takeover is set, it asks for
 	// context takeover. Where the library lets a program choose, the windows
 	// are of 2^WindowBits bytes; 0: its default.
 	Deflate, Takeover bool
 	WindowBits        int
-	// Stay asks for handlers that stay as long as their connection, where the
-	// library leaves the choice.
+	// Stay asks for a handler that stays as long as its connection, where the
+	// library advises both that and another way.
 	Stay bool
 
 	size, queued, writers int
@@ -54,7 +54,7 @@ type Conn interface {
 }
 
 // A Server is a library under test. It has a Handler, or a Serve for
-// connections straight from the listener, or both: then Options.HTTP chooses.
+// connections straight from the listener, or both: then Options.Bare chooses.
 type Server struct {
 	Handler func(o *Options) http.Handler
 	Serve   func(o *Options, c net.Conn)
@@ -70,7 +70,7 @@ func Main(s Server) {
 	o := &Options{broadcast: s.Broadcast}
 	task := flag.String("task", "echo", "echo, broadcast or writers")
 	flag.BoolVar(&o.Validate, "validate", false, "check that text is UTF-8")
-	flag.BoolVar(&o.HTTP, "http", false, "upgrade through net/http")
+	flag.BoolVar(&o.Bare, "bare", false, "upgrade without net/http")
 	flag.IntVar(&o.size, "size", 128, "bytes of a message that the server starts by itself")
 	flag.IntVar(&o.queued, "queued", 1, "messages for each connection of a broadcast")
 	flag.IntVar(&o.writers, "writers", 64, "goroutines that write to one connection")
@@ -97,7 +97,7 @@ func Main(s Server) {
 		}
 		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}})
 	}
-	if s.Handler != nil && (o.HTTP || s.Serve == nil) {
+	if s.Handler != nil && (!o.Bare || s.Serve == nil) {
 		quiet := log.New(discard{}, "", 0) // connections end in the middle of things here
 		go (&http.Server{Handler: s.Handler(o), ErrorLog: quiet}).Serve(l)
 	} else {

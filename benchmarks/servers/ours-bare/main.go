@@ -1,5 +1,6 @@
-// Command ours-bare serves this library to the benchmarks without net/http:
-// AcceptConn on the connections of a bare listener.
+// Command ours-bare serves this library to the benchmarks without net/http: it
+// calls AcceptConn for the connections of a bare listener, with the default
+// options.
 package main
 
 import (
@@ -12,19 +13,18 @@ import (
 
 func main() { kit.Main(kit.Server{Serve: serve}) }
 
-// opts are made once, because they are only read. No scenario asks this server
-// to check text.
-var opts = &websocket.AcceptOptions{ReadLimit: 16 << 20, SkipUTF8Validation: true}
-
 func serve(_ *kit.Options, conn net.Conn) {
 	ctx := context.Background()
-	c, _, err := websocket.AcceptConn(ctx, conn, opts)
+	c, _, err := websocket.AcceptConn(ctx, conn, nil)
 	if err != nil {
 		return
 	}
 	defer c.CloseNow()
 	for m, err := range c.Messages(ctx) {
-		if err != nil || c.Write(ctx, m.Type, m.Data) != nil {
+		if err != nil {
+			return
+		}
+		if err := c.Write(ctx, m.Type, m.Data); err != nil {
 			return
 		}
 	}

@@ -26,46 +26,35 @@ func (c conn) Write(p []byte) error {
 }
 
 func handler(o *kit.Options) http.Handler {
-	u := websocket.Upgrader{WriteBufferPool: &sync.Pool{}, WriteBufferSize: 4096, EnableCompression: o.Deflate}
+	u := websocket.Upgrader{EnableCompression: o.Deflate}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := u.Upgrade(w, r, nil)
 		if err != nil {
 			return
 		}
-		switch {
-		case o.Echo && o.Stay:
+		defer c.Close()
+		if o.Echo {
 			echo(c)
-			return
-		case o.Echo:
-			go echo(c)
 			return
 		}
 		cn := conn{c, new(sync.Mutex)}
 		o.Add(cn)
-		go func() {
-			for {
-				if _, _, err := c.ReadMessage(); err != nil {
-					return
-				}
-				o.Triggered(cn)
+		for {
+			if _, _, err := c.ReadMessage(); err != nil {
+				return
 			}
-		}()
+			o.Triggered(cn)
+		}
 	})
 }
 
 func echo(c *websocket.Conn) {
-	defer c.Close()
 	for {
-		typ, r, err := c.NextReader()
+		typ, message, err := c.ReadMessage()
 		if err != nil {
 			return
 		}
-		b := kit.GetBuffer()
-		if err = b.ReadAll(r); err == nil {
-			err = c.WriteMessage(typ, b.B)
-		}
-		b.Put()
-		if err != nil {
+		if err := c.WriteMessage(typ, message); err != nil {
 			return
 		}
 	}

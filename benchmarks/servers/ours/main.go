@@ -1,8 +1,10 @@
-// Command ours serves this library to the benchmarks.
+// Command ours serves this library to the benchmarks, with a handler as people
+// write it and the default options. It uses r, and so keeps the request. With
+// -stay it accepts in the handler of net/http, and stays there.
 package main
 
 import (
-	"context"
+	"errors"
 	"net/http"
 
 	"github.com/seed70bc5565/websocket"
@@ -13,23 +15,48 @@ import (
 func main() { kit.Main(kit.Server{Handler: handler, Broadcast: native.Broadcast}) }
 
 func handler(o *kit.Options) http.Handler {
-	ctx := context.Background()
 	opts := native.Options(o)
-	return websocket.Handler(func(c *websocket.Conn, r *http.Request) {
-		if o.Echo {
-			for m, err := range c.Messages(ctx) {
-				if err != nil || c.Write(ctx, m.Type, m.Data) != nil {
-					return
-				}
-			}
-			return
-		}
-		o.Add(native.Conn{C: c})
-		for _, err := range c.Messages(ctx) {
+	switch {
+	case !o.Echo:
+		return websocket.Handler(func(c *websocket.Conn, r *http.Request) { triggered(o, c, r) }, &opts)
+	case o.Stay:
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, err := websocket.Accept(w, r, &opts)
 			if err != nil {
 				return
 			}
-			o.Triggered(native.Conn{C: c})
+			echo(c, r)
+		})
+	}
+	return websocket.Handler(echo, &opts)
+}
+
+func echo(c *websocket.Conn, r *http.Request) {
+	defer c.CloseNow()
+	for m, err := range c.Messages(r.Context()) {
+		switch {
+		case errors.Is(err, websocket.ErrMessageTooBig):
+			c.Close(websocket.StatusMessageTooBig, "at most 1 MiB")
+			return
+		case err != nil:
+			return
 		}
-	}, &opts)
+		switch m.Type {
+		case websocket.MessageText, websocket.MessageBinary:
+			if err := c.Write(r.Context(), m.Type, m.Data); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func triggered(o *kit.Options, c *websocket.Conn, r *http.Request) {
+	defer c.CloseNow()
+	o.Add(native.Conn{C: c})
+	for _, err := range c.Messages(r.Context()) {
+		if err != nil {
+			return
+		}
+		o.Triggered(native.Conn{C: c})
+	}
 }

@@ -1,5 +1,6 @@
-// Command xnet serves golang.org/x/net/websocket to the benchmarks. Its API
-// offers nothing to tune.
+// Command xnet serves golang.org/x/net/websocket to the benchmarks. It
+// is a Handler with the default options. A Codec keeps messages whole and their
+// types, which io.Copy of that package's example would not.
 package main
 
 import (
@@ -34,8 +35,7 @@ var codec = websocket.Codec{
 }
 
 func handler(o *kit.Options) http.Handler {
-	return websocket.Server{Handler: func(c *websocket.Conn) {
-		c.MaxPayloadBytes = 16 << 20
+	return websocket.Handler(func(c *websocket.Conn) {
 		if !o.Echo {
 			o.Add(conn{c})
 		}
@@ -50,7 +50,7 @@ func handler(o *kit.Options) http.Handler {
 				return
 			}
 		}
-	}}
+	})
 }
 
 func broadcast(conns []kit.Conn, payload []byte, queued int) {

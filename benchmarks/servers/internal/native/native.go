@@ -18,10 +18,9 @@ func (c Conn) Write(p []byte) error {
 	return c.C.Write(context.Background(), websocket.MessageBinary, p)
 }
 
-// Options are the options of the handshake.
+// Options are the defaults, and what the scenario asks of compression.
 func Options(o *kit.Options) websocket.AcceptOptions {
-	opts := websocket.AcceptOptions{ReadLimit: 16 << 20, SkipUTF8Validation: !o.Validate,
-		CompressionSendWindowBits: o.WindowBits, CompressionReceiveWindowBits: o.WindowBits}
+	opts := websocket.AcceptOptions{CompressionSendWindowBits: o.WindowBits, CompressionReceiveWindowBits: o.WindowBits}
 	switch {
 	case o.Takeover:
 		opts.CompressionMode = websocket.CompressionContextTakeover
