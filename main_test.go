@@ -106,7 +106,6 @@ var (
 	smuggled   = httpfake.Smuggled
 	dribble    = httpfake.Dribble
 	asIs       = httpfake.AsIs
-	serveOn    = httpfake.ServeOn
 	refused    = httpfake.Refused
 	refusals   = httpfake.Refusals
 	answerTo   = httpfake.AnswerTo

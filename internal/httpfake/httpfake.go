@@ -1,4 +1,5 @@
-// Package httpfake has servers and clients of HTTP for tests of handshakes.
+// Package httpfake has servers, clients and requests of HTTP for tests of
+// handshakes.
 package httpfake
 
 import (
