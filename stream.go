@@ -291,8 +291,8 @@ func linger(conn net.Conn, bound time.Time) {
 type connBound struct {
 	ctx    context.Context
 	unhook func() bool // nil if ctx has no end
-	// A deadline of the net.Conn ends with the time. If the net.Conn may not
-	// heed deadlines and ctx has none, a timer closes it.
+	// A deadline of the net.Conn ends its calls when the time is over. If the
+	// net.Conn may not heed deadlines and ctx has none, a timer closes it.
 	at    time.Time
 	timer *time.Timer
 }
