@@ -361,9 +361,15 @@ func (b *bound) set(deadline time.Time) {
 		b.timer.Stop()
 		b.timer = nil
 	}
-	if !deadline.IsZero() {
-		b.timer = time.AfterFunc(time.Until(deadline), b.cancel)
+	if deadline.IsZero() {
+		return
 	}
+	left := time.Until(deadline)
+	if left <= 0 {
+		b.cancel() // at once: a write must not begin and then be cut
+		return
+	}
+	b.timer = time.AfterFunc(left, b.cancel)
 }
 
 // limitLocked returns the deadline that the transport is to have.

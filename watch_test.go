@@ -395,3 +395,24 @@ func TestWriteInterruptedTLS(t *testing.T) {
 		})
 	}
 }
+
+// A deadline that has passed already ends a bound at once, not on another
+// goroutine. A close frame that begins in between would be cut.
+func TestBoundByPastDeadline(t *testing.T) {
+	bothRoles(t, func(t *testing.T, client bool) {
+		p := newPair(t, client, connConfig{}, netfake.Options{})
+		p.c.SetReadDeadline(time.Now().Add(-time.Second))
+		ctx, cancel := p.c.t.in.bound(&p.c.t, context.Background())
+		defer cancel()
+		if ctx.Err() == nil {
+			t.Error("the bound has not ended")
+		}
+		p.c.SetReadDeadline(time.Now().Add(time.Second))
+		later, cancel := p.c.t.in.bound(&p.c.t, context.Background())
+		defer cancel()
+		p.c.SetReadDeadline(time.Now())
+		if later.Err() == nil {
+			t.Error("a bound has not ended when the deadline was moved to now")
+		}
+	})
+}
