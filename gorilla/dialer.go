@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -62,7 +64,8 @@ type Dialer struct {
 	// EnableCompression offers compression without context takeover (RFC 7692).
 	EnableCompression bool
 
-	// Jar holds the cookies to send, and takes those of the response.
+	// Jar holds the cookies to send, and takes those of the response. A Cookie
+	// in the header of the request is sent in place of them.
 	Jar http.CookieJar
 
 	// Trace is told of the handshake and of the connection. Package gorilla
@@ -96,11 +99,14 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 	if d == nil {
 		d = &Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: 45 * time.Second}
 	}
+	if ctx == nil {
+		return nil, nil, errors.New("websocket: the context is nil")
+	}
 	target, err := parseURL(urlStr)
 	if err != nil {
 		return nil, nil, err
 	}
-	opts, err := d.options(requestHeader)
+	opts, more, err := d.options(requestHeader)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -109,7 +115,13 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 		ctx, cancel = context.WithTimeout(ctx, d.HandshakeTimeout)
 		defer cancel()
 	}
-	trip := &roundTripper{d: d, ctx: ctx}
+	switch err := ctx.Err(); {
+	case isTimeout(err):
+		return nil, nil, &net.OpError{Op: "dial", Net: "tcp", Err: &timeoutError{"i/o timeout", err}}
+	case err != nil:
+		return nil, nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
+	}
+	trip := &roundTripper{d: d, ctx: ctx, more: more}
 	if !tokens(opts.Subprotocols) {
 		trip.offered, opts.Subprotocols = opts.Subprotocols, nil
 	}
@@ -133,7 +145,8 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 }
 
 // parseURL checks a URL and returns the form that the root package takes. It
-// leaves the fragment out, and escapes what must not stand in a query.
+// leaves the fragment out, and escapes what must not stand in a query. A port
+// alone is one of this machine.
 func parseURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil {
@@ -141,6 +154,9 @@ func parseURL(s string) (string, error) {
 	}
 	if u.Scheme != "ws" && u.Scheme != "wss" || u.User != nil {
 		return "", errMalformedURL
+	}
+	if u.Hostname() == "" && u.Port() != "" {
+		u.Host = net.JoinHostPort("localhost", u.Port())
 	}
 	u.Fragment, u.RawFragment = "", ""
 	var query strings.Builder
@@ -155,9 +171,15 @@ func parseURL(s string) (string, error) {
 	return u.String(), nil
 }
 
-// options returns the options of the root package.
-func (d *Dialer) options(requestHeader http.Header) (*native.DialOptions, error) {
-	opts := &native.DialOptions{
+// lineBreaks does to a value what package net/http does.
+var lineBreaks = strings.NewReplacer("\n", " ", "\r", " ")
+
+// options returns the options of the root package, and the fields of the
+// request that are to be sent without its knowledge. As in gorilla, a name that
+// is no token is left out, and a line break in a value becomes a space.
+func (d *Dialer) options(requestHeader http.Header) (opts *native.DialOptions, more http.Header, err error) {
+	more = make(http.Header)
+	opts = &native.DialOptions{
 		Trace:        d.Trace,
 		HTTPHeader:   make(http.Header, len(requestHeader)),
 		Subprotocols: d.Subprotocols,
@@ -168,6 +190,9 @@ func (d *Dialer) options(requestHeader http.Header) (*native.DialOptions, error)
 		opts.CompressionMode = native.CompressionNoContextTakeover
 	}
 	for name, values := range requestHeader {
+		if !field.IsToken(name) {
+			continue
+		}
 		switch key := http.CanonicalHeaderKey(name); key {
 		case "Host":
 			if len(values) > 0 {
@@ -175,19 +200,29 @@ func (d *Dialer) options(requestHeader http.Header) (*native.DialOptions, error)
 			}
 		case "Sec-Websocket-Protocol":
 			if len(d.Subprotocols) > 0 {
-				return nil, errors.New("websocket: duplicate header not allowed: " + name)
+				return nil, nil, errors.New("websocket: duplicate header not allowed: " + name)
 			}
 			opts.Subprotocols = nil
 			for _, line := range values {
 				opts.Subprotocols = appendList(opts.Subprotocols, line)
 			}
+			if len(opts.Subprotocols) > 0 {
+				more["Sec-WebSocket-Protocol"] = values
+			}
 		case "Upgrade", "Connection", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Extensions":
-			return nil, errors.New("websocket: duplicate header not allowed: " + name)
+			return nil, nil, errors.New("websocket: duplicate header not allowed: " + name)
 		default:
-			opts.HTTPHeader[name] = values
+			if strings.HasPrefix(key, "Sec-Websocket-") {
+				more[name] = values
+				continue
+			}
+			opts.HTTPHeader[name] = make([]string, len(values))
+			for i, value := range values {
+				opts.HTTPHeader[name][i] = strings.TrimSpace(lineBreaks.Replace(value))
+			}
 		}
 	}
-	return opts, nil
+	return opts, more, nil
 }
 
 // tokens reports whether all names are tokens (RFC 9110, section 5.6.2), each
@@ -230,6 +265,7 @@ type roundTripper struct {
 	// Kubernetes has such names.
 	offered []string
 	chosen  string
+	more    http.Header // of the request; the root package knows nothing of it either
 
 	refused *http.Response // nil unless the server answered with another status than 101
 }
@@ -272,9 +308,11 @@ func (t *roundTripper) roundTrip(req *http.Request) (*http.Response, error) {
 	if len(t.offered) > 0 {
 		req.Header["Sec-WebSocket-Protocol"] = []string{strings.Join(t.offered, ", ")}
 	}
+	field.SpellAsRFC(req.Header)
+	maps.Copy(req.Header, t.more)
 	// Not by http.Client: it looks cookies up by the Host field, not by the
 	// URL.
-	if t.d.Jar != nil {
+	if _, ok := req.Header["Cookie"]; !ok && t.d.Jar != nil {
 		for _, cookie := range t.d.Jar.Cookies(req.URL) {
 			req.AddCookie(cookie)
 		}
@@ -284,6 +322,9 @@ func (t *roundTripper) roundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		stop()
 		conn.Close()
+		if isTimeout(t.ctx.Err()) && !isTimeout(err) { // stop's function has closed conn before its deadline ended the read
+			err = &net.OpError{Op: "read", Net: "tcp", Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: &timeoutError{"i/o timeout", os.ErrDeadlineExceeded}}
+		}
 		return nil, t.explain(err)
 	}
 	if cookies := resp.Cookies(); t.d.Jar != nil && len(cookies) > 0 {
@@ -361,7 +402,6 @@ func (t *roundTripper) tlsConfig(host string) *tls.Config {
 // exchange sends req on conn and reads the response. received is what has been
 // read behind a 101.
 func exchange(conn net.Conn, req *http.Request, trace *httptrace.ClientTrace) (resp *http.Response, received []byte, err error) {
-	field.SpellAsRFC(req.Header)
 	if err := req.Write(conn); err != nil {
 		return nil, nil, err
 	}

@@ -13,6 +13,8 @@ import (
 	"net/http/httptest"
 	"net/http/httptrace"
 	"net/url"
+	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -418,3 +420,100 @@ type hijacked struct {
 }
 
 func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.conn, nil, nil }
+
+// requested dials a server that refuses, and returns what it got.
+func requested(t *testing.T, d *websocket.Dialer, header http.Header) http.Header {
+	t.Helper()
+	var got http.Header
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got = r.Header }))
+	defer s.Close()
+	if _, _, err := d.Dial("ws"+s.URL[4:], header); err != websocket.ErrBadHandshake {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// The request header is sent as gorilla sends it, by package net/http. Line
+// breaks become spaces, and what is no name of a field is left out.
+func TestDialHeader(t *testing.T) {
+	header := http.Header{
+		"Authorization": {"Bearer t\n"}, "X-Evil": {"a\r\nX-Other: 1"}, "X Bad": {"1"}, "": {"1"}, "X-Also: 1\r\nX-Other": {"1"},
+		"Sec-Websocket-Accept": {"x"}, "Sec-Websocket-Protocol": {"a,b", "c"},
+	}
+	before := header.Clone()
+	got := requested(t, &websocket.Dialer{}, header)
+	for name, want := range map[string][]string{
+		"Authorization": {"Bearer t"}, "X-Evil": {"a  X-Other: 1"}, "X-Other": nil, "X-Also": nil, "Sec-Websocket-Accept": {"x"}, "Sec-Websocket-Protocol": {"a,b", "c"},
+	} {
+		if !slices.Equal(got[name], want) {
+			t.Errorf("%s: %q, want %q", name, got[name], want)
+		}
+	}
+	if !reflect.DeepEqual(header, before) {
+		t.Errorf("the caller's header was changed: %q", header)
+	}
+	if _, _, err := (&websocket.Dialer{}).Dial("ws://127.0.0.1:1", http.Header{"X-Evil": {"a\x00b"}}); err == nil || !strings.Contains(err.Error(), "X-Evil") {
+		t.Error(err)
+	}
+}
+
+// A Cookie of the request header takes the place of those of the Jar.
+func TestDialCookieAndJar(t *testing.T) {
+	jar, _ := cookiejar.New(nil)
+	jar.SetCookies(&url.URL{Scheme: "http", Host: "127.0.0.1"}, []*http.Cookie{{Name: "c", Value: "d"}})
+	for want, header := range map[string]http.Header{"c=d": nil, "mine=1": {"Cookie": {"mine=1"}}, "": {"Cookie": {}}} {
+		if got := requested(t, &websocket.Dialer{Jar: jar}, header); got.Get("Cookie") != want {
+			t.Errorf("%q: %q", want, got["Cookie"])
+		}
+	}
+}
+
+// A URL without a host means this machine.
+func TestDialPortAlone(t *testing.T) {
+	target, _ := echoServer(t, false)
+	_, port, _ := net.SplitHostPort(target[5:])
+	roundTrip(t, &websocket.Dialer{}, "ws://:"+port+"/", nil)
+	if _, _, err := (&websocket.Dialer{}).Dial("ws:///path", nil); err == nil {
+		t.Error("a URL without a host and a port")
+	}
+}
+
+// deadlineless is a connection that only Close ends.
+type deadlineless struct{ net.Conn }
+
+func (deadlineless) SetDeadline(time.Time) error { return nil }
+
+// All deadlines give the error that a read of a network connection gives.
+func TestDialTimeoutError(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	expired, cancel := context.WithDeadline(context.Background(), time.Now().Add(-time.Hour))
+	defer cancel()
+	slow := &websocket.Dialer{HandshakeTimeout: 10 * time.Millisecond, NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		return deadlineless{c}, err
+	}}
+	for _, tt := range []struct {
+		name string
+		ctx  context.Context
+		d    *websocket.Dialer
+	}{
+		{"the server is silent", context.Background(), &websocket.Dialer{HandshakeTimeout: 10 * time.Millisecond}},
+		{"no deadlines", context.Background(), slow},
+		{"it is over before", expired, &websocket.Dialer{}},
+	} {
+		_, _, err := tt.d.DialContext(tt.ctx, "ws://"+l.Addr().String(), nil)
+		if op, ok := err.(*net.OpError); !ok || !op.Timeout() || !strings.Contains(err.Error(), "i/o timeout") {
+			t.Errorf("%s: %T %v", tt.name, err, err)
+		}
+	}
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, _, err = (&websocket.Dialer{}).DialContext(canceled, "ws://"+l.Addr().String(), nil)
+	if op, ok := err.(*net.OpError); !ok || op.Timeout() || !errors.Is(err, context.Canceled) {
+		t.Errorf("%T %v", err, err)
+	}
+}

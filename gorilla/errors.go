@@ -152,7 +152,11 @@ func isTimeout(err error) bool {
 // bare removes what the root package puts before an error of the transport.
 func bare(err error) error {
 	inner := errors.Unwrap(err)
-	if inner != nil && (err.Error() == "websocket: read: "+inner.Error() || err.Error() == "websocket: write: "+inner.Error()) {
+	if inner == nil {
+		return err
+	}
+	switch strings.TrimSuffix(err.Error(), inner.Error()) {
+	case "websocket: read: ", "websocket: write: ", "websocket: sending the handshake: ":
 		return inner
 	}
 	return err

@@ -3,8 +3,10 @@ package websocket
 import (
 	"encoding/base64"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,8 +54,8 @@ type Upgrader struct {
 }
 
 // Upgrade responds to a WebSocket handshake, and returns the connection. The
-// fields of responseHeader are sent with the response; those of w.Header are
-// not. The handler may return while the connection is in use.
+// fields of responseHeader are sent with the response, with a space in place of
+// each control character; those of w.Header are not. The handler may return while the connection is in use.
 //
 // When the request is refused the client has been answered with a status of 4xx
 // or 5xx by [Upgrader.Error], and the error is a [HandshakeError].
@@ -76,7 +78,7 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeade
 	}
 	conn, buffers, err := http.NewResponseController(w).Hijack()
 	switch {
-	case errors.Is(err, http.ErrNotSupported):
+	case errors.Is(err, http.ErrNotSupported) && !hijacks(w):
 		return u.refuse(w, r, http.StatusInternalServerError, "websocket: response does not implement http.Hijacker")
 	case err != nil:
 		return u.refuse(w, r, http.StatusInternalServerError, err.Error())
@@ -84,18 +86,54 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeade
 	if u.Trace != nil {
 		handshake.Observe(r.Context(), u.Trace)
 	}
-	ws, err := handshake.Respond(conn, buffers, u.subprotocol(r, responseHeader), responseHeader, u.HandshakeTimeout)
+	ws, err := handshake.Respond(conn, buffers, u.subprotocol(r, responseHeader), withoutControls(responseHeader), u.HandshakeTimeout)
 	if err != nil {
 		conn.Close()
+		err = bare(err)
 		u.refused(r, 0, err)
 		return nil, err
 	}
 	return newConn(ws.(*native.Conn), u.WriteBufferSize), nil
 }
 
+// hijacks reports whether w itself can be taken over: then the error of Hijack
+// is its own.
+func hijacks(w http.ResponseWriter) bool {
+	_, ok := w.(http.Hijacker)
+	return ok
+}
+
+// withoutControls returns h with a space in place of each control character in
+// a value, as gorilla does. A line break would begin another field. h itself is
+// not changed.
+func withoutControls(h http.Header) http.Header {
+	isControl := func(c rune) bool { return c < ' ' || c == 0x7f }
+	clean := h
+	for name, values := range h {
+		for i, value := range values {
+			if strings.IndexFunc(value, isControl) < 0 {
+				continue
+			}
+			if len(clean[name]) > 0 && &clean[name][0] == &values[0] {
+				clean = maps.Clone(clean)
+				clean[name] = slices.Clone(values)
+			}
+			b := []byte(value) // which need not be UTF-8
+			for j := range b {
+				if isControl(rune(b[j])) {
+					b[j] = ' '
+				}
+			}
+			clean[name][i] = string(b)
+		}
+	}
+	return clean
+}
+
 // check decides on a request. A refusal has a status.
 func (u *Upgrader) check(r *http.Request, responseHeader http.Header) (h bridge.Handshake, status int, reason string) {
 	const not = "websocket: the client is not using the websocket protocol: "
+	_, extends := responseHeader["Sec-Websocket-Extensions"]
 	switch {
 	case !field.HasToken(r.Header["Connection"], "upgrade"):
 		return nil, http.StatusBadRequest, not + "'upgrade' token not found in 'Connection' header"
@@ -105,7 +143,7 @@ func (u *Upgrader) check(r *http.Request, responseHeader http.Header) (h bridge.
 		return nil, http.StatusMethodNotAllowed, not + "request method is not GET"
 	case !field.HasToken(r.Header["Sec-Websocket-Version"], "13"):
 		return nil, http.StatusBadRequest, "websocket: unsupported version: 13 not found in 'Sec-Websocket-Version' header"
-	case len(responseHeader["Sec-Websocket-Extensions"]) > 0:
+	case extends:
 		return nil, http.StatusInternalServerError, "websocket: application specific 'Sec-WebSocket-Extensions' headers are unsupported"
 	case u.CheckOrigin != nil && !u.CheckOrigin(r), u.CheckOrigin == nil && !sameOrigin(r):
 		return nil, http.StatusForbidden, "websocket: request origin not allowed by Upgrader.CheckOrigin"

@@ -2,11 +2,14 @@ package websocket_test
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -206,5 +209,71 @@ func TestHandmadeRequest(t *testing.T) {
 	_, err := (&websocket.Upgrader{}).Upgrade(httptest.NewRecorder(), r, nil)
 	if err == nil || !strings.Contains(err.Error(), "http.Hijacker") {
 		t.Error(err)
+	}
+}
+
+// A value of the response header that has a line break is sent with a space in
+// its place, as gorilla does: it is not left out, and makes no field of its own.
+func TestResponseHeaderControls(t *testing.T) {
+	header := http.Header{"X-Evil": {"a\r\nSet-Cookie: evil=1", "b\x00c\td\x7fe"}, "X-Good": {"good"}}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := (&websocket.Upgrader{}).Upgrade(w, r, header); err == nil {
+			c.Close()
+		}
+	}))
+	defer s.Close()
+	c, resp, err := websocket.DefaultDialer.Dial("ws"+s.URL[4:], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if got := resp.Header["X-Evil"]; !slices.Equal(got, []string{"a  Set-Cookie: evil=1", "b c d e"}) || resp.Header.Get("X-Good") != "good" || resp.Header["Set-Cookie"] != nil {
+		t.Errorf("%q", resp.Header)
+	}
+	if header["X-Evil"][0] != "a\r\nSet-Cookie: evil=1" {
+		t.Error("the caller's header was changed")
+	}
+}
+
+// The field counts, also without a value.
+func TestResponseHeaderExtensions(t *testing.T) {
+	_, err := (&websocket.Upgrader{}).Upgrade(httptest.NewRecorder(), handshake(), http.Header{"Sec-Websocket-Extensions": {}})
+	if err == nil || !strings.Contains(err.Error(), "Sec-WebSocket-Extensions") {
+		t.Error(err)
+	}
+}
+
+// failedHijack is a ResponseWriter whose Hijack fails.
+type failedHijack struct {
+	http.ResponseWriter
+	err error
+}
+
+func (f failedHijack) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, f.err }
+
+// unwritable is a connection whose writes fail.
+type unwritable struct {
+	net.Conn
+	err error
+}
+
+func (c unwritable) Write([]byte) (int, error) { return 0, c.err }
+
+// The reason of Upgrade is the error of Hijack, and its error that of the
+// write, as they stand.
+func TestUpgradeErrorsOfConnection(t *testing.T) {
+	for _, err := range []error{errors.New("gone"), fmt.Errorf("middleware: %w", http.ErrNotSupported)} {
+		_, got := (&websocket.Upgrader{}).Upgrade(failedHijack{httptest.NewRecorder(), err}, handshake(), nil)
+		if got == nil || got.Error() != err.Error() {
+			t.Errorf("%v, want %v", got, err)
+		}
+	}
+	for _, err := range []error{errors.New("broken"), &net.OpError{Op: "write", Err: os.ErrDeadlineExceeded}} {
+		ours, theirs := net.Pipe()
+		_, got := (&websocket.Upgrader{}).Upgrade(hijacked{httptest.NewRecorder(), unwritable{ours, err}}, handshake(), nil)
+		if got != err {
+			t.Errorf("%T %v, want %v", got, got, err)
+		}
+		theirs.Close()
 	}
 }

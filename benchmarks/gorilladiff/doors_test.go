@@ -7,6 +7,7 @@ package gorilladiff
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -62,6 +63,10 @@ type settings struct {
 	fail         func(http.ResponseWriter, *http.Request, int, error)
 	proxy        func(*http.Request) (*url.URL, error)
 	jar          http.CookieJar
+	tls          *tls.Config
+	netDial      func(network, addr string) (net.Conn, error)
+	netDialCtx   func(ctx context.Context, network, addr string) (net.Conn, error)
+	netDialTLS   func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // A door is one of the two packages.
@@ -76,6 +81,9 @@ type door struct {
 	isUnexpected func(error, ...int) bool
 	isUpgrade    func(*http.Request) bool
 	offered      func(*http.Request) []string
+	upgradeAny   func(http.ResponseWriter, *http.Request, http.Header) error // the function Upgrade
+	newClient    func(net.Conn, *url.URL, http.Header) (conn, *http.Response, error)
+	isHandshake  func(error) bool // a HandshakeError, by value
 	closeError   func(int, string) error
 	closeCode    func(error) (int, string, bool) // of a *CloseError
 	closeSent    error
@@ -97,7 +105,8 @@ var doors = []door{
 		},
 		dial: func(ctx context.Context, s settings, url string, h http.Header) (conn, *http.Response, error) {
 			d := theirs.Dialer{Subprotocols: s.subprotocols, EnableCompression: s.compress, HandshakeTimeout: s.timeout,
-				Proxy: s.proxy, Jar: s.jar}
+				Proxy: s.proxy, Jar: s.jar, TLSClientConfig: s.tls,
+				NetDial: s.netDial, NetDialContext: s.netDialCtx, NetDialTLSContext: s.netDialTLS}
 			c, resp, err := d.DialContext(ctx, url, h)
 			if err != nil {
 				return nil, resp, err
@@ -111,7 +120,22 @@ var doors = []door{
 		},
 		formatClose: theirs.FormatCloseMessage, isClose: theirs.IsCloseError, isUnexpected: theirs.IsUnexpectedCloseError,
 		isUpgrade: theirs.IsWebSocketUpgrade, offered: theirs.Subprotocols,
-		closeError: func(code int, text string) error { return &theirs.CloseError{Code: code, Text: text} },
+		upgradeAny: func(w http.ResponseWriter, r *http.Request, h http.Header) error {
+			c, err := theirs.Upgrade(w, r, h, 0, 0)
+			if err == nil {
+				c.Close()
+			}
+			return err
+		},
+		newClient: func(nc net.Conn, u *url.URL, h http.Header) (conn, *http.Response, error) {
+			c, resp, err := theirs.NewClient(nc, u, h, 0, 0)
+			if err != nil {
+				return nil, resp, err
+			}
+			return c, resp, nil
+		},
+		isHandshake: func(err error) bool { _, ok := err.(theirs.HandshakeError); return ok },
+		closeError:  func(code int, text string) error { return &theirs.CloseError{Code: code, Text: text} },
 		closeCode: func(err error) (int, string, bool) {
 			if e, ok := err.(*theirs.CloseError); ok {
 				return e.Code, e.Text, true
@@ -133,7 +157,8 @@ var doors = []door{
 		},
 		dial: func(ctx context.Context, s settings, url string, h http.Header) (conn, *http.Response, error) {
 			d := ours.Dialer{Subprotocols: s.subprotocols, EnableCompression: s.compress, HandshakeTimeout: s.timeout,
-				Proxy: s.proxy, Jar: s.jar}
+				Proxy: s.proxy, Jar: s.jar, TLSClientConfig: s.tls,
+				NetDial: s.netDial, NetDialContext: s.netDialCtx, NetDialTLSContext: s.netDialTLS}
 			c, resp, err := d.DialContext(ctx, url, h)
 			if err != nil {
 				return nil, resp, err
@@ -147,7 +172,22 @@ var doors = []door{
 		},
 		formatClose: ours.FormatCloseMessage, isClose: ours.IsCloseError, isUnexpected: ours.IsUnexpectedCloseError,
 		isUpgrade: ours.IsWebSocketUpgrade, offered: ours.Subprotocols,
-		closeError: func(code int, text string) error { return &ours.CloseError{Code: code, Text: text} },
+		upgradeAny: func(w http.ResponseWriter, r *http.Request, h http.Header) error {
+			c, err := ours.Upgrade(w, r, h, 0, 0)
+			if err == nil {
+				c.Close()
+			}
+			return err
+		},
+		newClient: func(nc net.Conn, u *url.URL, h http.Header) (conn, *http.Response, error) {
+			c, resp, err := ours.NewClient(nc, u, h, 0, 0)
+			if err != nil {
+				return nil, resp, err
+			}
+			return c, resp, nil
+		},
+		isHandshake: func(err error) bool { _, ok := err.(ours.HandshakeError); return ok },
+		closeError:  func(code int, text string) error { return &ours.CloseError{Code: code, Text: text} },
 		closeCode: func(err error) (int, string, bool) {
 			if e, ok := err.(*ours.CloseError); ok {
 				return e.Code, e.Text, true

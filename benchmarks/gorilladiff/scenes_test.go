@@ -16,12 +16,17 @@ import (
 const text, binaryMessage, closeMessage, ping, pong = 1, 2, 8, 9, 10
 
 func answer(w io.Writer, req *http.Request, compress bool, more string) {
-	h := sha1.Sum([]byte(req.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	if compress {
 		more += "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
 	}
 	fmt.Fprintf(w, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s\r\n",
-		base64.StdEncoding.EncodeToString(h[:]), more)
+		acceptOf(req.Header.Get("Sec-WebSocket-Key")), more)
+}
+
+// acceptOf returns the Sec-WebSocket-Accept for key.
+func acceptOf(key string) string {
+	h := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(h[:])
 }
 
 func payloadOfClose(code int, reason string) string {
