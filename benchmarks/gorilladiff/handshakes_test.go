@@ -144,11 +144,6 @@ func (s *stage) knocks(k knock) {
 	}
 }
 
-// noHijacker is a ResponseWriter whose connection cannot be taken over.
-type noHijacker struct{ http.ResponseWriter }
-
-func (noHijacker) Header() http.Header { return http.Header{} }
-
 // failing is a ResponseWriter whose Hijack fails.
 type failing struct {
 	http.ResponseWriter
@@ -813,7 +808,7 @@ func dials() []handshake {
 			defer cancel()
 			s.calls(call{ctx: ctx, quiet: true})
 		}},
-		handshake{name: "a context cancelled while the server is silent", differs: "gorilla waits on: here till its HandshakeTimeout", play: func(s *stage) {
+		handshake{name: "a context cancelled while the server is silent", differs: "gorilla waits on, here until its HandshakeTimeout", play: func(s *stage) {
 			ctx, cancel := context.WithCancel(s.Context())
 			defer cancel()
 			time.AfterFunc(10*time.Millisecond, cancel)
