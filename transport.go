@@ -33,9 +33,11 @@ type rawSocket interface {
 	// nil, it reads behind what is in the buffer of r, the receiver of the
 	// connection.
 	read(r *receiver, p []byte) (int, error)
-	// write writes a, which is not empty, and then b. It waits for the socket
-	// to take all of it.
-	write(a, b []byte) (int, error)
+	// write writes p, which is not empty. It waits for the socket to take all
+	// of it. Two slices as arguments would make its caller's frame larger.
+	write(p []byte) (int, error)
+	// writeBoth is write for a, which is not empty, and then b.
+	writeBoth(a, b []byte) (int, error)
 	// tryWrite writes as much of p as the socket takes at once.
 	tryWrite(p []byte) int
 }
@@ -65,7 +67,7 @@ const pieceSize = 16 << 10
 // write writes p. It returns when all of p is written, or with an error.
 func (t *transport) write(p []byte) (n int, err error) {
 	if t.writesRaw() {
-		n, err = t.raw.write(p, nil)
+		n, err = t.raw.write(p)
 		return n, t.took(n, err)
 	}
 	return t.writePieces(p)
@@ -117,7 +119,7 @@ func (t *transport) writePieces(p []byte) (n int, err error) {
 // writeBoth is write for a and then b, with one system call if the socket takes
 // them. The transport must be one that writesRaw.
 func (t *transport) writeBoth(a, b []byte) (int, error) {
-	n, err := t.raw.write(a, b)
+	n, err := t.raw.writeBoth(a, b)
 	return n, t.took(n, err)
 }
 

@@ -208,7 +208,10 @@ func (x *polledConn) read(r *receiver, p []byte) (int, error) {
 }
 
 // write implements rawSocket.
-func (x *polledConn) write(a, b []byte) (int, error) { return x.Socket.WriteBoth(a, b) }
+func (x *polledConn) write(p []byte) (int, error) { return x.Socket.WriteBoth(p, nil) }
+
+// writeBoth implements rawSocket.
+func (x *polledConn) writeBoth(a, b []byte) (int, error) { return x.Socket.WriteBoth(a, b) }
 
 // tryWrite implements rawSocket.
 func (x *polledConn) tryWrite(p []byte) int {

@@ -15,7 +15,8 @@ func (*polledConn) start()                              {}
 func (*polledConn) wake()                               {}
 func (*polledConn) setTimer(time.Duration)              {}
 func (*polledConn) read(*receiver, []byte) (int, error) { return 0, errNotNow }
-func (*polledConn) write(_, _ []byte) (int, error)      { return 0, errNotNow }
+func (*polledConn) write([]byte) (int, error)           { return 0, errNotNow }
+func (*polledConn) writeBoth(_, _ []byte) (int, error)  { return 0, errNotNow }
 func (*polledConn) tryWrite([]byte) int                 { return 0 }
 
 // A polledGroup is the pollers of a server: none.

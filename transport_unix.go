@@ -35,7 +35,7 @@ type rawConn struct {
 	writeErr sysErr
 	writeFn  func(fd uintptr) bool
 	src      []byte // what is left
-	next     []byte // what follows it
+	next     []byte // what follows it; nil between calls
 	wrote    int
 }
 
@@ -145,7 +145,7 @@ func (x *rawConn) read(r *receiver, p []byte) (int, error) {
 // tryWrite writes as much of p as the socket takes at once.
 func (x *rawConn) tryWrite(p []byte) int {
 	x.try = true
-	n, _ := x.write(p, nil) // an error comes up again at the next write that waits
+	n, _ := x.write(p) // an error comes up again at the next write that waits
 	x.try = false
 	return n
 }
@@ -154,17 +154,23 @@ func (x *rawConn) tryWrite(p []byte) int {
 //
 // It gains 2 KiB of stack on a connection whose handler writes. Below it are
 // fewer and smaller frames than below net.Conn's Write.
-func (x *rawConn) write(a, b []byte) (int, error) {
+func (x *rawConn) write(p []byte) (int, error) {
 	if x.writeFn == nil {
 		x.writeFn = x.writer()
 	}
-	x.src, x.next, x.wrote, x.writeErr = a, b, 0, 0
+	x.src, x.wrote, x.writeErr = p, 0, 0
 	err := x.sock.Write(x.writeFn)
 	x.src, x.next = nil, nil
 	if err == nil {
 		err = x.writeErr.err()
 	}
 	return x.wrote, err
+}
+
+// writeBoth implements rawSocket.
+func (x *rawConn) writeBoth(a, b []byte) (int, error) {
+	x.next = b
+	return x.write(a)
 }
 
 // maxRaw is the most bytes of one system call: some systems refuse more than 2

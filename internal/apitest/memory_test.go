@@ -50,6 +50,25 @@ var idleHandlers = []struct {
 			}
 		}
 	}},
+	{"Context", func(c *websocket.Conn, r *http.Request) {
+		defer c.CloseNow()
+		ctx := r.Context()
+		for m, err := range c.Messages(ctx) {
+			switch {
+			case errors.Is(err, websocket.ErrMessageTooBig):
+				c.Close(websocket.StatusMessageTooBig, "at most 1 MiB")
+				return
+			case err != nil:
+				return
+			}
+			switch m.Type {
+			case websocket.MessageText, websocket.MessageBinary:
+				if err := c.Write(ctx, m.Type, m.Data); err != nil {
+					return
+				}
+			}
+		}
+	}},
 	{"Log", func(c *websocket.Conn, r *http.Request) {
 		defer c.CloseNow()
 		for m, err := range c.Messages(r.Context()) {
