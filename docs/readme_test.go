@@ -17,11 +17,12 @@ import (
 // The functions echo, serve and hello stand in README.md too, letter by letter.
 
 func echo(c *websocket.Conn, r *http.Request) {
-	for m, err := range c.Messages(r.Context()) {
+	ctx := r.Context() // ends with the connection
+	for m, err := range c.Messages(ctx) {
 		if err != nil {
 			return // the connection broke; an orderly close just ends the range
 		}
-		if err := c.Write(r.Context(), m.Type, m.Data); err != nil {
+		if err := c.Write(ctx, m.Type, m.Data); err != nil {
 			return
 		}
 	}

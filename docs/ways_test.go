@@ -19,13 +19,13 @@ func countAccept(w http.ResponseWriter, r *http.Request) {
 		return // Accept has answered the request
 	}
 	defer c.CloseNow()
-	total := 0
-	for m, err := range c.Messages(r.Context()) {
+	ctx, total := r.Context(), 0
+	for m, err := range c.Messages(ctx) {
 		if err != nil {
 			return
 		}
 		total += len(m.Data)
-		if err := c.Write(r.Context(), m.Type, fmt.Append(nil, total)); err != nil {
+		if err := c.Write(ctx, m.Type, fmt.Append(nil, total)); err != nil {
 			return
 		}
 	}
@@ -33,13 +33,13 @@ func countAccept(w http.ResponseWriter, r *http.Request) {
 
 func countHandler() *websocket.Server {
 	return websocket.Handler(func(c *websocket.Conn, r *http.Request) {
-		total := 0
-		for m, err := range c.Messages(r.Context()) {
+		ctx, total := r.Context(), 0
+		for m, err := range c.Messages(ctx) {
 			if err != nil {
 				return
 			}
 			total += len(m.Data)
-			if err := c.Write(r.Context(), m.Type, fmt.Append(nil, total)); err != nil {
+			if err := c.Write(ctx, m.Type, fmt.Append(nil, total)); err != nil {
 				return
 			}
 		}

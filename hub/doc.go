@@ -7,16 +7,17 @@
 //
 //	h := hub.New(nil)
 //	http.Handle("/ws", websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+//		ctx := r.Context()
 //		s := h.Join(c)
 //		defer s.Leave()
-//		if err := s.Subscribe(r.Context(), "news"); err != nil {
+//		if err := s.Subscribe(ctx, "news"); err != nil {
 //			return
 //		}
-//		for m, err := range c.Messages(r.Context()) {
+//		for m, err := range c.Messages(ctx) {
 //			if err != nil {
 //				return
 //			}
-//			h.Publish(r.Context(), "news", m.Type, m.Data)
+//			h.Publish(ctx, "news", m.Type, m.Data)
 //		}
 //	}, nil))
 //

@@ -1,6 +1,6 @@
 // Command ours serves this library to the benchmarks, with a handler as people
-// write it and the default options. It uses r, and so keeps the request. With
-// -stay it accepts in the handler of net/http, and stays there.
+// write it and the default options. It keeps the context of the request, not
+// the request. With -stay it accepts in the handler of net/http, and stays there.
 package main
 
 import (
@@ -33,7 +33,8 @@ func handler(o *kit.Options) http.Handler {
 
 func echo(c *websocket.Conn, r *http.Request) {
 	defer c.CloseNow()
-	for m, err := range c.Messages(r.Context()) {
+	ctx := r.Context()
+	for m, err := range c.Messages(ctx) {
 		switch {
 		case errors.Is(err, websocket.ErrMessageTooBig):
 			c.Close(websocket.StatusMessageTooBig, "at most 1 MiB")
@@ -43,7 +44,7 @@ func echo(c *websocket.Conn, r *http.Request) {
 		}
 		switch m.Type {
 		case websocket.MessageText, websocket.MessageBinary:
-			if err := c.Write(r.Context(), m.Type, m.Data); err != nil {
+			if err := c.Write(ctx, m.Type, m.Data); err != nil {
 				return
 			}
 		}
