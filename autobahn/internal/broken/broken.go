@@ -291,10 +291,18 @@ func (p *peer) readHeader() (fin bool, rsv, opcode byte, n int, key []byte, err 
 		if _, err = io.ReadFull(p.br, h[:8]); err != nil {
 			return
 		}
-		n = int(binary.BigEndian.Uint64(h[:]))
-		p.wrong = n >= 0 && n < 65536 && !p.is("accept-length-64")
+		long := binary.BigEndian.Uint64(h[:])
+		p.wrong = long < 65536 && !p.is("accept-length-64")
 		if p.is("accept-length-sign") {
-			n &= math.MaxInt
+			long &^= 1 << 63
+		}
+		switch {
+		case long>>63 != 0:
+			n = -1
+		case long > math.MaxInt: // an int may have 32 bits
+			n = math.MaxInt
+		default:
+			n = int(long)
 		}
 	}
 	if isMasked != p.server && !p.is("accept-unmasked", "accept-masked") {
