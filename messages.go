@@ -143,18 +143,34 @@ func (c *Conn) notNow() error {
 func (c *Conn) borrowMessage(ctx context.Context, l *lease) (Message, error) {
 	r := &c.r
 	m := Message{Type: MessageType(r.opcode)}
+	var err error
+	whole := -1
 	here := r.remain <= int64(r.in.buffered()) || r.in.lazy && !r.now && r.in.holds(r.remain)
 	if here && r.fin && !r.half.compressed && r.partial() == nil {
 		// It is in one piece where it is, or will be: it need not move.
-		whole, err := c.collectHere(ctx)
-		if err != nil {
+		if whole, err = c.collectHere(ctx); err != nil {
 			return Message{}, err
 		}
-		if whole >= 0 {
-			m.Data, err = c.lend(ctx, l, whole)
-			return m, err
-		}
 	}
+	if whole >= 0 {
+		m.Data, err = c.lend(ctx, l, whole)
+	} else {
+		m.Data, err = c.collectPooled(ctx, l)
+	}
+	if err != nil {
+		return Message{}, err
+	}
+	if !r.now { // else the next may have to leave the buffer in the middle
+		r.in.expect(len(m.Data))
+	}
+	c.handOver()
+	return m, nil
+}
+
+// collectPooled reads the rest of the message into a pooled buffer, which l
+// keeps, and returns the whole.
+func (c *Conn) collectPooled(ctx context.Context, l *lease) ([]byte, error) {
+	r := &c.r
 	partial, pooled := r.takePartial()
 	if !pooled {
 		partial = append(bufpool.Get(len(partial))[:0], partial...)
@@ -168,15 +184,7 @@ func (c *Conn) borrowMessage(ctx context.Context, l *lease) (Message, error) {
 	case err != nil:
 		c.keepPartial(l.buf)
 	}
-	if err != nil {
-		return Message{}, err
-	}
-	m.Data = l.buf
-	if !r.now { // else the next may have to leave the buffer in the middle
-		r.in.expect(len(m.Data))
-	}
-	c.handOver()
-	return m, nil
+	return l.buf, err
 }
 
 // collectHere reads the rest of the frame in progress into the receiver's
@@ -224,10 +232,6 @@ func (c *Conn) lend(ctx context.Context, l *lease, n int) ([]byte, error) {
 		l.buf = append(bufpool.Get(n)[:0], data...)
 		data = l.buf
 	}
-	if !r.now {
-		r.in.expect(n)
-	}
-	c.handOver()
 	return data, nil
 }
 

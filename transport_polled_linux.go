@@ -208,7 +208,7 @@ func (x *polledConn) read(r *receiver, p []byte) (int, error) {
 }
 
 // write implements rawSocket.
-func (x *polledConn) write(p []byte) (int, error) { return x.Socket.WriteBoth(p, nil) }
+func (x *polledConn) write(p []byte) (int, error) { return x.Socket.Write(p) }
 
 // writeBoth implements rawSocket.
 func (x *polledConn) writeBoth(a, b []byte) (int, error) { return x.Socket.WriteBoth(a, b) }
