@@ -146,10 +146,10 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 	ctx = req.Context()
 	var cfg connConfig
 	var resp *http.Response
-	returned := false
+	err = errHandshakePanicked // until the call below returns: it runs callbacks of the HTTP client
 	defer func() {
-		if !returned { // a callback of the HTTP client has panicked
-			opts.Trace.refused(ctx, errHandshakePanicked)
+		if err != nil {
+			opts.Trace.refused(ctx, err)
 		}
 	}()
 	if platformDials(opts.HTTPClient) {
@@ -157,9 +157,7 @@ func dial(ctx context.Context, rawURL string, opts *DialOptions) (connConfig, *h
 	} else {
 		cfg, resp, err = dialRequest(req, key, deflate, opts)
 	}
-	returned = true
 	if err != nil {
-		opts.Trace.refused(ctx, err)
 		return connConfig{}, resp, err
 	}
 	cfg.trace = newTracing(opts.Trace, ctx)

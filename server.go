@@ -147,16 +147,14 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn,
 		t = opts.Trace
 	}
 	r = t.begin(r)
-	returned := false
+	err := errHandshakePanicked // until accept returns
 	defer func() {
-		if !returned {
-			t.refused(r.Context(), errHandshakePanicked)
+		if err != nil {
+			t.refused(r.Context(), err)
 		}
 	}()
 	cfg, err := accept(w, r, opts)
-	returned = true
 	if err != nil {
-		t.refused(r.Context(), err)
 		return nil, err
 	}
 	cfg.trace = newTracing(t, r.Context())
