@@ -153,7 +153,7 @@ func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
 	for _, topic := range topics {
 		b.topics[topic], b.asking[topic] = false, true
 		if b.shards != nil {
-			b.shards.want(topic)
+			b.shards.wantLocked(topic)
 		}
 	}
 	b.mu.Unlock()
@@ -205,11 +205,11 @@ func (b *Broker) asked(topics []string) {
 	}
 }
 
-// forbid notes that the server has refused a topic. It returns true if no
+// forbidLocked notes that the server has refused a topic. It returns true if no
 // Subscribe waits for it. Then an event has to tell, and the topic is wanted as
-// before. The lock is held.
-func (b *Broker) forbid(topic string, err error) (tell bool) {
-	defer b.notify()
+// before.
+func (b *Broker) forbidLocked(topic string, err error) (tell bool) {
+	defer b.notifyLocked()
 	confirmed, wanted := b.topics[topic]
 	if !wanted || !b.asking[topic] {
 		return wanted
@@ -227,7 +227,7 @@ func (b *Broker) Unsubscribe(ctx context.Context, topics []string) error {
 	for _, topic := range topics {
 		delete(b.topics, topic)
 		if b.shards != nil {
-			b.unwant(topic)
+			b.unwantLocked(topic)
 		}
 	}
 	b.mu.Unlock()
@@ -269,8 +269,8 @@ func (b *Broker) bring(ev hub.BrokerEvent) {
 	}
 }
 
-// notify wakes all who wait for a change. The lock is held.
-func (b *Broker) notify() {
+// notifyLocked wakes all who wait for a change.
+func (b *Broker) notifyLocked() {
 	close(b.changed)
 	b.changed = make(chan struct{})
 }

@@ -67,7 +67,7 @@ func (b *Broker) sessionEnded(err error) {
 	for topic := range b.topics {
 		b.topics[topic] = false
 	}
-	b.notify()
+	b.notifyLocked()
 	b.mu.Unlock()
 	if first {
 		b.bring(hub.BrokerEvent{Kind: hub.BrokerLost, Err: err})
@@ -294,7 +294,7 @@ func (b *Broker) refuse(s *session, c command, err error, missing map[string]boo
 		delete(missing, topic)
 		err = fmt.Errorf("redisbroker: %w", err)
 		b.mu.Lock()
-		tell := b.forbid(topic, err)
+		tell := b.forbidLocked(topic, err)
 		b.mu.Unlock()
 		if tell {
 			b.bring(hub.BrokerEvent{Kind: hub.BrokerFailed, Topic: topic, Err: err})
@@ -309,7 +309,7 @@ func (b *Broker) confirm(topic string) bool {
 	_, wanted := b.topics[topic]
 	if wanted {
 		b.topics[topic] = true
-		b.notify()
+		b.notifyLocked()
 	}
 	return wanted
 }
@@ -326,7 +326,7 @@ func (b *Broker) sessionLives() {
 	b.mu.Lock()
 	recovered := b.lost
 	b.live, b.lost = true, false
-	b.notify()
+	b.notifyLocked()
 	b.mu.Unlock()
 	if recovered {
 		b.bring(hub.BrokerEvent{Kind: hub.BrokerRecovered})

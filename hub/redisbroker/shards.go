@@ -24,7 +24,8 @@ import (
 // says so in answer to a command, or ends the subscription when the slot moves.
 
 // shards are the sessions of a Broker with the nodes of a cluster. The Broker's
-// mu guards what is not immutable.
+// mu guards what is not immutable, and is the lock of methods whose names end
+// in Locked.
 type shards struct {
 	cluster *redis.ClusterClient // immutable
 	wake    chan struct{}        // holds a token if place has something to do
@@ -79,9 +80,8 @@ func (sh *shards) rouse() {
 	}
 }
 
-// enqueue gives the writer of a session a command. It returns its number. The
-// Broker's mu is held.
-func (sh *shards) enqueue(s *shard, kind int, channel string) uint64 {
+// enqueueLocked gives the writer of a session a command. It returns its number.
+func (sh *shards) enqueueLocked(s *shard, kind int, channel string) uint64 {
 	sh.commands++
 	s.queueMu.Lock()
 	s.queue = append(s.queue, command{kind: kind, channels: []string{channel}, number: sh.commands})
@@ -93,19 +93,19 @@ func (sh *shards) enqueue(s *shard, kind int, channel string) uint64 {
 	return sh.commands
 }
 
-// want notes that the hub wants a topic. The lock is held.
-func (sh *shards) want(topic string) {
+// wantLocked notes that the hub wants a topic.
+func (sh *shards) wantLocked(topic string) {
 	sh.pending[topic] = true
 	if sh.placed[topic] == nil {
 		sh.unplaced[topic] = time.Time{}
 	}
 }
 
-// leave ends the place of a topic. The lock is held.
-func (b *Broker) leave(topic string) {
+// leaveLocked ends the place of a topic.
+func (b *Broker) leaveLocked(topic string) {
 	sh := b.shards
 	if s := sh.placed[topic]; s != nil {
-		sh.enqueue(s, unsubscribe, b.channel(topic)) // the node may have it though it said otherwise
+		sh.enqueueLocked(s, unsubscribe, b.channel(topic)) // the node may have it though it said otherwise
 		delete(s.topics, topic)
 	}
 	delete(sh.placed, topic)
@@ -113,28 +113,26 @@ func (b *Broker) leave(topic string) {
 	delete(sh.pending, topic)
 }
 
-// unwant notes that the hub does not want a topic any more. The lock is held.
-func (b *Broker) unwant(topic string) {
-	b.leave(topic)
+// unwantLocked notes that the hub does not want a topic any more.
+func (b *Broker) unwantLocked(topic string) {
+	b.leaveLocked(topic)
 	delete(b.shards.missed, topic)
 }
 
-// misplaced notes that a topic has to be placed again, after a pause. The lock
-// is held.
-func (b *Broker) misplaced(topic string, pause time.Duration) {
-	b.leave(topic)
+// misplacedLocked notes that a topic has to be placed again, after a pause.
+func (b *Broker) misplacedLocked(topic string, pause time.Duration) {
+	b.leaveLocked(topic)
 	b.topics[topic] = false
 	b.shards.pending[topic] = true
 	b.shards.unplaced[topic] = time.Now().Add(pause)
 	b.shards.rouse()
 }
 
-// lose notes that messages are being lost, and lets go who waits. The lock is
-// held.
-func (b *Broker) lose(err error) {
+// loseLocked notes that messages are being lost, and lets go who waits.
+func (b *Broker) loseLocked(err error) {
 	if !b.lost {
 		b.lost, b.shards.why, b.shards.answered = true, err, false
-		b.notify()
+		b.notifyLocked()
 	}
 	b.shards.rouse()
 }
@@ -203,7 +201,7 @@ func (b *Broker) place() (next time.Time) {
 	recovered := b.lost && len(sh.pending) == 0 && (sh.answered || answers)
 	if recovered {
 		b.lost = false
-		b.notify()
+		b.notifyLocked()
 	}
 	b.mu.Unlock()
 	if recovered {
@@ -223,10 +221,10 @@ func (b *Broker) place() (next time.Time) {
 			continue // it is not wanted any more
 		}
 		if err == nil {
-			b.placeAt(topic, node)
+			b.placeAtLocked(topic, node)
 			continue
 		}
-		b.lose(fmt.Errorf("redisbroker: %w", err))
+		b.loseLocked(fmt.Errorf("redisbroker: %w", err))
 		for topic := range sh.unplaced {
 			sh.unplaced[topic] = time.Now().Add(sh.pause)
 		}
@@ -250,8 +248,8 @@ func (b *Broker) nodeOf(topic string) (*redis.Client, error) {
 	return b.shards.cluster.MasterForKey(ctx, b.channel(topic))
 }
 
-// placeAt asks a node for a topic. The lock is held.
-func (b *Broker) placeAt(topic string, node *redis.Client) {
+// placeAtLocked asks a node for a topic.
+func (b *Broker) placeAtLocked(topic string, node *redis.Client) {
 	sh := b.shards
 	if b.ctx.Err() != nil {
 		return
@@ -270,7 +268,7 @@ func (b *Broker) placeAt(topic string, node *redis.Client) {
 	}
 	delete(sh.unplaced, topic)
 	sh.placed[topic] = s
-	s.topics[topic] = sh.enqueue(s, subscribe, b.channel(topic))
+	s.topics[topic] = sh.enqueueLocked(s, subscribe, b.channel(topic))
 }
 
 // runShard is the goroutine that receives from one node.
@@ -290,9 +288,9 @@ func (b *Broker) runShard(s *shard) {
 	if len(s.topics) == 0 {
 		return // it had nothing to do
 	}
-	b.lose(fmt.Errorf("redisbroker: node %s: %w", s.addr, err))
+	b.loseLocked(fmt.Errorf("redisbroker: node %s: %w", s.addr, err))
 	for topic := range s.topics {
-		b.misplaced(topic, sh.pause)
+		b.misplacedLocked(topic, sh.pause)
 	}
 }
 
@@ -401,7 +399,7 @@ func (b *Broker) confirmAt(s *shard, c command) {
 	if len(sh.pending) == 0 {
 		sh.rouse()
 	}
-	b.notify()
+	b.notifyLocked()
 	b.mu.Unlock()
 	if missed {
 		b.bring(hub.BrokerEvent{Kind: hub.BrokerMissed, Topic: topic})
@@ -422,7 +420,7 @@ func (b *Broker) movedAway(s *shard, channel string) {
 	defer b.mu.Unlock()
 	if sh.placed[topic] == s {
 		sh.missed[topic] = true
-		b.misplaced(topic, firstPause/4) // the client learns of the slot meanwhile
+		b.misplacedLocked(topic, firstPause/4) // the client learns of the slot meanwhile
 	}
 }
 
@@ -445,8 +443,8 @@ func (b *Broker) refuseAt(s *shard, c command, err error) {
 	}
 	if isForbidden(err) {
 		err = fmt.Errorf("redisbroker: %w", err)
-		b.unwant(topic)
-		tell := b.forbid(topic, err)
+		b.unwantLocked(topic)
+		tell := b.forbidLocked(topic, err)
 		if tell {
 			sh.unplaced[topic], sh.missed[topic] = time.Now().Add(forbiddenPause), true
 		}
@@ -460,9 +458,9 @@ func (b *Broker) refuseAt(s *shard, c command, err error) {
 	defer b.mu.Unlock()
 	sh.cluster.ReloadState(b.ctx)
 	if _, moved := redis.IsMovedError(err); !moved || sh.pause > time.Second {
-		b.lose(fmt.Errorf("redisbroker: node %s: %w", s.addr, err))
+		b.loseLocked(fmt.Errorf("redisbroker: node %s: %w", s.addr, err))
 	}
-	b.misplaced(topic, sh.pause)
+	b.misplacedLocked(topic, sh.pause)
 }
 
 func (s *shard) forgetCalled(channel string) {
@@ -497,7 +495,7 @@ func (b *Broker) callShard(ctx context.Context, s *shard) bool {
 		s.queueMu.Lock()
 		s.called = called
 		s.queueMu.Unlock()
-		sh.enqueue(s, subscribe, called) // what is called before the answer counts for nothing
+		sh.enqueueLocked(s, subscribe, called) // what is called before the answer counts for nothing
 	}
 	b.mu.Unlock()
 	if !calls {
@@ -534,7 +532,7 @@ func (b *Broker) moveAll(s *shard) {
 		b.mu.Lock()
 		if sh.placed[topic] == s {
 			sh.missed[topic] = true
-			b.misplaced(topic, 0)
+			b.misplacedLocked(topic, 0)
 		}
 		b.mu.Unlock()
 	}
@@ -543,7 +541,7 @@ func (b *Broker) moveAll(s *shard) {
 	s.called, s.calls = "", false
 	s.queueMu.Unlock()
 	b.mu.Lock()
-	sh.enqueue(s, unsubscribe, called)
+	sh.enqueueLocked(s, unsubscribe, called)
 	b.mu.Unlock()
 }
 
