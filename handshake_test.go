@@ -567,8 +567,8 @@ func distinctTokens(n int) string {
 }
 
 // No string that an application passes in breaks out of the place where it
-// goes: into the response of a server, from its options and from the header
-// that the handler has set.
+// goes. It goes into the response of a server, from its options and from the
+// header that the handler has set.
 func TestHostileStringsOfAccept(t *testing.T) {
 	check := func(what string, header http.Header, opts AcceptOptions) {
 		t.Helper()

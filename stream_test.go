@@ -74,8 +74,8 @@ func TestAcceptConnMalformed(t *testing.T) {
 	}
 }
 
-// What the client leaves undone ends at the bound over a socket too, which heeds
-// deadlines. Those of the caller are gone.
+// What the client leaves undone ends at the bound over a socket too, which
+// heeds deadlines. Those of the caller are gone.
 func TestAcceptConnDeadlines(t *testing.T) {
 	far, near := tcpSockets(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)

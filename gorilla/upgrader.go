@@ -55,7 +55,8 @@ type Upgrader struct {
 
 // Upgrade responds to a WebSocket handshake, and returns the connection. The
 // fields of responseHeader are sent with the response, with a space in place of
-// each control character; those of w.Header are not. The handler may return while the connection is in use.
+// each control character; those of w.Header are not. The handler may return
+// while the connection is in use.
 //
 // When the request is refused the client has been answered with a status of 4xx
 // or 5xx by [Upgrader.Error], and the error is a [HandshakeError].

@@ -213,7 +213,8 @@ func TestHandmadeRequest(t *testing.T) {
 }
 
 // A value of the response header that has a line break is sent with a space in
-// its place, as gorilla does: it is not left out, and makes no field of its own.
+// its place, as gorilla does. It is not left out, and makes no field of its
+// own.
 func TestResponseHeaderControls(t *testing.T) {
 	header := http.Header{"X-Evil": {"a\r\nSet-Cookie: evil=1", "b\x00c\td\x7fe"}, "X-Good": {"good"}}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

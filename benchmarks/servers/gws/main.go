@@ -1,7 +1,7 @@
-// Command gws serves github.com/lxzan/gws to the benchmarks, with the
-// default options. ReadLoop has a goroutine of its own, and OnMessage writes and
-// gives the message back, as in that library's README. UTF-8 is checked where
-// the scenario asks for it, because the default is not to.
+// Command gws serves github.com/lxzan/gws to the benchmarks, with the default
+// options. ReadLoop has a goroutine of its own, and OnMessage writes and gives
+// the message back, as in that library's README. UTF-8 is checked where the
+// scenario asks for it, because the default is not to.
 package main
 
 import (

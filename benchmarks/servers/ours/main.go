@@ -1,6 +1,7 @@
 // Command ours serves this library to the benchmarks, with a handler as people
 // write it and the default options. It keeps the context of the request, not
-// the request. With -stay it accepts in the handler of net/http, and stays there.
+// the request. With -stay it accepts in the handler of net/http, and stays
+// there.
 package main
 
 import (

@@ -289,8 +289,9 @@ func (q *partial) flush(fd int) bool {
 	return err == nil
 }
 
-// shift makes room in buf when no answers wait: for the whole of the frame that
-// it begins with, and some more, so that a read can tell that nothing is left.
+// shift makes room in buf when no answers wait. There is room for the whole of
+// the frame that it begins with, and for some more. So a read can tell that
+// nothing is left.
 func (q *partial) shift() {
 	if len(q.out) > 0 {
 		return
