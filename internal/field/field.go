@@ -319,7 +319,9 @@ func AppendExtensions(dst []byte, list []Extension) []byte {
 	return dst
 }
 
-// Quote makes what a peer sent fit for an error: on one line, and not long.
+// Quote makes what a peer sent fit for an error: on one line, and not long. It
+// keeps 64 bytes of s. Each of them takes up to four bytes in the result, as
+// \x80 does.
 func Quote(s string) string { return QuoteUpTo(s, 64) }
 
 // QuoteUpTo is Quote with a limit of most bytes.
