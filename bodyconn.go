@@ -285,10 +285,10 @@ type deadline struct {
 func (d *deadline) passed() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.channel()
+	return d.channelLocked()
 }
 
-func (d *deadline) channel() chan struct{} {
+func (d *deadline) channelLocked() chan struct{} {
 	if d.ch == nil {
 		d.ch = make(chan struct{})
 	}
@@ -314,7 +314,7 @@ func (d *deadline) set(t time.Time) {
 	if t.IsZero() {
 		return
 	}
-	ch := d.channel()
+	ch := d.channelLocked()
 	if wait := time.Until(t); wait > 0 {
 		d.timer = time.AfterFunc(wait, func() { close(ch) })
 	} else {

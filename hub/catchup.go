@@ -63,11 +63,11 @@ func (l *link) fill(ctx context.Context, name string, from SubscribeOptions) boo
 	if t == nil {
 		return false // the hub is closed
 	}
-	if !t.wants(from) {
+	if !t.wantsLocked(from) {
 		t.unlock()
 		return true
 	}
-	f := t.need(from)
+	f := t.needLocked(from)
 	switch {
 	case t.filling == nil:
 		t.filling = f
@@ -90,8 +90,8 @@ func (l *link) fill(ctx context.Context, name string, from SubscribeOptions) boo
 	return false
 }
 
-// need returns what must be read for a subscriber.
-func (t *topic) need(from SubscribeOptions) *fill {
+// needLocked returns what must be read for a subscriber.
+func (t *topic) needLocked(from SubscribeOptions) *fill {
 	f := &fill{done: make(chan struct{}), after: t.last}
 	switch {
 	case !from.After.IsZero() && (t.last.IsZero() || from.After.Epoch == t.last.Epoch):
@@ -123,7 +123,7 @@ func (l *link) fillTopic(t *topic) {
 	defer t.mu.Unlock()
 	for t.filling != nil {
 		for range maxFills {
-			if l.fillOnce(t, t.filling) {
+			if l.fillOnceLocked(t, t.filling) {
 				break
 			}
 		}
@@ -132,11 +132,11 @@ func (l *link) fillTopic(t *topic) {
 	}
 }
 
-// fillOnce reads once. The topic is locked, except during the read. It reports
-// false if another read would bring more.
-func (l *link) fillOnce(t *topic, f *fill) bool {
-	limits, over := t.limits()
-	if f.ok = !over; over || !t.lacks(f) {
+// fillOnceLocked reads once. It needs the lock of the topic, and gives it up
+// during the read. It reports false if another read would bring more.
+func (l *link) fillOnceLocked(t *topic, f *fill) bool {
+	limits, over := t.limitsLocked()
+	if f.ok = !over; over || !t.lacksLocked(f) {
 		return true
 	}
 	after, whole := f.after, false
@@ -158,11 +158,11 @@ func (l *link) fillOnce(t *topic, f *fill) bool {
 		t.report(err, Position{})
 		return true
 	}
-	return t.merge(b, whole, time.Now())
+	return t.mergeLocked(b, whole, time.Now())
 }
 
-// lacks reports whether f may bring what the topic does not have.
-func (t *topic) lacks(f *fill) bool {
+// lacksLocked reports whether f may bring what the topic does not have.
+func (t *topic) lacksLocked(f *fill) bool {
 	switch {
 	case t.stale || t.last.IsZero() || f.after.Epoch == t.last.Epoch && f.after.Offset > t.last.Offset:
 		return true
@@ -175,16 +175,16 @@ func (t *topic) lacks(f *fill) bool {
 	return !ok || f.after.Epoch != t.last.Epoch
 }
 
-// limits returns the bounds of the history, unless the topic is over.
-func (t *topic) limits() (limits History, over bool) {
+// limitsLocked returns the bounds of the history, unless the topic is over.
+func (t *topic) limitsLocked() (limits History, over bool) {
 	if t.gone || t.hist == nil {
 		return History{}, true
 	}
 	return t.hist.limits, false
 }
 
-// wants reports whether what the engine keeps may help a subscriber.
-func (t *topic) wants(from SubscribeOptions) bool {
+// wantsLocked reports whether what the engine keeps may help a subscriber.
+func (t *topic) wantsLocked(from SubscribeOptions) bool {
 	switch {
 	case t.hist == nil:
 		return false
@@ -199,16 +199,16 @@ func (t *topic) wants(from SubscribeOptions) bool {
 	return from.Recent > t.hist.len()
 }
 
-// merge takes in what the engine keeps: what lies before the history, and what
-// lies behind the latest message, which is delivered. Known messages are
+// mergeLocked takes in what the engine keeps: what lies before the history, and
+// what lies behind the latest message, which is delivered. Known messages are
 // dropped. The result whole says that b is all that the engine keeps, and so
 // does a b that is not Complete. The method reports false if another read would
 // bring more: live messages were ahead.
-func (t *topic) merge(b Backlog, whole bool, now time.Time) bool {
+func (t *topic) mergeLocked(b Backlog, whole bool, now time.Time) bool {
 	whole = whole || !b.Complete
 	if b.Top.IsZero() {
 		if t.stale && t.numbered {
-			t.forget()
+			t.forgetLocked()
 		}
 		return true
 	}
@@ -221,7 +221,7 @@ func (t *topic) merge(b Backlog, whole bool, now time.Time) bool {
 			return true // live messages are ahead, in another epoch
 		}
 		// The engine has begun another count.
-		t.reset(Position{Epoch: b.Top.Epoch}, true)
+		t.resetLocked(Position{Epoch: b.Top.Epoch}, true)
 		if len(b.Messages) == 0 {
 			t.last = b.Top
 		} else if p := b.Messages[0].previous(); p > 0 {
@@ -260,7 +260,7 @@ func (t *topic) merge(b Backlog, whole bool, now time.Time) bool {
 	t.stale = false
 	for ; i < len(b.Messages); i++ {
 		ev := b.Messages[i]
-		t.report(t.take(ev, now), ev.Position)
+		t.report(t.takeLocked(ev, now), ev.Position)
 	}
 	t.filled = t.filled || whole
 	return true
@@ -291,8 +291,8 @@ func (t *topic) report(err error, at Position) {
 	}
 }
 
-// hold keeps a live message until what lies before it has been read.
-func (t *topic) hold(ev BrokerEvent) {
+// holdLocked keeps a live message until what lies before it has been read.
+func (t *topic) holdLocked(ev BrokerEvent) {
 	t.held = append(t.held, ev)
 	t.heldSize += len(ev.Payload)
 	for len(t.held) > maxHeld || t.heldSize > maxHeldBytes && len(t.held) > 1 {
@@ -302,9 +302,9 @@ func (t *topic) hold(ev BrokerEvent) {
 	}
 }
 
-// catchUp begins to read what was missed, unless that is under way, or the
-// engine keeps nothing.
-func (t *topic) catchUp() {
+// catchUpLocked begins to read what was missed, unless that is under way, or
+// the engine keeps nothing.
+func (t *topic) catchUpLocked() {
 	if t.catching || t.hist == nil || !t.numbered || t.hub.link.historian == nil {
 		return
 	}
@@ -312,12 +312,12 @@ func (t *topic) catchUp() {
 	go t.hub.link.catchUpTopic(t)
 }
 
-// catchUpTopic is the goroutine of a catchUp.
+// catchUpTopic is the goroutine of a catchUpLocked.
 func (l *link) catchUpTopic(t *topic) {
 	for round := 1; ; round++ {
 		t.mu.Lock()
 		after := t.last
-		limits, over := t.limits()
+		limits, over := t.limitsLocked()
 		t.mu.Unlock()
 		if over {
 			return
@@ -341,7 +341,7 @@ func (t *topic) caughtUp(b Backlog, err error, isLast bool) bool {
 	}
 	now := time.Now()
 	if err == nil {
-		t.merge(b, false, now)
+		t.mergeLocked(b, false, now)
 	} else {
 		t.report(err, Position{})
 	}
@@ -357,7 +357,7 @@ func (t *topic) caughtUp(b Backlog, err error, isLast bool) bool {
 		if at.Epoch == t.last.Epoch && at.Offset <= t.last.Offset {
 			continue
 		}
-		t.report(t.take(ev, now), at)
+		t.report(t.takeLocked(ev, now), at)
 	}
 	t.held, t.heldSize, t.catching = nil, 0, false
 	if err != nil {
@@ -444,7 +444,7 @@ func (l *link) agrees(name string, at Position, mend bool) bool {
 	case t.hist == nil || !t.numbered || at.IsZero() && !t.stale:
 		return true
 	case at.IsZero():
-		t.forget()
+		t.forgetLocked()
 	case at.Epoch == t.last.Epoch && at.Offset == t.last.Offset:
 		t.stale = false
 		return true
@@ -454,9 +454,9 @@ func (l *link) agrees(name string, at Position, mend bool) bool {
 		return false
 	case l.historian != nil:
 		t.stale = true
-		t.catchUp()
+		t.catchUpLocked()
 	case t.stale: // what was lost cannot be had
-		t.reset(at, true)
+		t.resetLocked(at, true)
 	}
 	return true
 }

@@ -156,7 +156,7 @@ func (h *Hub) publishHere(topic string, typ websocket.MessageType, data []byte, 
 		t = h.findOrMake(topic)
 	}
 	defer t.unlock()
-	return t.publish(typ, data, made, Position{}, 0, time.Now())
+	return t.publishLocked(typ, data, made, Position{}, 0, time.Now())
 }
 
 // Subscriptions returns how many subscribers of this process have topic.
@@ -316,7 +316,7 @@ func (h *Hub) unpin(topics []string) {
 	}
 }
 
-// remove takes t, which is locked, out of the map.
+// remove takes t out of the map. The caller has locked t.
 func (h *Hub) remove(t *topic) {
 	s := h.shard(t.name)
 	s.mu.Lock()

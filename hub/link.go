@@ -85,8 +85,8 @@ func (l *link) receive() {
 			l.deliver(ev)
 		case BrokerMissed:
 			if t := l.hub.find(ev.Topic); t != nil {
-				t.gap()
-				t.catchUp()
+				t.gapLocked()
+				t.catchUpLocked()
 				t.unlock()
 			}
 			l.tell(ev)
@@ -121,14 +121,14 @@ func (l *link) deliver(ev BrokerEvent) {
 		return // no subscriber is there any more
 	}
 	defer t.unlock()
-	t.report(t.arrive(ev, time.Now()), ev.Position)
+	t.report(t.arriveLocked(ev, time.Now()), ev.Position)
 }
 
 // lose deals with messages that may be lost, and tells the application.
 func (l *link) lose(ev BrokerEvent) {
 	for _, t := range l.hub.all() {
 		if t.lock() {
-			t.gap()
+			t.gapLocked()
 			t.unlock()
 		}
 	}
@@ -174,8 +174,8 @@ func (l *link) tellAll() {
 	}
 }
 
-// interested says that the topic, which is locked, wants to hear from the
-// engine. It returns what to wait for; nil if the engine knows already.
+// interested says that the topic wants to hear from the engine. It returns what
+// to wait for, or nil if the engine knows already. The caller has locked t.
 func (l *link) interested(t *topic) *attempt { return l.change(t.name, true) }
 
 // uninterested says the opposite.
@@ -325,7 +325,7 @@ func (l *link) position(names []string) {
 	}
 	for i, k := range kept {
 		if t := l.hub.find(k.Topic); t != nil {
-			t.begin(positions[i])
+			t.beginLocked(positions[i])
 			t.unlock()
 		}
 	}

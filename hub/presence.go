@@ -165,8 +165,9 @@ func reserved(topic string) error {
 // presence is what a hub knows of the members of all topics, in all processes.
 //
 // Each process owns its members. A room puts those of all processes together.
-// The lock of presence is taken inside that of a topic; no other is taken
-// inside it. No code of the application runs under it.
+// Methods that need the lock end in Locked, those of gossip too. It is taken
+// inside that of a topic; no other is taken inside it. No code of the
+// application runs under it.
 type presence struct {
 	hub    *Hub    // immutable
 	gossip *gossip // immutable: the other processes; nil without a Broker
@@ -285,23 +286,23 @@ func (p *presence) subscribed(topic string, s *Subscriber) {
 	if p.closed {
 		return
 	}
-	r := p.room(topic)
+	r := p.roomLocked(topic)
 	r.local++
 	if p.hub.opts.OnPresence != nil {
 		if r.fresh == nil {
 			r.fresh = map[*Subscriber]bool{}
 		}
 		r.fresh[s] = true
-		p.touch(r)
+		p.touchLocked(r)
 	}
 	n := p.named[s]
 	if n == nil {
 		return
 	}
 	n.topics++
-	p.add(p.self, r, n.number, n.member)
+	p.addLocked(p.self, r, n.number, n.member)
 	if p.gossip != nil {
-		p.gossip.added(r.name, p.self.rosters[r.name], n)
+		p.gossip.addedLocked(r.name, p.self.rosters[r.name], n)
 	}
 }
 
@@ -317,18 +318,18 @@ func (p *presence) unsubscribed(topic string, s *Subscriber) {
 	delete(r.fresh, s)
 	if n := p.named[s]; n != nil {
 		y := p.self.rosters[topic]
-		if p.remove(p.self, r, n.number, true) && p.gossip != nil {
-			p.gossip.removed(r.name, y, n)
+		if p.removeLocked(p.self, r, n.number, true) && p.gossip != nil {
+			p.gossip.removedLocked(r.name, y, n)
 		}
 		if n.topics--; n.topics == 0 && n.ended {
 			delete(p.named, s)
 		}
 	}
-	p.sweep(r)
+	p.sweepLocked(r)
 }
 
-// room returns the room of a topic. The lock is held, as for all that follow.
-func (p *presence) room(topic string) *room {
+// roomLocked returns the room of a topic.
+func (p *presence) roomLocked(topic string) *room {
 	r := p.rooms[topic]
 	if r == nil {
 		r = &room{name: strings.Clone(topic), rosters: map[*process]*roster{}}
@@ -337,16 +338,16 @@ func (p *presence) room(topic string) *room {
 	return r
 }
 
-// sweep removes a room that is of no more use.
-func (p *presence) sweep(r *room) {
+// sweepLocked removes a room that is of no more use.
+func (p *presence) sweepLocked(r *room) {
 	if r.size == 0 && r.local == 0 && len(r.leaving) == 0 && len(r.rosters) == 0 {
 		delete(p.rooms, r.name)
 		delete(p.dirty, r)
 	}
 }
 
-// roster returns the roster of a process in a room.
-func (p *presence) roster(of *process, r *room) *roster {
+// rosterLocked returns the roster of a process in a room.
+func (p *presence) rosterLocked(of *process, r *room) *roster {
 	y := of.rosters[r.name]
 	if y == nil {
 		y = &roster{members: map[uint64]*Member{}}
@@ -355,9 +356,9 @@ func (p *presence) roster(of *process, r *room) *roster {
 	return y
 }
 
-// add adds a member.
-func (p *presence) add(of *process, r *room, number uint64, m *Member) {
-	y := p.roster(of, r)
+// addLocked adds a member.
+func (p *presence) addLocked(of *process, r *room, number uint64, m *Member) {
+	y := p.rosterLocked(of, r)
 	if y.members == nil || of != p.self && len(y.members) >= MaxPresenceMembers {
 		return // a stranger's
 	}
@@ -373,12 +374,12 @@ func (p *presence) add(of *process, r *room, number uint64, m *Member) {
 			return
 		}
 	}
-	p.note(r, PresenceJoin, m, r.total()-1)
+	p.noteLocked(r, PresenceJoin, m, r.total()-1)
 }
 
-// remove removes a member, and reports whether it was there. If hold is set the
-// leave is held back.
-func (p *presence) remove(of *process, r *room, number uint64, hold bool) bool {
+// removeLocked removes a member, and reports whether it was there. If hold is
+// set the leave is held back.
+func (p *presence) removeLocked(of *process, r *room, number uint64, hold bool) bool {
 	y := of.rosters[r.name]
 	if y == nil || y.members[number] == nil {
 		return false
@@ -390,45 +391,45 @@ func (p *presence) remove(of *process, r *room, number uint64, hold bool) bool {
 		l := &leave{room: r, member: m, at: time.Now().Add(holdLeave)}
 		r.leaving = append(r.leaving, l)
 		p.leaving = append(p.leaving, l)
-		p.arm(l.at)
+		p.armLocked(l.at)
 	} else {
-		p.note(r, PresenceLeave, m, r.total()+1)
+		p.noteLocked(r, PresenceLeave, m, r.total()+1)
 	}
 	if len(y.members) == 0 {
-		p.dropRoster(of, r)
+		p.dropRosterLocked(of, r)
 	}
 	return true
 }
 
-func (p *presence) dropRoster(of *process, r *room) {
+func (p *presence) dropRosterLocked(of *process, r *room) {
 	delete(of.rosters, r.name)
 	delete(r.rosters, of)
-	p.sweep(r)
+	p.sweepLocked(r)
 }
 
-// count makes a roster of another process a number; list makes it empty, and a
-// list of members again.
-func (p *presence) count(of *process, r *room, n int) {
-	y := p.roster(of, r)
+// countLocked makes a roster of another process a number; list makes it empty,
+// and a list of members again.
+func (p *presence) countLocked(of *process, r *room, n int) {
+	y := p.rosterLocked(of, r)
 	if n == y.size() && y.members == nil {
 		return
 	}
 	r.size += n - y.size()
 	y.members, y.count = nil, n
 	if n == 0 {
-		p.dropRoster(of, r)
+		p.dropRosterLocked(of, r)
 	}
-	p.noteAll(r)
+	p.noteAllLocked(r)
 }
 
-func (p *presence) list(of *process, r *room) {
-	y := p.roster(of, r)
+func (p *presence) listLocked(of *process, r *room) {
+	y := p.rosterLocked(of, r)
 	if y.members != nil && len(y.members) == 0 {
 		return
 	}
 	r.size -= y.size()
 	y.members, y.count = map[uint64]*Member{}, 0
-	p.noteAll(r)
+	p.noteAllLocked(r)
 }
 
 // total is how many members the subscribers are told.
@@ -461,34 +462,34 @@ func (r *room) same(id string) (n int) {
 	return n
 }
 
-// note makes run tell the subscribers of a change. before is how many
+// noteLocked makes run tell the subscribers of a change. before is how many
 // members there were.
-func (p *presence) note(r *room, kind PresenceEventKind, m *Member, before int) {
+func (p *presence) noteLocked(r *room, kind PresenceEventKind, m *Member, before int) {
 	if p.hub.opts.OnPresence == nil || r.local == 0 || r.all {
 		return
 	}
 	if before > MaxPresenceMembers || !r.listed() || len(r.events) >= maxPresenceEvents {
-		p.noteAll(r)
+		p.noteAllLocked(r)
 		return
 	}
 	ev := PresenceEvent{Kind: kind, Topic: r.name, Member: *m, Same: r.same(m.ID), Count: r.total()}
 	r.events = append(r.events, ev)
-	p.touch(r)
+	p.touchLocked(r)
 }
 
-// noteAll makes run tell the subscribers all members.
-func (p *presence) noteAll(r *room) {
+// noteAllLocked makes run tell the subscribers all members.
+func (p *presence) noteAllLocked(r *room) {
 	if p.hub.opts.OnPresence == nil || r.local == 0 {
 		return
 	}
 	r.all, r.events = true, nil
-	p.touch(r)
+	p.touchLocked(r)
 }
 
-// touch notes that there is something to tell.
-func (p *presence) touch(r *room) {
+// touchLocked notes that there is something to tell.
+func (p *presence) touchLocked(r *room) {
 	p.dirty[r] = struct{}{}
-	p.arm(r.due())
+	p.armLocked(r.due())
 }
 
 // due returns when the subscribers can be told.
@@ -499,8 +500,8 @@ func (r *room) due() time.Time {
 	return r.told.Add(gatherPresence)
 }
 
-// arm makes the timer call run at the time, or before.
-func (p *presence) arm(at time.Time) {
+// armLocked makes the timer call run at the time, or before.
+func (p *presence) armLocked(at time.Time) {
 	if p.running || p.closed || !p.next.IsZero() && !at.Before(p.next) {
 		return
 	}
@@ -533,8 +534,8 @@ func (p *presence) run() {
 	p.running, p.next = true, time.Time{}
 	for !p.closed {
 		now := time.Now()
-		p.tellLeaves(now)
-		due := p.takeDue(now)
+		p.tellLeavesLocked(now)
+		due := p.takeDueLocked(now)
 		if len(due) == 0 {
 			break
 		}
@@ -546,16 +547,16 @@ func (p *presence) run() {
 	}
 	p.running = false
 	if len(p.leaving) > 0 {
-		p.arm(p.leaving[0].at)
+		p.armLocked(p.leaving[0].at)
 	}
 	for r := range p.dirty {
-		p.arm(r.due())
+		p.armLocked(r.due())
 	}
 	p.mu.Unlock()
 }
 
-// tellLeaves ends the leaves that were held back for long enough.
-func (p *presence) tellLeaves(now time.Time) {
+// tellLeavesLocked ends the leaves that were held back for long enough.
+func (p *presence) tellLeavesLocked(now time.Time) {
 	for len(p.leaving) > 0 && (p.leaving[0].over || !now.Before(p.leaving[0].at)) {
 		l := p.leaving[0]
 		p.leaving[0] = nil
@@ -565,16 +566,16 @@ func (p *presence) tellLeaves(now time.Time) {
 		}
 		r := l.room
 		r.leaving = slices.DeleteFunc(r.leaving, func(other *leave) bool { return other == l })
-		p.note(r, PresenceLeave, l.member, r.total()+1)
-		p.sweep(r)
+		p.noteLocked(r, PresenceLeave, l.member, r.total()+1)
+		p.sweepLocked(r)
 	}
 	if len(p.leaving) == 0 {
 		p.leaving = nil
 	}
 }
 
-// takeDue takes what can be told now.
-func (p *presence) takeDue(now time.Time) (due []told) {
+// takeDueLocked takes what can be told now.
+func (p *presence) takeDueLocked(now time.Time) (due []told) {
 	for r := range p.dirty {
 		if now.Before(r.due()) {
 			continue
@@ -584,7 +585,7 @@ func (p *presence) takeDue(now time.Time) (due []told) {
 			t.all = false // only those that are new are told, the others later
 		}
 		if t.all || len(r.fresh) > 0 {
-			v := p.view(r)
+			v := p.viewLocked(r)
 			t.state = PresenceEvent{Kind: PresenceState, Topic: r.name, Count: v.Count, Members: v.Members}
 		}
 		r.events, r.fresh, r.told = nil, nil, now
@@ -642,8 +643,8 @@ func (p *presence) encode(ev PresenceEvent) (m *message) {
 	return m
 }
 
-// view returns what is known of a room.
-func (p *presence) view(r *room) Presence {
+// viewLocked returns what is known of a room.
+func (p *presence) viewLocked(r *room) Presence {
 	v := Presence{Count: r.total()}
 	if v.Count == 0 || !r.listed() {
 		return v
@@ -673,7 +674,7 @@ func (p *presence) of(ctx context.Context, topic string) Presence {
 	defer p.mu.Unlock()
 	v := Presence{}
 	if r := p.rooms[topic]; r != nil {
-		v = p.view(r)
+		v = p.viewLocked(r)
 	}
 	v.Complete = complete
 	return v

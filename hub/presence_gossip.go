@@ -210,7 +210,7 @@ func (g *gossip) collect(now time.Time) (all []gossipOut) {
 	defer p.mu.Unlock()
 	for topic := range g.counted {
 		if y := p.self.rosters[topic]; y != nil && y.counted {
-			g.record(topic, func(dst []byte) []byte { return appendNumber(dst, opCount, uint64(len(y.members))) })
+			g.recordLocked(topic, func(dst []byte) []byte { return appendNumber(dst, opCount, uint64(len(y.members))) })
 		}
 		delete(g.counted, topic)
 	}
@@ -238,7 +238,7 @@ func (g *gossip) collect(now time.Time) (all []gossipOut) {
 			topics = []string{presenceTopic} // once for all
 		}
 		clear(g.askers)
-		parts := g.state()
+		parts := g.stateLocked()
 		for _, topic := range topics {
 			for i, records := range parts {
 				b := binary.AppendUvarint(head(kindState), g.seq)
@@ -268,8 +268,8 @@ func (g *gossip) collect(now time.Time) (all []gossipOut) {
 	return all
 }
 
-// state returns the records of all own members, in parts.
-func (g *gossip) state() [][]byte {
+// stateLocked returns the records of all own members, in parts.
+func (g *gossip) stateLocked() [][]byte {
 	parts := [][]byte{nil}
 	for topic, y := range g.p.self.rosters {
 		b := appendText(append(parts[len(parts)-1], opTopic), topic)
@@ -294,8 +294,8 @@ func (g *gossip) state() [][]byte {
 	return parts
 }
 
-// record adds a record to what is to be published.
-func (g *gossip) record(topic string, add func(dst []byte) []byte) {
+// recordLocked adds a record to what is to be published.
+func (g *gossip) recordLocked(topic string, add func(dst []byte) []byte) {
 	if g.lossy || g.outSize > maxOut {
 		g.lossy, g.out, g.outSize, g.outTopic = true, nil, 0, ""
 		return
@@ -316,8 +316,8 @@ func (g *gossip) record(topic string, add func(dst []byte) []byte) {
 	g.outSize += len(b) - before
 }
 
-// added tells the others of an own member.
-func (g *gossip) added(topic string, y *roster, n *named) {
+// addedLocked tells the others of an own member.
+func (g *gossip) addedLocked(topic string, y *roster, n *named) {
 	switch {
 	case y.counted:
 		g.counted[topic] = true
@@ -325,25 +325,25 @@ func (g *gossip) added(topic string, y *roster, n *named) {
 		y.counted = true
 		g.counted[topic] = true
 	default:
-		g.record(topic, func(dst []byte) []byte { return appendAdd(dst, n.number, n.member) })
+		g.recordLocked(topic, func(dst []byte) []byte { return appendAdd(dst, n.number, n.member) })
 	}
 	g.awake()
 }
 
-// removed tells the others that an own member has left.
-func (g *gossip) removed(topic string, y *roster, n *named) {
+// removedLocked tells the others that an own member has left.
+func (g *gossip) removedLocked(topic string, y *roster, n *named) {
 	switch {
 	case y.counted && len(y.members) > listAgain:
 		g.counted[topic] = true
 	case y.counted:
 		y.counted = false
 		delete(g.counted, topic)
-		g.record(topic, func(dst []byte) []byte { return append(dst, opList) })
+		g.recordLocked(topic, func(dst []byte) []byte { return append(dst, opList) })
 		for number, m := range y.members {
-			g.record(topic, func(dst []byte) []byte { return appendAdd(dst, number, m) })
+			g.recordLocked(topic, func(dst []byte) []byte { return appendAdd(dst, number, m) })
 		}
 	default:
-		g.record(topic, func(dst []byte) []byte { return appendNumber(dst, opRemove, n.number) })
+		g.recordLocked(topic, func(dst []byte) []byte { return appendNumber(dst, opRemove, n.number) })
 	}
 	g.awake()
 }
@@ -360,7 +360,7 @@ func (g *gossip) receive(payload []byte) {
 	defer g.p.mu.Unlock()
 	now := time.Now()
 	if m.from == g.p.self.id {
-		g.hearSelf(now)
+		g.hearSelfLocked(now)
 		return
 	}
 	if m.kind == kindAsk {
@@ -379,7 +379,7 @@ func (g *gossip) receive(payload []byte) {
 	switch {
 	case m.kind == kindBye:
 		if o != nil {
-			g.drop(o, true)
+			g.dropLocked(o, true)
 		}
 		return
 	case o == nil && len(g.p.others) >= maxProcesses:
@@ -392,22 +392,22 @@ func (g *gossip) receive(payload []byte) {
 	switch m.kind {
 	case kindBeat:
 		if m.seq != o.seq || !o.known { // less: what is known was a stranger's
-			g.behind(o, now)
+			g.behindLocked(o, now)
 		}
 	case kindChange:
-		g.takeChange(o, heldChange{m.seq, m.records, len(payload)}, now)
+		g.takeChangeLocked(o, heldChange{m.seq, m.records, len(payload)}, now)
 	case kindState:
-		g.takeState(o, m, now)
+		g.takeStateLocked(o, m, now)
 	default:
 		if !o.known {
-			g.behind(o, now)
+			g.behindLocked(o, now)
 		}
 	}
 }
 
-// hearSelf notes that the engine brings what is published. If it did not for a
-// while, the others were not to be heard either.
-func (g *gossip) hearSelf(now time.Time) {
+// hearSelfLocked notes that the engine brings what is published. If it did not
+// for a while, the others were not to be heard either.
+func (g *gossip) hearSelfLocked(now time.Time) {
 	if now.Sub(g.heard) > blindAfter {
 		for _, o := range g.p.others {
 			o.heard = now
@@ -432,8 +432,8 @@ func (g *gossip) lookLocked() {
 	g.changed = make(chan struct{})
 }
 
-// behind asks a process for its members: something is missing here.
-func (g *gossip) behind(o *process, now time.Time) {
+// behindLocked asks a process for its members: something is missing here.
+func (g *gossip) behindLocked(o *process, now time.Time) {
 	o.known = false
 	since := o.asked
 	if o.incoming != nil && o.incoming.at.After(since) {
@@ -447,14 +447,14 @@ func (g *gossip) behind(o *process, now time.Time) {
 	g.awake()
 }
 
-// takeChange applies a change, if it is the next one.
-func (g *gossip) takeChange(o *process, c heldChange, now time.Time) {
+// takeChangeLocked applies a change, if it is the next one.
+func (g *gossip) takeChangeLocked(o *process, c heldChange, now time.Time) {
 	if o.known && c.seq <= o.seq {
 		return // it has been there
 	}
 	if o.known && c.seq == o.seq+1 {
 		o.seq = c.seq
-		g.apply(o, c.records)
+		g.applyLocked(o, c.records)
 		return
 	}
 	if len(o.held) >= maxHeldChanges || o.heldSize+c.size > maxHeldChangeBytes {
@@ -462,11 +462,12 @@ func (g *gossip) takeChange(o *process, c heldChange, now time.Time) {
 	}
 	o.held = append(o.held, c)
 	o.heldSize += c.size
-	g.behind(o, now)
+	g.behindLocked(o, now)
 }
 
-// takeState takes a part of the state, and applies it when it is the last.
-func (g *gossip) takeState(o *process, m *gossipMessage, now time.Time) {
+// takeStateLocked takes a part of the state, and applies it when it is the
+// last.
+func (g *gossip) takeStateLocked(o *process, m *gossipMessage, now time.Time) {
 	if o.known && m.seq <= o.seq {
 		return
 	}
@@ -485,37 +486,37 @@ func (g *gossip) takeState(o *process, m *gossipMessage, now time.Time) {
 	}
 	o.incoming = nil
 	o.seq, o.known = in.seq, true
-	g.replace(o, in.records)
+	g.replaceLocked(o, in.records)
 	held := o.held
 	o.held, o.heldSize = nil, 0
 	for _, c := range held {
-		g.takeChange(o, c, now)
+		g.takeChangeLocked(o, c, now)
 	}
 	g.lookLocked()
 }
 
-// apply applies records.
-func (g *gossip) apply(o *process, records []record) {
+// applyLocked applies records.
+func (g *gossip) applyLocked(o *process, records []record) {
 	p := g.p
 	for _, v := range records {
-		r := p.room(v.topic)
+		r := p.roomLocked(v.topic)
 		switch v.op {
 		case opList:
-			p.list(o, r)
+			p.listLocked(o, r)
 		case opAdd:
-			p.add(o, r, v.number, v.member)
+			p.addLocked(o, r, v.number, v.member)
 		case opRemove:
-			p.remove(o, r, v.number, true)
+			p.removeLocked(o, r, v.number, true)
 		case opCount:
-			p.count(o, r, int(v.number))
+			p.countLocked(o, r, int(v.number))
 		}
-		p.sweep(r)
+		p.sweepLocked(r)
 	}
 }
 
-// replace makes records all that the process has. Members that were there
+// replaceLocked makes records all that the process has. Members that were there
 // already have not joined.
-func (g *gossip) replace(o *process, records []record) {
+func (g *gossip) replaceLocked(o *process, records []record) {
 	stay := map[string]map[uint64]bool{} // topics that are listed
 	counted := map[string]bool{}
 	for _, v := range records {
@@ -538,33 +539,34 @@ func (g *gossip) replace(o *process, records []record) {
 			continue
 		}
 		if y.members == nil {
-			p.count(o, r, 0)
+			p.countLocked(o, r, 0)
 			continue
 		}
 		for number := range y.members {
 			if !stay[topic][number] {
-				p.remove(o, r, number, true)
+				p.removeLocked(o, r, number, true)
 			}
 		}
 	}
 	for _, v := range records {
 		if v.op == opAdd || v.op == opCount {
-			g.apply(o, []record{v})
+			g.applyLocked(o, []record{v})
 		}
 	}
 }
 
-// drop forgets a process. If hold is set, its members have 5 s to come back.
-func (g *gossip) drop(o *process, hold bool) {
+// dropLocked forgets a process. If hold is set, its members have 5 s to come
+// back.
+func (g *gossip) dropLocked(o *process, hold bool) {
 	p := g.p
 	for topic, y := range o.rosters {
 		r := p.rooms[topic]
 		if y.members == nil {
-			p.count(o, r, 0)
+			p.countLocked(o, r, 0)
 			continue
 		}
 		for number := range y.members {
-			p.remove(o, r, number, hold)
+			p.removeLocked(o, r, number, hold)
 		}
 	}
 	delete(p.others, o.id)
@@ -580,7 +582,7 @@ func (g *gossip) expire(now time.Time) {
 	}
 	for _, o := range g.p.others {
 		if now.Sub(o.heard) > processGone {
-			g.drop(o, false)
+			g.dropLocked(o, false)
 		}
 	}
 }

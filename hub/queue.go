@@ -58,13 +58,13 @@ func (s *Subscriber) put(m *message) error {
 		s.mu.Unlock()
 		return err
 	}
-	if len(s.queue) > 0 && s.full(m) {
-		if err := s.makeRoom(m); err != nil {
+	if len(s.queue) > 0 && s.fullLocked(m) {
+		if err := s.makeRoomLocked(m); err != nil {
 			s.mu.Unlock()
 			return err
 		}
 	}
-	s.push(m)
+	s.pushLocked(m)
 	s.mu.Unlock()
 	return nil
 }
@@ -80,9 +80,9 @@ type replayed struct {
 // A run is a number of replayed messages, with other messages in front of them.
 type run struct{ others, messages int }
 
-// replay puts messages into the queue that do not count for its bound. The lock
-// is held.
-func (s *Subscriber) replay(ms []*message) error {
+// replayLocked puts messages into the queue that do not count for its
+// bound.
+func (s *Subscriber) replayLocked(ms []*message) error {
 	if len(ms) == 0 {
 		return nil
 	}
@@ -102,13 +102,13 @@ func (s *Subscriber) replay(ms []*message) error {
 	r.messages += len(ms)
 	for _, m := range ms {
 		r.bytes += m.size
-		s.push(m)
+		s.pushLocked(m)
 	}
 	return nil
 }
 
-// dequeue takes the first n messages out of the queue. The lock is held.
-func (s *Subscriber) dequeue(n int) {
+// dequeueLocked takes the first n messages out of the queue.
+func (s *Subscriber) dequeueLocked(n int) {
 	for i, m := range s.queue[:n] {
 		s.bytes -= m.size
 		s.queue[i] = nil
@@ -130,8 +130,8 @@ func (s *Subscriber) dequeue(n int) {
 	s.queue = s.queue[n:]
 }
 
-// full reports whether there is no room for m. The lock is held.
-func (s *Subscriber) full(m *message) bool {
+// fullLocked reports whether there is no room for m.
+func (s *Subscriber) fullLocked(m *message) bool {
 	o := &s.hub.opts
 	waiting, bytes := len(s.queue), s.bytes
 	if r := s.replayed; r != nil {
@@ -140,8 +140,8 @@ func (s *Subscriber) full(m *message) bool {
 	return o.QueueMessages > 0 && waiting >= o.QueueMessages || o.QueueBytes > 0 && bytes+m.size > o.QueueBytes
 }
 
-// makeRoom does what the policy says. The lock is held.
-func (s *Subscriber) makeRoom(m *message) error {
+// makeRoomLocked does what the policy says.
+func (s *Subscriber) makeRoomLocked(m *message) error {
 	h := s.hub
 	switch h.opts.WhenFull {
 	case DropNewest:
@@ -149,15 +149,15 @@ func (s *Subscriber) makeRoom(m *message) error {
 		h.dropped.Add(1)
 		return ErrFull
 	case DropOldest:
-		for len(s.queue) > 0 && s.full(m) {
-			s.dequeue(1)
+		for len(s.queue) > 0 && s.fullLocked(m) {
+			s.dequeueLocked(1)
 			s.dropped++
 			h.dropped.Add(1)
 		}
 		return nil
 	}
 	s.endLocked(ErrFull)
-	s.empty()
+	s.emptyLocked()
 	h.disconnected.Add(1)
 	go s.disconnect()
 	return ErrFull
@@ -170,18 +170,18 @@ func (s *Subscriber) disconnect() {
 	s.closeConn(websocket.StatusTryAgainLater, "too slow")
 }
 
-// push appends m, and starts the flusher unless it is there. The lock is held.
-func (s *Subscriber) push(m *message) {
+// pushLocked appends m, and starts the flusher unless it is there.
+func (s *Subscriber) pushLocked(m *message) {
 	if s.queue == nil {
 		s.queue = s.small[:0]
 	}
 	s.queue = append(s.queue, m)
 	s.bytes += m.size
-	s.wakeFlusher()
+	s.wakeFlusherLocked()
 }
 
-// wakeFlusher starts the flusher, unless it is there. The lock is held.
-func (s *Subscriber) wakeFlusher() {
+// wakeFlusherLocked starts the flusher, unless it is there.
+func (s *Subscriber) wakeFlusherLocked() {
 	if s.flushing {
 		return
 	}
@@ -192,8 +192,8 @@ func (s *Subscriber) wakeFlusher() {
 	go s.flusher()
 }
 
-// empty forgets what waits. The lock is held.
-func (s *Subscriber) empty() {
+// emptyLocked forgets what waits.
+func (s *Subscriber) emptyLocked() {
 	clear(s.queue)
 	s.queue, s.bytes, s.replayed = nil, 0, nil
 }
@@ -235,7 +235,7 @@ func (s *Subscriber) take(batch *[batchMessages]*websocket.PreparedMessage) (n i
 		batch[n] = m.PreparedMessage
 		n++
 	}
-	s.dequeue(n)
+	s.dequeueLocked(n)
 	if len(s.queue) == 0 {
 		s.queue = nil
 	}
@@ -249,7 +249,7 @@ func (s *Subscriber) take(batch *[batchMessages]*websocket.PreparedMessage) (n i
 func (s *Subscriber) fail(err error) (bye *closing) {
 	s.mu.Lock()
 	s.endLocked(err)
-	s.empty()
+	s.emptyLocked()
 	s.flushing = false
 	bye = s.bye
 	s.mu.Unlock()

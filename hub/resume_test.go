@@ -216,7 +216,7 @@ func TestReplayLeaves(t *testing.T) {
 	}
 	replay := func(n int) {
 		for range n {
-			if err := s.replay([]*message{msg()}); err != nil {
+			if err := s.replayLocked([]*message{msg()}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -230,7 +230,7 @@ func TestReplayLeaves(t *testing.T) {
 		t.Fatalf("%d wait, %d dropped", len(s.queue), s.dropped)
 	}
 	for left := 8; left >= 0; left-- {
-		s.dequeue(1)
+		s.dequeueLocked(1)
 		if len(s.queue) != left {
 			t.Fatalf("%d wait", len(s.queue))
 		}
@@ -241,8 +241,8 @@ func TestReplayLeaves(t *testing.T) {
 			}
 		}
 		free := 0
-		for ; !s.full(msg()) && free < 10; free++ {
-			s.push(msg())
+		for ; !s.fullLocked(msg()) && free < 10; free++ {
+			s.pushLocked(msg())
 		}
 		if free != room {
 			t.Errorf("%d wait: room for %d, want %d", left, free, room)
@@ -381,7 +381,7 @@ func TestReadDoesNotReach(t *testing.T) {
 		synctest.Wait()
 		b.store(2)
 		tp := h.find("x")
-		tp.take(b.store(1)[0], time.Now()) // as after a catch-up that failed
+		tp.takeLocked(b.store(1)[0], time.Now()) // as after a catch-up that failed
 		tp.unlock()
 		close(b.gate)
 		if st := <-started; !st.Complete || st.Messages != 5 {

@@ -36,8 +36,8 @@ type Subscriber struct {
 // manyTopics is how many topics of a subscriber are searched one by one.
 const manyTopics = 32
 
-// find returns where topics has t, or -1. The lock is held.
-func (s *Subscriber) find(t *topic) int {
+// findLocked returns where topics has t, or -1.
+func (s *Subscriber) findLocked(t *topic) int {
 	if s.byTopic != nil {
 		if i, ok := s.byTopic[t]; ok {
 			return i
@@ -200,7 +200,7 @@ func (s *Subscriber) addAll(from *SubscribeOptions, topics []string) (st Subscri
 func (h *Hub) add(s *Subscriber, topic string, from *SubscribeOptions) (SubscribeResult, error) {
 	t := h.findOrMake(topic)
 	defer t.unlock() // deferred, because Greet is the application's and may panic
-	return t.add(s, from)
+	return t.addLocked(s, from)
 }
 
 // addFresh is add, unless messages may have been lost since the engine was
@@ -211,7 +211,7 @@ func (h *Hub) addFresh(s *Subscriber, topic string, from *SubscribeOptions) (Sub
 	if t.stale {
 		return SubscribeResult{}, errStale
 	}
-	return t.add(s, from)
+	return t.addLocked(s, from)
 }
 
 // Unsubscribe ends subscriptions. Messages that wait already are still sent.
@@ -219,7 +219,7 @@ func (h *Hub) addFresh(s *Subscriber, topic string, from *SubscribeOptions) (Sub
 func (s *Subscriber) Unsubscribe(topics ...string) {
 	for _, name := range topics {
 		if t := s.hub.find(name); t != nil {
-			t.drop(s)
+			t.dropLocked(s)
 			t.unlock()
 		}
 	}
@@ -253,7 +253,7 @@ func (s *Subscriber) Close(code websocket.StatusCode, reason string) {
 	if s.bye == nil {
 		late := time.AfterFunc(closeWait, func() { s.closeConn(code, reason) })
 		s.bye = &closing{code, reason, late}
-		s.wakeFlusher()
+		s.wakeFlusherLocked()
 	}
 	s.mu.Unlock()
 	s.leaveTopics()
@@ -336,13 +336,13 @@ func (s *Subscriber) leaveTopics() {
 		t := s.topics[len(s.topics)-1].topic
 		s.mu.Unlock()
 		if t.lock() { // a topic that is gone has no subscribers: the next look does not find it
-			t.drop(s)
+			t.dropLocked(s)
 			t.unlock()
 		}
 	}
 }
 
-// admit is the subscriber's part of [topic.add]: the topic is locked.
+// admit is the subscriber's part of [topic.addLocked]: the caller has locked t.
 func (s *Subscriber) admit(t *topic, from *SubscribeOptions, st SubscribeResult, missed []*message) error {
 	if from != nil && from.Greet != nil {
 		greeted, err := from.greet(st, missed)
@@ -356,10 +356,10 @@ func (s *Subscriber) admit(t *topic, from *SubscribeOptions, st SubscribeResult,
 	if s.err != nil {
 		return s.err
 	}
-	if s.find(t) >= 0 {
+	if s.findLocked(t) >= 0 {
 		return ErrSubscribed
 	}
-	if err := s.replay(missed); err != nil {
+	if err := s.replayLocked(missed); err != nil {
 		return err
 	}
 	s.topics = append(s.topics, membership{t, len(t.subs)})
@@ -392,12 +392,12 @@ func (from *SubscribeOptions) greet(st SubscribeResult, missed []*message) ([]*m
 	return append([]*message{greeting}, missed...), nil
 }
 
-// forget takes t out of the topics of s, and returns where t has it, or -1. t
-// is locked.
+// forget takes t out of the topics of s, and returns where t has it, or -1.
+// The caller has locked t.
 func (s *Subscriber) forget(t *topic) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := s.find(t)
+	i := s.findLocked(t)
 	if i < 0 {
 		return -1
 	}
@@ -414,11 +414,11 @@ func (s *Subscriber) forget(t *topic) int {
 	return index
 }
 
-// moved notes that t, which is locked, has s elsewhere now.
+// moved notes where t has s now. The caller has locked t.
 func (s *Subscriber) moved(t *topic, index int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := s.find(t); i >= 0 {
+	if i := s.findLocked(t); i >= 0 {
 		s.topics[i].index = index
 	}
 }

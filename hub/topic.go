@@ -12,7 +12,8 @@ import (
 // one or the other.
 //
 // Locks are taken in this order: a topic's, a subscriber's. That of a shard is
-// taken alone, or inside a topic's. None is held across I/O.
+// taken alone, or inside a topic's. None is held across I/O. Methods that need
+// the lock of their receiver end in Locked.
 type topic struct {
 	hub  *Hub   // immutable
 	name string // immutable
@@ -63,7 +64,7 @@ func (t *topic) lock() bool {
 
 // unlock gives the lock back. A topic that is of no more use goes.
 func (t *topic) unlock() {
-	if !t.gone && len(t.subs) == 0 && t.pins == 0 && !t.lingers() {
+	if !t.gone && len(t.subs) == 0 && t.pins == 0 && !t.lingersLocked() {
 		t.gone = true
 		t.hub.link.uninterested(t) // before another of its name can come, which is of interest again
 		t.hub.remove(t)
@@ -71,9 +72,9 @@ func (t *topic) unlock() {
 	t.mu.Unlock()
 }
 
-// lingers reports whether a topic without subscribers must stay for those who
-// may come back. It starts the timer that ends the topic later.
-func (t *topic) lingers() bool {
+// lingersLocked reports whether a topic without subscribers must stay for those
+// who may come back. It starts the timer that ends the topic later.
+func (t *topic) lingersLocked() bool {
 	if t.hist == nil || t.used.IsZero() {
 		return false
 	}
@@ -99,10 +100,10 @@ func (t *topic) aged() {
 	}
 }
 
-// begin says where the topic is according to the engine, which has confirmed
-// the subscription before. What was published until then, and is still on its
-// way, is not news to a subscriber that comes from now on.
-func (t *topic) begin(at Position) {
+// beginLocked says where the topic is according to the engine, which has
+// confirmed the subscription before. What was published until then, and is
+// still on its way, is not news to a subscriber that comes from now on.
+func (t *topic) beginLocked(at Position) {
 	switch {
 	case t.hist == nil || at.IsZero():
 	case t.last.IsZero():
@@ -111,81 +112,83 @@ func (t *topic) begin(at Position) {
 	case len(t.subs) == 0:
 		// A late message of an earlier subscription was here first. What lies
 		// between was not seen.
-		t.reset(at, true)
+		t.resetLocked(at, true)
 	default:
 		t.stale = true
-		t.catchUp()
+		t.catchUpLocked()
 	}
 }
 
-// forget forgets a position that the engine does not know any more: the engine
-// has lost it, or it was too old.
-func (t *topic) forget() { t.reset(Position{}, false) }
+// forgetLocked forgets a position that the engine does not know any more: the
+// engine has lost it, or it was too old.
+func (t *topic) forgetLocked() { t.resetLocked(Position{}, false) }
 
-// reset puts the topic where at is, with nothing behind it. What is held of the
-// epoch before is delivered: it cannot be read any more.
-func (t *topic) reset(at Position, numbered bool) {
+// resetLocked puts the topic where at is, with nothing behind it. What is held
+// of the epoch before is delivered: it cannot be read any more.
+func (t *topic) resetLocked(at Position, numbered bool) {
 	old := t.held
 	t.held, t.heldSize = nil, 0
 	for _, ev := range old {
 		switch {
 		case ev.Position.Epoch != t.last.Epoch:
-			t.hold(ev)
-		case !t.has(ev.Position):
-			t.report(t.take(ev, time.Now()), ev.Position)
+			t.holdLocked(ev)
+		case !t.hasLocked(ev.Position):
+			t.report(t.takeLocked(ev, time.Now()), ev.Position)
 		}
 	}
-	t.clear()
+	t.clearLocked()
 	t.last, t.numbered, t.stale = at, numbered, false
 }
 
-// clear empties the history.
-func (t *topic) clear() {
+// clearLocked empties the history.
+func (t *topic) clearLocked() {
 	t.hist.clear()
 	t.filled, t.parts = false, 0
 }
 
-// arrive takes a message from the engine.
-func (t *topic) arrive(ev BrokerEvent, now time.Time) error {
+// arriveLocked takes a message from the engine.
+func (t *topic) arriveLocked(ev BrokerEvent, now time.Time) error {
 	at := ev.Position
 	keeps := t.hub.link.keeps()
 	switch {
 	case t.hist == nil || at.IsZero():
-	case t.has(at) && (keeps || !t.stale):
+	case t.hasLocked(at) && (keeps || !t.stale):
 		return nil // it has been there
 	case t.catching:
-		t.hold(ev)
+		t.holdLocked(ev)
 		return nil
 	case !t.numbered || at.Epoch != t.last.Epoch: // another count begins
-	case t.has(at):
+	case t.hasLocked(at):
 		// An engine that counts backwards has lost what it had.
 	case keeps && ev.previous() > t.last.Offset:
-		t.hold(ev)
-		t.catchUp()
+		t.holdLocked(ev)
+		t.catchUpLocked()
 		return nil
 	}
-	return t.take(ev, now)
+	return t.takeLocked(ev, now)
 }
 
-// has reports whether the message at a position of the engine has been there.
-func (t *topic) has(at Position) bool {
+// hasLocked reports whether the message at a position of the engine has been
+// there.
+func (t *topic) hasLocked(at Position) bool {
 	return t.numbered && at.Epoch == t.last.Epoch && at.Offset <= t.last.Offset
 }
 
-// take delivers a message from the engine. What came before it does not matter.
-func (t *topic) take(ev BrokerEvent, now time.Time) error {
+// takeLocked delivers a message from the engine. What came before it does not
+// matter.
+func (t *topic) takeLocked(ev BrokerEvent, now time.Time) error {
 	typ, data, err := parseEnvelope(ev.Payload)
 	if err != nil {
 		t.hub.invalid.Add(1)
 		return nil
 	}
-	return t.publish(typ, data, nil, ev.Position, ev.previous(), now)
+	return t.publishLocked(typ, data, nil, ev.Position, ev.previous(), now)
 }
 
-// publish puts a message into the history and the queues. The position at is
-// the engine's, or zero; then previous counts for nothing. The message is made,
-// or nil if it has to be made of data. The error is that of Encode.
-func (t *topic) publish(typ websocket.MessageType, data []byte, made *message, at Position, previous uint64, now time.Time) error {
+// publishLocked puts a message into the history and the queues. The position at
+// is the engine's, or zero; then previous counts for nothing. The message is
+// made, or nil if it has to be made of data. The error is that of Encode.
+func (t *topic) publishLocked(typ websocket.MessageType, data []byte, made *message, at Position, previous uint64, now time.Time) error {
 	h := t.hub
 	if h.closed.Load() {
 		return nil
@@ -201,7 +204,7 @@ func (t *topic) publish(typ websocket.MessageType, data []byte, made *message, a
 		previous = 0
 	}
 	if keep && !numbered {
-		at = t.next()
+		at = t.nextLocked()
 		previous = at.Offset - 1
 	}
 	m, err := made, error(nil)
@@ -209,11 +212,11 @@ func (t *topic) publish(typ websocket.MessageType, data []byte, made *message, a
 		m, err = t.encode(typ, data, at, previous)
 	}
 	if keep && (numbered || err == nil) {
-		t.advance(at, previous, numbered)
+		t.advanceLocked(at, previous, numbered)
 	}
 	if err != nil {
 		if keep && numbered {
-			t.clear() // it is missing there
+			t.clearLocked() // it is missing there
 		}
 		return err
 	}
@@ -260,37 +263,39 @@ func (h *Hub) callEncode(published *Message) (data []byte, err error) {
 	return h.opts.Encode(nil, *published), nil
 }
 
-// next returns the position of the next message, where the hub counts.
-func (t *topic) next() Position {
+// nextLocked returns the position of the next message, where the hub counts.
+func (t *topic) nextLocked() Position {
 	if t.last.Epoch == 0 {
 		return Position{Epoch: t.hub.newEpoch(), Offset: 1}
 	}
 	return Position{Epoch: t.last.Epoch, Offset: t.last.Offset + 1}
 }
 
-// advance makes at the position of the latest message; numbered says whether it
-// is the engine's.
-func (t *topic) advance(at Position, previous uint64, numbered bool) {
+// advanceLocked makes at the position of the latest message; numbered says
+// whether it is the engine's.
+func (t *topic) advanceLocked(at Position, previous uint64, numbered bool) {
 	if at.Epoch != t.last.Epoch || at.Offset <= t.last.Offset || previous > t.last.Offset {
-		t.clear() // what lies between was not seen here
+		t.clearLocked() // what lies between was not seen here
 	}
 	t.last, t.numbered, t.stale = at, numbered, false
 }
 
-// gap is told that messages may have been lost on the way from the engine.
-func (t *topic) gap() {
+// gapLocked is told that messages may have been lost on the way from the
+// engine.
+func (t *topic) gapLocked() {
 	switch {
 	case t.hist == nil || t.last.Epoch == 0:
 	case t.numbered:
 		t.stale = true // the next position tells
 	default:
-		t.clear()
+		t.clearLocked()
 		t.last = Position{Epoch: t.hub.newEpoch()}
 	}
 }
 
-// add makes s a subscriber. What from asks for is put into its queue first.
-func (t *topic) add(s *Subscriber, from *SubscribeOptions) (SubscribeResult, error) {
+// addLocked makes s a subscriber. What from asks for is put into its queue
+// first.
+func (t *topic) addLocked(s *Subscriber, from *SubscribeOptions) (SubscribeResult, error) {
 	if t.hub.closed.Load() {
 		return SubscribeResult{}, ErrClosed
 	}
@@ -322,8 +327,8 @@ func (t *topic) add(s *Subscriber, from *SubscribeOptions) (SubscribeResult, err
 	return st, nil
 }
 
-// drop ends the subscription of s, if it has one.
-func (t *topic) drop(s *Subscriber) bool {
+// dropLocked ends the subscription of s, if it has one.
+func (t *topic) dropLocked(s *Subscriber) bool {
 	i := s.forget(t)
 	if i < 0 {
 		return false
@@ -355,7 +360,7 @@ func (t *topic) close() {
 	for len(t.subs) > 0 {
 		s := t.subs[len(t.subs)-1]
 		s.end(ErrClosed)
-		t.drop(s)
+		t.dropLocked(s)
 	}
 	if t.timer != nil {
 		t.timer.Stop()

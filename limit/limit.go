@@ -96,7 +96,7 @@ func New(limits Limits) *Limiter {
 func (l *Limiter) Check(size int) error {
 	now := time.Now()
 	l.mu.Lock()
-	e := l.check(size, now)
+	e := l.checkLocked(size, now)
 	l.mu.Unlock()
 	if e == nil {
 		return nil
@@ -107,8 +107,8 @@ func (l *Limiter) Check(size int) error {
 	return e
 }
 
-// check is Check at a time. The caller holds the lock.
-func (l *Limiter) check(size int, now time.Time) *ExceededError {
+// checkLocked is Check at a time.
+func (l *Limiter) checkLocked(size int, now time.Time) *ExceededError {
 	l.messages.refill(now)
 	l.bytes.refill(now)
 	e := &ExceededError{Size: size}

@@ -339,7 +339,7 @@ func (c *tracedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
 		c.mu.Lock()
-		c.passed(false, p[:n])
+		c.passedLocked(false, p[:n])
 		c.mu.Unlock()
 	}
 	return n, err
@@ -347,7 +347,7 @@ func (c *tracedConn) Read(p []byte) (int, error) {
 
 func (c *tracedConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
-	c.passed(true, p) // before it is written, so that an answer is never shown first
+	c.passedLocked(true, p) // before it is written, so that an answer is never shown first
 	c.mu.Unlock()
 	return c.Conn.Write(p)
 }
@@ -360,10 +360,10 @@ func (c *tracedConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// passed follows p on its way.
-func (c *tracedConn) passed(sent bool, p []byte) {
+// passedLocked follows p on its way.
+func (c *tracedConn) passedLocked(sent bool, p []byte) {
 	if c.upgraded {
-		c.frames(sent, p)
+		c.framesLocked(sent, p)
 		return
 	}
 	if sent == c.client { // a request, or what follows it
@@ -390,14 +390,14 @@ func (c *tracedConn) passed(sent bool, p []byte) {
 	}
 	c.upgraded = true
 	c.t.answered(head)
-	c.frames(sent, after)
+	c.framesLocked(sent, after)
 	if _, early, ok := bytes.Cut(c.request, []byte("\r\n\r\n")); ok {
-		c.frames(!sent, early)
+		c.framesLocked(!sent, early)
 	}
 	c.request, c.response = nil, nil
 }
 
-func (c *tracedConn) frames(sent bool, p []byte) {
+func (c *tracedConn) framesLocked(sent bool, p []byte) {
 	if len(p) == 0 {
 		return
 	}

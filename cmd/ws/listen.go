@@ -367,11 +367,11 @@ func (s *server) enter(one *served, conn *websocket.Conn) {
 func (s *server) forget(one *served) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.remove(one)
+	s.removeLocked(one)
 }
 
-// remove takes a connection out of the broadcast. The caller holds the lock.
-func (s *server) remove(one *served) {
+// removeLocked takes a connection out of the broadcast.
+func (s *server) removeLocked(one *served) {
 	if s.conns[one.number] == one {
 		delete(s.conns, one.number)
 		if one.queue != nil {
@@ -446,7 +446,7 @@ func (s *server) broadcast(from *served, typ websocket.MessageType, data []byte)
 		select {
 		case one.queue <- message:
 		default:
-			s.remove(one)
+			s.removeLocked(one)
 			s.c.dimmed(fmt.Sprintf("#%d is too slow for the broadcast", one.number))
 			go one.conn.Close(websocket.StatusTryAgainLater, "too slow for the broadcast")
 		}

@@ -165,7 +165,7 @@ func (c *chat) enter(ctx context.Context, m *member, name, room, after string) e
 	defer c.mu.Unlock()
 	c.leaveLocked(m)
 	m.name, m.room = name, room
-	for i := 2; slices.Contains(c.names(room), m.name); i++ {
+	for i := 2; slices.Contains(c.namesLocked(room), m.name); i++ {
 		m.name = fmt.Sprintf("%s (%d)", name, i)
 	}
 	c.tell(who+room, event{Type: "joined", Name: m.name})
@@ -173,7 +173,7 @@ func (c *chat) enter(ctx context.Context, m *member, name, room, after string) e
 		c.rooms[room] = make(map[*member]bool)
 	}
 	c.rooms[room][m] = true
-	hello := event{Type: "hello", Name: m.name, Room: room, People: c.names(room)}
+	hello := event{Type: "hello", Name: m.name, Room: room, People: c.namesLocked(room)}
 	if _, err := m.s.SubscribeFrom(ctx, talk+room, hub.SubscribeOptions{
 		After:  from,
 		Recent: recent,
@@ -187,7 +187,7 @@ func (c *chat) enter(ctx context.Context, m *member, name, room, after string) e
 	if err := m.s.Subscribe(ctx, who+room); err != nil {
 		return err
 	}
-	c.tellRooms()
+	c.tellRoomsLocked()
 	return nil
 }
 
@@ -197,12 +197,12 @@ func (c *chat) leave(m *member) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.leaveLocked(m) {
-		c.tellRooms()
+		c.tellRoomsLocked()
 	}
 }
 
 // leaveLocked takes m out of the room that it is in, if any, and tells those
-// who are still there. c.mu is held.
+// who are still there.
 func (c *chat) leaveLocked(m *member) bool {
 	members := c.rooms[m.room]
 	if !members[m] {
@@ -222,8 +222,8 @@ func (c *chat) say(m *member, text string) {
 	c.tell(talk+m.room, event{Type: "message", Name: m.name, Text: text, At: time.Now().UnixMilli()})
 }
 
-// tellRooms tells all members which rooms there are. c.mu is held.
-func (c *chat) tellRooms() {
+// tellRoomsLocked tells all members which rooms there are.
+func (c *chat) tellRoomsLocked() {
 	var all []room
 	for name, members := range c.rooms {
 		all = append(all, room{name, len(members)})
@@ -239,8 +239,8 @@ func (c *chat) tell(topic string, e event) {
 	}
 }
 
-// names returns the names of those in a room, sorted. c.mu is held.
-func (c *chat) names(room string) []string {
+// namesLocked returns the names of those in a room, sorted.
+func (c *chat) namesLocked(room string) []string {
 	var names []string
 	for m := range c.rooms[room] {
 		names = append(names, m.name)

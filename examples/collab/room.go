@@ -145,7 +145,7 @@ func (rm *room) join(ctx context.Context, s *hub.Subscriber, client string, revi
 		return err
 	}
 	rm.writers[s] = writer{client, rm.last}
-	rm.publish(rm.people())
+	rm.publishLocked(rm.peopleLocked())
 	return nil
 }
 
@@ -155,7 +155,7 @@ func (rm *room) leave(s *hub.Subscriber) {
 	defer rm.mu.Unlock()
 	if _, ok := rm.writers[s]; ok {
 		delete(rm.writers, s)
-		rm.publish(rm.people())
+		rm.publishLocked(rm.peopleLocked())
 	}
 }
 
@@ -169,7 +169,7 @@ func (rm *room) receive(client string, in input) error {
 		if err != nil {
 			return err
 		}
-		rm.publish(accepted{"change", c})
+		rm.publishLocked(accepted{"change", c})
 	case "caret":
 		missed, err := rm.doc.since(in.Revision)
 		if err != nil {
@@ -178,21 +178,21 @@ func (rm *room) receive(client string, in input) error {
 		for _, m := range missed {
 			in.At = m.Op.move(in.At)
 		}
-		rm.publish(caret{"caret", client, min(max(in.At, 0), len(rm.doc.text))})
+		rm.publishLocked(caret{"caret", client, min(max(in.At, 0), len(rm.doc.text))})
 	default:
 		return errors.New("unknown type of message")
 	}
 	return nil
 }
 
-// people returns who is here, the first first. rm.mu is held.
-func (rm *room) people() people {
+// peopleLocked returns who is here, the first first.
+func (rm *room) peopleLocked() people {
 	byNumber := func(a, b writer) int { return cmp.Compare(a.Number, b.Number) }
 	return people{"people", slices.SortedFunc(maps.Values(rm.writers), byNumber)}
 }
 
-// publish sends v to all writers. rm.mu is held.
-func (rm *room) publish(v any) {
+// publishLocked sends v to all writers.
+func (rm *room) publishLocked(v any) {
 	if err := rm.hub.Publish(context.Background(), topic, websocket.MessageText, encode(v)); err != nil {
 		log.Panicf("collab: %v", err) // without a broker it fails only when the hub is closed
 	}

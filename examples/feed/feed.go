@@ -118,7 +118,7 @@ func (f *feed) play(ctx context.Context, every time.Duration) {
 			return
 		case <-timer.C:
 			f.mu.Lock()
-			f.publish(f.league.event())
+			f.publishLocked(f.league.event())
 			f.mu.Unlock()
 		}
 	}
@@ -129,13 +129,13 @@ func (f *feed) goal(index int, home bool) error {
 	defer f.mu.Unlock()
 	u, err := f.league.goal(index, home)
 	if err == nil {
-		f.publish(u)
+		f.publishLocked(u)
 	}
 	return err
 }
 
-// publish sends u to all pages. f.mu is held.
-func (f *feed) publish(u update) {
+// publishLocked sends u to all pages.
+func (f *feed) publishLocked(u update) {
 	if err := f.hub.Publish(context.Background(), topic, websocket.MessageText, marshal(u)); err != nil {
 		log.Panicf("feed: %v", err) // without a broker it fails only when the hub is closed
 	}

@@ -137,16 +137,16 @@ func (g *game) join() *player {
 	if len(g.players) == maxPlayers {
 		return nil
 	}
-	b := &ball{id: g.freeID(), point: g.world.somewhere()}
+	b := &ball{id: g.freeIDLocked(), point: g.world.somewhere()}
 	p := &player{ball: b, next: make(chan *websocket.PreparedMessage, 1)}
 	g.world.balls = append(g.world.balls, b)
 	g.players[p] = true
 	return p
 }
 
-// freeID returns the lowest number that no player has, from 1 to maxPlayers:
-// the page has a colour for each. g.mu is held.
-func (g *game) freeID() uint16 {
+// freeIDLocked returns the lowest number that no player has, from 1 to
+// maxPlayers: the page has a colour for each.
+func (g *game) freeIDLocked() uint16 {
 	id := uint16(1)
 	for slices.ContainsFunc(g.world.balls, func(b *ball) bool { return b.id == id }) {
 		id++

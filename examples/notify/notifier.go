@@ -142,7 +142,7 @@ func (n *notifier) send(user, from, text string) (pages int, err error) {
 	n.lastID++
 	note := notification{n.lastID, from, text, time.Now().UnixMilli()}
 	n.unread[user] = append(slices.Clone(unread), note)
-	n.tell(user, event{Type: "notification", Notification: &note})
+	n.tellLocked(user, event{Type: "notification", Notification: &note})
 	return n.hub.Subscriptions(user), nil
 }
 
@@ -154,11 +154,11 @@ func (n *notifier) dismiss(user string, id int) {
 	if n.unread[user] = left; len(left) == 0 {
 		delete(n.unread, user)
 	}
-	n.tell(user, event{Type: "dismissed", ID: id})
+	n.tellLocked(user, event{Type: "dismissed", ID: id})
 }
 
-// tell sends e to all pages of a user. n.mu is held; it waits for no page.
-func (n *notifier) tell(user string, e event) {
+// tellLocked sends e to all pages of a user. It waits for no page.
+func (n *notifier) tellLocked(user string, e event) {
 	if err := n.hub.Publish(context.Background(), user, websocket.MessageText, marshal(e)); err != nil {
 		log.Panicf("notify: %v", err) // without a broker it fails only when the hub is closed
 	}

@@ -124,7 +124,7 @@ func (b *broker) Publish(ctx context.Context, p hub.Publication) error {
 	if m.stopped {
 		return errStopped
 	}
-	if p.ID != "" && m.again(idKey{p.Topic, p.ID}) {
+	if p.ID != "" && m.againLocked(idKey{p.Topic, p.ID}) {
 		return nil
 	}
 	ev := hub.BrokerEvent{Topic: p.Topic, Payload: slices.Clone(p.Payload), Time: time.Now()}
@@ -150,8 +150,9 @@ func (b *broker) Publish(ctx context.Context, p hub.Publication) error {
 	return nil
 }
 
-// again reports whether a message has an id that is known, and notes the id.
-func (m *Engine) again(id idKey) bool {
+// againLocked reports whether a message has an id that is known, and notes the
+// id.
+func (m *Engine) againLocked(id idKey) bool {
 	now := time.Now()
 	for len(m.ids) > 0 && now.Sub(m.ids[0].at) >= idAge {
 		delete(m.seen, m.ids[0].idKey)

@@ -52,27 +52,27 @@ func (q *backlog) put(ev hub.BrokerEvent) {
 	defer q.mu.Unlock()
 	switch {
 	case ev.Kind == hub.BrokerMissed:
-		q.missed(ev)
+		q.missedLocked(ev)
 	case ev.Kind != hub.BrokerMessage:
-		q.append(ev)
-	case q.full(ev):
-		q.missed(hub.BrokerEvent{Kind: hub.BrokerMissed, Topic: ev.Topic, Err: nats.ErrSlowConsumer})
+		q.appendLocked(ev)
+	case q.fullLocked(ev):
+		q.missedLocked(hub.BrokerEvent{Kind: hub.BrokerMissed, Topic: ev.Topic, Err: nats.ErrSlowConsumer})
 	default:
-		s := q.share(ev.Topic)
+		s := q.shareLocked(ev.Topic)
 		s.events++
 		s.messages++
 		s.bytes += size(ev)
 		s.missed = false
 		q.messages++
 		q.bytes += size(ev)
-		q.append(ev)
+		q.appendLocked(ev)
 	}
 }
 
 func size(ev hub.BrokerEvent) int { return len(ev.Payload) + overhead }
 
-// full reports whether there is no room for a message. The caller holds mu.
-func (q *backlog) full(ev hub.BrokerEvent) bool {
+// fullLocked reports whether there is no room for a message.
+func (q *backlog) fullLocked(ev hub.BrokerEvent) bool {
 	if q.messages == 0 {
 		return false
 	}
@@ -85,19 +85,19 @@ func (q *backlog) full(ev hub.BrokerEvent) bool {
 		own.messages > 0 && (own.messages >= q.maxMessages/2 || own.bytes+n > q.maxBytes/2)
 }
 
-// missed appends ev, which is BrokerMissed, unless the latest event of the
-// topic says the same. So there is one at most for each message that waits, and
-// one more for each topic. The caller holds mu.
-func (q *backlog) missed(ev hub.BrokerEvent) {
-	s := q.share(ev.Topic)
+// missedLocked appends ev, which is BrokerMissed, unless the latest event of
+// the topic says the same. So there is one at most for each message that waits,
+// and one more for each topic.
+func (q *backlog) missedLocked(ev hub.BrokerEvent) {
+	s := q.shareLocked(ev.Topic)
 	if !s.missed {
 		s.events++
 		s.missed = true
-		q.append(ev)
+		q.appendLocked(ev)
 	}
 }
 
-func (q *backlog) share(topic string) *share {
+func (q *backlog) shareLocked(topic string) *share {
 	s := q.shares[topic]
 	if s == nil {
 		s = &share{}
@@ -106,8 +106,8 @@ func (q *backlog) share(topic string) *share {
 	return s
 }
 
-// append appends ev. The caller holds mu.
-func (q *backlog) append(ev hub.BrokerEvent) {
+// appendLocked appends ev.
+func (q *backlog) appendLocked(ev hub.BrokerEvent) {
 	q.events = append(q.events, ev)
 	select {
 	case q.ready <- struct{}{}:

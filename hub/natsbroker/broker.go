@@ -55,7 +55,8 @@ type Broker struct {
 	done     chan struct{}  // closed by Close
 
 	// asking serialises those who change the subscriptions of the connection.
-	// It is held across I/O, and taken before mu.
+	// It is held across I/O, and taken before mu. Methods that need it end in
+	// Locked.
 	asking sync.Mutex
 
 	mu       sync.Mutex // guards what follows; not held across I/O
@@ -153,7 +154,7 @@ func (b *Broker) adopt(conn *nats.Conn) {
 		return
 	}
 	for _, topic := range topics {
-		if b.ask(conn, topic) != nil {
+		if b.askLocked(conn, topic) != nil {
 			break // it is closed: there will be another
 		}
 	}
@@ -249,29 +250,28 @@ func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
 		b.mu.Unlock()
 	}()
 	for _, topic := range topics {
-		if err := b.ask(conn, topic); errors.Is(err, nats.ErrConnectionClosed) {
+		if err := b.askLocked(conn, topic); errors.Is(err, nats.ErrConnectionClosed) {
 			break // adopt asks for them
 		} else if err != nil {
-			b.forget(topics)
+			b.forgetLocked(topics)
 			return fmt.Errorf("natsbroker: %w", err)
 		}
 	}
 	if err := b.confirm(ctx, conn); err != nil {
-		b.forget(topics) // the hub will ask for them again: each message would come twice
+		b.forgetLocked(topics) // the hub will ask for them again: each message would come twice
 		return err
 	}
-	if refused := b.refused(conn, topics, before); len(refused) > 0 {
+	if refused := b.refusedLocked(conn, topics, before); len(refused) > 0 {
 		for topic := range refused {
-			b.forget([]string{topic})
+			b.forgetLocked([]string{topic})
 		}
 		return refused
 	}
 	return nil
 }
 
-// ask subscribes to topic, unless the connection has it. The caller holds
-// asking.
-func (b *Broker) ask(conn *nats.Conn, topic string) error {
+// askLocked subscribes to topic, unless the connection has it.
+func (b *Broker) askLocked(conn *nats.Conn, topic string) error {
 	b.mu.Lock()
 	has := b.topics[topic] != nil
 	b.mu.Unlock()
@@ -321,12 +321,12 @@ func (b *Broker) confirm(ctx context.Context, conn *nats.Conn) error {
 func (b *Broker) Unsubscribe(ctx context.Context, topics []string) error {
 	b.asking.Lock()
 	defer b.asking.Unlock()
-	b.forget(topics)
+	b.forgetLocked(topics)
 	return nil
 }
 
-// forget ends the subscriptions to topics. The caller holds asking.
-func (b *Broker) forget(topics []string) {
+// forgetLocked ends the subscriptions to topics.
+func (b *Broker) forgetLocked(topics []string) {
 	for _, topic := range topics {
 		b.mu.Lock()
 		sub := b.topics[topic]

@@ -137,10 +137,10 @@ const (
 	quiet       = 100 * time.Millisecond // without a further refusal: that was all
 )
 
-// refused returns which of topics the server refused. It has confirmed what was
-// sent to it, and said each refusal before; before is how many there were at
-// the begin. The caller holds asking.
-func (b *Broker) refused(conn *nats.Conn, topics []string, before uint64) hub.TopicErrors {
+// refusedLocked returns which of topics the server refused. It has confirmed
+// what was sent to it, and said each refusal before; before is how many there
+// were at the begin.
+func (b *Broker) refusedLocked(conn *nats.Conn, topics []string, before uint64) hub.TopicErrors {
 	last := conn.LastError()
 	isTooMany := errors.Is(last, nats.ErrMaxSubscriptionsExceeded)
 	if !isTooMany && !errors.Is(last, nats.ErrPermissionViolation) {

@@ -222,7 +222,7 @@ func (p *Peer) take(f http2.Frame) error {
 	return nil
 }
 
-// frame writes frames, with the lock held.
+// frame writes frames, under the lock.
 func (p *Peer) frame(write func() error) error {
 	p.write.Lock()
 	defer p.write.Unlock()
@@ -281,9 +281,9 @@ func (p *Peer) Open(fields []hpack.HeaderField, stingy, end bool) (*Stream, erro
 	return s, p.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: s.ID, BlockFragment: p.block.Bytes(), EndHeaders: true, EndStream: end})
 }
 
-// wait waits until ready reports true, until the deadline that by points to, or
-// until the connection has ended. The lock is held.
-func (s *Stream) wait(by *time.Time, ready func() bool) error {
+// waitLocked waits until ready reports true, until the deadline that by points
+// to, or until the connection has ended.
+func (s *Stream) waitLocked(by *time.Time, ready func() bool) error {
 	p := s.peer
 	for !ready() {
 		if p.err != nil {
@@ -314,7 +314,7 @@ func (s *Stream) Header() (map[string][]string, error) {
 	s.peer.mu.Lock()
 	defer s.peer.mu.Unlock()
 	by := time.Now().Add(20 * time.Second)
-	err := s.wait(&by, func() bool { return s.header != nil || s.reset != nil })
+	err := s.waitLocked(&by, func() bool { return s.header != nil || s.reset != nil })
 	if err == nil && s.header == nil {
 		err = ResetError{*s.reset}
 	}
@@ -344,7 +344,7 @@ func (s *Stream) Unread() int {
 func (s *Stream) Read(b []byte) (int, error) {
 	s.peer.mu.Lock()
 	defer s.peer.mu.Unlock()
-	err := s.wait(&s.readBy, func() bool { return len(s.data) > 0 || s.ended || s.reset != nil })
+	err := s.waitLocked(&s.readBy, func() bool { return len(s.data) > 0 || s.ended || s.reset != nil })
 	switch {
 	case len(s.data) > 0:
 		n := copy(b, s.data)
@@ -363,7 +363,7 @@ func (s *Stream) Write(b []byte) (n int, err error) {
 	p := s.peer
 	for len(b) > 0 {
 		p.mu.Lock()
-		err := s.wait(&s.writeBy, func() bool { return s.window > 0 && p.window > 0 || s.reset != nil })
+		err := s.waitLocked(&s.writeBy, func() bool { return s.window > 0 && p.window > 0 || s.reset != nil })
 		if err == nil && s.reset != nil {
 			err = ResetError{*s.reset}
 		}

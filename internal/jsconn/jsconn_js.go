@@ -94,7 +94,7 @@ func (c *Conn) awaitOpen(ctx context.Context, host string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for !c.opened && !c.failed && !c.ended && ctx.Err() == nil {
-		c.wait(ctx.Done(), 0)
+		c.waitLocked(ctx.Done(), 0)
 	}
 	switch {
 	case c.opened:
@@ -107,13 +107,13 @@ func (c *Conn) awaitOpen(ctx context.Context, host string) error {
 	return ctx.Err()
 }
 
-// handle makes f the handler of an event. It runs with the lock held.
+// handle makes f the handler of an event. f runs under the lock.
 func (c *Conn) handle(event string, f func(event js.Value)) {
 	handler := js.FuncOf(func(_ js.Value, args []js.Value) any {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		f(args[0])
-		c.signal()
+		c.signalLocked()
 		return nil
 	})
 	c.handlers = append(c.handlers, handler)
@@ -219,7 +219,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		case c.ended:
 			return 0, io.EOF
 		}
-		c.waitUntil(c.readDeadline, 0)
+		c.waitUntilLocked(c.readDeadline, 0)
 	}
 }
 
@@ -261,7 +261,7 @@ func (c *Conn) awaitRoom() error {
 		case c.ended, c.ws.Get("bufferedAmount").Int() <= bufferLimit:
 			return nil
 		}
-		c.waitUntil(c.writeDeadline, pollInterval)
+		c.waitUntilLocked(c.writeDeadline, pollInterval)
 	}
 }
 
@@ -278,7 +278,7 @@ func (c *Conn) Close() error {
 	again, ended := c.closed, c.ended
 	c.closed = true
 	c.frames = nil
-	c.signal()
+	c.signalLocked()
 	c.mu.Unlock()
 	if again {
 		return c.opError("close", net.ErrClosed)
@@ -289,21 +289,21 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// waitUntil waits for a change, until a deadline at most, and for no longer
-// than poll if that is not 0. The lock is held, but not meanwhile.
-func (c *Conn) waitUntil(deadline time.Time, poll time.Duration) {
+// waitUntilLocked waits for a change, until a deadline at most, and for no
+// longer than poll if that is not 0. It gives the lock up meanwhile.
+func (c *Conn) waitUntilLocked(deadline time.Time, poll time.Duration) {
 	wait := poll
 	if !deadline.IsZero() {
 		if left := max(time.Until(deadline), 1); wait == 0 || left < wait {
 			wait = left
 		}
 	}
-	c.wait(nil, wait)
+	c.waitLocked(nil, wait)
 }
 
-// wait waits for a change, for done, or for a time if that is not 0. The lock
-// is held, but not meanwhile.
-func (c *Conn) wait(done <-chan struct{}, limit time.Duration) {
+// waitLocked waits for a change, for done, or for a time if that is not 0. It
+// gives the lock up meanwhile.
+func (c *Conn) waitLocked(done <-chan struct{}, limit time.Duration) {
 	if c.changed == nil {
 		c.changed = make(chan struct{})
 	}
@@ -323,8 +323,8 @@ func (c *Conn) wait(done <-chan struct{}, limit time.Duration) {
 	}
 }
 
-// signal wakes all who wait. The lock is held.
-func (c *Conn) signal() {
+// signalLocked wakes all who wait.
+func (c *Conn) signalLocked() {
 	if c.changed != nil {
 		close(c.changed)
 		c.changed = nil
@@ -351,7 +351,7 @@ func (c *Conn) set(f func()) error {
 		return c.opError("set", net.ErrClosed)
 	}
 	f()
-	c.signal()
+	c.signalLocked()
 	return nil
 }
 

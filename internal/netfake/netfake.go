@@ -249,12 +249,12 @@ func (h *half) read(p []byte) (int, error) {
 			if h.off += n; h.off == len(h.buf) {
 				h.buf, h.off = h.buf[:0], 0
 			}
-			h.signal()
+			h.signalLocked()
 			return n, nil
 		case h.writeClosed:
 			return 0, io.EOF
 		}
-		h.wait(h.readDeadline)
+		h.waitLocked(h.readDeadline)
 	}
 }
 
@@ -281,22 +281,22 @@ func (h *half) write(p []byte) (n int, err error) {
 				}
 				h.buf = append(h.buf, p[n:n+k]...)
 				n += k
-				h.signal()
+				h.signalLocked()
 			}
 		}
 		if err != nil || mine && n == len(p) {
 			if mine {
 				h.writing = false
-				h.signal()
+				h.signalLocked()
 			}
 			return n, err
 		}
-		h.wait(h.writeDeadline)
+		h.waitLocked(h.writeDeadline)
 	}
 }
 
-// wait gives h.mu up until something changes or the deadline passes.
-func (h *half) wait(deadline time.Time) {
+// waitLocked gives h.mu up until something changes or the deadline passes.
+func (h *half) waitLocked(deadline time.Time) {
 	if h.changed == nil {
 		h.changed = make(chan struct{})
 	}
@@ -315,8 +315,8 @@ func (h *half) wait(deadline time.Time) {
 	}
 }
 
-// signal wakes all who wait. h.mu is held.
-func (h *half) signal() {
+// signalLocked wakes all who wait.
+func (h *half) signalLocked() {
 	if h.changed != nil {
 		close(h.changed)
 		h.changed = nil
@@ -333,7 +333,7 @@ func (h *half) closeRead() (first bool) {
 	first = !h.readClosed
 	h.readClosed = true
 	h.buf, h.off = nil, 0
-	h.signal()
+	h.signalLocked()
 	return first
 }
 
@@ -342,7 +342,7 @@ func (h *half) closeWrite(gone bool) {
 	defer h.mu.Unlock()
 	h.writeClosed = true
 	h.writeGone = h.writeGone || gone
-	h.signal()
+	h.signalLocked()
 }
 
 func (h *half) reset(byWriter bool) {
@@ -354,7 +354,7 @@ func (h *half) reset(byWriter bool) {
 	} else {
 		h.wasReset = true
 	}
-	h.signal()
+	h.signalLocked()
 }
 
 func (h *half) isClosed() bool {
@@ -373,7 +373,7 @@ func (h *half) setReadDeadline(t time.Time) (open bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.readDeadline = t
-	h.signal()
+	h.signalLocked()
 	return !h.readClosed
 }
 
@@ -381,5 +381,5 @@ func (h *half) setWriteDeadline(t time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.writeDeadline = t
-	h.signal()
+	h.signalLocked()
 }

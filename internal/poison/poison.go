@@ -66,8 +66,8 @@ func Give[T any](p *T, spoil func(*T)) {
 		panic(fmt.Sprintf("poison: a %T was given back twice", *p))
 	}
 	if out[p] == nil {
-		alone(p, out)
-		alone(p, in)
+		aloneLocked(p, out)
+		aloneLocked(p, in)
 	}
 	delete(out, p)
 	spoil(p)
@@ -76,8 +76,8 @@ func Give[T any](p *T, spoil func(*T)) {
 	free[typ] = append(free[typ], p)
 }
 
-// alone panics if p overlaps with one of known. The lock is held.
-func alone[V any](p any, known map[any]V) {
+// aloneLocked panics if p overlaps with one of known.
+func aloneLocked[V any](p any, known map[any]V) {
 	bounds := func(p any) (from, to uintptr) {
 		v := reflect.ValueOf(p)
 		return v.Pointer(), v.Pointer() + v.Type().Elem().Size()

@@ -234,7 +234,7 @@ func (p *poller) dispatch(events []syscall.EpollEvent) {
 	for i := range events {
 		ev := &events[i]
 		if s := p.g.table.find(ev.Fd); s != nil && s.serial == ev.Pad {
-			if s.happened(ev.Events) {
+			if s.happenedLocked(ev.Events) {
 				p.queue.push(s)
 			}
 		}

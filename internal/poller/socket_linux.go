@@ -97,9 +97,9 @@ func (s *Socket) Start() error {
 // epollET is EPOLLET, which package syscall has as a negative number.
 const epollET = 1 << 31
 
-// happened notes events. It reports whether s must be queued. Its caller holds
-// the lock of the poller.
-func (s *Socket) happened(events uint32) bool {
+// happenedLocked notes events. It reports whether s must be queued. The lock
+// is that of the poller.
+func (s *Socket) happenedLocked(events uint32) bool {
 	const failed = syscall.EPOLLHUP | syscall.EPOLLERR
 	if events&(syscall.EPOLLOUT|failed) != 0 {
 		s.flags.set(writable)
