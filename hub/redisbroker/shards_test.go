@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os/exec"
 	"slices"
@@ -22,17 +23,21 @@ import (
 type cluster struct {
 	engines map[string]*brokertest.Engine // by address
 	addrs   []string
+	nodes   map[string]*redis.Client // by address
 	admin   *redis.ClusterClient
 }
 
 // startCluster starts three masters, and as many replicas of each.
 func startCluster(t *testing.T, replicas int) *cluster {
 	t.Helper()
-	c := &cluster{engines: map[string]*brokertest.Engine{}}
+	c := &cluster{engines: map[string]*brokertest.Engine{}, nodes: map[string]*redis.Client{}}
 	for range 3 * (1 + replicas) {
 		e := brokertest.Start(t, clusterKind)
 		c.engines[e.Addr] = e
 		c.addrs = append(c.addrs, e.Addr)
+		client := redis.NewClient(&redis.Options{Addr: e.Addr})
+		t.Cleanup(func() { client.Close() })
+		c.nodes[e.Addr] = client
 	}
 	args := append([]string{"--cluster", "create"}, c.addrs...)
 	args = append(args, "--cluster-replicas", fmt.Sprint(replicas), "--cluster-yes")
@@ -44,14 +49,14 @@ func startCluster(t *testing.T, replicas int) *cluster {
 	eventually(t, "no cluster", func() bool {
 		masters, ok := c.masters()
 		for _, addr := range c.addrs {
-			ok = ok && strings.Contains(c.node(t, addr).ClusterInfo(t.Context()).Val(), "cluster_state:ok")
+			ok = ok && strings.Contains(c.nodes[addr].ClusterInfo(t.Context()).Val(), "cluster_state:ok")
 		}
 		return ok && len(masters) == 3
 	})
 	eventually(t, "replicas have no data", func() bool {
 		online := 0
 		for _, addr := range c.addrs {
-			online += strings.Count(c.node(t, addr).Info(t.Context(), "replication").Val(), "state=online")
+			online += strings.Count(c.nodes[addr].Info(t.Context(), "replication").Val(), "state=online")
 		}
 		return online == 3*replicas
 	})
@@ -90,13 +95,6 @@ func (c *cluster) connect(t *testing.T, silence time.Duration) *Broker {
 	return b
 }
 
-// node returns a client of the node at addr.
-func (c *cluster) node(t *testing.T, addr string) *redis.Client {
-	client := redis.NewClient(&redis.Options{Addr: addr})
-	t.Cleanup(func() { client.Close() })
-	return client
-}
-
 // master returns the address of the master of a topic, as the broker knows it.
 func (b *Broker) master(t *testing.T, topic string) string {
 	t.Helper()
@@ -107,23 +105,104 @@ func (b *Broker) master(t *testing.T, topic string) string {
 	return node.Options().Addr
 }
 
-// move moves the slot of a topic from one node to another, as a resharding
-// does.
-func (c *cluster) move(t *testing.T, slot int64, from, to string) {
-	t.Helper()
-	source, target := c.node(t, from), c.node(t, to)
-	fromID, toID := source.Do(t.Context(), "CLUSTER", "MYID").Val(), target.Do(t.Context(), "CLUSTER", "MYID").Val()
-	do := func(client *redis.Client, args ...any) {
-		t.Helper()
-		if err := client.Do(t.Context(), args...).Err(); err != nil {
-			t.Fatalf("%v: %v", args, err)
+// A clusterView is what a node says of the cluster.
+type clusterView struct {
+	masters map[string]string // by id: address and config epoch
+	owner   string            // the id of the node that has a slot; empty: none
+	moving  bool              // the node imports or migrates a slot
+}
+
+// parseView reads the answer to CLUSTER NODES.
+func parseView(text string, slot int64) clusterView {
+	v := clusterView{masters: map[string]string{}}
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 8 || !strings.Contains(f[2], "master") {
+			continue
+		}
+		addr, _, _ := strings.Cut(f[1], "@")
+		v.masters[f[0]] = addr + " " + f[6]
+		for _, slots := range f[8:] {
+			var first, last int64
+			n, _ := fmt.Sscanf(slots, "%d-%d", &first, &last)
+			switch {
+			case strings.HasPrefix(slots, "["):
+				v.moving = true
+			case n == 1 && slot == first, n == 2 && first <= slot && slot <= last:
+				v.owner = f[0]
+			}
 		}
 	}
+	return v
+}
+
+// epochsDiffer reports whether each master has a config epoch of its own. Of
+// two nodes with one epoch that claim a slot, none gives way.
+func (v clusterView) epochsDiffer() bool {
+	seen := map[string]bool{}
+	for _, node := range v.masters {
+		_, epoch, _ := strings.Cut(node, " ")
+		seen[epoch] = true
+	}
+	return len(seen) == len(v.masters)
+}
+
+// agree waits until all nodes name the same owner of a slot, and the same
+// config epochs. It returns the address and the id of the owner. Before that, a
+// claim that is still on its way may take the slot from a new owner: then two
+// nodes say for ever that the other one has it.
+func (c *cluster) agree(t *testing.T, slot int64) (addr, id string) {
+	t.Helper()
+	var texts []string
+	agreed := func() bool {
+		var first clusterView
+		texts = nil
+		for i, addr := range c.addrs {
+			text := c.nodes[addr].ClusterNodes(t.Context()).Val()
+			texts = append(texts, text)
+			v := parseView(text, slot)
+			if i == 0 {
+				first = v
+			}
+			if v.moving || v.owner == "" || v.owner != first.owner || !v.epochsDiffer() || !maps.Equal(v.masters, first.masters) {
+				return false
+			}
+		}
+		id = first.owner
+		addr, _, _ = strings.Cut(first.masters[id], " ")
+		return true
+	}
+	for begin := time.Now(); !agreed(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(begin) > 20*time.Second {
+			t.Fatalf("the nodes do not agree about slot %d:\n%s", slot, strings.Join(texts, "\n"))
+		}
+	}
+	return addr, id
+}
+
+// moveOn moves a slot to the next node, as a resharding does.
+func (c *cluster) moveOn(t *testing.T, slot int64) {
+	t.Helper()
+	from, fromID := c.agree(t, slot)
+	to := c.addrs[(slices.Index(c.addrs, from)+1)%len(c.addrs)]
+	source, target := c.nodes[from], c.nodes[to]
+	do := func(client *redis.Client, args ...any) any {
+		t.Helper()
+		reply, err := client.Do(t.Context(), args...).Result()
+		if err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		return reply
+	}
+	toID := do(target, "CLUSTER", "MYID")
 	do(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", fromID)
 	do(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", toID)
 	host, port, _ := net.SplitHostPort(to)
 	for {
-		keys := source.ClusterGetKeysInSlot(t.Context(), int(slot), 100).Val()
+		keys, err := source.ClusterGetKeysInSlot(t.Context(), int(slot), 100).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if len(keys) == 0 {
 			break
 		}
@@ -133,20 +212,11 @@ func (c *cluster) move(t *testing.T, slot int64, from, to string) {
 		}
 		do(source, args...)
 	}
-	do(target, "CLUSTER", "SETSLOT", slot, "NODE", toID)
+	do(target, "CLUSTER", "SETSLOT", slot, "NODE", toID) // its config epoch is the highest then
 	do(source, "CLUSTER", "SETSLOT", slot, "NODE", toID)
-}
-
-// moveOn moves a slot to the next node.
-func (c *cluster) moveOn(t *testing.T, slot int64) {
-	t.Helper()
-	for _, r := range c.node(t, c.addrs[0]).ClusterSlots(t.Context()).Val() {
-		if from := r.Nodes[0].Addr; int64(r.Start) <= slot && slot <= int64(r.End) {
-			c.move(t, slot, from, c.addrs[(slices.Index(c.addrs, from)+1)%len(c.addrs)])
-			return
-		}
+	if _, owner := c.agree(t, slot); owner != toID {
+		t.Fatalf("slot %d is at %s, want %s", slot, owner, toID)
 	}
-	t.Fatalf("no node has slot %d", slot)
 }
 
 // Topics of all nodes: each node has one connection that receives, and only
@@ -174,7 +244,7 @@ func TestSharded(t *testing.T) {
 	}
 	count := func() (connections, channels int) {
 		for _, addr := range c.addrs {
-			node := c.node(t, addr)
+			node := c.nodes[addr]
 			clients := node.Do(t.Context(), "CLIENT", "LIST", "TYPE", "PUBSUB").Val().(string)
 			connections += strings.Count(clients, "ssub=") - strings.Count(clients, "ssub=0")
 			channels += len(node.PubSubShardChannels(t.Context(), "websocket:topic:*").Val())
@@ -294,16 +364,16 @@ func TestShardManualFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := b.master(t, "x")
-	text := c.node(t, old).ClusterNodes(t.Context()).Val()
+	text := c.nodes[old].ClusterNodes(t.Context()).Val()
 	replica := ""
-	id := c.node(t, old).Do(t.Context(), "CLUSTER", "MYID").Val().(string)
+	id := c.nodes[old].Do(t.Context(), "CLUSTER", "MYID").Val().(string)
 	for line := range strings.Lines(text) {
 		if f := strings.Fields(line); f[3] == id {
 			replica, _, _ = strings.Cut(f[1], "@")
 		}
 	}
 	eventually(t, "no failover", func() bool {
-		return c.node(t, replica).Do(t.Context(), "CLUSTER", "FAILOVER").Err() == nil
+		return c.nodes[replica].Do(t.Context(), "CLUSTER", "FAILOVER").Err() == nil
 	})
 	eventually(t, "the session stays", func() bool {
 		b.shards.cluster.ReloadState(t.Context())
@@ -325,7 +395,7 @@ func TestShardForbidden(t *testing.T) {
 	c := startCluster(t, 0)
 	for _, addr := range c.addrs {
 		acl := []any{"ACL", "SETUSER", "u", "on", ">p", "+@all", "~*", "resetchannels", "&websocket:topic:{t:yes*", "&websocket:alive:*"}
-		if err := c.node(t, addr).Do(t.Context(), acl...).Err(); err != nil {
+		if err := c.nodes[addr].Do(t.Context(), acl...).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -356,7 +426,7 @@ func TestShardForbidden(t *testing.T) {
 func TestShardForbiddenLater(t *testing.T) {
 	c := startCluster(t, 0)
 	for _, addr := range c.addrs {
-		if err := c.node(t, addr).Do(t.Context(), "ACL", "SETUSER", "u", "on", ">p", "+@all", "~*", "&*").Err(); err != nil {
+		if err := c.nodes[addr].Do(t.Context(), "ACL", "SETUSER", "u", "on", ">p", "+@all", "~*", "&*").Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -483,10 +553,10 @@ func TestShardPassword(t *testing.T) {
 	c := startCluster(t, 0)
 	set := func(pass string) {
 		for _, addr := range c.addrs {
-			if err := c.node(t, addr).Do(t.Context(), "ACL", "SETUSER", "u", "reset", "on", ">"+pass, "+@all", "~*", "&*").Err(); err != nil {
+			if err := c.nodes[addr].Do(t.Context(), "ACL", "SETUSER", "u", "reset", "on", ">"+pass, "+@all", "~*", "&*").Err(); err != nil {
 				t.Fatal(err)
 			}
-			c.node(t, addr).Do(t.Context(), "CLIENT", "KILL", "USER", "u")
+			c.nodes[addr].Do(t.Context(), "CLIENT", "KILL", "USER", "u")
 		}
 	}
 	set("p")

@@ -50,7 +50,7 @@ func TestShardStorm(t *testing.T) {
 		}
 	}
 	for _, addr := range c.addrs {
-		c.node(t, addr).ConfigResetStat(t.Context())
+		c.nodes[addr].ConfigResetStat(t.Context())
 	}
 	h := hub.New(&hub.Options{Broker: c.connect(t, defaultSilence), History: limits, QueueMessages: -1, QueueBytes: -1})
 	defer h.Close()
@@ -75,7 +75,7 @@ func TestShardStorm(t *testing.T) {
 	took := time.Since(begin)
 	reads := 0
 	for _, addr := range c.addrs {
-		_, stats, _ := strings.Cut(c.node(t, addr).Info(t.Context(), "commandstats").Val(), "cmdstat_xrevrange:calls=")
+		_, stats, _ := strings.Cut(c.nodes[addr].Info(t.Context(), "commandstats").Val(), "cmdstat_xrevrange:calls=")
 		calls, _, _ := strings.Cut(stats, ",")
 		n, _ := strconv.Atoi(calls)
 		reads += n
