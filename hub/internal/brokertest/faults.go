@@ -268,7 +268,10 @@ func observe(t *testing.T, f *field, ft fault) (verdict, []topicLog) {
 			for n := range each {
 				topic := rand.N(topics)
 				logs[topic].confirmed[p]++
-				f.publish(ctx, h, topic, id{p, logs[topic].confirmed[p]})
+				if !f.publish(ctx, h, topic, id{p, logs[topic].confirmed[p]}) {
+					cancel()
+					return
+				}
 				if ahead := time.Duration(n)*time.Second*publishers/time.Duration(s.pace) - time.Since(begin); ahead > 0 {
 					time.Sleep(ahead)
 				}
@@ -278,21 +281,35 @@ func observe(t *testing.T, f *field, ft fault) (verdict, []topicLog) {
 	faulty := make(chan struct{})
 	go func() {
 		defer close(faulty)
+		isDone := false
+		defer func() {
+			if !isDone { // by Fatal: the engine may never be whole again
+				cancel()
+			}
+		}()
 		f.wait(s.short / 2)
 		for n := 0; n < s.times && !f.over.Load(); n++ {
 			ft.do(f)
 			f.wait(s.short)
 		}
+		isDone = true
 	}()
 	writers.Wait()
 	f.over.Store(true)
 	<-faulty
+	if ctx.Err() != nil {
+		clients.Wait()
+		t.FailNow()
+	}
 	var sent [topics][publishers]int
 	publishAll := func() {
 		for topic := range topics {
 			for p := range publishers {
 				sent[topic][p]++
-				f.publish(ctx, h, topic, id{p, sent[topic][p]})
+				if !f.publish(ctx, h, topic, id{p, sent[topic][p]}) {
+					cancel()
+					return
+				}
 			}
 		}
 	}
@@ -327,19 +344,28 @@ func observe(t *testing.T, f *field, ft fault) (verdict, []topicLog) {
 	return sum(verdicts), logs
 }
 
+// publishPatience is how long an engine may refuse a message. Faults are
+// shorter.
+const publishPatience = 3 * time.Minute
+
 // publish publishes a message until the engine has confirmed it, each time
-// under its id.
-func (f *field) publish(ctx context.Context, h *hub.Hub, topic int, m id) {
+// under its id. It reports whether the engine has.
+func (f *field) publish(ctx context.Context, h *hub.Hub, topic int, m id) bool {
 	name := fmt.Sprintf("%d-%d", m.publisher, m.n)
-	for ctx.Err() == nil {
+	for begin := time.Now(); ctx.Err() == nil; {
 		once, cancel := context.WithTimeout(ctx, time.Second)
 		err := h.PublishOnce(once, fmt.Sprint(topic), name, websocket.MessageText, []byte(name))
 		cancel()
 		if err == nil {
-			return
+			return true
+		}
+		if time.Since(begin) > publishPatience {
+			f.t.Errorf("message %s of topic %d was not confirmed: %v", name, topic, err)
+			return false
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+	return false
 }
 
 // checkHistory holds what a process misses in the longest fault.
