@@ -155,7 +155,7 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 //
 // CloseNow may be called from any goroutine, at any time, more than once. It
 // also cuts short a Close in progress. "defer c.CloseNow()" after a successful
-// [Accept] or [Dial] makes sure that nothing is left behind.
+// [Accept] or [Dial] makes sure that the connection ends.
 func (c *Conn) CloseNow() error { return c.closeNowFor(closedNow) }
 
 // closeNowFor is CloseNow for a cause.

@@ -115,7 +115,8 @@ func (cfg *connConfig) makePlain() *agreement {
 	return &both.agreement
 }
 
-// A Conn is a WebSocket connection, as [Accept], [Handler] and [Dial] make it.
+// A Conn is a WebSocket connection. [Accept], [Handler], [Dial] and others make
+// it.
 //
 // All methods may be called concurrently. Any number of goroutines may write;
 // readers take turns. The reading goroutine handles control frames (pings,

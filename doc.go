@@ -2,38 +2,39 @@
 // and clients. It requires nothing but the standard library.
 //
 // A server makes connections with [Handler], or with [Accept] in a handler of
-// its own. A client makes them with [Dial]. Both have a [Conn] then, on which
-// either side sends messages at any time. Package wsjson has messages that are
-// JSON values.
+// its own. A client makes them with [Dial]. Each side then has a [Conn], and
+// sends messages on it at any time. Package wsjson reads and writes messages
+// that are JSON values.
 //
-// The API is that of github.com/coder/websocket v1.8 and more. A program
+// The API has all of github.com/coder/websocket v1.8, and more. A program
 // written for that package builds after its import path is changed.
 //
 // # Concurrency
 //
 // All methods of Conn may be called by any number of goroutines at the same
-// time, Close and CloseNow at any moment. Messages are never interleaved.
-// Readers take turns. Which of them gets a message is not defined. So one
-// goroutine that reads is the usual arrangement.
+// time, Close and CloseNow at any moment. Messages are never interleaved. If
+// several goroutines read, each message goes to one of them, and which one is
+// not defined. So a program usually has one goroutine that reads.
 //
-// A Conn has a goroutine of its own only for moments. One is that of its timer,
-// when a ping is due. The other writes what no other goroutine is there to
-// write. The reading goroutine handles pings, pongs and the peer's close frame.
-// A program that expects no messages calls [Conn.CloseRead], which reads for
-// it. A program that does neither does not notice the peer's end, and answers
-// no pings. To a peer that has heartbeats it looks dead.
+// A Conn starts goroutines of its own only for moments: one when its timer
+// fires, and one to write frames that no other goroutine is about to write. The
+// reading goroutine handles pings, pongs and the peer's close frame. A program
+// that expects no messages calls [Conn.CloseRead], which reads for it. A
+// program that neither reads nor calls CloseRead answers no pings, and does not
+// notice when the peer closes. A peer that sends heartbeats then takes it for
+// dead.
 //
 // # Heartbeats
 //
-// Networks drop connections without a word. So each side watches its peer, by
-// default. A peer shows life when bytes arrive from it, and when it takes
-// bytes.
+// Networks drop connections without telling the endpoints. So each side watches
+// its peer by default. A peer shows life when bytes arrive from it, and when it
+// takes bytes.
 //
-// A peer that shows no life for PingInterval gets a ping. If it then shows none
-// for PongTimeout either, the connection is over: calls return an error that
-// matches [ErrPongTimeout]. A timer looks four times in an interval, so both
-// moments come up to a quarter of PingInterval late. With the defaults, 30 and
-// 10 seconds:
+// A peer that shows no life for PingInterval gets a ping. If it shows no life
+// for PongTimeout after that, the connection is over: calls return an error
+// that matches [ErrPongTimeout]. A timer looks four times in an interval, so
+// both moments come up to a quarter of PingInterval late. With the defaults, 30
+// and 10 seconds:
 //
 //	30 to 37.5 s  after the last sign of life the ping leaves
 //	40 to 47.5 s  after the last sign of life the peer is given up
@@ -43,21 +44,21 @@
 // the handshake on gets its ping after 15 to 30 s. It is given up after 25 to
 // 40 s.
 //
-// These two rules hold only while a goroutine reads. A program that is busy
-// elsewhere for an hour finds the connection as it was. Pings also keep proxies
-// from ending a connection that is idle.
+// These two rules hold only while a goroutine reads. If a program does not read
+// for an hour, they do not end its connection. Pings also keep proxies from
+// ending a connection that is idle.
 //
-// A third rule needs no reader. Frames wait to be written, and the peer takes
-// nothing of them for PingInterval and PongTimeout. Then it is given up, after
-// 40 to 47.5 s. Data that arrives from it meanwhile excuses it, but its pings
-// do not where their pongs are among those frames. Any write is judged so,
-// short or long, and with a context too.
+// A third rule needs no reader. If frames wait to be written, and the peer
+// takes no byte for PingInterval and PongTimeout together, the peer is given
+// up. That is after 40 to 47.5 s. Each arrival of bytes from the peer starts
+// that time anew, unless pongs for its pings are among the frames that wait.
+// The rule holds for every write, short or long, with or without a context.
 //
-// On Linux the send queue of the socket tells what a peer has taken (SIOCOUTQ).
-// Elsewhere a peer has taken what a write of the transport has accepted. Long
-// writes go out in pieces of 16 KiB there.
+// On Linux the send queue of the socket (SIOCOUTQ) tells which bytes the peer
+// has taken. Elsewhere bytes count as taken when a write of the transport has
+// accepted them. Long writes go out in pieces of 16 KiB there.
 //
-// [Conn.RoundTripTime] is what the last ping measured.
+// [Conn.RoundTripTime] returns how long the last ping took.
 //
 // # Reading
 //
@@ -68,8 +69,8 @@
 // UTF-8.
 //
 // A read whose context ends, or that meets the read deadline, loses nothing,
-// not even in the middle of a message. The connection lives on, and the next
-// read goes on where this one stood.
+// not even in the middle of a message. The connection stays open, and the next
+// read goes on where this one stopped.
 //
 // # Writing
 //
@@ -79,11 +80,12 @@
 // nothing, and leaves the connection as it was. A write that is cut short
 // inside a frame ends the connection, because nothing can follow half a frame.
 //
-// While a reader has more messages at hand, the answers to them are gathered
-// and go out with one system call. What waits to be written is bounded
-// (WriteBufferLimit in the options): past that, writers wait, until their
-// context ends. So a peer that does not read slows down the goroutines that
-// write to it, and costs no more memory than the bound.
+// While the reading goroutine has more messages in its buffer, the answers to
+// them are gathered, and go out with one system call. WriteBufferLimit in the
+// options bounds the bytes that wait to be written. A writer past that bound
+// waits until there is room, or its context ends. So a peer that does not read
+// slows down the goroutines that write to it, and costs no more memory than the
+// bound.
 //
 // # Closing
 //
@@ -97,14 +99,13 @@
 // [Server.Shutdown] closes all connections of a [Handler], spread over time,
 // and waits for them.
 //
-// A peer that breaks the protocol gets a close frame with the code 1002, and
-// the connection ends. The code is 1007 for text that is not UTF-8, and 1009
-// for a message past the read limit. It is 1008 for a message in too many empty
-// frames.
+// A peer that breaks the protocol gets a close frame with code 1002, and the
+// connection ends. Text that is not UTF-8 gets code 1007, a message past the
+// read limit 1009, and a message with too many empty frames 1008.
 //
-// Whatever ended a connection, every later read returns that error, and writes
-// fail too. [NetConn] is a connection as a [net.Conn]: its Read returns io.EOF
-// itself after an orderly close.
+// When a connection has ended, every later read returns the same error, and
+// writes fail. [NetConn] returns a connection as a [net.Conn], whose Read
+// returns io.EOF itself after an orderly close.
 //
 // # Errors
 //
@@ -125,18 +126,19 @@
 //
 // Anything else is an error of the network. [Conn.End] says the same without an
 // error at hand: what ended the connection, and with which code. [CloseStatus]
-// returns the code of the peer's close frame, or -1 for errors that tell of
-// none. [Conn.Messages] ends without an error where a read's would match
+// returns the code of the peer's close frame, or -1 for an error that has none.
+// [Conn.Messages] ends without an error where the error of a read would match
 // io.EOF.
 //
-// A [HandshakeError] in the chain of Dial's error tells the HTTP status with
-// which a server refused.
+// If a server refused the handshake, the error of Dial wraps a
+// [HandshakeError], which has the HTTP status.
 //
 // # Watching
 //
-// [Conn.Stats] and [Server.Stats] count. A [Trace] in the options is told when
-// a handshake is accepted or refused. It is also told when a connection ends
-// and why, and when a write is slow. The library itself writes no log.
+// [Conn.Stats] and [Server.Stats] count messages, bytes and connections. A
+// [Trace] in the options is told when a handshake is accepted or refused. It is
+// also told when a connection ends and why, and when a write is slow. The
+// library itself writes no log.
 //
 // # Reconnecting
 //
@@ -146,8 +148,8 @@
 // # Compression
 //
 // Messages are compressed with permessage-deflate (RFC 7692) if both sides ask
-// for it: see [CompressionMode]. It is off by default. Secrets that must not be
-// compressed together with text that an attacker chooses are sent with
+// for it: see [CompressionMode]. It is off by default. Secrets must not be
+// compressed together with text that an attacker chooses: send them with
 // [Conn.WriteUncompressed].
 //
 // # Limits and defaults
@@ -165,18 +167,19 @@
 // A control frame has at most 125 bytes of payload, the reason of a close frame
 // at most 123 (RFC 6455, section 5.5).
 //
-// The read limit bounds what a message may cost before it is there, too. A
-// message may come in frames as small as its sender likes. The frames without
-// payload before the last frame are bounded: 1,024, and one more for each byte
-// of the message. The next one is refused with close code 1008. A compressed
-// message may have 16 times as many bytes on the wire as the limit allows of it
-// inflated, and 64 KiB more. Past that, it is refused with close code 1009.
+// The read limit also bounds what an unfinished message may cost. A message may
+// come in frames of any size. Before its last frame it may have 1,024 frames
+// without payload, and one more for each byte of the message. The next one is
+// refused with close code 1008. A compressed message may have 16 times the read
+// limit on the wire, and 64 KiB more. Past that, it is refused with close code
+// 1009.
 //
 // There is no limit on the time between messages, as long as the peer answers
 // pings. To set one, use a context or [Conn.SetReadDeadline]. A write waits for
 // a peer that takes nothing until its context ends, or the write deadline
-// passes, or the heartbeat gives the peer up. The heartbeat does not while data
-// arrives from a peer that does not ping.
+// passes, or the heartbeat gives the peer up. The heartbeat does not give up a
+// peer while bytes arrive from it, unless pongs for its pings are among the
+// frames that wait.
 //
 // A server lets a browser's page connect only if the page came from the same
 // host, unless AcceptOptions.OriginPatterns says otherwise (section 10.2).

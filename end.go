@@ -100,8 +100,8 @@ func (c EndCause) By() string {
 //
 // A write that finds the transport lost fails earlier. What the peer sent
 // before can still be read, for CloseTimeout at most: it may be a close frame
-// that says why. Otherwise the end is EndTransport, even if this side then
-// closes.
+// that says why. If it sent no close frame, the end is EndTransport, even if
+// this side then closes.
 func (c *Conn) End() End {
 	e := endOf(c.life.reason())
 	if c.door != nil && (e.Cause == EndByCloseNow || e.Cause == EndTransport) {

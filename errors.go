@@ -78,8 +78,8 @@ func (e argumentError) Unwrap() error { return e.err }
 
 // A ProtocolError says that this side failed the connection because of what the
 // peer sent (RFC 6455, section 7.1.7). Reads return it wrapped, and so does the
-// Err of [Conn.End]: use [errors.As] with a ProtocolError. It is a finding of
-// this side. A [CloseError] is what the peer said.
+// Err of [Conn.End]: use [errors.As] with a ProtocolError. This side found the
+// fault. A [CloseError] is what the peer said.
 //
 // Code is StatusProtocolError, or one of three others.
 // StatusInvalidFramePayloadData is for text that is not UTF-8, and for corrupt

@@ -38,14 +38,13 @@ type EventHandler interface {
 // The goroutine of the request calls open, before ServeHTTP returns. The
 // function may use c: it may write, set limits, join a hub, keep c in the
 // EventHandler. It must not keep r. After open has returned, the context of r
-// still ends with the connection. It has values only if what made them leaves
-// them alone. That is so straight behind net/http, or with
-// ServerOptions.Detach. If open returns nil, or panics, the connection is
-// closed.
+// still ends with the connection. Its values stay valid only straight behind
+// net/http, or with ServerOptions.Detach, because a router may reuse them. If
+// open returns nil, or panics, the connection is closed.
 //
 // The methods of c that read return an error: what arrives goes to the
-// EventHandler. The read deadline concerns nothing. All else is as with
-// [NewServer], heartbeats and [Server.Shutdown] too.
+// EventHandler. The read deadline has no effect. Everything else is as with
+// [NewServer], including heartbeats and [Server.Shutdown].
 //
 // Events panics if open is nil or a field of opts is invalid.
 func Events(open func(c *Conn, r *http.Request) EventHandler, opts *ServerOptions) *Server {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// A heartbeat finds out whether the peer is still there. It costs one timer a
-// connection, and the reader one load each time that it has waited for bytes.
-// The reader raises a flag. The timer looks at the flag, a quarter of an
-// interval apart.
+// A heartbeat finds out whether the peer is still there. Each connection has
+// one timer. When bytes arrive, the reading goroutine sets a flag, which costs
+// one atomic load if the flag is set already. The timer looks at the flag four
+// times in an interval.
 //
 // A peer that sends bytes or takes them is alive. After an interval without
 // either a ping goes out, if a goroutine is reading, and the looks come closer
@@ -19,8 +19,8 @@ import (
 //   - It has not sent and not taken anything for PingInterval and PongTimeout,
 //     a ping waits for its pong, and each look found a goroutine reading.
 //   - Frames wait to be written, and it has taken nothing for PingInterval and
-//     PongTimeout. What it sends meanwhile excuses it, except pings: one whose
-//     pong waits among those frames is given up.
+//     PongTimeout. Each arrival of bytes starts that time anew, unless pongs
+//     for the peer's pings are among the frames that wait.
 //
 // Time is counted from look to look. So a process that was stopped for a while
 // does not end its connections at the first look after that. Their readers
@@ -50,10 +50,10 @@ var epoch = time.Now()
 
 func sinceEpoch() int64 { return int64(time.Since(epoch)) }
 
-// RoundTripTime returns how long the last ping that was answered had to wait
-// for its pong, be it one of [Conn.Ping] or of PingInterval: 0 if there was
-// none yet. What was written before the ping, and had to go out first, is part
-// of it.
+// RoundTripTime returns the time between the last ping that was answered and
+// its pong. It is 0 if no ping was answered yet. Pings of [Conn.Ping] and those
+// of PingInterval count. The time includes that for frames that had to go out
+// before the ping.
 func (c *Conn) RoundTripTime() time.Duration { return time.Duration(c.beat.rtt.Load()) }
 
 // hear is called by the reader when something has arrived.
@@ -70,7 +70,7 @@ func (c *Conn) startHeartbeat() {
 		return
 	}
 	// The first interval is shorter, by half at most. So connections that were
-	// made at once do not ping at once for ever. The looks before the first
+	// made together do not ping together for ever. The looks before the first
 	// ping are counted back from it, for the same reason.
 	early, _ := bits.Mul64(uint64(interval/2), uint64(newMaskingKey())<<32)
 	h.silent = time.Duration(early)

@@ -14,8 +14,8 @@ import (
 
 // NetConn returns c as a [net.Conn], for protocols that want a stream of bytes.
 // Each Write sends one message of type typ. Read returns the content of the
-// messages that come in, one after the other. It sets c's read limit to none,
-// because a stream has no messages.
+// messages that come in, one after the other. It switches the read limit of c
+// off, because a stream has no messages.
 //
 // A message of the other type closes the connection with StatusUnsupportedData.
 // When the peer closes the connection in an orderly way (StatusNormalClosure,
@@ -23,7 +23,7 @@ import (
 // with StatusNormalClosure. The deadlines are those of c: a read that meets one
 // loses nothing. When ctx ends, reads and writes fail.
 //
-// It differs from other net.Conns in one thing. A deadline that cuts a Write
+// In one respect it differs from other net.Conns: a deadline that cuts a Write
 // inside its message ends the connection, because the rest of the message
 // cannot be sent later.
 func NetConn(ctx context.Context, c *Conn, typ MessageType) net.Conn {
@@ -34,7 +34,7 @@ func NetConn(ctx context.Context, c *Conn, typ MessageType) net.Conn {
 // NetConnSize is [NetConn] with a bound on the size of its messages, in bytes.
 // A longer Write sends several messages. A message that arrives and is longer
 // ends the connection, as [Conn.SetReadLimit] says. Peers that have a read
-// limit need such a bound. size zero, or a negative one, is no bound.
+// limit need such a bound. If size is zero or negative, there is no bound.
 func NetConnSize(ctx context.Context, c *Conn, typ MessageType, size int) net.Conn {
 	if size <= 0 {
 		return NetConn(ctx, c, typ)

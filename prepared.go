@@ -12,9 +12,9 @@ import (
 // number of connections, by any number of goroutines. It is compressed once for
 // each size of window that those connections have agreed on.
 //
-// Its compressed form refers to no earlier message: that is what lets
-// connections with different histories share it. Where the history is kept, it
-// still becomes a part of it.
+// Its compressed form refers to no earlier message, so that connections with
+// different histories can share it. With context takeover it still becomes a
+// part of the history.
 type PreparedMessage struct {
 	op   opcode
 	data []byte // immutable

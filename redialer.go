@@ -51,15 +51,15 @@ type Redialer struct {
 	BaseDelay, MaxDelay time.Duration
 	// StableAfter is how long a connection must have lasted for the failures
 	// before it to be forgotten. A connection that ends earlier is a failure
-	// like an attempt that failed. So a server which accepts and falls over is
-	// not stormed. Default: 30 s; negative: all are forgotten as soon as there
-	// is a connection.
+	// like an attempt that failed. So clients do not storm a server that
+	// accepts connections and then crashes. Default: 30 s; negative: all are
+	// forgotten as soon as there is a connection.
 	StableAfter time.Duration
-	// MaxRetryAfter is the most that is heeded of a Retry-After header. With it
-	// a server that refuses says how long to stay away (RFC 9110, section
-	// 10.2.3). The random wait is added to it. So clients that were told the
-	// same time do not come at the same time. Default: 5 min; negative: no
-	// limit.
+	// MaxRetryAfter bounds how long a Retry-After header can make the Redialer
+	// wait. A server that refuses says there how long to stay away (RFC 9110,
+	// section 10.2.3). The random wait is added to it, so that clients that
+	// were told the same time do not come together. Default: 5 min; negative:
+	// no limit.
 	MaxRetryAfter time.Duration
 	// DialTimeout bounds each attempt, BeforeDial included. Default: 30 s;
 	// negative: no limit.
@@ -125,7 +125,7 @@ type RedialStatus struct {
 	// Failures is how many attempts and short connections have failed since the
 	// last stable one (StableAfter).
 	Failures int
-	// Wait is how long RedialWaiting will last.
+	// Wait is the time until the next attempt, with RedialWaiting.
 	Wait time.Duration
 	// Err is what ended the last attempt or connection, with RedialWaiting, and
 	// what Run returns, with RedialStopped.
@@ -158,8 +158,8 @@ type RedialStatus struct {
 //
 // serve is called by the goroutine of Run, for one connection at a time. Its
 // context is a child of ctx, and ends when the connection ends. It must return
-// then; Run waits for it. A connection that serve leaves open is closed for it,
-// with StatusNormalClosure after nil and StatusGoingAway after an error.
+// then; Run waits for it. Run closes a connection that serve leaves open, with
+// StatusNormalClosure after nil and StatusGoingAway after an error.
 //
 // The end of ctx cuts short whatever is in progress: an attempt, a wait, or the
 // connection, which is closed with StatusGoingAway. What serve still writes
@@ -345,8 +345,8 @@ func redialEnded(ctx context.Context, err, last error) error {
 	return fmt.Errorf("websocket: redial: %w (before that: %v)", ended, err)
 }
 
-// IsPermanent is what a [Redialer] asks by default whether to give up. It
-// reports true if
+// IsPermanent reports whether a [Redialer] must give up after err. It is the
+// default of the Redialer's field of the same name. It reports true if
 //
 //   - the server refused the handshake with status 400, 401, 403, 404 or 407
 //     (see [HandshakeError]);
@@ -361,8 +361,8 @@ func redialEnded(ctx context.Context, err, last error) error {
 //     ([http.ErrSchemeMismatch]);
 //   - Dial found its URL or its options to be invalid.
 //
-// Coming back would end in the same way. Everything else is reported false,
-// errors that it does not know too.
+// Dialing again would fail in the same way. For all other errors it reports
+// false, including those that it does not know.
 func IsPermanent(err error) bool {
 	var he *HandshakeError
 	if errors.As(err, &he) {

@@ -26,24 +26,25 @@ type Stats struct {
 
 // Traffic counts what went in one direction.
 type Traffic struct {
-	// Messages are those that have come or gone whole, and Payload is how many
-	// bytes they have, uncompressed. What was sent in fragments counts before
-	// its message is whole. What a write has left to gather counts too, though
-	// it is lost if the connection breaks. Only Wire tells of what has left.
+	// Messages counts whole messages, and Payload their bytes before
+	// compression. The payload of a streamed message counts as it is written,
+	// before the message is whole. A message counts as sent when its write
+	// returns, though it is lost if the connection breaks before it has gone
+	// out. Only Wire counts what has gone out.
 	Messages int64 `json:"messages"`
 	Payload  int64 `json:"payload"`
 
-	// Compressed is how many of the bytes of Payload went compressed, and
-	// CompressedTo how many they were then.
+	// Compressed counts the bytes of Payload that were sent or received
+	// compressed, and CompressedTo how many bytes they had then.
 	Compressed   int64 `json:"compressed"`
 	CompressedTo int64 `json:"compressed_to"`
 
-	// Control are the pings, pongs and close frames. For one connection and
+	// Control counts pings, pongs and close frames. For one connection and
 	// direction it counts modulo 2^32.
 	Control int64 `json:"control"`
 
-	// Wire is how many bytes were frames: payload, headers and control frames,
-	// without the handshake and what TLS adds.
+	// Wire counts the bytes of all frames: headers, payload and control frames.
+	// The handshake and the bytes that TLS adds are not included.
 	Wire int64 `json:"wire"`
 }
 
@@ -56,10 +57,9 @@ func (t *Traffic) add(u Traffic) {
 	t.Wire += u.Wire
 }
 
-// Stats returns what the connection has done so far, and after its end what it
-// did in all. A message counts as received from the moment that a reading
-// method returns it. What another goroutine's read is at work on may be
-// missing.
+// Stats returns what the connection has done so far, or in all after its end. A
+// message counts as received when a reading method has returned it. The count
+// may miss the messages that another goroutine is reading just now.
 func (c *Conn) Stats() Stats {
 	s := Stats{Began: epoch.Add(time.Duration(c.began)), RoundTrip: c.RoundTripTime()}
 	c.publishIdle()

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// A Trace is functions that are called as things happen to connections. It
-// stands in the options of all that makes connections. Nil functions are not
-// called, and cost nothing. A Trace may serve any number of options. It must
-// not be changed while it is in use.
+// A Trace has functions that are called as things happen to connections. The
+// options of every function that makes connections have a field for it. Nil
+// functions are not called, and cost nothing. A Trace may serve any number of
+// options. It must not be changed while it is in use.
 //
 // ctx is the context that Handshake returned. Without Handshake it is the
 // context of the request. In a [Server] that is the one that Detach returned,
@@ -19,8 +19,8 @@ import (
 // a router, values of a request may be gone when its handler has returned:
 // Handshake can keep what is needed later.
 //
-// The goroutine at which a thing happens calls the function, and waits for it.
-// The function must return soon. It may call the methods of c that do not wait,
+// The goroutine that causes the event calls the function, and waits for it. The
+// function must return soon. It may call the methods of c that do not wait,
 // such as End, Stats, RemoteAddr and CloseNow. If a function that gets c
 // panics, the connection is closed with StatusInternalError, unless it is over.
 // The panic is reported as [NewServer] reports one.
@@ -56,7 +56,7 @@ type Trace struct {
 	// SlowWrite is called when a message or ping of the application has taken
 	// 100 ms or more to write. It is called for each part of a streamed
 	// message. The write waited for the peer to take what was before it, or for
-	// other writers. Only where SlowWrite is set, writes read the clock.
+	// other writers. Writes read the clock only if SlowWrite is set.
 	SlowWrite func(ctx context.Context, c *Conn, took time.Duration)
 
 	// HeartbeatLost is called when the heartbeat gives up the peer, before

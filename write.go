@@ -8,16 +8,17 @@ import (
 	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
-// Write sends one message, as one frame. p is the caller's again when Write
-// returns. Text must be UTF-8; that is not checked.
+// Write sends one message, as one frame. The caller may change p when Write
+// returns. Text must be UTF-8, which Write does not check. A typ that is
+// neither MessageText nor MessageBinary is an error, and nothing is sent.
 //
-// Any number of goroutines may write; each message goes out whole. When no
-// other goroutine is writing, the message has been passed to the operating
-// system when Write returns. The exception is while a read has more messages at
-// hand. Then replies are gathered. They go out together as soon as the reader
-// or a goroutine of the library gets to it. When another goroutine is writing,
-// it takes a short message along. Where the gathered bytes reach their bound
-// (WriteBufferLimit in the options), Write waits.
+// Any number of goroutines may write. Each message goes out whole. If no other
+// goroutine is writing, the operating system has the message when Write
+// returns. There is one exception: while the reading goroutine has more
+// messages in its buffer, replies are gathered, and go out together soon after.
+// If another goroutine is writing, that goroutine also writes a short message
+// of this one. Where the gathered bytes reach their bound (WriteBufferLimit in
+// the options), Write waits.
 //
 // If ctx or the write deadline ends before the first byte of the message is
 // out, nothing is sent and the connection lives on. The error matches ctx.Err()

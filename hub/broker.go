@@ -16,10 +16,10 @@ import (
 // All methods may be called at the same time. One goroutine at a time calls
 // Receive.
 //
-// What a hub promises then is what the engine does. A message is delivered at
-// most once. What is published while a process has lost the engine does not
-// reach its subscribers, unless the Broker is a [Historian]. Every process has
-// the messages of a topic in the order of the engine.
+// With a Broker, a hub promises what its engine promises. A message is
+// delivered at most once. What is published while a process has lost the engine
+// does not reach its subscribers, unless the Broker is a [Historian]. Every
+// process has the messages of a topic in the order of the engine.
 type Broker interface {
 	// Publish hands a message over to the engine. The engine brings it to every
 	// process that has subscribed to the topic, this one included. ctx bounds
@@ -102,7 +102,7 @@ type Historian interface {
 	Missed(ctx context.Context, topic string, after Position, limits History) (Backlog, error)
 }
 
-// A Backlog is what an engine keeps of a topic behind a position.
+// A Backlog has the messages of a topic that an engine keeps behind a position.
 type Backlog struct {
 	Top      Position      // of the latest message of the topic; zero if the engine knows of none
 	Messages []BrokerEvent // each with its Position; the last one is that of Top, if there is any

@@ -23,23 +23,25 @@
 //
 // # Order
 //
-// All subscribers of a topic get its messages in the same order, and what one
-// goroutine publishes, in the order in which it did. [Subscriber.Send] sends to
-// one subscriber through the same queue. What is sent to a subscriber first, by
-// Publish or Send, arrives first. Between topics there is no other order.
+// All subscribers of a topic get its messages in the same order. What one
+// goroutine publishes arrives in the order in which it published.
+// [Subscriber.Send] sends to one subscriber through the same queue. So the
+// messages of all topics and of Send reach a subscriber in the order in which
+// they came into its queue.
 //
 // # Slow subscribers
 //
 // Each subscriber has a queue, bounded in messages and in bytes. Publish puts
 // the message into the queues and returns; it never writes to a connection. A
-// subscriber whose queue is not empty has a goroutine. It writes what waits,
-// many messages with one system call, and ends when nothing does. An idle
-// subscriber has no goroutine. It costs about 200 bytes, and 24 for each of its
-// topics (some 70 if they are more than 32).
+// subscriber whose queue is not empty has a goroutine. It writes the messages
+// that wait, many with one system call, and ends when the queue is empty. An
+// idle subscriber has no goroutine. It costs about 200 bytes, and 24 bytes for
+// each of its topics (about 70 each if it has more than 32).
 //
 // When a queue is full the [Policy] decides. By default the subscriber is
 // disconnected with StatusTryAgainLater (1013). Otherwise its oldest or newest
-// messages are dropped. [Subscriber.Stats] and [Hub.Stats] count it.
+// messages are dropped. [Subscriber.Stats] and [Hub.Stats] count the messages
+// and connections that were dropped.
 //
 // # Coming back
 //
@@ -47,35 +49,35 @@
 // then has a [Position]. [Options].Encode puts it into what is sent, and the
 // client remembers the last one it saw. When the client comes back,
 // [Subscriber.SubscribeFrom] sends what it has missed, and goes on with what is
-// published from then on. Between them there is neither a gap nor a duplicate.
-// Or SubscribeFrom says that too much was missed, and that the client must
-// start afresh.
+// published from then on. There is neither a gap nor a duplicate between the
+// two. If too much was missed, SubscribeFrom says that the client must start
+// afresh.
 //
 // # Who is here
 //
 // A connection that joins with [Hub.JoinAs] is a [Member] of its topics, where
 // Options.PresenceOf chooses them. [Hub.Presence] returns the members of a
-// topic, in all processes. Options.OnPresence makes what the subscribers are
-// told: first all members, then each that joins or leaves. A leave is held back
-// for 5 s, so that a reconnect is none.
+// topic, in all processes. Options.OnPresence makes the messages that tell the
+// subscribers about members: first all of them, then each that joins or leaves.
+// A leave is told after 5 s, and not at all if the member is back by then.
 //
 // The processes tell each other through the engine, in a topic of their own.
 // Each tells of its own members, at most every 100 ms. Every 4 s it tells that
 // it lives. No clock is compared. The members of a process that was killed are
-// gone within 15 s. While the engine is lost no member of another process goes.
-// A process that lost the engine alone is gone for the others, and comes back
-// with it.
+// gone within 15 s. While a process has lost the engine, it keeps the members
+// of all others. The others drop the members of a process that has lost the
+// engine, and get them back when it has the engine again.
 //
-// Of a topic with more than [MaxPresenceMembers] only the number is known. Each
-// process keeps the members of all others: 100,000 with 35 bytes of ID and Data
-// are some 12 MB in each. What comes through the engine is trusted: a program
-// that may publish there can name members, too.
+// For a topic with more than [MaxPresenceMembers] members, a hub knows only
+// their number. Each process keeps the members of all processes in memory. For
+// 100,000 members with 35 bytes of ID and Data that is about 12 MB. The hub
+// trusts the engine: a program that may publish there can also name members.
 //
 // # The end of a connection
 //
-// A subscriber whose connection fails in a write leaves by itself. One to which
-// nothing is sent does not notice: the function that serves the connection must
-// call [Subscriber.Leave] when it returns, as above.
+// A subscriber leaves by itself when a write to its connection fails. Without a
+// write it does not notice that the connection has ended. So the function that
+// serves the connection must call [Subscriber.Leave] when it returns, as above.
 //
 // # More than one process
 //

@@ -86,11 +86,10 @@ func New(opts *Options) *Hub {
 	return h
 }
 
-// Join makes c a subscriber, of no topic yet. The connection stays the
-// caller's: the caller reads from it, and calls [Subscriber.Leave] when it has
-// ended. What the caller writes to the connection itself may overtake what
-// waits in the queue. One connection should not join a hub twice: its messages
-// would have two queues.
+// Join makes c a subscriber that has no topic yet. The caller goes on reading
+// from c, and calls [Subscriber.Leave] when c has ended. Messages that the
+// caller writes to c itself may overtake those in the queue. One connection
+// should not join a hub twice: its messages would have two queues.
 func (h *Hub) Join(c *websocket.Conn) *Subscriber {
 	s := &Subscriber{hub: h, conn: c}
 	if h.closed.Load() {
@@ -102,11 +101,11 @@ func (h *Hub) Join(c *websocket.Conn) *Subscriber {
 }
 
 // Publish sends a message to all subscribers of topic. It does not wait for any
-// of them. data is the caller's again when Publish returns.
+// of them. The caller may change data when Publish returns.
 //
 // Without a Broker the message is in the queues when Publish returns, and ctx
-// is not used. With one, Publish returns when the engine has it, as far as the
-// engine tells; ctx bounds that, and the error is the engine's.
+// is not used. With a Broker, Publish returns when the engine has it, as far as
+// the engine tells. ctx bounds that, and the error is the engine's.
 //
 // Without a Broker the error matches [ErrEncode] if Options.Encode panicked.
 //
@@ -203,8 +202,9 @@ func (h *Hub) Stats() Stats {
 }
 
 // Close ends the hub: its subscribers leave, and it forgets all topics.
-// Connections stay open, and what waits for them is still written. The Broker
-// is not closed: the caller who made it does that.
+// Connections stay open, and what waits for them is still written. The caller
+// that made the Broker closes it. The error is nil, or matches [ErrClosed] if
+// the hub was closed before.
 func (h *Hub) Close() error {
 	if h.closed.Swap(true) {
 		return ErrClosed

@@ -9,11 +9,11 @@ import (
 // Options are the options of [New]. A nil pointer and the zero value hold the
 // defaults; a negative number switches a limit off. The struct is only read.
 type Options struct {
-	// QueueMessages and QueueBytes bound what waits for one subscriber. What is
-	// being written does not count: 64 messages and 31 KiB at most, or one
-	// message that is longer. Bytes are those of the messages before
-	// compression. A message is always taken if nothing waits. Defaults: 256
-	// messages, 1 MiB.
+	// QueueMessages and QueueBytes bound the messages that wait for one
+	// subscriber. Bytes are those of the messages before compression. An empty
+	// queue takes a message of any size. Messages that are being written do not
+	// count: 64 messages and 31 KiB at most, or one longer message. Defaults:
+	// 256 messages, 1 MiB.
 	QueueMessages int
 	QueueBytes    int
 	// WhenFull says what happens when a message finds the queue of a subscriber
@@ -29,11 +29,12 @@ type Options struct {
 	// process.
 	HistoryOf func(topic string) History
 
-	// Encode makes what is sent to the subscribers out of what was published:
-	// it appends it to dst. Here a message gets its Position. Encode is called
+	// Encode makes the data that is sent to the subscribers from the message
+	// that was published. It appends the data to dst, and returns the result.
+	// This is where a program puts the Position into the data. Encode is called
 	// once for a message in every process that has subscribers of the topic, in
-	// the order of the topic. A message that a process reads from the engine's
-	// history is encoded there. Encode must not call the hub. A panic costs
+	// the order of the topic. A process also encodes the messages that it reads
+	// from the engine's history. Encode must not call the hub. A panic costs
 	// that message, and is counted in Stats. Default: the data as it was
 	// published.
 	Encode func(dst []byte, m Message) []byte
@@ -42,11 +43,11 @@ type Options struct {
 	// all processes, see [Hub.Presence]. It must return the same for the same
 	// topic, in every process, and must not call the hub. Default: none.
 	PresenceOf func(topic string) bool
-	// OnPresence makes what is sent to the subscribers of a topic about its
-	// members; nothing is if the data is nil. It is called in each process that
-	// has subscribers of the topic. The calls come one after the other, from a
-	// goroutine of their own, so it may call the hub. Without it nothing is
-	// sent.
+	// OnPresence makes the message that tells the subscribers of a topic about
+	// its members. If the data is nil, no message is sent. It is called in each
+	// process that has subscribers of the topic. The calls come one after the
+	// other, from a goroutine of their own, so it may call the hub. Default: no
+	// such messages are sent.
 	OnPresence func(PresenceEvent) (websocket.MessageType, []byte)
 
 	// Broker connects this hub with those of other processes. Default: none.

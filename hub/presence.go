@@ -61,15 +61,15 @@ type Member struct {
 	Data []byte
 }
 
-// A Presence tells who has a topic, in all processes.
+// A Presence lists the members of a topic, in all processes.
 type Presence struct {
 	// Count is how many members there are.
 	Count int
 	// Members are all of them, sorted by ID. It is nil if there are none, or
-	// more than MaxPresenceMembers, or if one process had more and has 900
-	// still. The caller may keep the slice.
+	// more than MaxPresenceMembers. A process that had more lists its members
+	// again when it has 900 or fewer. The caller may keep the slice.
 	Members []Member
-	// Complete says that nothing is known to be missing. It is not set while
+	// Complete says that no member is known to be missing. It is not set while
 	// the engine is lost, or while another process has not told its members
 	// yet.
 	Complete bool
@@ -140,8 +140,9 @@ func (h *Hub) JoinAs(c *websocket.Conn, m Member) *Subscriber {
 // needs no subscriber in this one.
 //
 // With a Broker a new hub does not know the other processes yet. Presence then
-// waits for them: a second in general, and 3 s at most. If ctx ends before,
-// what it returns is not Complete. Otherwise it reads from memory.
+// waits for them: a second in general, and 3 s at most. If ctx ends before, the
+// result is not Complete. In all other cases Presence reads from memory, and
+// does not wait.
 //
 // The error matches [ErrNoPresence] or [ErrClosed].
 func (h *Hub) Presence(ctx context.Context, topic string) (Presence, error) {

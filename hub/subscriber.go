@@ -73,9 +73,10 @@ type SubscribeOptions struct {
 	// Recent is how many of the latest messages the client gets if After is
 	// zero, or if it cannot go on from there.
 	Recent int
-	// Greet returns a message for the client that it gets before any of the
-	// topic; none if the data is nil. It must not call the hub. With DropOldest
-	// it may be dropped, as all that waits. Default: no such message.
+	// Greet returns a message that the client gets before any message of the
+	// topic. If the data is nil, there is none. Greet must not call the hub.
+	// With DropOldest the message may be dropped, as any other in the queue.
+	// Default: no such message.
 	Greet func(SubscribeResult) (websocket.MessageType, []byte)
 }
 
@@ -87,8 +88,8 @@ type SubscribeResult struct {
 	Position Position
 	// Complete says that the client has missed nothing: what was published
 	// since SubscribeOptions.After is in its queue. If it is not set, the
-	// client must fetch the state of things elsewhere, after the subscription
-	// has begun.
+	// client must fetch the current state elsewhere, after the subscription has
+	// begun.
 	Complete bool
 	// Messages is how many messages of the history were put into the queue.
 	Messages int
@@ -111,7 +112,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topics ...string) error {
 
 // SubscribeFrom subscribes to a topic that has a history, and sends what the
 // client has missed of it. Between that and what is published from now on there
-// is neither a gap nor a duplicate. What is replayed does not count for the
+// is neither a gap nor a duplicate. Replayed messages do not count for the
 // bounds of the queue. A replay fails if more than 65,536 messages of it and of
 // earlier replays would wait: the error matches [ErrFull]. The first replay may
 // have any number. The error matches [ErrSubscribed] if the subscriber has the
@@ -236,17 +237,18 @@ func (s *Subscriber) Topics() []string {
 	return names
 }
 
-// Leave ends all subscriptions. It is to be called when the connection has
-// ended, and may be called more than once. The connection stays as it is; what
-// waits for it is still sent.
+// Leave ends all subscriptions. The program calls it when the connection has
+// ended, and may call it more than once. Leave does not touch the connection.
+// Messages that wait in the queue are still sent.
 func (s *Subscriber) Leave() {
 	s.end(ErrLeft)
 	s.leaveTopics()
 }
 
-// Close ends all subscriptions, sends what waits, and then closes the
-// connection as [websocket.Conn.Close] does with code and reason. It does not
-// wait for any of that. What the peer has not taken after 5 s is not sent.
+// Close ends all subscriptions, sends the messages in the queue, and then
+// closes the connection as [websocket.Conn.Close] does with code and reason. A
+// goroutine of the hub does that: Close returns at once. Messages that the peer
+// has not taken after 5 s are not sent.
 func (s *Subscriber) Close(code websocket.StatusCode, reason string) {
 	s.mu.Lock()
 	s.endLocked(ErrLeft)
@@ -277,10 +279,11 @@ func (s *Subscriber) closeConn(code websocket.StatusCode, reason string) {
 	s.conn.Close(code, reason)
 }
 
-// Err returns nil as long as s can get messages. Then it tells why s cannot.
-// The error matches [ErrLeft] after Leave, and [ErrClosed] after [Hub.Close].
-// It matches [ErrFull] if s was disconnected because its queue was full.
-// Otherwise it is the error of the write that failed.
+// Err returns nil as long as s can get messages. After that it returns the
+// reason why s gets no more. The error matches [ErrLeft] after Leave, and
+// [ErrClosed] after [Hub.Close]. It matches [ErrFull] if s was disconnected
+// because its queue was full. Otherwise it is the error of the write that
+// failed.
 func (s *Subscriber) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -297,7 +300,8 @@ type SubscriberStats struct {
 	Dropped     uint64 // messages that found the queue full
 }
 
-// Stats returns how things stand.
+// Stats returns the state of the queue, and how many messages were dropped so
+// far.
 func (s *Subscriber) Stats() SubscriberStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,21 +12,21 @@ import (
 // but Max may be left out. They must not be changed while it is in use. Its
 // methods may be called concurrently.
 type Connections struct {
-	// Max is the most connections with the same key. Zero and less: there is no
+	// Max is the most connections with the same key. Zero or negative: no
 	// limit.
 	Max int
 	// Key returns what a client is known by, such as the user of its cookie.
 	// Clients with the key "" are not limited. Default: [RemoteHost].
 	Key func(r *http.Request) string
 
-	// Code and Reason are those of the close frame for a connection too many.
-	// Default: StatusTryAgainLater and "too many connections". A client that
-	// must not come back by itself is told StatusPolicyViolation. What
-	// [websocket.Conn.Close] says of both holds here.
+	// Code and Reason go into the close frame of a connection past Max.
+	// Default: StatusTryAgainLater and "too many connections".
+	// StatusPolicyViolation tells a client not to come back by itself. They
+	// must be valid for [websocket.Conn.Close].
 	Code   websocket.StatusCode
 	Reason string
 
-	// OnRefused is called for each connection too many, with its key and its
+	// OnRefused is called for each connection past Max, with its key and its
 	// request. It may be nil.
 	OnRefused func(key string, r *http.Request)
 
@@ -70,8 +70,9 @@ func (l *Connections) Serve(serve func(*websocket.Conn, *http.Request)) func(*we
 }
 
 // Acquire counts a connection, for handlers that want to refuse the handshake
-// with a status of their own. If ok is true release must be called when the
-// connection has ended; more calls of it do nothing.
+// with a status of their own. If ok is true, the caller must call release when
+// the connection has ended. More calls of release do nothing. If ok is false,
+// release does nothing.
 func (l *Connections) Acquire(r *http.Request) (release func(), ok bool) {
 	key := ""
 	if l.Max > 0 {

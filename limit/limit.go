@@ -2,8 +2,9 @@
 // and how many connections each may have.
 //
 // A [Limiter] is for one connection, or is shared by those of one user.
-// [Connections] counts connections by a key, such as the address or the user.
-// Who goes past a limit is closed with a code that says so, and a hook is told.
+// [Connections] counts connections by a key, such as the address or the user. A
+// connection that exceeds a limit is closed with a code that says so, and a
+// hook is called.
 package limit
 
 import (
@@ -17,40 +18,40 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// A Rate is how much may come: PerSecond in the long run, and Burst at once.
-// The zero Rate is no limit. It is a token bucket, which is full at the
-// beginning.
+// A Rate bounds how much may come: PerSecond in the long run, and Burst at
+// once. It is a token bucket, which is full at the beginning. The zero Rate is
+// no limit.
 type Rate struct {
-	// PerSecond is how much comes back in a second. Zero and less: there is no
-	// limit.
+	// PerSecond is how much comes back in a second. Zero or negative: no limit.
 	PerSecond float64
-	// Burst is the most that may come at once, and at least 1. Default:
+	// Burst is the most that may come at once. It is at least 1. Default:
 	// PerSecond.
 	Burst float64
 }
 
 // Limits are what a [Limiter] allows. The zero value allows everything.
 type Limits struct {
-	// Messages are the messages that may come.
+	// Messages bounds the number of messages.
 	Messages Rate
-	// Bytes are the bytes of their payload, after decompression. A message that
-	// is longer than the burst is never allowed. What is on the wire before a
-	// message is complete is bounded by its read limit.
+	// Bytes bounds the bytes of their payload, after decompression. A message
+	// that is longer than the burst is never allowed. The read limit of the
+	// connection bounds a message before it is complete.
 	Bytes Rate
 
-	// Code and Reason are those of the close frame for who goes past a limit.
-	// Default: StatusPolicyViolation, and a reason that names the limit. What
-	// [websocket.Conn.Close] says of both holds here.
+	// Code and Reason go into the close frame of a connection that exceeds a
+	// limit. Default: StatusPolicyViolation, and a reason that names the limit.
+	// They must be valid for [websocket.Conn.Close].
 	Code   websocket.StatusCode
 	Reason string
 
-	// OnExceeded is called for each message that is past a limit, by the
+	// OnExceeded is called for each message that exceeds a limit, by the
 	// goroutine that calls the Limiter. It may be nil.
 	OnExceeded func(e *ExceededError)
 }
 
-// An ExceededError says which limit a message was past. It matches a
-// [websocket.CloseError] with [errors.As]: what the peer is closed with.
+// An ExceededError says which limit a message has exceeded. With [errors.As] it
+// matches a [websocket.CloseError], which has the code and the reason for the
+// peer.
 type ExceededError struct {
 	What  string // "messages" or "bytes"
 	Limit Rate   // what was allowed
@@ -90,9 +91,9 @@ func New(limits Limits) *Limiter {
 	return l
 }
 
-// Check counts a message of size bytes. The error is nil or an
-// *[ExceededError]; then the message is not counted, and it is for the caller
-// to close the connection. Check is what fits the hooks of package relay.
+// Check counts a message of size bytes. If the message exceeds a limit, the
+// error is an *[ExceededError], and the message is not counted. The caller then
+// closes the connection. Hooks of package relay can call Check.
 func (l *Limiter) Check(size int) error {
 	now := time.Now()
 	l.mu.Lock()
@@ -129,9 +130,9 @@ func (l *Limiter) checkLocked(size int, now time.Time) *ExceededError {
 	return e
 }
 
-// Messages is [websocket.Conn.Messages] with limits. The message that is past
-// one is not delivered: c is closed, and the *[ExceededError] is the last step
-// of the range. Closing waits for the peer, as [websocket.Conn.Close] does.
+// Messages is [websocket.Conn.Messages] with limits. A message that exceeds one
+// is not delivered: c is closed, and the *[ExceededError] is the last step of
+// the range. Closing waits for the peer, as [websocket.Conn.Close] does.
 func (l *Limiter) Messages(ctx context.Context, c *websocket.Conn) iter.Seq2[websocket.Message, error] {
 	return func(yield func(websocket.Message, error) bool) {
 		for m, err := range c.Messages(ctx) {

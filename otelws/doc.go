@@ -1,6 +1,7 @@
-// Package otelws tells OpenTelemetry of WebSocket connections: a span for each
-// opening handshake, and metrics of handshakes and connections. It uses the API
-// of OpenTelemetry only, so that the program chooses the SDK and its exporters.
+// Package otelws reports WebSocket connections to OpenTelemetry: a span for
+// each opening handshake, and metrics of handshakes and connections. It uses
+// the API of OpenTelemetry only, so that the program chooses the SDK and its
+// exporters.
 //
 //	observer, err := otelws.ForServer(nil)
 //	...

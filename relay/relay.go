@@ -32,16 +32,16 @@ type Options struct {
 }
 
 // Run forwards messages in both directions until one of the connections or ctx
-// ends. Then both are closed, and Run returns. The connection client is that of
-// the client that the relay serves. The connection server is the one that the
-// relay has dialed.
+// ends. Then both are closed, and Run returns. The connection client leads to
+// the client that the relay serves, and the connection server to the server
+// that the relay has dialed.
 //
 // A message is read whole, so the read limits of the connections bound the
 // memory. It is written before the next one of its direction is read. So a slow
 // receiver makes the sender wait. Meanwhile the sender's pings wait too.
 //
 // Each connection answers its own pings and has its own heartbeat, compression
-// and limits. A fault of one side is thus found on that side.
+// and limits. So a fault of one side is found on that side.
 //
 // When one peer closes, the other is sent the same code and reason, behind the
 // messages that came before. When the connection of the client ends in another
@@ -51,7 +51,7 @@ type Options struct {
 // context may be the context of the request that a [websocket.Handler] passes
 // to serve, which ends with the connection.
 //
-// The error is nil after an orderly end: a peer closed with
+// The error is nil after an orderly end: a peer closed its connection with
 // StatusNormalClosure, StatusGoingAway, or no code. It matches ctx.Err() if ctx
 // has ended. Otherwise it tells which connection ended, and wraps why. No other
 // goroutine may read from the connections while Run is in progress; writing and

@@ -13,7 +13,7 @@ import (
 
 // Read reads one message from c, of either type, and unmarshals it into v. A
 // message that is not JSON, or does not fit v, closes the connection with
-// StatusInvalidFramePayloadData; other errors are those of
+// StatusInvalidFramePayloadData. Other errors are those of
 // [websocket.Conn.Read].
 func Read(ctx context.Context, c *websocket.Conn, v any) error {
 	_, data, err := c.Read(ctx)
@@ -51,8 +51,9 @@ func Messages[T any](ctx context.Context, c *websocket.Conn) iter.Seq2[T, error]
 	}
 }
 
-// Write marshals v and writes it to c as one text message. What cannot be
-// marshaled is an error and sends nothing.
+// Write marshals v and writes it to c as one text message. If v cannot be
+// marshaled, Write returns an error and sends nothing. Other errors are those
+// of [websocket.Conn.Write].
 func Write(ctx context.Context, c *websocket.Conn, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {

@@ -1,6 +1,5 @@
 // Package wstest helps to test programs that use WebSockets. It needs no port,
-// and the test controls the time. Peers and networks misbehave when a test
-// wants them to.
+// and the test controls the time. A test can make peers and networks misbehave.
 //
 //	func TestGreeting(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {
@@ -23,8 +22,8 @@
 // of bytes, cut at a chosen call, or silent.
 //
 // All of it works in a bubble of [testing/synctest], where a timeout of an hour
-// takes no time. There, make what a test needs inside of the bubble. What is
-// made for a test ends with it.
+// takes no time. There, a test must make its handlers, servers and connections
+// inside the bubble. They end with the test.
 //
 // Functions and methods that take a [testing.TB], or belong to what was made
 // with one, fail the test when they cannot do what they should. Call them from

@@ -142,6 +142,6 @@ func (p *Peer) WantIdle() {
 	p.p.WantIdle()
 }
 
-// Close closes the transport without a close frame, as a program does that
-// dies.
+// Close closes the transport without a close frame, as a program that crashes
+// does.
 func (p *Peer) Close() { p.p.Close() }

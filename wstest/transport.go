@@ -54,9 +54,10 @@ const (
 	// HalfClose ends one direction: the Read returns io.EOF, or the Write fails
 	// with EPIPE, and so does each later call of its direction.
 	HalfClose
-	// Silence lets this end vanish without a word, as a peer does whose cable
-	// is pulled. From the call on, Writes succeed and their bytes are lost, and
-	// Reads wait for their deadline. The other end hears nothing more.
+	// Silence makes this end vanish without telling the other, as a peer whose
+	// cable is pulled. From the call on, Writes succeed and their bytes are
+	// lost, and Reads wait for their deadline. The other end hears nothing
+	// more.
 	Silence
 )
 

@@ -16,9 +16,9 @@ import (
 )
 
 // An Engine gives positions, keeps histories, and counts a message that is
-// published again under its id once, for two minutes. It can be stopped and
-// started, to see what the loss of an engine does. All methods may be called by
-// any number of goroutines at the same time.
+// published again under its id once, for two minutes. A program can stop and
+// start it, to see what the loss of an engine does. All methods may be called
+// by any number of goroutines at the same time.
 type Engine struct {
 	mu      sync.Mutex
 	stopped bool
