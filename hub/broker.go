@@ -14,7 +14,9 @@ import (
 // kinds of it. Package memorybroker has one within a process.
 //
 // All methods may be called at the same time. One goroutine at a time calls
-// Receive.
+// Receive. A method that panics costs that call: its error matches
+// [ErrBrokerPanicked]. If no caller of the hub gets it, OnBroker is told
+// [BrokerFailed].
 //
 // With a Broker, a hub promises what its engine promises. A message is
 // delivered at most once. What is published while a process has lost the engine
@@ -154,9 +156,9 @@ const (
 	// subscribers, or the connection, were too slow.
 	BrokerMissed
 	// BrokerFailed says that the hub or the broker could not do something for
-	// Topic. Encode panicked, or the engine could not be read, or it refused a
-	// message that Publish had handed over. Err says what. Topic is empty if it
-	// is not known.
+	// Topic. Encode or the broker panicked, or the engine could not be read, or
+	// it refused a message that Publish had handed over. Err says what. Topic
+	// is empty if it is not known.
 	BrokerFailed
 )
 

@@ -389,6 +389,14 @@ func (l *link) compareAll() {
 	}
 }
 
+// compareSoon makes compareAll compare now.
+func (l *link) compareSoon() {
+	select {
+	case l.recovered <- struct{}{}:
+	default:
+	}
+}
+
 // compare compares all topics once.
 func (l *link) compare() error {
 	var names []KeptTopic
@@ -404,8 +412,9 @@ func (l *link) compare() error {
 	for len(names) > 0 {
 		n := min(len(names), compareBatch)
 		ctx, cancel := context.WithTimeout(l.ctx, fillTimeout)
-		positions, err := l.broker.(Positioner).Positions(ctx, names[:n])
+		positions, err := l.positioner.Positions(ctx, names[:n])
 		cancel()
+		l.tellPanic(err)
 		if err == nil && len(positions) != n {
 			err = errPositions
 		}

@@ -31,6 +31,9 @@ var (
 	ErrUnconfirmed = errors.New("hub: the engine may have the message, and did not confirm it")
 	// ErrEncode says that Options.Encode panicked: the message was dropped.
 	ErrEncode = errors.New("hub: Encode panicked")
+	// ErrBrokerPanicked says that a method of the Broker panicked. It has cost
+	// that call only.
+	ErrBrokerPanicked = errors.New("hub: the Broker panicked")
 )
 
 // A Hub connects those who publish with those who subscribe. It is made by

@@ -13,12 +13,13 @@ import (
 // A link is the hub's side of its Broker. Its methods work on nil, too: a hub
 // without a Broker has no link.
 type link struct {
-	hub       *Hub               // immutable
-	broker    Broker             // immutable
-	historian Historian          // immutable: broker, if it is one
-	reads     chan struct{}      // holds a token for each read of the engine that is under way
-	ctx       context.Context    // immutable; ends with the hub
-	cancel    context.CancelFunc // immutable
+	hub        *Hub               // immutable
+	broker     Broker             // immutable: a guard of the application's
+	positioner Positioner         // immutable: broker, if the application's is one
+	historian  Historian          // immutable: broker, if the application's is one
+	reads      chan struct{}      // holds a token for each read of the engine that is under way
+	ctx        context.Context    // immutable; ends with the hub
+	cancel     context.CancelFunc // immutable
 
 	mu        sync.Mutex // guards what follows; taken inside the lock of a topic
 	interests map[string]*interest
@@ -44,16 +45,22 @@ type attempt struct {
 }
 
 func startLink(h *Hub, b Broker) *link {
-	l := &link{hub: h, broker: b, interests: map[string]*interest{}}
+	g := newGuard(b)
+	l := &link{hub: h, broker: g, interests: map[string]*interest{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.reads, l.recovered = make(chan struct{}, maxReads), make(chan struct{}, 1)
-	l.historian, _ = b.(Historian)
+	if g.positioner != nil {
+		l.positioner = g
+	}
+	if g.historian != nil {
+		l.historian = g
+	}
 	if h.presence != nil {
 		h.presence.gossip = startGossip(h.presence, l)
 		go h.presence.gossip.run()
 	}
 	go l.receive()
-	if _, ok := b.(Positioner); ok {
+	if l.positioner != nil {
 		go l.compareAll()
 	}
 	return l
@@ -69,12 +76,24 @@ func (l *link) publish(ctx context.Context, topic, id string, typ websocket.Mess
 	return nil
 }
 
+// panicPause is how long the hub does not call Receive after a panic in it.
+const panicPause = 100 * time.Millisecond
+
 // receive is the goroutine that takes what the engine brings.
 func (l *link) receive() {
 	for {
 		ev, err := l.broker.Receive(l.ctx)
 		if l.ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, ErrBrokerPanicked) { // an event may be lost
+			l.lose(BrokerEvent{Kind: BrokerFailed, Err: err})
+			l.compareSoon()
+			select {
+			case <-time.After(panicPause):
+			case <-l.ctx.Done():
+			}
+			continue
 		}
 		if err != nil { // the broker was closed
 			l.lose(BrokerEvent{Kind: BrokerLost, Err: err})
@@ -98,12 +117,17 @@ func (l *link) receive() {
 				p.gossip.engine(ev.Kind == BrokerLost)
 			}
 			if ev.Kind == BrokerRecovered {
-				select {
-				case l.recovered <- struct{}{}:
-				default:
-				}
+				l.compareSoon()
 			}
 		}
+	}
+}
+
+// tellPanic tells the application of an error that is told only if it is that
+// of a panic.
+func (l *link) tellPanic(err error) {
+	if errors.Is(err, ErrBrokerPanicked) {
+		l.tell(BrokerEvent{Kind: BrokerFailed, Err: err})
 	}
 }
 
@@ -253,7 +277,7 @@ func (l *link) work() {
 
 		refused := l.subscribe(on)
 		if len(off) > 0 {
-			l.broker.Unsubscribe(l.ctx, off) // what comes all the same finds no topic
+			l.tellPanic(l.broker.Unsubscribe(l.ctx, off)) // what comes all the same finds no topic
 		}
 
 		l.mu.Lock()
@@ -303,8 +327,7 @@ func (l *link) subscribe(names []string) TopicErrors {
 // position asks where topics are that were just subscribed to. It may fail:
 // then the next message tells.
 func (l *link) position(names []string) {
-	b, ok := l.broker.(Positioner)
-	if !ok {
+	if l.positioner == nil {
 		return
 	}
 	var kept []KeptTopic
@@ -319,7 +342,8 @@ func (l *link) position(names []string) {
 	if len(kept) == 0 {
 		return
 	}
-	positions, err := b.Positions(l.ctx, kept)
+	positions, err := l.positioner.Positions(l.ctx, kept)
+	l.tellPanic(err)
 	if err != nil || len(positions) != len(kept) {
 		return
 	}
