@@ -1015,6 +1015,56 @@ func ExampleRedialer() {
 	// <nil>
 }
 
+// What a user of the program is shown of the connection. The first attempt
+// fails, because the server is too busy.
+func ExampleRedialStatus() {
+	busy := true
+	accept := websocket.Handler(greet, nil)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if busy {
+			busy = false
+			http.Error(w, "too busy", http.StatusServiceUnavailable)
+			return
+		}
+		accept.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+
+	client := websocket.Redialer{
+		URL:       server.URL,
+		BaseDelay: time.Millisecond, // for the example: the default is 500 ms
+		OnState: func(s websocket.RedialStatus) {
+			switch s.State {
+			case websocket.RedialDialing:
+				fmt.Println("connecting")
+			case websocket.RedialConnected:
+				fmt.Println("connected:", s.Response.Status)
+			case websocket.RedialWaiting:
+				var refused *websocket.HandshakeError
+				errors.As(s.Err, &refused)
+				fmt.Println("failed", s.Failures, "time with", refused.StatusCode, s.Wait < time.Second)
+			case websocket.RedialStopped:
+				fmt.Println("stopped:", s.Err)
+			}
+		},
+	}
+	client.Run(context.Background(), func(ctx context.Context, c *websocket.Conn) error {
+		_, data, err := c.Read(ctx)
+		fmt.Printf("%s\n", data)
+		if err != nil {
+			return err
+		}
+		return c.Close(websocket.StatusNormalClosure, "")
+	})
+	// Output:
+	// connecting
+	// failed 1 time with 503 true
+	// connecting
+	// connected: 101 Switching Protocols
+	// hello
+	// stopped: <nil>
+}
+
 // A feed that goes on where it stopped. Each connection asks for what follows
 // the last message that the application has done its work with, and brings a
 // fresh token.
@@ -1239,6 +1289,43 @@ func ExampleTrace_slog() {
 	// level=INFO msg=ended path=/chat cause=peer code=StatusCode(4000) reason=done
 }
 
+// What an operator wants to be told at once, in addition to the counts.
+func ExampleTrace_alarms() {
+	told := make(chan string, 1)
+	trace := &websocket.Trace{
+		Accepted: func(_ context.Context, c *websocket.Conn) {
+			fmt.Println("accepted", c.RemoteAddr().Network())
+		},
+		MessageTooBig: func(_ context.Context, _ *websocket.Conn, limit int64) {
+			told <- fmt.Sprint("a message of more than ", limit, " bytes")
+		},
+		SlowWrite: func(_ context.Context, c *websocket.Conn, took time.Duration) {
+			told <- fmt.Sprint("a write took ", took, ", ", c.Stats().Waiting, " bytes wait")
+		},
+		HeartbeatLost: func(_ context.Context, c *websocket.Conn) {
+			told <- fmt.Sprint("no life from ", c.RemoteAddr())
+		},
+	}
+	opts := &websocket.AcceptOptions{ReadLimit: 5, Trace: trace}
+	s := httptest.NewServer(websocket.Handler(echo, opts))
+	defer s.Close()
+
+	c, _, err := websocket.Dial(context.Background(), s.URL, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	c.Write(context.Background(), websocket.MessageText, []byte("too long"))
+	fmt.Println(<-told)
+	_, _, err = c.Read(context.Background())
+	fmt.Println(websocket.CloseStatus(err) == websocket.StatusMessageTooBig)
+	// Output:
+	// accepted tcp
+	// a message of more than 5 bytes
+	// true
+}
+
 func withoutTime(_ []string, a slog.Attr) slog.Attr {
 	if a.Key == slog.TimeKey {
 		return slog.Attr{}
@@ -1265,6 +1352,36 @@ func ExampleConn_End() {
 	// hello
 	// by the peer
 	// 1000 that was all
+}
+
+// Which ends of connections a server should log, and how loudly.
+func ExampleEndCause() {
+	level := func(cause websocket.EndCause) slog.Level {
+		switch cause {
+		case websocket.EndByPeer, websocket.EndByClose, websocket.EndByCloseNow, websocket.EndByShutdown:
+			return slog.LevelDebug // as it should be
+		case websocket.EndTransport, websocket.EndHeartbeat:
+			return slog.LevelInfo // a network, or a device that sleeps
+		case websocket.EndProtocolError:
+			return slog.LevelWarn // a faulty client, or an attack
+		case websocket.EndInterrupted:
+			return slog.LevelError // our own timeout cut a message
+		}
+		return slog.LevelDebug // EndNone: it is not over
+	}
+	c, end := connect(greet)
+	defer end()
+	fmt.Println(level(c.End().Cause), c.End().Cause == websocket.EndNone)
+	for { // until the peer closes
+		if _, _, err := c.Read(context.Background()); err != nil {
+			break
+		}
+	}
+	text, err := c.End().Cause.MarshalText() // a label of a metric
+	fmt.Println(level(c.End().Cause), string(text), err)
+	// Output:
+	// DEBUG true
+	// DEBUG peer <nil>
 }
 
 // What the peer broke, as this side told it by the close code.

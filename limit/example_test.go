@@ -2,6 +2,7 @@ package limit_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -118,4 +119,45 @@ func ExampleLimiter_Check() {
 	// Output:
 	// <nil>
 	// limit: more than 1 messages a second (burst 1) StatusPolicyViolation
+}
+
+// An operator counts what was exceeded, and sees how many connections a client
+// has open.
+func ExampleExceededError() {
+	var l *limit.Limiter = limit.New(limit.Limits{
+		Bytes: limit.Rate{PerSecond: 100},
+		Code:  websocket.StatusTryAgainLater,
+	})
+	err := l.Check(101)
+	var exceeded *limit.ExceededError
+	if errors.As(err, &exceeded) {
+		fmt.Println(exceeded.What, exceeded.Size, exceeded.Limit.PerSecond)
+	}
+	var closing websocket.CloseError
+	if errors.As(err, &closing) { // for the peer
+		fmt.Println(int(closing.Code), closing.Reason)
+	}
+	// Output:
+	// bytes 101 100
+	// 1013 more than 100 bytes a second
+}
+
+// A proxy has put the address of the client into a header. Requests that did
+// not come through it count by their own address.
+func ExampleConnections_Open() {
+	perClient := &limit.Connections{Max: 10, Key: func(r *http.Request) string {
+		if ip := r.Header.Get("X-Real-Ip"); ip != "" {
+			return ip
+		}
+		return limit.RemoteHost(r)
+	}}
+	r := httptest.NewRequest("GET", "/", nil)
+	r.RemoteAddr = "192.0.2.1:4711"
+	release, ok := perClient.Acquire(r)
+	fmt.Println(ok, perClient.Open("192.0.2.1"))
+	release()
+	fmt.Println(perClient.Open("192.0.2.1"))
+	// Output:
+	// true 1
+	// 0
 }

@@ -6,8 +6,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/otelws"
@@ -40,6 +44,48 @@ func ExampleForServer() {
 		}
 	}
 	// Output: websocket.server.active_connections 1
+}
+
+// A client whose handshakes have spans. The trace context goes to the server in
+// the header of the handshake.
+func ExampleForClient() {
+	spans := tracetest.NewInMemoryExporter() // a program has another exporter here
+	var observer *otelws.Observer
+	observer, err := otelws.ForClient(&otelws.Options{
+		TracerProvider: sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)),
+		Propagator:     propagation.TraceContext{},
+		Attributes: func(r *http.Request) []attribute.KeyValue {
+			return []attribute.KeyValue{attribute.String("tenant", r.URL.Query().Get("tenant"))}
+		},
+		NoHTTPMetrics: true, // the HTTP client of this program has them already
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+		fmt.Println("traced:", r.Header.Get("Traceparent") != "")
+		c.Read(r.Context())
+	}, nil))
+	defer s.Close()
+	opts := &websocket.DialOptions{Trace: observer.Trace()}
+	c, _, err := websocket.Dial(context.Background(), s.URL+"?tenant=acme", opts)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c.Close(websocket.StatusNormalClosure, "")
+
+	for _, span := range spans.GetSpans() {
+		for _, a := range span.Attributes {
+			if a.Key == "tenant" {
+				fmt.Println(span.SpanKind, a.Value.AsString())
+			}
+		}
+	}
+	// Output:
+	// traced: true
+	// client acme
 }
 
 // A span for each message, with a link to the handshake of its connection.

@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -62,11 +63,18 @@ func ExampleOptions() {
 			m.Data = append(m.Data, " (by the proxy)"...)
 		}
 		return nil
+	}, ToClient: func(_ context.Context, m *websocket.Message) error {
+		m.Data = bytes.ToUpper(m.Data)
+		return nil
 	}}
 	m := websocket.Message{Type: websocket.MessageText, Data: []byte("hello")}
 	err := opts.ToServer(context.Background(), &m)
 	fmt.Println(string(m.Data), err)
-	// Output: hello (by the proxy) <nil>
+	err = opts.ToClient(context.Background(), &m)
+	fmt.Println(string(m.Data), err)
+	// Output:
+	// hello (by the proxy) <nil>
+	// HELLO (BY THE PROXY) <nil>
 }
 
 func echo(c *websocket.Conn, r *http.Request) {

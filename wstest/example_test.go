@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -134,4 +135,133 @@ func ExampleServer() {
 	}
 	run(test)
 	// Output: 2 connections
+}
+
+// A server that is played frame by frame: it sends a message in two fragments,
+// with a ping between them.
+func ExampleServer_AcceptPeer() {
+	test := func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := wstest.NewServer(t, nil)
+			got := make(chan string)
+			go func() {
+				c, _, err := websocket.Dial(t.Context(), s.URL, &websocket.DialOptions{HTTPClient: s.Client(), Subprotocols: []string{"chat"}})
+				if err != nil {
+					got <- err.Error()
+					return
+				}
+				defer c.CloseNow()
+				_, data, err := c.Read(t.Context())
+				got <- fmt.Sprintf("%s: %s, %v", c.Subprotocol(), data, err)
+			}()
+			p := s.AcceptPeer("Sec-WebSocket-Protocol: chat")
+			parts := wstest.Fragments(wstest.Text, "hel", "lo")
+			p.WriteFrames(parts[0], wstest.Message(wstest.Ping, "1"), parts[1])
+			p.WantFrame(wstest.Pong, "1")
+			fmt.Println(<-got)
+			p.WantEnd()
+		})
+	}
+	run(test)
+	// Output: chat: hello, <nil>
+}
+
+// A client that is played frame by frame, to a handler: it comes from a page of
+// another host first, and then sends half a message and dies.
+func ExampleServer_DialPeer() {
+	test := func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ended := make(chan error, 1)
+			s := wstest.NewServer(t, websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+				_, _, err := c.Read(r.Context())
+				ended <- err
+			}, nil))
+			p := s.DialPeer("Origin: http://wstest.test")
+			b := p.Encode(wstest.Message(wstest.Text, "hello"))
+			p.WriteRaw(b[:len(b)-2])
+			p.Close()
+			fmt.Println(errors.Is(<-ended, io.ErrUnexpectedEOF))
+		})
+	}
+	run(test)
+	// Output: true
+}
+
+// A server that breaks the rules of frames. The client must fail the connection
+// and say why.
+func ExampleClientWithPeer() {
+	test := func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			for _, f := range []wstest.Frame{
+				{Fin: true, Op: wstest.Text, Payload: []byte("hello"), LenForm: 64}, // not the shortest form
+				{Fin: true, Op: wstest.Text, RSV: 4},                                // compressed, which was not agreed on
+				{Fin: true, Op: wstest.Continuation},                                // of no message
+				{Fin: true, Op: wstest.Text, Mask: wstest.Masked},
+			} {
+				c, p := wstest.ClientWithPeer(t, nil)
+				c.CloseRead(t.Context())
+				p.WriteFrames(f)
+				fmt.Println(p.WantClose(websocket.StatusProtocolError))
+			}
+		})
+	}
+	run(test)
+	// Output:
+	// payload length is not in its shortest form
+	// reserved bit set
+	// continuation frame, but no message to continue
+	// masked frame from a server
+}
+
+// What both ends see of each fault of the server's transport, on a slow network.
+func ExampleFault() {
+	slow := wstest.Transport{Buffer: 1 << 10, ReadMax: 100, Delay: time.Second, FaultAt: 0}
+	test := func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			for _, fault := range []wstest.Fault{wstest.Fail, wstest.Short, wstest.Reset, wstest.HalfClose} {
+				slow.Fault = fault
+				client, server := wstest.Pipe(t, &wstest.Options{ServerTransport: slow})
+				err := server.Write(t.Context(), websocket.MessageText, []byte("hello"))
+				fmt.Println("injected:", errors.Is(err, wstest.ErrFault))
+				server.CloseNow()
+				_, _, err = client.Read(t.Context())
+				fmt.Println("the client's read:", err)
+			}
+		})
+	}
+	run(test)
+	// Output:
+	// injected: true
+	// the client's read: websocket: read: the connection ended without a close frame: unexpected EOF
+	// injected: true
+	// the client's read: websocket: read: the connection ended inside a message: unexpected EOF
+	// injected: false
+	// the client's read: websocket: read: read fake fake:a->fake:b: connection reset by peer
+	// injected: false
+	// the client's read: websocket: read: the connection ended without a close frame: unexpected EOF
+}
+
+// A program that does the opening handshake on a net.Conn by itself.
+func ExampleNetPipe() {
+	test := func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			client, server := wstest.NetPipe(wstest.Transport{}, wstest.Transport{})
+			go func() {
+				c, _, err := websocket.AcceptConn(t.Context(), server, nil) // the program under test
+				if err == nil {
+					c.Write(t.Context(), websocket.MessageText, []byte("hello"))
+					c.Close(websocket.StatusNormalClosure, "")
+				}
+			}()
+			p := wstest.NewPeer(t, client, wstest.ClientRole)
+			response := p.ClientHandshake("/chat")
+			fmt.Println(response.Status)
+			p.WantMessage(wstest.Text, "hello")
+			p.WantClose(websocket.StatusNormalClosure)
+			p.WriteClose(websocket.StatusNormalClosure, "")
+			p.WantEnd()
+		})
+	}
+	run(test)
+	// Output: 101 Switching Protocols
 }
