@@ -136,19 +136,21 @@ func (h *Hub) PublishOnce(ctx context.Context, topic, id string, typ websocket.M
 	if h.link != nil {
 		return h.link.publish(ctx, topic, id, typ, data)
 	}
-	if h.opts.Encode != nil {
-		return h.publishHere(topic, typ, data, nil)
+	var made *message // nil: Encode makes it of data, under the topic's lock
+	if h.opts.Encode == nil {
+		if !h.has(topic) && h.historyOf(topic).Messages <= 0 {
+			return nil // no subscriber is there
+		}
+		// Made here, where the stack is less deep than below and no lock is held.
+		var err error
+		if made, err = newMessage(typ, data); err != nil {
+			return err
+		}
 	}
-	// Made here, where the stack is less deep than below and no lock is held.
-	m, err := newMessage(typ, data)
-	if err != nil {
-		return err
-	}
-	return h.publishHere(topic, typ, nil, m)
+	return h.publishHere(topic, typ, data, made)
 }
 
-// publishHere is Publish without a Broker. made is the message; if it is nil,
-// Encode makes it of data.
+// publishHere is Publish without a Broker.
 func (h *Hub) publishHere(topic string, typ websocket.MessageType, data []byte, made *message) error {
 	t := h.find(topic)
 	if t == nil {
@@ -264,6 +266,14 @@ func (h *Hub) newEpoch() uint64 {
 
 func (h *Hub) shard(name string) *shard {
 	return &h.shards[maphash.String(h.seed, name)%shardCount]
+}
+
+// has reports whether the topic is there.
+func (h *Hub) has(name string) bool {
+	s := h.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.topics[name] != nil
 }
 
 // find returns the topic, locked, or nil if there is none.

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/seed70bc5565/websocket"
 )
@@ -13,6 +14,13 @@ const (
 	batchMessages = 64
 	batchBytes    = 31 << 10
 )
+
+// A batch holds what a flusher writes at once. On its stack it would make the
+// stack grow beyond the 2 KiB that a goroutine begins with. That cost more than
+// all else in a delivery.
+type batch [batchMessages]*websocket.PreparedMessage
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
 
 // maxExtra bounds the messages that are replayed to one subscriber while it has
 // not taken those before.
@@ -201,9 +209,9 @@ func (s *Subscriber) emptyLocked() {
 // flush writes what waits until nothing does. It is the body of the flusher
 // goroutine.
 func (s *Subscriber) flush() {
-	var batch [batchMessages]*websocket.PreparedMessage
+	batch := batches.Get().(*batch)
 	for {
-		n, bye := s.take(&batch)
+		n, bye := s.take(batch)
 		if n > 0 {
 			err := s.conn.WritePrepared(context.Background(), batch[:n]...)
 			clear(batch[:n])
@@ -217,13 +225,14 @@ func (s *Subscriber) flush() {
 			bye.late.Stop()
 			s.closeConn(bye.code, bye.reason)
 		}
+		batches.Put(batch)
 		return
 	}
 }
 
 // take takes what can be written at once out of the queue. If there is nothing,
 // the flusher has only to do what bye says.
-func (s *Subscriber) take(batch *[batchMessages]*websocket.PreparedMessage) (n int, bye *closing) {
+func (s *Subscriber) take(batch *batch) (n int, bye *closing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	bytes := 0

@@ -143,24 +143,21 @@ func (s *Subscriber) subscribe(ctx context.Context, from *SubscribeOptions, topi
 //go:noinline
 func subscribeError(err error) error { return fmt.Errorf("hub: subscribe: %w", err) }
 
-// prepare makes room for topics, or returns why s cannot subscribe to them.
+// prepare makes room for topics, or returns why s cannot subscribe to them. The
+// room is made here, because the stack is deep in admit.
 func (s *Subscriber) prepare(topics []string) error {
-	err := s.Err()
-	for i := 0; i < len(topics) && err == nil; i++ {
-		err = reserved(topics[i])
-	}
-	if err == nil {
-		s.growTopics(len(topics))
-	}
-	return err
-}
-
-// growTopics makes room for n more topics, so that admit, where the stack is
-// deep, need not.
-func (s *Subscriber) growTopics(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.topics = slices.Grow(s.topics, n)
+	if err := s.errLocked(); err != nil {
+		return err
+	}
+	for _, topic := range topics {
+		if err := reserved(topic); err != nil {
+			return err
+		}
+	}
+	s.topics = slices.Grow(s.topics, len(topics))
+	return nil
 }
 
 // subscribeLinked is subscribe with a Broker.
@@ -287,6 +284,10 @@ func (s *Subscriber) closeConn(code websocket.StatusCode, reason string) {
 func (s *Subscriber) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.errLocked()
+}
+
+func (s *Subscriber) errLocked() error {
 	if s.err == nil && s.hub.closed.Load() {
 		return ErrClosed
 	}
