@@ -84,6 +84,12 @@ func TestSizes(t *testing.T) {
 	if got := reflect.TypeFor[membership]().Size() + reflect.TypeFor[*Subscriber]().Size(); got > 24 {
 		t.Errorf("a topic of a subscriber has %d bytes", got)
 	}
+	if got := reflect.TypeFor[topic]().Size(); got > 128 {
+		t.Errorf("a topic has %d bytes", got)
+	}
+	if got := reflect.TypeFor[history]().Size(); got > 64 {
+		t.Errorf("a history has %d bytes", got)
+	}
 }
 
 func BenchmarkPublish(b *testing.B) {

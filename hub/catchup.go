@@ -251,7 +251,7 @@ func (t *topic) mergeLocked(b Backlog, whole bool, now time.Time) bool {
 	n := len(older)
 	reaches := n > 0 && older[n-1].offset == first
 	if reaches {
-		t.hist.prepend(older, now)
+		t.hist.prepend(older, now.Sub(t.hub.start))
 	}
 	if isBehind {
 		t.filled = t.filled || reaches && whole

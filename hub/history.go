@@ -8,10 +8,10 @@ import (
 
 // A history holds the latest messages of a topic. Invariant: nothing is missing
 // between them, that is, each follows on the one before it. It belongs to its
-// topic, under the topic's lock. It does not read the clock.
+// topic, under the topic's lock. It does not read the clock: times count from
+// the hub's start.
 type history struct {
-	limits History   // immutable, with the defaults filled in
-	start  time.Time // immutable: what the times of messages count from
+	limits History // immutable, with the defaults filled in
 	kept   []*message
 	first  int // kept[first:] are the messages; what was before is nil
 	bytes  int
@@ -19,19 +19,19 @@ type history struct {
 
 // newHistory returns a history within limits, or nil if these say that nothing
 // is kept.
-func newHistory(limits History, start time.Time) *history {
+func newHistory(limits History) *history {
 	if limits.Messages <= 0 {
 		return nil
 	}
 	limits.Bytes = orDefault(limits.Bytes, defaultHistoryBytes)
 	limits.Age = orDefault(limits.Age, defaultHistoryAge)
-	return &history{limits: limits, start: start}
+	return &history{limits: limits}
 }
 
 func (y *history) len() int { return len(y.kept) - y.first }
 
 // add keeps m, which follows on the last one. Bounds are kept to.
-func (y *history) add(m *message, now time.Time) {
+func (y *history) add(m *message, now time.Duration) {
 	if len(y.kept) == cap(y.kept) && y.first > len(y.kept)/2 {
 		n := copy(y.kept, y.kept[y.first:])
 		clear(y.kept[n:])
@@ -44,7 +44,7 @@ func (y *history) add(m *message, now time.Time) {
 
 // prepend keeps messages that lie before all that are kept, with nothing
 // between. Bounds are kept to.
-func (y *history) prepend(ms []*message, now time.Time) {
+func (y *history) prepend(ms []*message, now time.Duration) {
 	y.kept, y.first = slices.Concat(ms, y.kept[y.first:]), 0
 	for _, m := range ms {
 		y.bytes += m.size
@@ -53,7 +53,7 @@ func (y *history) prepend(ms []*message, now time.Time) {
 }
 
 // trim drops the oldest beyond the bounds.
-func (y *history) trim(now time.Time) {
+func (y *history) trim(now time.Duration) {
 	for y.len() > y.limits.Messages || y.limits.Bytes >= 0 && y.bytes > y.limits.Bytes {
 		y.dropFirst()
 	}
@@ -61,11 +61,11 @@ func (y *history) trim(now time.Time) {
 }
 
 // expire drops what is too old.
-func (y *history) expire(now time.Time) {
+func (y *history) expire(now time.Duration) {
 	if y.limits.Age < 0 {
 		return
 	}
-	for y.len() > 0 && now.Sub(y.start)-y.kept[y.first].at >= y.limits.Age {
+	for y.len() > 0 && now-y.kept[y.first].at >= y.limits.Age {
 		y.dropFirst()
 	}
 }

@@ -21,21 +21,28 @@ type topic struct {
 	mu       sync.Mutex // guards what follows
 	gone     bool       // out of the map: who has it looks again
 	present  bool       // immutable: it has presence
+	numbered bool       // last is from the engine
+	stale    bool       // messages behind last, which is from the engine, may have been lost
+	filled   bool       // hist reaches back as far as what the engine keeps
+	catching bool       // what was missed is being read: live messages wait in held
+	wasUsed  bool       // used is set
+	parts    uint8      // how often a part of what the engine keeps was read, while filled is not set
 	subs     []*Subscriber
-	last     Position // of the latest message; the epoch is 0 until there is one
-	hist     *history // nil: none is kept
-	numbered bool     // last is from the engine
-	stale    bool     // messages behind last, which is from the engine, may have been lost
-	filled   bool     // hist reaches back as far as what the engine keeps
-	parts    int      // how often a part of that was read, while filled is not set
-	filling  *fill    // a read of what the engine keeps is under way
-	refill   *fill    // the next one; nil: none is needed
-	catching bool     // what was missed is being read: live messages wait in held
+	last     Position      // of the latest message; the epoch is 0 until there is one
+	hist     *history      // nil: none is kept
+	pins     int           // calls of Subscribe that wait for the engine
+	used     time.Duration // when the last subscriber left, or the last message came, since the hub's start
+	timer    *time.Timer   // ends a topic that was not used for long
+	*reading               // immutable; nil without a Broker or a history
+}
+
+// A reading is what a topic has where an engine may keep its messages. The
+// topic's lock guards it.
+type reading struct {
+	filling  *fill // a read of what the engine keeps is under way
+	refill   *fill // the next one; nil: none is needed
 	held     []BrokerEvent
-	heldSize int         // bytes of held
-	pins     int         // calls of Subscribe that wait for the engine
-	used     time.Time   // when the last subscriber left, or the last message came; zero without history
-	timer    *time.Timer // ends a topic that was not used for long
+	heldSize int // bytes of held
 }
 
 // A message is one that was published, as it waits in queues and histories. It
@@ -49,7 +56,11 @@ type message struct {
 
 func newTopic(h *Hub, name string) *topic {
 	present := h.presence != nil && h.opts.PresenceOf(name)
-	return &topic{hub: h, name: name, present: present, hist: newHistory(h.historyOf(name), h.start)}
+	t := &topic{hub: h, name: name, present: present, hist: newHistory(h.historyOf(name))}
+	if t.hist != nil && h.opts.Broker != nil {
+		t.reading = &reading{}
+	}
+	return t
 }
 
 // lock takes the lock, unless the topic is gone.
@@ -75,7 +86,7 @@ func (t *topic) unlock() {
 // lingersLocked reports whether a topic without subscribers must stay for those
 // who may come back. It starts the timer that ends the topic later.
 func (t *topic) lingersLocked() bool {
-	if t.hist == nil || t.used.IsZero() {
+	if t.hist == nil || !t.wasUsed {
 		return false
 	}
 	age := t.hist.limits.Age
@@ -85,7 +96,7 @@ func (t *topic) lingersLocked() bool {
 	if age < 0 {
 		return true
 	}
-	left := age - time.Since(t.used)
+	left := age - (time.Since(t.hub.start) - t.used)
 	if left > 0 && t.timer == nil {
 		t.timer = time.AfterFunc(left, t.aged)
 	}
@@ -223,10 +234,10 @@ func (t *topic) publishLocked(typ websocket.MessageType, data []byte, made *mess
 	m.at = now.Sub(h.start)
 	if keep {
 		m.offset, m.previous = at.Offset, previous
-		t.hist.add(m, now)
+		t.hist.add(m, m.at)
 	}
 	if t.hist != nil && h.link == nil {
-		t.used = now
+		t.used, t.wasUsed = m.at, true
 	}
 	h.published.Add(1)
 	for _, s := range t.subs {
@@ -308,7 +319,7 @@ func (t *topic) addLocked(s *Subscriber, from *SubscribeOptions) (SubscribeResul
 		st.Position = t.last
 	}
 	if t.hist != nil && from != nil {
-		t.hist.expire(time.Now())
+		t.hist.expire(time.Since(t.hub.start))
 		if from.After.Epoch == t.last.Epoch && !from.After.IsZero() && !t.stale {
 			missed, st.Complete = t.hist.after(from.After.Offset, t.last.Offset)
 		}
@@ -344,7 +355,7 @@ func (t *topic) dropLocked(s *Subscriber) bool {
 		t.hub.presence.unsubscribed(t.name, s)
 	}
 	if last == 0 && t.hist != nil {
-		t.used = time.Now()
+		t.used, t.wasUsed = time.Since(t.hub.start), true
 	}
 	if cap(t.subs) > 64 && last < cap(t.subs)/4 {
 		t.subs = append(make([]*Subscriber, 0, cap(t.subs)/2), t.subs...)
