@@ -97,8 +97,17 @@ type settings struct {
 	door         bridge.Handler // of package gorilla, or nil
 }
 
+// defaultAgreement is what makePlain returns for the default options.
+var (
+	defaultAgreement = agreement{settings: &defaultSettings, proto: protoHTTP1}
+	defaultSettings  = settings{closeTimeout: defaultCloseTimeout, pingInterval: defaultPingInterval, pongTimeout: defaultPongTimeout}
+)
+
 // makePlain returns the agreement of cfg if the handshake agreed on nothing.
 func (cfg *connConfig) makePlain() *agreement {
+	if !cfg.skipUTF8 && cfg.closeTimeout|cfg.pingInterval|cfg.pongTimeout == 0 && cfg.onPing == nil && cfg.onPong == nil {
+		return &defaultAgreement
+	}
 	both := new(struct { // one object
 		agreement
 		settings

@@ -84,42 +84,45 @@ func parseRequestLine(r *http.Request, line string) error {
 }
 
 // parseFields parses the lines of the header up to the empty one (RFC 9112,
-// section 5). The values of Host are returned, and are no part of r.Header.
-func parseFields(r *http.Request, lines string) (hosts []string, err error) {
+// section 5). The field Host is no part of r.Header: its first value is r.Host.
+// It returns how often Host stands there.
+//
+// Its frame is small, because below it the map allocates: see acceptance.
+func parseFields(r *http.Request, lines string) (hosts int, err error) {
 	n := strings.Count(lines, "\n") - 1
 	r.Header = make(http.Header, n)
 	values := make([]string, n) // one allocation for all fields
-	for i := 0; ; i++ {
-		var line string
-		if line, lines = cutLine(lines); line == "" {
-			return hosts, nil
+	for ; len(values) > 0; values = values[1:] {
+		var name string
+		if name, values[0], lines, err = parseField(lines); err != nil {
+			return 0, err
 		}
-		name, value, err := parseField(line)
-		if err != nil {
-			return nil, err
-		}
-		values[i] = value
 		switch held := r.Header[name]; {
 		case name == "Host":
-			hosts = append(hosts, value)
+			if hosts++; hosts == 1 {
+				r.Host = values[0]
+			}
 		case held != nil:
-			r.Header[name] = append(held, value)
+			r.Header[name] = append(held, values[0])
 		default:
-			r.Header[name] = values[i : i+1 : i+1]
+			r.Header[name] = values[:1:1]
 		}
 	}
+	return hosts, nil
 }
 
-// parseField parses a line of the header.
-func parseField(line string) (name, value string, err error) {
+// parseField parses the line of the header that lines begins with. It returns what is
+// behind that line.
+func parseField(lines string) (name, value, rest string, err error) {
+	line, rest := cutLine(lines)
 	name, value, ok := strings.Cut(line, ":")
 	if !ok || !field.IsToken(name) {
-		return "", "", malformed("a line of the header is %s", line)
+		return "", "", "", malformed("a line of the header is %s", line)
 	}
 	if value = field.TrimSpace(value); !field.ValidValue(value) {
-		return "", "", malformed("the header %s has control characters", name)
+		return "", "", "", malformed("the header %s has control characters", name)
 	}
-	return canonicalName(name), value, nil
+	return canonicalName(name), value, rest, nil
 }
 
 // malformed returns the error for what is not HTTP. It is apart, to keep small
@@ -141,19 +144,19 @@ func canonicalName(name string) string {
 	return http.CanonicalHeaderKey(name)
 }
 
-// parseHost sets r.Host, of which hosts are the fields (RFC 9112, sections 3.2
-// and 3.2.2).
-func parseHost(r *http.Request, hosts []string) error {
+// parseHost checks r.Host, which stood in the header so many times. A host in
+// the target takes its place (RFC 9112, sections 3.2 and 3.2.2).
+func parseHost(r *http.Request, times int) error {
 	switch {
-	case len(hosts) > 1:
+	case times > 1:
 		return errors.New("there is more than one Host header")
-	case len(hosts) == 1 && !isHost(hosts[0]):
-		return malformed("the Host header is %s", hosts[0])
-	case len(hosts) == 0 && r.ProtoMajor == 1 && r.ProtoMinor > 0:
+	case !isHost(r.Host):
+		return malformed("the Host header is %s", r.Host)
+	case times == 0 && r.ProtoMajor == 1 && r.ProtoMinor > 0:
 		return errors.New("there is no Host header")
 	}
-	if r.Host = r.URL.Host; r.Host == "" && len(hosts) == 1 {
-		r.Host = hosts[0]
+	if r.URL.Host != "" {
+		r.Host = r.URL.Host
 	}
 	return nil
 }

@@ -171,7 +171,7 @@ const responseTimeout = 10 * time.Second
 // costs in all.
 func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connConfig, error) {
 	if opts == nil {
-		opts = &AcceptOptions{}
+		opts = &defaultAcceptOptions
 	}
 	opts, no := opts.forRequest(r)
 	if no != nil {
@@ -215,6 +215,9 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 	}
 	return cfg, nil
 }
+
+// defaultAcceptOptions are the options that nil stands for. They are only read.
+var defaultAcceptOptions AcceptOptions
 
 // forRequest returns the options for r, or why it is refused.
 func (opts *AcceptOptions) forRequest(r *http.Request) (*AcceptOptions, *refusal) {

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -370,4 +371,39 @@ func TestNewConn(t *testing.T) {
 		t.Errorf("got %+v, %v", s, err)
 	}
 	s.CloseNow()
+}
+
+// What a handshake has left in an acceptance is gone when the next one gets it.
+func TestAcceptanceIsReused(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	a := newAcceptance(far, &AcceptOptions{Subprotocols: []string{"a"}})
+	a.buf, a.r, a.head, a.err = make([]byte, 1), new(http.Request), 1, io.EOF
+	a.up.subprotocol, a.cfg.subprotocol, a.bound.at = "a", "a", time.Now()
+	if c, r, err := a.result(); c != nil || r == nil || err != io.EOF {
+		t.Errorf("got %v, %v, %v", c, r, err)
+	}
+	next := newAcceptance(far, nil) // likely the same
+	next.conn, next.opts, next.err = nil, nil, nil
+	if !reflect.ValueOf(next).Elem().IsZero() {
+		t.Errorf("the pool holds %+v", next)
+	}
+}
+
+// Connections with the default options share them, and others do not.
+func TestDefaultAgreementIsShared(t *testing.T) {
+	made := func(cfg connConfig) *settings { return cfg.makePlain().settings }
+	want := *(&connConfig{skipUTF8: true}).makePlain().settings
+	want.skipUTF8 = false
+	if got := made(connConfig{}); got != made(connConfig{}) || !reflect.DeepEqual(*got, want) {
+		t.Errorf("the default is %+v, want %+v", *got, want)
+	}
+	for _, cfg := range []connConfig{
+		{skipUTF8: true}, {closeTimeout: 1}, {pingInterval: -1}, {pongTimeout: 1},
+		{onPing: func(context.Context, []byte) bool { return true }}, {onPong: func(context.Context, []byte) {}},
+	} {
+		if got := made(cfg); got == made(connConfig{}) || reflect.DeepEqual(*got, want) {
+			t.Errorf("%+v has the default settings", cfg)
+		}
+	}
 }
