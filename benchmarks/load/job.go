@@ -20,6 +20,11 @@ type Job struct {
 	TLS         bool // Idle: connect over TLS
 	PerTrigger  int  // Receive: messages that one trigger makes the server send, over all connections
 
+	// Bursts has Handshake stop the server while it opens all Conns and sends
+	// their requests. So the server always has work, however fast the client
+	// is.
+	Bursts bool
+
 	// Deflate makes Echo and Idle use compressed JSON texts of about Size
 	// bytes. Idle then has Outstanding messages echoed on each connection, one
 	// after the other.

@@ -235,27 +235,54 @@ func (j *Job) messages(addr netip.AddrPort) (Result, error) {
 	}
 }
 
+// A place holds one connection after the other, for its opening handshake.
+type place struct {
+	fd, n int
+	buf   [1024]byte
+	since time.Time
+	done  bool
+}
+
+// begin opens a connection and sends the request.
+func (p *place) begin(addr netip.AddrPort) (err error) {
+	if p.fd, err = open(addr); err != nil {
+		return err
+	}
+	p.n, p.since, p.done = 0, time.Now(), false
+	if n, e := rawWrite(p.fd, []byte(request)); e != 0 || n != len(request) {
+		return fmt.Errorf("sending the upgrade: %w", e)
+	}
+	return nil
+}
+
+// poll reads what has come, and notes whether that is the whole answer.
+func (p *place) poll() (err error) {
+	n, e := rawRead(p.fd, p.buf[p.n:])
+	switch {
+	case e == syscall.EAGAIN || e == syscall.EINTR:
+		if time.Since(p.since) > patience {
+			return errors.New("no answer to the upgrade")
+		}
+		return nil
+	case e != 0:
+		return fmt.Errorf("awaiting the upgrade: %w", e)
+	case n == 0:
+		return errors.New("the server ended the connection during the upgrade")
+	}
+	p.n += n
+	p.done, err = upgraded(p.buf[:p.n])
+	return err
+}
+
 // handshakes opens as many connections at a time as the job says. Each begins
 // as soon as the one before it in the same place is done.
 func (j *Job) handshakes(addr netip.AddrPort) (Result, error) {
-	type place struct {
-		fd, n int
-		buf   [1024]byte
-		since time.Time
-	}
 	places := make([]place, j.Conns)
-	begin := func(p *place) (err error) {
-		if p.fd, err = open(addr); err != nil {
-			return err
-		}
-		p.n, p.since = 0, time.Now()
-		if n, e := rawWrite(p.fd, []byte(request)); e != 0 || n != len(request) {
-			return fmt.Errorf("sending the upgrade: %w", e)
-		}
-		return nil
+	if j.Bursts {
+		return j.bursts(addr, places)
 	}
 	for i := range places {
-		if err := begin(&places[i]); err != nil {
+		if err := places[i].begin(addr); err != nil {
 			return Result{}, err
 		}
 	}
@@ -267,30 +294,57 @@ func (j *Job) handshakes(addr netip.AddrPort) (Result, error) {
 		}
 		for i := range places {
 			p := &places[i]
-			n, e := rawRead(p.fd, p.buf[p.n:])
-			switch {
-			case e == syscall.EAGAIN || e == syscall.EINTR:
-				if time.Since(p.since) > patience {
-					return Result{}, errors.New("no answer to the upgrade")
-				}
-				continue
-			case e != 0:
-				return Result{}, fmt.Errorf("awaiting the upgrade: %w", e)
-			case n == 0:
-				return Result{}, errors.New("the server ended the connection during the upgrade")
-			}
-			p.n += n
-			ok, err := upgraded(p.buf[:p.n])
-			if err != nil {
+			if err := p.poll(); err != nil {
 				return Result{}, err
 			}
-			if !ok {
+			if !p.done {
 				continue
 			}
 			total++
 			reset(p.fd)
-			if err := begin(p); err != nil {
+			if err := p.begin(addr); err != nil {
 				return Result{}, err
+			}
+		}
+	}
+}
+
+// bursts opens all places while the server stands still, and resets all when
+// the last is answered. A burst begins with the ends of the one before.
+func (j *Job) bursts(addr netip.AddrPort, places []place) (Result, error) {
+	defer syscall.Kill(j.PID, syscall.SIGCONT)
+	m := meter{job: j}
+	for total := int64(0); ; total += int64(len(places)) {
+		over, err := m.tick(total)
+		if over || err != nil {
+			return m.result, err
+		}
+		if err := syscall.Kill(j.PID, syscall.SIGSTOP); err != nil {
+			return Result{}, fmt.Errorf("stopping the server: %w", err)
+		}
+		for i := range places {
+			if total > 0 {
+				reset(places[i].fd)
+			}
+			if err := places[i].begin(addr); err != nil {
+				return Result{}, err
+			}
+		}
+		if err := syscall.Kill(j.PID, syscall.SIGCONT); err != nil {
+			return Result{}, fmt.Errorf("continuing the server: %w", err)
+		}
+		for left := len(places); left > 0; {
+			for i := range places {
+				p := &places[i]
+				if p.done {
+					continue
+				}
+				if err := p.poll(); err != nil {
+					return Result{}, err
+				}
+				if p.done {
+					left--
+				}
 			}
 		}
 	}

@@ -57,6 +57,7 @@ type scenario struct {
 	wire   bool // the figure is bytes of a compressed message, and less is better
 	http   bool // through net/http for everyone; the floors are left out
 	bare   bool // without net/http for those that can; the floors are left out
+	floors bool // the floors are not left out
 	slow   bool // not a part of a quick run
 	utf8   bool // the best peer is the best of those that validate
 	// without names the servers that cannot take part.
@@ -100,6 +101,8 @@ var scenarios = []scenario{
 		job: load.Job{Kind: load.Handshake, Conns: 16}},
 	{id: "f-bare", title: "opening handshakes, without net/http where a library can", short: "handshakes without net/http", unit: "handshakes per second of server CPU", bare: true, slow: true,
 		job: load.Job{Kind: load.Handshake, Conns: 16}},
+	{id: "f-busy", title: "the same in bursts of 64, so that the server never waits for the client", short: "handshakes without net/http, in bursts", unit: "handshakes per second of server CPU", bare: true, floors: true, slow: true,
+		job: load.Job{Kind: load.Handshake, Conns: 64, Bursts: true}, without: []string{"copyloop"}},
 	{id: "g", title: "broadcast of 512 B to 1000 connections", short: "broadcast to 1,000 connections", unit: "deliveries per second of server CPU",
 		job:  load.Job{Kind: load.Receive, Conns: 1000, Size: 512, PerTrigger: 1000},
 		args: []string{"-task", "broadcast", "-size", "512"}, without: []string{"copyloop"}},
@@ -130,7 +133,7 @@ func (s scenario) less() bool { return s.memory || s.wire }
 
 // leaves reports whether l has no part in s.
 func (s scenario) leaves(l library) bool {
-	return slices.Contains(s.without, l.name) || (s.http || s.bare) && l.floor || l.bare && !s.bare
+	return slices.Contains(s.without, l.name) || (s.http || s.bare) && l.floor && !s.floors || l.bare && !s.bare
 }
 
 func (s scenario) format(figure float64) string {
