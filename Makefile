@@ -198,6 +198,10 @@ middleware: ## behind chi, gin, echo, gorilla/mux, otelhttp and their loggers, c
 streams: ## connections over channels of SSH and streams of QUIC, and within fasthttp and fiber (needs the module proxy)
 	cd internal/streams && go vet ./... && go test -race ./...
 
+.PHONY: streams-full
+streams-full: ## all 517 Autobahn cases, and those beyond, through fasthttp, fiber and a channel of SSH (minutes)
+	cd internal/streams && go test -run Autobahn -timeout 40m -args -full
+
 .PHONY: http2
 http2: ## WebSocket over HTTP/2: raw frames, Autobahn's 517 cases, Chromium, haproxy; raw frames on each Go (needs chromium, haproxy, the module proxy)
 	cd internal/h2peer && go vet ./... && go test -race -skip "Chromium|HAProxy|Autobahn" ./... && REALPEERS=1 CHROMIUM=$(CHROMIUM) go test -timeout 20m -run "Chromium|HAProxy|Autobahn" ./... -args -full

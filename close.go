@@ -326,6 +326,12 @@ func (c *Conn) fail(ctx context.Context, err error) error {
 		defer cancel2()
 		if c.sendLast(ctx, payload) == nil {
 			if c.t.endWrites() {
+				if !c.r.half.client && !c.t.halfCloses() {
+					// This side's end cannot be seen yet, and a client waits for
+					// it (section 7.1.1).
+					ctx, cancel = context.WithTimeout(ctx, lingerTimeout/4)
+					defer cancel()
+				}
 				c.linger(ctx)
 			}
 		}

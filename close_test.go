@@ -1073,6 +1073,26 @@ func TestFailWithoutHalfClose(t *testing.T) {
 	})
 }
 
+// Over such a transport a client may answer the close frame and wait for the
+// end of TCP, for half a second in the Autobahn suite. The server ends it sooner.
+func TestFailWithoutHalfCloseEndsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := netfake.Pipe(netfake.Options{})
+		c := newConn(connConfig{transport: struct{ net.Conn }{ours}})
+		defer c.CloseNow()
+		p := wstest.NewPeer(t, theirs, wstest.Client)
+		begin := time.Now()
+		p.WriteFrames(wstest.Frame{Op: 3, Fin: true})
+		go c.Read(context.Background())
+		p.WantClose(1002)
+		p.WriteFrames(wstest.CloseFrame(1002, ""))
+		p.WantEOF()
+		if d := time.Since(begin); d != lingerTimeout/4 {
+			t.Errorf("the server has ended TCP after %v", d)
+		}
+	})
+}
+
 // The context of CloseRead bounds the closing that an unexpected message
 // causes.
 func TestCloseReadContextDuringClose(t *testing.T) {

@@ -160,12 +160,8 @@ func (t *transport) polled() *polledConn {
 // endWrites ends the sending direction, if conn can do that by itself. It
 // reports whether the peer may still be sending.
 func (t *transport) endWrites() bool {
-	conn := t.conn
-	if s, ok := conn.(*switchedConn); ok {
-		conn = s.Conn
-	}
-	half, ok := conn.(interface{ CloseWrite() error })
-	if !ok {
+	half := t.halfCloser()
+	if half == nil {
 		return true // the peer ends the connection when it has read the close frame
 	}
 	if c, ok := t.conn.(*tls.Conn); ok {
@@ -174,6 +170,21 @@ func (t *transport) endWrites() bool {
 		defer timer.Stop()
 	}
 	return half.CloseWrite() == nil
+}
+
+// halfCloses reports whether endWrites can end the sending direction alone.
+func (t *transport) halfCloses() bool { return t.halfCloser() != nil }
+
+type halfCloser interface{ CloseWrite() error }
+
+// halfCloser returns what can end the sending direction alone, or nil.
+func (t *transport) halfCloser() halfCloser {
+	conn := t.conn
+	if s, ok := conn.(*switchedConn); ok {
+		conn = s.Conn
+	}
+	half, _ := conn.(halfCloser)
+	return half
 }
 
 // goodbyeTimeout bounds what closing a transport may send of its own.
