@@ -14,7 +14,6 @@ import (
 	"net/netip"
 	"net/textproto"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/seed70bc5565/websocket/internal/bridge"
@@ -51,8 +50,10 @@ func AcceptConn(ctx context.Context, conn net.Conn, opts *AcceptOptions) (*Conn,
 		return nil, nil, errors.New("websocket: AcceptConn: the net.Conn or the context is nil")
 	}
 	a := newAcceptance(conn, opts)
-	a.accept(ctx)
-	return a.result()
+	if a.accept(ctx); a.err != nil {
+		return nil, a.r, a.err
+	}
+	return a.cfg.start(), a.r, nil
 }
 
 const (
@@ -83,30 +84,14 @@ type acceptance struct {
 	err      error // why there is no connection
 }
 
-var acceptances = sync.Pool{New: func() any { return new(acceptance) }}
-
-// newAcceptance takes an acceptance from the pool. If a callback panics, it
-// does not come back.
+// newAcceptance is not inlined: that would bring the object to the stack.
+//
+//go:noinline
 func newAcceptance(conn net.Conn, opts *AcceptOptions) *acceptance {
 	if opts == nil {
 		opts = &defaultAcceptOptions
 	}
-	a := acceptances.Get().(*acceptance)
-	a.conn, a.opts, a.err = asStream(conn), opts, errHandshakePanicked
-	return a
-}
-
-// result returns what came of the handshake, and gives a back to the pool. It
-// is not inlined, to keep the frame below accept small.
-//
-//go:noinline
-func (a *acceptance) result() (c *Conn, r *http.Request, err error) {
-	if r, err = a.r, a.err; err == nil {
-		c = a.cfg.start()
-	}
-	*a = acceptance{}
-	acceptances.Put(a)
-	return c, r, err
+	return &acceptance{conn: asStream(conn), opts: opts, err: errHandshakePanicked}
 }
 
 // accept does the handshake, and sets err.

@@ -373,23 +373,6 @@ func TestNewConn(t *testing.T) {
 	s.CloseNow()
 }
 
-// What a handshake has left in an acceptance is gone when the next one gets it.
-func TestAcceptanceIsReused(t *testing.T) {
-	near, far := net.Pipe()
-	defer near.Close()
-	a := newAcceptance(far, &AcceptOptions{Subprotocols: []string{"a"}})
-	a.buf, a.r, a.head, a.err = make([]byte, 1), new(http.Request), 1, io.EOF
-	a.up.subprotocol, a.cfg.subprotocol, a.bound.at = "a", "a", time.Now()
-	if c, r, err := a.result(); c != nil || r == nil || err != io.EOF {
-		t.Errorf("got %v, %v, %v", c, r, err)
-	}
-	next := newAcceptance(far, nil) // likely the same
-	next.conn, next.opts, next.err = nil, nil, nil
-	if !reflect.ValueOf(next).Elem().IsZero() {
-		t.Errorf("the pool holds %+v", next)
-	}
-}
-
 // Connections with the default options share them, and others do not.
 func TestDefaultAgreementIsShared(t *testing.T) {
 	made := func(cfg connConfig) *settings { return cfg.makePlain().settings }
