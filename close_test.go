@@ -960,7 +960,7 @@ func TestReadBoundDuringStuckClose(t *testing.T) {
 }
 
 // To writes and pings a connection that is over is a closed one, whatever ended
-// it. Why stands in the error too.
+// it. The error says why.
 func TestWriteAfterEnd(t *testing.T) {
 	ends := map[string]struct {
 		end func(p *pair)

@@ -398,7 +398,7 @@ func TestCloseInsideDeflated(t *testing.T) {
 				closing := start(func() error { return p.c.Close(StatusGoingAway, "") })
 				p.WantClose(1001)
 				rest := payload[len(payload)/2:]
-				if how == "corrupt" { // nothing of it is looked at any more
+				if how == "corrupt" { // no part of it is looked at any more
 					rest = bytes.Repeat([]byte{0xff}, 100)
 				}
 				p.WriteFrames(wstest.Frame{Fin: true, Op: wstest.Continuation, Payload: rest}, compressedFrame(payload))

@@ -964,7 +964,7 @@ func (s *stress) waitForAll() {
 	defer timeout.Stop()
 	for {
 		s.mu.Lock()
-		missing := s.missing()
+		missing := s.missingLocked()
 		s.mu.Unlock()
 		if missing == "" || s.conns[0].life.reason() != nil || s.conns[1].life.reason() != nil {
 			return
@@ -979,9 +979,9 @@ func (s *stress) waitForAll() {
 	}
 }
 
-// missing names a message that was acknowledged and has not arrived. The lock
-// is held.
-func (s *stress) missing() string {
+// missingLocked names a message that was acknowledged and has not
+// arrived.
+func (s *stress) missingLocked() string {
 	missing, forgiven := "", s.forgiven
 	for id, w := range s.writers {
 		for seq, acknowledged := range w.sent {
@@ -999,7 +999,7 @@ func (s *stress) missing() string {
 func (s *stress) judge() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if missing := s.missing(); missing != "" && !s.chaos && !s.over() {
+	if missing := s.missingLocked(); missing != "" && !s.chaos && !s.over() {
 		s.t.Errorf("lost: %s", missing)
 	}
 	for id, w := range s.writers {

@@ -213,7 +213,7 @@ func TestDeflateBothSides(t *testing.T) {
 				for _, j := range bits {
 					client, server := deflateConfig{cm, i, j}, deflateConfig{sm, j, i}
 					if i == maxWindowBits && j%2 == 0 {
-						client.sendBits = 0 // left out: the offer says nothing of it
+						client.sendBits = 0 // left out: the offer does not name it
 					}
 					var offers []field.Extension
 					for _, o := range client.offers() {

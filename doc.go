@@ -16,8 +16,8 @@
 // several goroutines read, each message goes to one of them, and which one is
 // not defined. So a program usually has one goroutine that reads.
 //
-// A Conn starts goroutines of its own only for moments: one when its timer
-// fires, and one to write frames that no other goroutine is about to write. The
+// A Conn starts goroutines of its own only for moments. One runs when its timer
+// fires. Another writes frames that no other goroutine is about to write. The
 // reading goroutine handles pings, pongs and the peer's close frame. A program
 // that expects no messages calls [Conn.CloseRead], which reads for it. A
 // program that neither reads nor calls CloseRead answers no pings, and does not

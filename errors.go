@@ -19,9 +19,9 @@ var ErrMessageTooBig = errors.New("message exceeds the read limit")
 
 // ErrPongTimeout is wrapped by the error of each read and write of a connection
 // whose peer the heartbeat has given up. The peer showed no life for
-// PingInterval, nor for PongTimeout after a ping. Or it took nothing of what
-// waited to be written for as long as both. See Heartbeats in the package
-// documentation.
+// PingInterval, nor for PongTimeout after a ping. Or frames waited to be
+// written, and it took no byte of them for as long as both. See Heartbeats in
+// the package documentation.
 var ErrPongTimeout = errors.New("the peer did not answer a ping in time")
 
 // A HandshakeError says that a server answered the opening handshake of [Dial],
@@ -54,8 +54,8 @@ func (e *HandshakeError) Error() string {
 // Unwrap returns what was wrong with the response.
 func (e *HandshakeError) Unwrap() error { return e.err }
 
-// refusalLineLimit is how much of the first line of a refusal stands in the
-// text of the error, in bytes.
+// refusalLineLimit is how many bytes of the first line of a refusal the text of
+// the error has.
 const refusalLineLimit = 200
 
 // plainLine returns the first line of body, if it is plain text.

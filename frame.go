@@ -73,7 +73,7 @@ const (
 
 // A header is one frame header, decoded (section 5.2).
 //
-// Of its six fields four stand in a struct of their own, because the compiler
+// Four of its six fields are in a struct of their own, because the compiler
 // keeps structs of up to four fields in registers.
 type header struct {
 	headerBits

@@ -412,8 +412,8 @@ func TestRedirectHasItsOwnKey(t *testing.T) {
 	}
 }
 
-// A connection that has served other requests is upgraded. Then it knows
-// nothing of the timeouts that the HTTP server and the HTTP client have for
+// A connection that has served other requests is upgraded. Then it does not
+// know the timeouts that the HTTP server and the HTTP client have for
 // connections.
 func TestUpgradeOfUsedConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -617,8 +617,8 @@ func TestHostileStringsOfAccept(t *testing.T) {
 }
 
 // The opening handshake over a transport that fails at its n-th call, and an
-// echo behind it. The transport stands in front of the client or of the server.
-// Dial returns a connection or an error, never both or none, and leaves nothing
+// echo behind it. The transport is that of the client or of the server. Dial
+// returns a connection or an error, never both or none, and leaves nothing
 // behind; a handler is called once at most.
 func TestHandshakeFaults(t *testing.T) {
 	for _, side := range []string{"client", "server"} {
@@ -756,7 +756,7 @@ func runHandshakeFault(t *testing.T, atClient bool, mode CompressionMode, plan f
 }
 
 // A URL that Dial takes makes a request that is one, and that names the target
-// of the URL. Nothing of it gets out of its place.
+// of the URL. No part of it gets out of its place.
 func FuzzURL(f *testing.F) {
 	for _, s := range []string{
 		"ws://example.com/", "wss://user:pass@example.com:8443/a/b?c=d", "http://[::1]:80",

@@ -33,7 +33,7 @@ type heartbeat struct {
 	// until it has set the timer.
 	wait   time.Duration // from the last look to this one
 	silent time.Duration // for how long the peer has sent nothing and taken nothing
-	stuck  time.Duration // for how long it has taken nothing of what waits
+	stuck  time.Duration // for how long it has taken no byte of what waits
 	taken  int64         // what the peer had taken at the last look, of transport.accepted
 	mark   position      // behind the last ping
 	pinged bool          // a ping waits for its pong

@@ -891,8 +891,8 @@ func heartbeatSession(t *testing.T, n int) {
 // A peer that pings shows life, whatever it does with the answers. One that
 // takes none of them is given up all the same. One that is only slow is not.
 
-// sending sends f once a second, on a goroutine. What it returns is to be
-// called at last: it ends the connection.
+// sending sends f once a second, on a goroutine. The test calls the result at
+// the end: it ends the connection.
 func (p *pair) sending(f wstest.Frame) (stop func()) {
 	p.theirs.SetWriteDeadline(time.Time{})
 	done := start(func() error {

@@ -681,7 +681,7 @@ func TestDeflateAtItsWorst(t *testing.T) {
 	})
 }
 
-// A declared length says nothing of what a compressed message inflates to, but
+// A declared length does not tell what a compressed message inflates to, but
 // what no message can have is refused on the header.
 func TestHostileDeflateLength(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
@@ -731,8 +731,8 @@ func TestHostileDeflateBombStreamed(t *testing.T) {
 }
 
 // A message that refers to what was never sent on its connection, or no longer
-// counts, is refused. Nothing of what other connections have left in memory
-// comes out, nor of the messages before.
+// counts, is refused. No byte that other connections or earlier messages have
+// left in memory comes out.
 func TestHostileDeflateHistory(t *testing.T) {
 	secret := bytes.Repeat([]byte("secret of another connection "), 1200)
 	// Pairs of length 3 with each distance, in fixed codes (RFC 1951, section

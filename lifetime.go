@@ -157,9 +157,9 @@ func (c *Conn) endInTimeLocked(cause error) {
 }
 
 // writeBroke is told of an error of the transport that ended the writing half.
-// It returns what its writer is to be told. The peer may have said why, in a
-// close frame that is still to be read. The reading half gets the time for it
-// that Close would take. Without a close timeout it goes on until the transport
+// It returns the error for its writer. The peer may have said why, in a close
+// frame that is still to be read. The reading half gets the time for it that
+// Close would take. Without a close timeout it goes on until the transport
 // fails there too.
 func (c *Conn) writeBroke(err error) error {
 	l := &c.life

@@ -23,9 +23,9 @@ import (
 // with StatusNormalClosure. The deadlines are those of c: a read that meets one
 // loses nothing. When ctx ends, reads and writes fail.
 //
-// In one respect it differs from other net.Conns: a deadline that cuts a Write
-// inside its message ends the connection, because the rest of the message
-// cannot be sent later.
+// It differs from other net.Conns in one respect: a deadline that cuts a Write
+// inside its message ends the connection. The rest of the message could not be
+// sent later.
 func NetConn(ctx context.Context, c *Conn, typ MessageType) net.Conn {
 	c.SetReadLimit(-1)
 	return &netConn{c: c, ctx: ctx, typ: typ}

@@ -101,8 +101,8 @@ func (s *recvHalf) judge(h header, limit int64) error {
 }
 
 // A sendHalf is the sending side of the protocol. It makes the headers of the
-// frames that go out. So what recvHalf refuses in a peer's frames cannot stand
-// in ours. Its owner is the holder of the write lock.
+// frames that go out. So what recvHalf refuses in a peer's frames cannot be in
+// ours. Its owner is the holder of the write lock.
 type sendHalf struct {
 	client     bool // this endpoint is the client: it masks
 	unfinished bool // a message begun without FIN is not finished

@@ -377,7 +377,7 @@ func TestSkipUTF8(t *testing.T) {
 }
 
 // The cases of the Autobahn Testsuite, groups 1 to 7 and 10, under their names
-// there. The Conn under test is an echo peer that knows nothing of the cases.
+// there. The Conn under test is an echo peer that does not know the cases.
 // Where the suite is content with less (its verdict NON-STRICT, a dropped
 // connection in place of a close frame) these tests are not.
 

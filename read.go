@@ -140,7 +140,7 @@ func (c *Conn) discardRest(ctx context.Context) error {
 }
 
 // discardMessage reads a message, or what is left of one, and discards it while
-// the connection is being closed. It looks at nothing of the message. Its
+// the connection is being closed. It looks at no byte of the message. Its
 // caller holds the reader's turn.
 func (c *Conn) discardMessage(ctx context.Context) error {
 	r := &c.r

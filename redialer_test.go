@@ -63,8 +63,8 @@ func (h *fakeHost) start(handler http.Handler) {
 	h.mu.Unlock()
 }
 
-// kill ends the server and all its connections without a word, as the end of a
-// process does.
+// kill ends the server and all its connections without close frames, as the end
+// of a process does.
 func (h *fakeHost) kill() {
 	h.mu.Lock()
 	s := h.up

@@ -108,7 +108,7 @@ type AcceptOptions struct {
 	PingInterval time.Duration
 	// PongTimeout is how long the peer may show no life after that ping. Then
 	// the connection is over with [ErrPongTimeout]. It is also over when frames
-	// wait to be written and the peer takes nothing of them for PingInterval
+	// wait to be written and the peer takes no byte of them for PingInterval
 	// and PongTimeout together. That holds whether or not a goroutine reads.
 	// Default: 10 seconds; negative: pings are sent, and no peer is given up.
 	PongTimeout time.Duration

@@ -71,7 +71,7 @@ var statusNames = map[StatusCode]string{
 	StatusTLSHandshake:            "StatusTLSHandshake",
 }
 
-// validOnWire reports whether c may stand in a close frame (section 7.4).
+// validOnWire reports whether c may be in a close frame (section 7.4).
 func (c StatusCode) validOnWire() bool {
 	switch {
 	case c >= 1000 && c <= 1003, c >= 1007 && c <= 1014, c >= 3000 && c <= 4999:

@@ -341,7 +341,7 @@ func closeConn(conn net.Conn) {
 
 // DialConn is [Dial] on conn, which leads to the server already. The scheme of
 // url, ws or wss, does not matter: a client that wants TLS brings a [tls.Conn].
-// Host and path of url stand in the request.
+// The request has the host and the path of url.
 //
 // Of opts.HTTPClient only the Jar and the Timeout are used. A redirect is not
 // followed: it is a status that is not 101.
@@ -442,8 +442,8 @@ func (r *headReader) Read(p []byte) (int, error) {
 }
 
 // restoreConnection gives h, the header of a response, the field Connection as
-// it stands in head. The package net/http takes it out where it says close,
-// because an http.Client then closes the connection. Here no client does.
+// head has it. The package net/http takes it out where it says close, because
+// an http.Client then closes the connection. Here no client does.
 func restoreConnection(h http.Header, head []byte) {
 	r := textproto.NewReader(bufio.NewReader(bytes.NewReader(head)))
 	if _, err := r.ReadLine(); err != nil {

@@ -127,7 +127,7 @@ func TestAddrString(t *testing.T) {
 	}
 }
 
-// A client that takes nothing of its refusal, and one that goes on sending.
+// A client that takes no byte of its refusal, and one that goes on sending.
 func TestAcceptConnStubbornClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()

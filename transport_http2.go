@@ -126,8 +126,8 @@ func recovered(err *error) {
 // Close ends both directions as far as a handler can. The peer sees the end
 // when the handler returns. A write in progress is ended by a reset of the
 // stream: net/http's write deadline does that. Calls in progress get
-// goodbyeTimeout to return: where the peer takes nothing of the connection
-// itself, net/http leaves a write waiting until the connection ends.
+// goodbyeTimeout to return. If the peer takes no byte of the connection itself,
+// net/http leaves a write waiting until the connection ends.
 func (s *http2Stream) Close() error {
 	s.mu.Lock()
 	if s.closed {

@@ -21,7 +21,7 @@ const maxPacket = 256 << 10
 
 var errPacketTooLong = errors.New("packet of 256 KiB or more on a unixpacket socket")
 
-// asStream returns conn, or what stands in its place. That is a stream if conn
+// asStream returns conn, or what replaces it. That is a stream if conn
 // is a socket of packets, and a bodyConn if conn is TLS over a transport of a
 // foreign type. The package crypto/tls keeps an error for good that is not a
 // timeout by its own rules. So its reads are not interrupted there, but left

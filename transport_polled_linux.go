@@ -111,7 +111,7 @@ func (p *polledGroup) init(opts *AcceptOptions) {
 }
 
 // adopt moves the socket of cfg from Go's poller to x and a poller of this
-// package. The argument work does what is to be done when the socket is
+// package. The argument work does what must be done when the socket is
 // readable. If that cannot be had, all is as it was.
 func (p *polledGroup) adopt(cfg *connConfig, x *polledConn, work stepper) {
 	switch cfg.transport.(type) {

@@ -24,7 +24,7 @@ type rawConn struct {
 	readFn func(fd uintptr) bool
 	dst    []byte
 	n      int32
-	err    sysErr // what stood in place of bytes, or behind them
+	err    sysErr // what replaced bytes, or came behind them
 	waited bool   // the read in progress has found nothing at first
 	more   bool   // the read in progress needs a larger buffer
 	eager  bool   // the last read has found something at once

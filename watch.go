@@ -127,8 +127,8 @@ func (w *watch) beginCall(t *transport, ctx context.Context, own bool) {
 }
 
 // change begins a call that has another context than the last one, or another
-// value of own. The call is in progress when nothing of the last one can reach
-// it any more. The context of the last one may end just now.
+// value of own. The call is in progress when no interruption of the last one
+// can reach it any more. The context of the last one may end just now.
 func (w *watch) change(t *transport, ctx context.Context, done <-chan struct{}, own bool) {
 	// A goroutine that makes a guard looks at own and busy afterwards. Either
 	// it sees them, or its guard is seen here.
@@ -331,7 +331,7 @@ func (w *watch) setDeadline(t *transport, deadline time.Time) error {
 }
 
 // bound returns a child of ctx that also ends when the application's deadline
-// passes, be it set before or meanwhile.
+// passes, even if it is set meanwhile.
 func (w *watch) bound(t *transport, ctx context.Context) (context.Context, context.CancelFunc) {
 	g := w.guard.Load()
 	if g == nil {

@@ -372,7 +372,7 @@ func (x endsBehindErr) Err() error {
 
 // A write over TLS that does not wait for the peer goes through, at whatever
 // moment its context ends. Cut before its first byte it would end the
-// connection, though nothing of it is out.
+// connection, though no byte of it is out.
 func TestWriteInterruptedTLS(t *testing.T) {
 	for _, size := range []int{10, 5000} {
 		onSockets(t, connConfig{pingInterval: -1}, func(t *testing.T, p *pair) {

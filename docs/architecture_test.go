@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// What architecture.md says of the files of the root package, as far as the
-// compiler does not hold it: a package cannot hold layers inside of itself.
+// The layers of architecture.md inside the root package, which the compiler
+// cannot check.
 
 // pureFiles hold the protocol. They know bytes and states: no connections, no
 // goroutines, no clock.
@@ -228,7 +228,7 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// Pools stand in internal/bufpool, where their caps can be seen; goroutines are
+// Pools are in internal/bufpool, where their caps can be seen; goroutines are
 // started where their end can be seen.
 func TestPools(t *testing.T) {
 	files := filesOfRoot(t)

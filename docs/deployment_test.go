@@ -16,7 +16,7 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// What follows, up to the mark, stands in deployment.md too, letter by letter.
+// The code up to the mark is in deployment.md too, letter by letter.
 
 // serveUntil serves until ctx ends, and then closes all connections.
 func serveUntil(ctx context.Context, l net.Listener, serve func(c *websocket.Conn, r *http.Request)) error {
@@ -31,12 +31,13 @@ func serveUntil(ctx context.Context, l net.Listener, serve func(c *websocket.Con
 	}
 	bound, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	// The first takes no new connections, and waits for requests in progress; it does not know those that were upgraded.
-	// The second closes these, and waits for their clients' answers and for serve.
+	// The first takes no new connections, and waits for requests in progress;
+	// it does not know those that were upgraded. The second closes these, and
+	// waits for their clients' answers and for serve.
 	return errors.Join(s.Shutdown(bound), ws.Shutdown(bound))
 }
 
-// The mark: here ends what stands in deployment.md.
+// The mark: end of the code in deployment.md.
 
 func TestDeploymentServeUntil(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -86,8 +87,8 @@ func TestDeploymentServeUntil(t *testing.T) {
 	}
 }
 
-// Where something waits for the program to end, it waits longer than the program
-// takes, and the ingress cuts no sooner than nginx.
+// Where something waits for the program to end, it waits longer than the
+// program takes, and the ingress cuts no sooner than nginx.
 func TestDeploymentTimes(t *testing.T) {
 	read := func(name string) string {
 		b, err := os.ReadFile(name)

@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// withoutExample are exported names that need no example, by package: methods
-// that an interface of the standard library calls, values that a program only
-// reads, and names of types that examples use without naming them.
+// withoutExample has exported names that need no example, by package. Some are
+// methods that the standard library calls, and values that a program only
+// reads. Others are types that examples use without naming them.
 var withoutExample = map[string]string{
 	".": `CompressionDisabled EndCount HandshakeError.Unwrap PreparedMessage RedialAttempt.LastErr RedialState ServerStats
 		ServerStats.Handshaking Stats.Began Stats.RoundTrip StatusAbnormalClosure StatusInternalError StatusMandatoryExtension

@@ -86,7 +86,8 @@ func sourceTexts(t *testing.T) handshakeTexts {
 	return texts
 }
 
-// httpStatuses maps "http.StatusNotFound" to 404, and so on, as far as net/http has texts for them.
+// httpStatuses maps "http.StatusNotFound" to 404, and so on, as far as net/http
+// has texts for them.
 func httpStatuses(t *testing.T) map[string]int {
 	m := map[string]int{}
 	for status := 100; status < 600; status++ {
@@ -117,7 +118,8 @@ func literal(e ast.Expr) (string, bool) {
 	return verb.ReplaceAllString(s, "…"), err == nil
 }
 
-// section returns the part of page below a heading, as far as the next of its rank or a higher one.
+// section returns the part of page below a heading, as far as the next of its
+// rank or a higher one.
 func section(page, heading string) string {
 	_, rest, _ := strings.Cut(page, "\n"+heading+"\n")
 	rank := strings.Index(heading, " ")
@@ -127,7 +129,8 @@ func section(page, heading string) string {
 	return rest
 }
 
-// firstCells returns the code in the first cells of the tables of a section: what it says the library says.
+// firstCells returns the code in the first cells of the tables of a section:
+// what it says the library says.
 func firstCells(section string) []string {
 	var cells []string
 	for _, line := range strings.Split(section, "\n") {
@@ -139,7 +142,8 @@ func firstCells(section string) []string {
 	return cells
 }
 
-// The page has every text that the library says, where it belongs, and no other.
+// The page has every text that the library says, where it belongs, and no
+// other.
 func TestHandshakeErrorsPage(t *testing.T) {
 	b, err := os.ReadFile("handshake-errors.md")
 	if err != nil {

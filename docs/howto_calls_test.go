@@ -20,7 +20,7 @@ import (
 	"github.com/seed70bc5565/websocket/wstest"
 )
 
-// What follows, up to the mark, stands in how-to.md too, letter by letter.
+// The code up to the mark is in how-to.md too, letter by letter.
 
 func offeredToken(r *http.Request) (token string, ok bool) {
 	for _, name := range websocket.Subprotocols(r) { // all that the request offers
@@ -149,7 +149,7 @@ func (u *userLimits) of(user string) *limit.Limiter {
 	return l
 }
 
-// The mark: here ends what stands in how-to.md.
+// The mark: end of the code in how-to.md.
 
 func TestHowToTokenInSubprotocol(t *testing.T) {
 	s := httptest.NewServer(guard(func(token string) bool { return token == "c2VjcmV0" }, func(c *websocket.Conn, r *http.Request) {

@@ -30,7 +30,7 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// What follows, up to the mark, stands in how-to.md too, letter by letter.
+// The code up to the mark is in how-to.md too, letter by letter.
 
 func throughProxy(proxy string) (*http.Client, error) {
 	u, err := url.Parse(proxy)
@@ -129,7 +129,7 @@ func newMutualServer(clients *x509.CertPool, own tls.Certificate) *http.Server {
 	}
 }
 
-// The mark: here ends what stands in how-to.md.
+// The mark: end of the code in how-to.md.
 
 // talk dials, and wants the greeting of newGreeter.
 func talk(t *testing.T, wsURL string, client *http.Client) error {
@@ -170,8 +170,8 @@ type proxyServer struct {
 	tunnels atomic.Int32 // how many there have been
 }
 
-// newProxy returns a proxy for which greet reads where a connection goes to, and
-// answers. It alone knows the address of example.com. With certificates it
+// newProxy returns a proxy for which greet reads where a connection goes to,
+// and answers. It alone knows the address of example.com. With certificates it
 // speaks TLS.
 func newProxy(t *testing.T, greet func(c net.Conn, r *bufio.Reader) (target string, err error), certificates ...tls.Certificate) *proxyServer {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

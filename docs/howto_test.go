@@ -20,7 +20,7 @@ import (
 	"github.com/seed70bc5565/websocket/wsjson"
 )
 
-// What follows, up to the mark, stands in how-to.md too, letter by letter.
+// The code up to the mark is in how-to.md too, letter by letter.
 
 func newScores() *hub.Hub {
 	return hub.New(&hub.Options{
@@ -44,8 +44,9 @@ func serveScores(h *hub.Hub, c *websocket.Conn, r *http.Request) {
 		return
 	}
 	if !start.Complete {
-		// Too much was missed, or it is the first time: the client has got the last 100. A program whose messages are
-		// changes sends the state here: see Greet of hub.SubscribeOptions.
+		// Too much was missed, or it is the first time: the client has got the
+		// last 100. A program whose messages are changes sends the state here:
+		// see Greet of hub.SubscribeOptions.
 	}
 	<-c.CloseRead(r.Context()).Done()
 }
@@ -77,11 +78,11 @@ func follow(ctx context.Context, server string, token func(context.Context) (str
 	})
 }
 
-// The mark: here ends what stands in how-to.md.
+// The mark: end of the code in how-to.md.
 
 // shownCode is a line that begins what a page shows of a test's source. The
-// code ends at the line "// The mark: here ends what stands in ...".
-var shownCode = regexp.MustCompile(`(?m)^// What follows, up to the mark, stands in (\S+) too, letter by letter.$`)
+// code ends at the line "// The mark: end of the code in ...".
+var shownCode = regexp.MustCompile(`(?m)^// The code up to the mark is in (\S+) too, letter by letter.$`)
 
 // Each page has the code that stands between the marks of the tests, here and
 // in the module of the middleware.
@@ -106,7 +107,7 @@ func TestPagesHaveTheCodeTestedHere(t *testing.T) {
 			t.Fatal(err)
 		}
 		shown[page] = true
-		code, _, found := strings.Cut(string(src[m[1]:]), "\n// The mark: here ends what stands in "+page+".\n")
+		code, _, found := strings.Cut(string(src[m[1]:]), "\n// The mark: end of the code in "+page+".\n")
 		if !found {
 			t.Fatalf("%s: there is no mark for %s", name, page)
 		}
@@ -136,7 +137,8 @@ func declarations(code string) []string {
 	return all
 }
 
-// A client that is disconnected now and then, at a message that it is not done with, gets every message once, in order.
+// A client that is disconnected now and then, at a message that it is not done
+// with, gets every message once, in order.
 func TestHowToResumes(t *testing.T) {
 	const messages, failures = 20, 2
 	scores := newScores()

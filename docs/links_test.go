@@ -15,8 +15,8 @@ var (
 	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
 )
 
-// anchor makes of a heading what a link to it has behind the #: in lower case, without punctuation, with hyphens for
-// spaces.
+// anchor makes of a heading what a link to it has behind the #: in lower case,
+// without punctuation, with hyphens for spaces.
 func anchor(heading string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -14,7 +14,7 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// The functions echo, serve and hello stand in README.md too, letter by letter.
+// The functions echo, serve and hello are in README.md too, letter by letter.
 
 func echo(c *websocket.Conn, r *http.Request) {
 	ctx := r.Context() // ends with the connection

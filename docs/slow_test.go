@@ -14,7 +14,7 @@ import (
 	"github.com/seed70bc5565/websocket/wstest"
 )
 
-// What follows, up to the mark, stands in slow-clients.md too, letter by letter.
+// The code up to the mark is in slow-clients.md too, letter by letter.
 
 func serveNews(h *hub.Hub) *websocket.Server {
 	return websocket.Handler(func(c *websocket.Conn, r *http.Request) {
@@ -78,7 +78,7 @@ func (r *room) broadcast(data []byte) error {
 	return nil
 }
 
-// The mark: here ends what stands in slow-clients.md.
+// The mark: end of the code in slow-clients.md.
 
 // One client reads nothing. The others get every message, and the one that is
 // too slow is let go.

@@ -20,9 +20,11 @@ import (
 	"testing"
 )
 
-// Every block of Go in docs/*.md compiles, and so does every piece of code in the last column of the tables of
-// migrating.md. A block is a file, some declarations or some statements. What it needs in addition are the
-// packages below, and the names of snippetNames, which stand for the reader's own program.
+// Every block of Go in docs/*.md compiles, and so does every piece of code in
+// the last column of the tables of migrating.md. A block is a file, some
+// declarations or some statements. What it needs in addition are the packages
+// below, and the names of snippetNames, which stand for the reader's own
+// program.
 
 var snippetImports = map[string]string{
 	"websocket": "github.com/seed70bc5565/websocket",
@@ -95,8 +97,8 @@ var exports = sync.OnceValues(func() (map[string]string, error) {
 	return files, nil
 })
 
-// newChecker returns a function that compiles a file. Of what a snippet leaves out, it does not mind that a variable or
-// an import is not used.
+// newChecker returns a function that compiles a file. Of what a snippet leaves
+// out, it does not mind that a variable or an import is not used.
 func newChecker(t *testing.T) func(src string) error {
 	files, err := exports()
 	if err != nil {
@@ -124,7 +126,8 @@ func newChecker(t *testing.T) func(src string) error {
 
 var word = regexp.MustCompile(`[\pL_][\pL\pN_]*`)
 
-// asFile makes a file of declarations: with the imports, and the names that they use and do not declare.
+// asFile makes a file of declarations: with the imports, and the names that
+// they use and do not declare.
 func asFile(decls string) string {
 	declared := map[string]bool{}
 	if f, err := parser.ParseFile(token.NewFileSet(), "", "package p\n"+decls, 0); err == nil && f.Scope != nil {
@@ -151,7 +154,8 @@ func asFile(decls string) string {
 	return head + decls
 }
 
-// compileSnippet compiles a block in the first of the ways in which it can be meant.
+// compileSnippet compiles a block in the first of the ways in which it can be
+// meant.
 func compileSnippet(check func(string) error, code string) error {
 	if strings.Contains(code, "package main") {
 		return check(code)
@@ -215,7 +219,8 @@ func TestSnippetsCompile(t *testing.T) {
 // span is code within a line.
 var span = regexp.MustCompile("`([^`]+)`")
 
-// The new calls of migrating.md compile: each is an expression, a statement or a type.
+// The new calls of migrating.md compile: each is an expression, a statement or
+// a type.
 func TestMigratingCompiles(t *testing.T) {
 	b, err := os.ReadFile("migrating.md")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// What follows, up to the mark, stands in ways-to-serve.md too, letter by letter.
+// The code up to the mark is in ways-to-serve.md too, letter by letter.
 
 func countAccept(w http.ResponseWriter, r *http.Request) {
 	c, err := websocket.Accept(w, r, nil)
@@ -65,7 +65,7 @@ func countEvents() *websocket.Server {
 	}, nil)
 }
 
-// The mark: here ends what stands in ways-to-serve.md.
+// The mark: end of the code in ways-to-serve.md.
 
 func TestWaysToServe(t *testing.T) {
 	for name, handler := range map[string]http.Handler{

@@ -158,8 +158,8 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 
 // SetReadLimit sets the most bytes that a message may have, after it was
 // decompressed. A longer one ends the connection with [CloseMessageTooBig], and
-// the read fails with [ErrReadLimit]. Zero and less mean no limit, which is the
-// default.
+// the read fails with [ErrReadLimit]. Zero and negative numbers mean no limit,
+// which is the default.
 func (c *Conn) SetReadLimit(limit int64) {
 	if limit <= 0 {
 		limit = -1
@@ -184,5 +184,5 @@ func (c *Conn) SetCompressionLevel(level int) error {
 	return nil
 }
 
-// deflates reports whether the next message is to be compressed.
+// deflates reports whether to compress the next message.
 func (c *Conn) deflates() bool { return c.deflate && !c.plain.Load() && !c.stored.Load() }

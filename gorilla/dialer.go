@@ -145,7 +145,7 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 }
 
 // parseURL checks a URL and returns the form that the root package takes. It
-// leaves the fragment out, and escapes what must not stand in a query. A port
+// leaves the fragment out, and escapes what a query must not have. A port
 // alone is one of this machine.
 func parseURL(s string) (string, error) {
 	u, err := url.Parse(s)
@@ -175,8 +175,8 @@ func parseURL(s string) (string, error) {
 var lineBreaks = strings.NewReplacer("\n", " ", "\r", " ")
 
 // options returns the options of the root package, and the fields of the
-// request that are to be sent without its knowledge. As in gorilla, a name that
-// is no token is left out, and a line break in a value becomes a space.
+// request that it must not see. As in gorilla, a name that is no token is left
+// out, and a line break in a value becomes a space.
 func (d *Dialer) options(requestHeader http.Header) (opts *native.DialOptions, more http.Header, err error) {
 	more = make(http.Header)
 	opts = &native.DialOptions{
@@ -261,11 +261,11 @@ type roundTripper struct {
 	ctx context.Context // the caller's, with its deadline
 	err error           // what RoundTrip returned
 
-	// Subprotocols that are no tokens: the root package knows nothing of them.
+	// Subprotocols that are no tokens: the root package does not know them.
 	// Kubernetes has such names.
 	offered []string
 	chosen  string
-	more    http.Header // of the request; the root package knows nothing of it either
+	more    http.Header // of the request; the root package does not know it either
 
 	refused *http.Response // nil unless the server answered with another status than 101
 }

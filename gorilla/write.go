@@ -71,8 +71,8 @@ func (c *Conn) writeControlMessage(messageType int, data []byte) error {
 // never. The deadline of [Conn.SetWriteDeadline] does not concern it.
 //
 // data has at most 125 bytes. The payload of a close frame is checked. A code
-// that must not stand in one (RFC 6455, section 7.4) is an error, and nothing
-// is sent. After a close frame writes fail with [ErrCloseSent].
+// that must not be in one (RFC 6455, section 7.4) is an error, and nothing is
+// sent. After a close frame writes fail with [ErrCloseSent].
 func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) error {
 	switch {
 	case !isControl(messageType):

@@ -247,7 +247,7 @@ func (h *Hub) historyOf(topic string) History {
 }
 
 // randomEpoch returns where to begin to count epochs: those of another process
-// are not to be taken for ours.
+// should not look like ours.
 func randomEpoch() uint64 {
 	var b [8]byte
 	rand.Read(b[:]) // never fails

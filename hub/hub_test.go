@@ -162,7 +162,7 @@ func TestOneOrder(t *testing.T) {
 }
 
 // stall makes a subscriber whose connection takes nothing, with a flusher that
-// stands in a write.
+// waits in a write.
 func stall(t *testing.T, h *Hub) *client {
 	t.Helper()
 	c := connect(t, h, netfake.Options{A: netfake.End{Buffer: 1 << 10}}, nil)

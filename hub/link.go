@@ -14,7 +14,7 @@ import (
 // without a Broker has no link.
 type link struct {
 	hub        *Hub               // immutable
-	broker     Broker             // immutable: a guard of the application's
+	broker     Broker             // immutable: a guard of the application's Broker
 	positioner Positioner         // immutable: broker, if the application's is one
 	historian  Historian          // immutable: broker, if the application's is one
 	reads      chan struct{}      // holds a token for each read of the engine that is under way
@@ -26,7 +26,7 @@ type link struct {
 	changed   []string      // topics whose interest may not be as it should
 	working   bool          // a goroutine tells the broker
 	recovered chan struct{} // tells compareAll that the engine is back
-	untold    []BrokerEvent // events that OnBroker is to be told
+	untold    []BrokerEvent // events to tell OnBroker
 	telling   bool          // a goroutine tells it
 }
 

@@ -515,7 +515,7 @@ func (p *presence) armLocked(at time.Time) {
 	}
 }
 
-// A told is what the subscribers of a topic are to be told.
+// A told is what run tells the subscribers of a topic.
 type told struct {
 	room   *room
 	events []PresenceEvent

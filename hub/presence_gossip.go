@@ -72,13 +72,13 @@ type gossip struct {
 
 	// What follows is guarded by the lock of presence.
 	seq      uint64          // of the latest change that was published
-	out      [][]byte        // records that are to be published
+	out      [][]byte        // records to publish
 	outTopic string          // where the last of out is
 	outSize  int             // bytes of out
 	lossy    bool            // changes were dropped: a beat must tell
 	counted  map[string]bool // topics whose number has changed
 	askers   map[uint64]bool // processes that want to know all members
-	ask      map[uint64]bool // processes that are to be asked
+	ask      map[uint64]bool // processes to ask
 	beat     bool            // a beat is due
 	hello    bool            // it asks all others for one
 	beaten   time.Time       // when the latest was published
@@ -203,7 +203,7 @@ func (g *gossip) bye() {
 	}
 }
 
-// collect returns what is to be published now.
+// collect returns the messages to publish now.
 func (g *gossip) collect(now time.Time) (all []gossipOut) {
 	p := g.p
 	p.mu.Lock()
@@ -294,7 +294,7 @@ func (g *gossip) stateLocked() [][]byte {
 	return parts
 }
 
-// recordLocked adds a record to what is to be published.
+// recordLocked adds a record to out.
 func (g *gossip) recordLocked(topic string, add func(dst []byte) []byte) {
 	if g.lossy || g.outSize > maxOut {
 		g.lossy, g.out, g.outSize, g.outTopic = true, nil, 0, ""
@@ -406,7 +406,7 @@ func (g *gossip) receive(payload []byte) {
 }
 
 // hearSelfLocked notes that the engine brings what is published. If it did not
-// for a while, the others were not to be heard either.
+// for a while, the others could not be heard either.
 func (g *gossip) hearSelfLocked(now time.Time) {
 	if now.Sub(g.heard) > blindAfter {
 		for _, o := range g.p.others {

@@ -172,7 +172,7 @@ func (s *Subscriber) makeRoomLocked(m *message) error {
 }
 
 // disconnect ends the connection of a subscriber that was too slow. If the
-// flusher stands in a write, the end of the connection ends it.
+// flusher waits in a write, the end of the connection ends it.
 func (s *Subscriber) disconnect() {
 	s.leaveTopics()
 	s.closeConn(websocket.StatusTryAgainLater, "too slow")

@@ -169,7 +169,7 @@ func TestReplayGivesNoRoom(t *testing.T) {
 					publish(t, h, "x", fmt.Sprint(i))
 				}
 				c := connect(t, h, netfake.Options{A: netfake.End{Buffer: 1 << 10}}, nil)
-				c.s.Send(websocket.MessageText, make([]byte, 4<<10)) // the flusher stands in it
+				c.s.Send(websocket.MessageText, make([]byte, 4<<10)) // the flusher waits in it
 				synctest.Wait()
 				c.s.Send(websocket.MessageText, []byte("before"))
 				if _, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{Recent: 1000}); err != nil {

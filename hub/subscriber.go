@@ -53,7 +53,7 @@ type membership struct {
 	index int
 }
 
-// closing is how a connection is to be closed.
+// closing says how to close a connection.
 type closing struct {
 	code   websocket.StatusCode
 	reason string

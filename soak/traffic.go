@@ -54,7 +54,7 @@ func check(msg []byte) error {
 	return nil
 }
 
-// size returns how long a message is to be: mostly short, now and then some 100
+// size returns how long a message must be: mostly short, now and then some 100
 // KB.
 func size(rng *mrand.Rand) int {
 	switch n := rng.IntN(100); {

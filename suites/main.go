@@ -1,7 +1,7 @@
 // Command suites runs the tests of others. First it runs them as they are, then
 // with this module in the place of the WebSocket library that they were written
-// for. Sources come from the module proxy and go to a temporary folder; nothing
-// of them is kept.
+// for. Sources come from the module proxy and go to a temporary folder; none of
+// them is kept.
 //
 //	cd suites && go run . [-full] [-only REGEXP] [-keep] [-update]
 //

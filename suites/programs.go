@@ -8,7 +8,7 @@ var programs = []program{
 		"TestDialExtraTokensInRespHeaders":                       "The response says `Upgrade: foo, websocket`. The client MUST fail (RFC 6455, section 4.1, rule 2).",
 		"TestReadLimit/Test_ReadLimit_is_enforced":               "It expects WriteMessage to make fragments, so that a part of the long message arrives. Here it makes one frame.",
 		"TestReadLimit/Test_that_ReadLimit_cannot_be_overflowed": "It wants ErrReadLimit for a length of 2^63 or more, which is a protocol error here (RFC 6455, section 5.2).",
-		"TestNetConn":                  "Its connection has been through no handshake. The one that stands in for it has another type.",
+		"TestNetConn":                  "Its connection has been through no handshake. The one that replaces it has another type.",
 		"TestDeprecatedUnderlyingConn": "As TestNetConn.",
 	}},
 	{module: "github.com/coder/websocket", version: "v1.8.15", door: "coder", own: true, packages: []string{"."}, known: map[string]string{

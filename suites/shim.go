@@ -1,6 +1,6 @@
 package main
 
-// shim stands in for unexported functions that gorilla's tests use, as far as
+// shim replaces unexported functions that gorilla's tests use, as far as
 // the public API can do what they do. The connections that it makes have been
 // through a handshake.
 const shim = `package websocket
@@ -23,7 +23,8 @@ func computeAcceptKey(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// handshakeConn answers the handshake itself, and is the connection below from then on.
+// handshakeConn answers the handshake itself, and is the connection below from
+// then on.
 type handshakeConn struct {
 	net.Conn
 	shook  bool
@@ -86,7 +87,7 @@ var errUnexpectedEOF = func() error {
 }()
 `
 
-// coderPipe stands in for the transport of coder's tests, which takes the
+// coderPipe replaces the transport of coder's tests, which takes the
 // response of a handshake from an httptest.ResponseRecorder. Where the
 // ResponseWriter is not net/http's, ours is written to the connection.
 const coderPipe = `package wstest

@@ -15,7 +15,7 @@ import (
 	"github.com/seed70bc5565/websocket/wstest"
 )
 
-// run does what go test does with a test, once and in silence, whatever the
+// run does what go test does with a test, once and without output, whatever the
 // flags of go test are.
 func run(test func(t *testing.T)) {
 	for name, value := range map[string]string{"test.run": "", "test.skip": "", "test.count": "1", "test.v": "false"} {
@@ -74,7 +74,7 @@ func ExamplePipe() {
 	// Output: hello, <nil>
 }
 
-// A client whose network vanishes without a word is noticed by the heartbeat.
+// A client whose network vanishes is noticed by the heartbeat.
 func ExampleTransport() {
 	test := func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -166,8 +166,8 @@ func ExampleServer_AcceptPeer() {
 	// Output: chat: hello, <nil>
 }
 
-// A client that is played frame by frame, to a handler: it comes from a page of
-// another host first, and then sends half a message and dies.
+// A client that is played frame by frame, to a handler: it sends half a message
+// and dies.
 func ExampleServer_DialPeer() {
 	test := func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -23,8 +23,8 @@ type Options struct {
 // in memory. opts may be nil. When the test ends, Pipe closes both ends without
 // a close frame.
 //
-// As with every connection, a goroutine must read at each end if pings and
-// close frames are to be answered.
+// As with every connection, a goroutine must read at each end, so that pings
+// and close frames are answered.
 func Pipe(t testing.TB, opts *Options) (client, server *websocket.Conn) {
 	t.Helper()
 	if opts == nil {

@@ -5,7 +5,7 @@
 //	cd autobahn/agreement && go run .                  # the libraries
 //	cd autobahn/agreement && go run . -broken          # the broken peers
 //
-// It needs what autobahn/run needs, and of peers/ what is to be compared.
+// It needs what autobahn/run needs, and the peers in peers/ that it compares.
 package main
 
 import (

@@ -26,7 +26,7 @@ func gate(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("gate", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	agent := flags.String("agent", "", "the `name` under which the peer was tested")
-	cases := flags.String("cases", "", "the cases that were to be run, such as \"1.*,12.1.1-6\" (default: the 301 without compression)")
+	cases := flags.String("cases", "", "the cases that had to run, such as \"1.*,12.1.1-6\" (default: the 301 without compression)")
 	full := flags.Bool("full", false, "all 517 cases were to be run")
 	count := flags.Int("count", 0, "the `number` of cases that were to be run; without -cases and -full, whichever they are")
 	if err := flags.Parse(args); err != nil {

@@ -133,7 +133,7 @@ func (w *wstest) start(d direction, dir, port string, p *progress) (*process, er
 	container := "autobahn-" + d.name + "-" + strconv.Itoa(os.Getpid())
 	cmd := w.command(d, dir, port, container)
 	cmd.Dir = dir
-	// What it prints is to be read as it comes.
+	// The caller reads what it prints as it comes.
 	cmd.Env = append(append(os.Environ(), "PYTHONUNBUFFERED=1"), w.env...)
 	tester, err := start(cmd, dir, "wstest", p.watch)
 	if err == nil && w.container {

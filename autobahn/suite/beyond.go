@@ -10,7 +10,7 @@ import (
 
 // A beyondCase is what a case beyond the original has of its own.
 type beyondCase struct {
-	notFor string // "server" or "client": the peer that the case says nothing of
+	notFor string // "server" or "client": the peer that the case does not speak about
 	// request changes a request for a server under test, and refused says that
 	// the answer must not be 101. With neither set the opening handshake is the
 	// usual one.

@@ -125,7 +125,7 @@ type player interface {
 	// message gets a whole message of the peer: its payload is nil if the
 	// player does not keep payloads.
 	message(s *session, payload []byte, length int, binary bool)
-	// keeps reports whether payloads are to be kept.
+	// keeps reports whether payloads must be kept.
 	keeps() bool
 }
 

@@ -21,7 +21,7 @@ type Report struct {
 // NewReport returns an empty report about cases.
 func NewReport(cases []*Case) *Report { return &Report{cases: cases, results: map[string][]*Result{}} }
 
-// Add adds the results of an agent, which stand in the order of the cases; nil
+// Add adds the results of an agent, in the order of the cases; nil
 // stands for a case that was not run.
 func (r *Report) Add(agent string, results []*Result) {
 	if r.results[agent] == nil {

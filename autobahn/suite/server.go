@@ -179,7 +179,7 @@ func testServer(ctx context.Context, u *url.URL, c *Case, config *tls.Config) (*
 	return s.result(reqText, respText), nil
 }
 
-// notFor is the result of a case that says nothing of this kind of peer.
+// notFor is the result of a case that does not apply to this kind of peer.
 func notFor(c *Case, peer string) *Result {
 	note := "The case says nothing of a " + peer + "."
 	return &Result{ID: c.ID, Behavior: Informational, BehaviorClose: Informational, Explanation: note, CloseNote: note}

@@ -35,7 +35,7 @@ func appendLength(b []byte, bit byte, n int) []byte {
 }
 
 // A ring holds prebuilt frames of one length, each masked with a key of its
-// own. Any batch of up to a given count stands in one piece, wherever it
+// own. Any batch of up to a given count is in one piece, wherever it
 // starts.
 type ring struct {
 	bytes []byte

@@ -8,7 +8,7 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// A failure that concerns one topic says nothing of the engine.
+// A failure that concerns one topic does not concern the engine as a whole.
 func TestOneTopicFails(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		n := newNode("A", "memory", nil)

@@ -118,8 +118,8 @@ func TestNodeKilled(t *testing.T) {
 					}
 				}
 			}()
-			// Ada comes through the balancer until she is on the node that is
-			// to be killed.
+			// Ada comes through the balancer until she is on the node that will
+			// be killed.
 			var ada *visitor
 			for ada == nil {
 				v := visit(t, way.URL, "Ada", "")

@@ -60,7 +60,7 @@ func (d *document) since(revision int) ([]change, error) {
 }
 
 // receive accepts an operation that a client made on the given revision, and
-// returns it as it is to be applied to the present one. After an error the
+// returns it as it must be applied to the present one. After an error the
 // document is as before.
 func (d *document) receive(client string, seq, revision int, op operation) (change, error) {
 	missed, err := d.since(revision)

@@ -185,7 +185,7 @@ func (rm *room) receive(client string, in input) error {
 	return nil
 }
 
-// peopleLocked returns who is here, the first first.
+// peopleLocked returns who is here, in the order in which they came.
 func (rm *room) peopleLocked() people {
 	byNumber := func(a, b writer) int { return cmp.Compare(a.Number, b.Number) }
 	return people{"people", slices.SortedFunc(maps.Values(rm.writers), byNumber)}

@@ -24,7 +24,7 @@ func TestLeague(t *testing.T) {
 			t.Errorf("a goal in match %d", index)
 		}
 	}
-	// What the updates say is how things stand.
+	// The updates say how the league is.
 	seen := l.state()
 	for range 1000 {
 		u := l.event()

@@ -130,7 +130,7 @@ func TestNotify(t *testing.T) {
 	open(t, base, asAda).want(event{Type: "hello", User: "ada", Unread: []notification{two}})
 	open(t, base, signIn(t, base, "eve")).want(event{Type: "hello", User: "eve", Unread: []notification{three}})
 
-	// bob has heard nothing of all that: the next thing is his.
+	// bob has heard none of that: the next thing is his.
 	request(t, "POST", base+"/notify", token, url.Values{"user": {"bob"}, "text": {"four"}})
 	bob.want(event{Type: "notification", Notification: &notification{ID: 4, From: "a program", Text: "four"}})
 }

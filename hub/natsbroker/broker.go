@@ -370,7 +370,7 @@ func (b *Broker) pump() {
 	}
 }
 
-// event returns what the hub is to be told of m.
+// event returns the event that m is for the hub.
 func (b *Broker) event(m *nats.Msg) (hub.BrokerEvent, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -356,8 +356,8 @@ func (b *Broker) watch(s *session, call func(context.Context) bool) (stop func()
 			if s.echoed.Swap(false) {
 				called = 0
 			}
-			// A hub that is slow keeps the reader from hearing: that says
-			// nothing of the server. What was called may lie behind much that
+			// A hub that is slow keeps the reader from hearing: that does not
+			// concern the server. What was called may lie behind much that
 			// waits.
 			if s.waited.Swap(false) || s.held.Load() {
 				asked, called = false, 0

@@ -149,7 +149,7 @@ func (v clusterView) epochsDiffer() bool {
 
 // agree waits until all nodes name the same owner of a slot, and the same
 // config epochs. It returns the address and the id of the owner. Before that, a
-// claim that is still on its way may take the slot from a new owner: then two
+// claim that is still on its way may take the slot from a new owner. Then two
 // nodes say for ever that the other one has it.
 func (c *cluster) agree(t *testing.T, slot int64) (addr, id string) {
 	t.Helper()

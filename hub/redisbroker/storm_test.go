@@ -26,8 +26,8 @@ func (quietConn) SetWriteDeadline(time.Time) error { return nil }
 func (quietConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
 func (quietConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
 
-// Many clients come back at once to a process that knows nothing of their
-// topics: they share the reads of a cluster.
+// Many clients come back at once to a process that does not know their topics:
+// they share the reads of a cluster.
 func TestShardStorm(t *testing.T) {
 	const clients, topics, missed = 4_000, 10, 100 // under the race detector no more than 8,128 goroutines live
 	c := startCluster(t, 0)

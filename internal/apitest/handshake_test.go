@@ -185,7 +185,7 @@ func (c hookContext) AfterFunc(func()) (stop func() bool) {
 	}
 }
 
-// However Dial ends, nothing of it stays on the context of the caller, who may
+// However Dial ends, no part of it stays on the context of the caller, who may
 // use the same one for ever.
 func TestDialLeavesContext(t *testing.T) {
 	s := newServer(t, websocket.Handler(serveEcho, nil), false)

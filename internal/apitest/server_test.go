@@ -170,7 +170,7 @@ func TestHandlerCloseRead(t *testing.T) {
 	<-ended
 }
 
-// While serve runs, nothing of net/http is kept; and once it has dropped the
+// While serve runs, no memory of net/http is kept; and once it has dropped the
 // request, neither is that.
 func TestServeHTTPFreesMemory(t *testing.T) {
 	t.Run("plain", func(t *testing.T) { testServeHTTPFreesMemory(t, false) })

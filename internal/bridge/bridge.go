@@ -27,7 +27,7 @@ type Handler interface {
 	// error is never nil.
 	Close(code int, reason string) error
 
-	// Failed returns why no more is to be read, or nil.
+	// Failed returns why no more can be read, or nil.
 	Failed() error
 	// ReadFailed returns what a reader of NextReader returns in place of err.
 	ReadFailed(err error) error

@@ -166,7 +166,7 @@ func ParseTokens(values []string) ([]string, error) {
 	return tokens, nil
 }
 
-// Duplicate returns an element of list that stands in it more than once.
+// Duplicate returns an element that list has more than once.
 func Duplicate(list []string) (string, bool) {
 	if len(list) < 8 {
 		for i, s := range list {

@@ -92,8 +92,8 @@ func isNameByte(c byte) bool {
 	return c == '-' || c == '.' || c == '_' || c == '~'
 }
 
-// isAddress6 reports whether s may stand in the brackets of a host. That is an
-// IP address of version 6 (RFC 3986, section 3.2.2), with or without a zone
+// isAddress6 reports whether s may be between the brackets of a host. That is
+// an IP address of version 6 (RFC 3986, section 3.2.2), with or without a zone
 // (RFC 6874). A zone has unreserved characters here.
 func isAddress6(s string) bool {
 	address, zone, hasZone := strings.Cut(s, "%25")

@@ -35,7 +35,7 @@ func NewEncoder(windowBits int, takeover bool) *Encoder {
 // ends it, 00 00 FF FF, are left off (RFC 7692 section 7.2.1).
 //
 // If that would not be shorter than msg, AppendMessage returns dst and false.
-// It never is for an empty message. The message is to be sent as it is, and
+// It never is for an empty message. The message must be sent as it is, and
 // does not enter the window. The bytes of dst's array behind dst are
 // overwritten then too. No message may be in the making through
 // [Encoder.AppendChunk].

@@ -86,7 +86,7 @@ func (z *inflater) take(n uint) int {
 	return int(v)
 }
 
-// align drops the rest of the byte that the input stands in.
+// align drops the rest of the byte that was read in part.
 func (z *inflater) align() { z.take(z.n & 7) }
 
 // run inflates src to out[at:]. It stops when src is used up (errInput), or
@@ -130,7 +130,7 @@ func (z *inflater) run(out []byte, at, base int, past *ring) (int, error) {
 			z.state = stateStored
 
 		case stateStored:
-			// Whole bytes may stand in acc.
+			// acc may hold whole bytes.
 			for z.length > 0 && z.n > 0 && at < len(out) {
 				out[at] = byte(z.take(8))
 				at++

@@ -5,7 +5,7 @@ import (
 	"math/bits"
 )
 
-// A finder looks for matches: strings that stood in the window before.
+// A finder looks for matches: strings that were in the window before.
 //
 // Its table remembers, by the hash of four bytes, the position where they last
 // stood, modulo 2^16. Nothing in it is trusted: what it names is looked at

@@ -26,7 +26,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// measure compares HTTP/2 with HTTP/1.1: go test -run Measure -v . -args -measure
+// measure compares HTTP/2 with HTTP/1.1: go test -run Measure -v . -args
+// -measure
 var measure = flag.Bool("measure", false, "measure memory and speed against HTTP/1.1")
 
 const serverEnv = "H2PEER_SERVER"

@@ -194,7 +194,7 @@ func TestEcho(t *testing.T) {
 	})
 }
 
-// The response has status 200, and nothing of HTTP/1.1 (RFC 8441, section 5).
+// The response has status 200, and no field of HTTP/1.1 (RFC 8441, section 5).
 func TestResponse(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Set-Cookie", "a=1")
@@ -530,8 +530,8 @@ func TestStalledPeer(t *testing.T) {
 	}
 }
 
-// A peer that gives up on a ping is found, and so is one that reads nothing of
-// the whole connection.
+// A peer that gives up on a ping is found, and so is one that reads no byte of
+// the connection.
 func TestHeartbeat(t *testing.T) {
 	h, s := hand(t, &websocket.AcceptOptions{PingInterval: 50 * time.Millisecond, PongTimeout: 50 * time.Millisecond}, false)
 	ws := serve(t, false, h).peer(t, Window).open(t)

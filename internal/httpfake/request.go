@@ -83,7 +83,7 @@ type Hijacker struct {
 	http.ResponseWriter
 	Conn     net.Conn
 	Buffered string // read behind the request
-	Unread   string // in the writer, which is to be forgotten
+	Unread   string // in the writer, which is discarded
 	Err      error
 }
 

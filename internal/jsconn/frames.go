@@ -4,7 +4,7 @@
 // The object has messages, and a net.Conn below a WebSocket connection has
 // frames. So the frames that a client writes to the Conn become messages.
 // Messages that the object delivers become the frames of a server. This file
-// translates. It knows nothing of JavaScript.
+// translates. It does not know JavaScript.
 package jsconn
 
 import (

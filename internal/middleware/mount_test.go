@@ -11,7 +11,7 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// What follows, up to the mark, stands in middleware.md too, letter by letter.
+// The code up to the mark is in middleware.md too, letter by letter.
 
 func mountChi(serve func(c *websocket.Conn, r *http.Request)) http.Handler {
 	router := chi.NewRouter()
@@ -48,7 +48,7 @@ func mountEcho(serve func(c *websocket.Conn, r *http.Request)) http.Handler {
 	return router
 }
 
-// The mark: here ends what stands in middleware.md.
+// The mark: end of the code in middleware.md.
 
 func fromContext(r *http.Request) string {
 	room, _ := r.Context().Value(roomOf{}).(string)

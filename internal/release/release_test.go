@@ -126,7 +126,7 @@ func TestReleaseChangelog(t *testing.T) {
 	}
 }
 
-// The modules that need nothing of others can be tried offline.
+// The modules that need no others can be tried offline.
 func TestStrangers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the module anew")

@@ -2,7 +2,7 @@
 
 package simd
 
-// What stands in for the assembly. No call comes here.
+// These functions replace the assembly. No call comes here.
 const (
 	HasVectors = false
 	XorMin     = 0

@@ -16,7 +16,7 @@ const XorMin = 32
 func XorBlocks(dst, src *byte, n int, key, next uint32)
 
 // WithoutVectors runs f as on a processor without vectors. It is for tests of
-// the Go that stands in there, and nothing may run at the same time.
+// the Go code that replaces it, and nothing may run at the same time.
 func WithoutVectors(f func()) {
 	defer func(before bool) { HasVectors = before }(HasVectors)
 	HasVectors = false

@@ -102,8 +102,8 @@ var validTexts = []string{
 	"😀😁",
 }
 
-// paddings stand in front of and behind the texts of the tables, so that each
-// one also meets the fast paths at every alignment.
+// paddings come before and behind the texts of the tables, so that each one
+// also meets the fast paths at every alignment.
 var paddings = []string{"a", "é", "語", "😀"}
 
 // forEachPadded calls f with text alone and between runs of each padding.

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// certificates are those of one run. Nothing of them outlives it.
+// certificates are those of one run. None of them outlives it.
 type certificates struct {
 	good tls.Certificate // for 127.0.0.1 and localhost, by an authority that clients are told to trust
 	bad  tls.Certificate // the same, by no client

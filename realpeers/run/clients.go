@@ -20,7 +20,7 @@ type client struct {
 	cannot  []string              // where the client differs from others, whatever the server; the cases look at it
 }
 
-// casesOf are the names of the cases by group. They stand in js/*.mjs and
+// casesOf are the names of the cases by group. They are in js/*.mjs and
 // py/client.py.
 var casesOf = map[string][]string{
 	"all": {

@@ -11,8 +11,8 @@ import (
 // It says what has to be changed in it for a run: ports, paths, times.
 type proxyConfig struct {
 	file string // in realpeers/proxies
-	// rewrite returns old and new texts in turns. Each old one stands in the
-	// file once.
+	// rewrite returns old and new texts in turns. Each old one is in the file
+	// once.
 	rewrite func(p places) []string
 }
 

@@ -170,7 +170,7 @@ func (s *testServer) await(run string, n int, limit time.Duration) []report {
 	}
 }
 
-// victimVariable is set for a process that is to be a victim.
+// victimVariable is set for a process that will be a victim.
 const victimVariable = "REALPEERS_VICTIM"
 
 // runVictim is a server process that kills itself when it is told to.

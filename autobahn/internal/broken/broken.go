@@ -352,7 +352,7 @@ func (p *peer) write(fin bool, rsv, opcode byte, payload []byte) {
 
 func closePayload(code int) []byte { return []byte{byte(code >> 8), byte(code)} }
 
-// fail fails the connection. It returns true: nothing more is to be done.
+// fail fails the connection. It returns true: there is nothing more to do.
 func (p *peer) fail(code int) bool {
 	switch p.fault {
 	case "error-drop":

@@ -17,7 +17,7 @@ type Finding struct {
 
 func (f Finding) String() string { return f.Case + ": " + f.What }
 
-// A Verdict is a report measured against the cases that were to be run.
+// A Verdict is a report measured against the cases that had to run.
 type Verdict struct {
 	Expected []string
 	Report   *Report

@@ -50,7 +50,7 @@ func Faults(t *testing.T, kind Kind, full bool) {
 	}
 }
 
-// ClusterFault is Faults for one fault, and for engines that stand in for each
+// ClusterFault is Faults for one fault, and for engines that replace each
 // other. The Kind connects to addr. The argument keeps says that the engines
 // lose nothing, so that no client need be told.
 func ClusterFault(t *testing.T, kind Kind, addr, name string, full, keeps bool, do func()) {

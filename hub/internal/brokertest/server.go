@@ -134,7 +134,7 @@ func dial(t *testing.T, s *server, topic string, last hub.Position) *client {
 	return &client{t: t, c: c}
 }
 
-// join is dial for a client that has nothing of the topic.
+// join is dial for a client that has no message of the topic.
 func join(t *testing.T, s *server, topic string) *client {
 	t.Helper()
 	c := dial(t, s, topic, hub.Position{})
