@@ -141,27 +141,30 @@ func parseHeader(b []byte) (h header, n int, err error) {
 	return h, n, nil
 }
 
-// beginsWhole reports whether b begins with a whole frame, for less than
-// parseHeader takes. It does not look for a length of 64 bits: false. Of a
-// header that parseHeader refuses it says anything.
-func beginsWhole(b []byte) bool {
+// wholeFrame returns the lengths of the header and of the payload of the frame
+// that b begins with, for less than parseHeader takes. n is 0 if b does not hold
+// all of the frame. It is 0, too, if the length of the payload has 64 bits or is
+// not in its shortest form. Nothing else is looked at.
+func wholeFrame(b []byte) (n, size int) {
 	if len(b) < 2 {
-		return false
+		return 0, 0
 	}
-	n := 2 + int(b[1]&lenBits)
-	switch b[1] & lenBits {
-	case len16:
-		if len(b) < 4 {
-			return false
+	n, size = 2, int(b[1]&lenBits)
+	if size >= len16 {
+		if size == len64 || len(b) < 4 {
+			return 0, 0
 		}
-		n = 4 + int(binary.BigEndian.Uint16(b[2:]))
-	case len64:
-		return false
+		if n, size = 4, int(binary.BigEndian.Uint16(b[2:])); size < len16 {
+			return 0, 0
+		}
 	}
 	if b[1]&maskBit != 0 {
 		n += 4
 	}
-	return len(b) >= n
+	if len(b) < n+size {
+		return 0, 0
+	}
+	return n, size
 }
 
 // appendHeader appends the wire form of h to dst, its length in the shortest

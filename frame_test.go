@@ -38,12 +38,14 @@ func TestHeaderWireForm(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			if whole := append(bytes.Clone(tt.wire), make([]byte, tt.h.length&0xffff)...); tt.h.length <= 0xffff {
 				for i := range whole {
-					if beginsWhole(whole[:i]) {
+					if n, _ := wholeFrame(whole[:i]); n > 0 {
 						t.Errorf("%d bytes of %d are taken for a whole frame", i, len(whole))
 					}
 				}
-				if !beginsWhole(whole) || !beginsWhole(append(whole, 0x81)) {
-					t.Error("the whole frame is not taken for one")
+				for _, b := range [][]byte{whole, append(whole, 0x81)} {
+					if n, size := wholeFrame(b); n != len(tt.wire) || size != int(tt.h.length) {
+						t.Errorf("wholeFrame = %d, %d, want %d, %d", n, size, len(tt.wire), tt.h.length)
+					}
 				}
 			}
 			if got := appendHeader([]byte{'x'}, tt.h); !bytes.Equal(got[1:], tt.wire) || got[0] != 'x' {
@@ -107,6 +109,9 @@ func FuzzHeader(f *testing.F) {
 			if n != 0 || !errors.As(err, &pe) || pe.Code != StatusProtocolError {
 				t.Fatalf("parseHeader(% x) = %d, %v; want 0 and a protocol error", b, n, err)
 			}
+			if n, _ := wholeFrame(b); n != 0 {
+				t.Fatalf("wholeFrame(% x) takes what parseHeader refuses", b)
+			}
 			return
 		case n == 0:
 			if len(b) >= maxHeaderSize {
@@ -116,8 +121,12 @@ func FuzzHeader(f *testing.F) {
 		case n < 2 || n > maxHeaderSize || n > len(b) || h.length < 0:
 			t.Fatalf("parseHeader(% x) = %+v, %d", b, h, n)
 		}
-		if h.length <= 0xffff && beginsWhole(b) != (h.length <= int64(len(b)-n)) {
-			t.Fatalf("beginsWhole(% x) = %v, header %+v of %d bytes", b, beginsWhole(b), h, n)
+		wantN, wantSize := n, int(h.length)
+		if h.length > 0xffff || h.length > int64(len(b)-n) {
+			wantN, wantSize = 0, 0
+		}
+		if gotN, gotSize := wholeFrame(b); gotN != wantN || gotSize != wantSize {
+			t.Fatalf("wholeFrame(% x) = %d, %d; header %+v of %d bytes", b, gotN, gotSize, h, n)
 		}
 		if got := appendHeader([]byte("x"), h); !bytes.Equal(got[1:], b[:n]) {
 			t.Fatalf("appendHeader(%+v) = % x, want % x", h, got[1:], b[:n])

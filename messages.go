@@ -2,12 +2,14 @@ package websocket
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"iter"
 	"sync/atomic"
 
 	"github.com/seed70bc5565/websocket/internal/bufpool"
+	"github.com/seed70bc5565/websocket/internal/utf8"
 )
 
 // Message is a message that [Conn.Messages] lends.
@@ -79,14 +81,29 @@ func (l *lease) part() {
 }
 
 // borrow ends l's last step and reads one message for the next.
+//
+// It is in two parts, because the first one is on the stack of a connection
+// that waits.
 func (c *Conn) borrow(ctx context.Context, l *lease) (Message, error) {
 	if err := c.beginRead(ctx); err != nil {
 		return Message{}, err
 	}
 	c.r.in.takeBack(l)
-	var m Message
-	err := c.nextMessage(ctx)
-	if err == nil {
+	n, size := c.r.wholeMessage()
+	if size == 0 {
+		if err := c.nextMessage(ctx); err != nil {
+			c.endRead()
+			return Message{}, err
+		}
+	}
+	return c.borrowRest(ctx, l, n, size)
+}
+
+// borrowRest is borrow from there on.
+func (c *Conn) borrowRest(ctx context.Context, l *lease, n, size int) (m Message, err error) {
+	if size > 0 {
+		m, err = c.borrowWhole(ctx, l, n, size)
+	} else {
 		m, err = c.borrowMessage(ctx, l)
 	}
 	c.endRead()
@@ -118,6 +135,9 @@ func (c *Conn) borrowOwn(l *lease, now bool) (Message, error) {
 func (c *Conn) borrowAny(l *lease) (Message, error) {
 	ctx := context.Background()
 	if c.life.reason() == nil {
+		if n, size := c.r.wholeMessage(); size > 0 {
+			return c.borrowWhole(ctx, l, n, size)
+		}
 		if err := c.nextMessage(ctx); err != nil {
 			return Message{}, err
 		}
@@ -137,6 +157,29 @@ func (c *Conn) notNow() error {
 		return c.life.reason()
 	}
 	return errNotNow
+}
+
+// borrowWhole is nextMessage and borrowMessage for what wholeMessage has found.
+// It takes half the time of these, which counts in a burst.
+func (c *Conn) borrowWhole(ctx context.Context, l *lease, n, size int) (Message, error) {
+	r := &c.r
+	b := r.in.unread()
+	m := Message{MessageType(b[0] &^ finBit), b[n : n+size : n+size]}
+	if !r.half.client {
+		mask(m.Data, binary.LittleEndian.Uint32(b[n-4:]))
+	}
+	r.in.use(n + size)
+	if m.Type == MessageText && !c.skipUTF8 && !utf8.Valid(m.Data) {
+		return Message{}, c.fail(ctx, errTextUTF8)
+	}
+	r.in.lend(l)
+	r.lastSize = int32(size)
+	r.count(int64(size))
+	if !r.now {
+		r.in.expect(size)
+	}
+	c.handOver()
+	return m, nil
 }
 
 // borrowMessage reads the message in progress for l.

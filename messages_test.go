@@ -256,3 +256,110 @@ func TestMessagesLongEndsSockets(t *testing.T) {
 		}
 	})
 }
+
+// A drained is a transport from which nothing comes any more, and that takes all
+// that is written.
+type drained struct{ replay }
+
+func (*drained) Read([]byte) (int, error) { return 0, io.EOF }
+
+// borrowWhole takes the messages that are one whole frame. All else is left to
+// nextMessage and borrowMessage, which judge it.
+func TestBorrowWhole(t *testing.T) {
+	masked := func(f wstest.Frame) []byte { return f.Append(nil, wstest.Client) }
+	text200 := text(strings.Repeat("ä", 100))
+	tests := []struct {
+		name   string
+		stream []byte
+		cfg    connConfig
+		want   string // "" if it is left alone
+	}{
+		{"text", masked(text("hello")), connConfig{}, "hello"},
+		{"binary", masked(wstest.Final(wstest.Binary, "\xff\x00")), connConfig{}, "\xff\x00"},
+		{"16-bit length", masked(text200), connConfig{}, strings.Repeat("ä", 100)},
+		{"and a part of the next", append(masked(text200), 0x81), connConfig{}, strings.Repeat("ä", 100)},
+		{"of a server", text200.Append(nil, wstest.Server), connConfig{client: true}, strings.Repeat("ä", 100)},
+		{"as long as the limit", masked(text("12345")), connConfig{readLimit: 5}, "12345"},
+		{"longer than the limit", masked(text("123456")), connConfig{readLimit: 5}, ""},
+		{"no limit", masked(text("123456")), connConfig{readLimit: -1}, "123456"},
+		{"not UTF-8, which is not checked", masked(text("abc\xff")), connConfig{skipUTF8: true}, "abc\xff"},
+		{"empty", masked(text("")), connConfig{}, ""},
+		{"not masked", text("hello").Append(nil, wstest.Server), connConfig{}, ""},
+		{"masked by a server", masked(text("hello")), connConfig{client: true}, ""},
+		{"fragment", masked(first(wstest.Text, "hello")), connConfig{}, ""},
+		{"continuation", masked(cont("hello")), connConfig{}, ""},
+		{"ping", masked(ping("hello")), connConfig{}, ""},
+		{"reserved bit", append([]byte{0xc1}, masked(text("hello"))[1:]...), connConfig{}, ""},
+		{"not whole", masked(text200)[:200], connConfig{}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.cfg.transport, tt.cfg.received = &drained{}, append(tt.stream, "room"...)[:len(tt.stream)]
+			c := newConn(tt.cfg)
+			defer c.CloseNow()
+			c.r.turn.Lock(t.Context())
+			before := c.r.half
+			var l lease
+			n, size := c.r.wholeMessage()
+			if n+size > len(tt.stream) || size != len(tt.want) {
+				t.Fatalf("wholeMessage = %d, %d, want %q", n, size, tt.want)
+			}
+			if size > 0 {
+				m, err := c.borrowWhole(t.Context(), &l, n, size)
+				if err != nil || string(m.Data) != tt.want {
+					t.Fatalf("borrowWhole = %q, %v, want %q", m.Data, err, tt.want)
+				}
+				if c.r.message != 1 || int(c.r.payload) != size || c.r.in.lent != &l || c.r.in.buffered() != len(tt.stream)-n-size {
+					t.Errorf("%d messages of %d bytes are counted, %d bytes are left", c.r.message, c.r.payload, c.r.in.buffered())
+				}
+			} else if !bytes.Equal(c.r.in.unread(), tt.stream) || c.r.half != before || c.r.message != 0 {
+				t.Error("something has changed, though it is left alone")
+			}
+			c.r.in.takeBack(&l)
+			c.endRead()
+		})
+	}
+}
+
+// Messages, which takes whole frames in one step, yields what Read returns,
+// which does not. They count the same, and end for the same reason.
+func FuzzMessages(f *testing.F) {
+	masked := func(frames ...wstest.Frame) (b []byte) {
+		for _, f := range frames {
+			b = f.Append(b, wstest.Client)
+		}
+		return b
+	}
+	f.Add(masked(text("one"), text(strings.Repeat("ä", 100)), ping("p"), text(""), text("last")), false, int64(0))
+	f.Add(masked(text("one"), first(wstest.Text, "tw"), ping("p"), cont("o"), text("three")), false, int64(3))
+	f.Add(masked(text("one"), text("tw\xff"), text("three")), false, int64(0))
+	f.Add(masked(text("one"), first(wstest.Text, "tw"), text("three")), false, int64(0))
+	f.Add(text("one").Append(text("two").Append(nil, wstest.Server), wstest.Server), true, int64(0))
+	f.Fuzz(func(t *testing.T, stream []byte, client bool, limit int64) {
+		open := func() *Conn {
+			return newConn(connConfig{transport: &drained{}, received: bytes.Clone(stream), client: client, readLimit: limit, closeTimeout: -1})
+		}
+		fast, naive := open(), open()
+		defer fast.CloseNow()
+		defer naive.CloseNow()
+		ctx := t.Context()
+		for m, err := range fast.Messages(ctx) {
+			typ, data, want := naive.Read(ctx)
+			if err == nil && (want != nil || typ != m.Type || !bytes.Equal(data, m.Data)) {
+				t.Fatalf("Messages lends %v %q, Read returns %v %q, %v", m.Type, m.Data, typ, data, want)
+			}
+			if err != nil && (want == nil || err.Error() != want.Error()) {
+				t.Fatalf("Messages ends with %v, Read with %q, %v", err, data, want)
+			}
+		}
+		_, _, err := fast.Read(ctx)
+		_, _, want := naive.Read(ctx)
+		if err == nil || want == nil || err.Error() != want.Error() {
+			t.Fatalf("after Messages Read returns %v, want %v", err, want)
+		}
+		got, all := fast.Stats(), naive.Stats()
+		if got.Received != all.Received {
+			t.Errorf("received %+v, want %+v", got.Received, all.Received)
+		}
+	})
+}

@@ -46,6 +46,17 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 
 // beginRead takes the reader's turn for a reading method of the API.
 func (c *Conn) beginRead(ctx context.Context) error {
+	if ctx.Err() == nil && c.r.turn.TryLock() {
+		if !c.r.taken.Load() && !c.life.isOver() {
+			return nil
+		}
+		c.endRead()
+	}
+	return c.beginReadSlow(ctx)
+}
+
+// beginReadSlow is beginRead where it must wait or fail.
+func (c *Conn) beginReadSlow(ctx context.Context) error {
 	if c.r.taken.Load() && c.life.reason() == nil {
 		return apiError("read", errReadsTaken)
 	}
@@ -75,12 +86,15 @@ func (c *Conn) lockRead(ctx context.Context) error {
 // the goroutine that ended it could not release what the reader holds.
 func (c *Conn) endRead() {
 	c.r.turn.Unlock()
-	c.finishRead()
+	if c.life.at().isEnding() {
+		c.finishRead()
+	}
 }
 
-// finishRead is endRead when the turn is given back.
+// finishRead releases what the reader of a connection that has ended holds,
+// unless another goroutine reads: then that does it.
 func (c *Conn) finishRead() {
-	if c.life.at().isEnding() && c.r.turn.TryLock() {
+	if c.r.turn.TryLock() {
 		c.r.finish()
 		c.r.turn.Unlock()
 	}

@@ -190,8 +190,11 @@ func (b *readBuffer) takeBack(l *lease) {
 	if b.lent == l {
 		b.lent = nil
 	}
-	bufpool.Put(l.buf)
-	l.buf, l.shared = nil, false
+	l.shared = false
+	if l.buf != nil { // mostly not
+		bufpool.Put(l.buf)
+		l.buf = nil
+	}
 }
 
 // detach makes sure that no step of Messages shares buf. It leaves buf to the

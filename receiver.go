@@ -116,6 +116,25 @@ func (r *receiver) init(t *transport, cfg *connConfig) {
 	r.countWire(len(cfg.received))
 }
 
+// wholeMessage reports whether the next message is what most of a burst are:
+// one frame that lies in the buffer whole, where Messages can lend it, and that
+// is not compressed. It returns the lengths of its header and payload, else 0.
+// It changes nothing. A frame that judge would refuse is none.
+func (r *receiver) wholeMessage() (n, size int) {
+	b := r.in.unread()
+	n, size = wholeFrame(b)
+	switch {
+	case size == 0, r.opcode != opContinuation, r.half.message != opContinuation:
+	case b[0] != finBit|byte(opText) && b[0] != finBit|byte(opBinary):
+	case b[1]&maskBit != 0 == r.half.client:
+	case uint64(size) > uint64(r.limit.Load()): // a negative limit is none
+	case r.in.lent != nil, r.in.isSmall():
+	default:
+		return n, size
+	}
+	return 0, 0
+}
+
 // nextFrame takes frames off the transport until it has the header of a data
 // frame, and takes note of it in c.r.
 func (c *Conn) nextFrame(ctx context.Context) error {
@@ -387,7 +406,8 @@ func (c *Conn) handOver() {
 	}
 	// While whole frames wait here, the replies to those before gather: the
 	// reader will flush them.
-	c.w.cork(beginsWhole(r.in.unread()))
+	n, _ := wholeFrame(r.in.unread())
+	c.w.cork(n > 0)
 }
 
 // Fetching: the receiver and its buffer.

@@ -73,7 +73,9 @@ func (c *Conn) publishIdle() {
 	if c.r.turn.Peek() {
 		c.r.publish()
 		tried := c.r.turn.Unpeek()
-		c.finishRead()
+		if c.life.at().isEnding() {
+			c.finishRead()
+		}
 		if x := c.t.polled(); x != nil && tried {
 			x.wake() // for the step that did not get the turn
 		}
@@ -139,7 +141,6 @@ func (r *receiver) publish() {
 
 // countMessage counts the message in progress, which has come whole.
 func (r *receiver) countMessage() {
-	r.message++
 	n := r.half.size
 	if r.half.compressed {
 		z := r.rest
@@ -147,6 +148,12 @@ func (r *receiver) countMessage() {
 		z.freshTo += z.inflated
 		n = z.inflated
 	}
+	r.count(n)
+}
+
+// count counts a message of n bytes, inflated.
+func (r *receiver) count(n int64) {
+	r.message++
 	if sum := int64(r.payload) + n; sum < maxFresh {
 		r.payload = uint32(sum)
 	} else {
