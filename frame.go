@@ -142,9 +142,9 @@ func parseHeader(b []byte) (h header, n int, err error) {
 }
 
 // wholeFrame returns the lengths of the header and of the payload of the frame
-// that b begins with, for less than parseHeader takes. n is 0 if b does not hold
-// all of the frame. It is 0, too, if the length of the payload has 64 bits or is
-// not in its shortest form. Nothing else is looked at.
+// that b begins with. It does so for less than parseHeader takes. Both are 0 if
+// b does not hold all of the frame. They are 0, too, if the length of the
+// payload has 64 bits or is not in its shortest form. It looks at nothing else.
 func wholeFrame(b []byte) (n, size int) {
 	if len(b) < 2 {
 		return 0, 0

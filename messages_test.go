@@ -257,8 +257,8 @@ func TestMessagesLongEndsSockets(t *testing.T) {
 	})
 }
 
-// A drained is a transport from which nothing comes any more, and that takes all
-// that is written.
+// A drained is a transport from which nothing comes any more. It takes all that
+// is written.
 type drained struct{ replay }
 
 func (*drained) Read([]byte) (int, error) { return 0, io.EOF }

@@ -116,10 +116,10 @@ func (r *receiver) init(t *transport, cfg *connConfig) {
 	r.countWire(len(cfg.received))
 }
 
-// wholeMessage reports whether the next message is what most of a burst are:
-// one frame that lies in the buffer whole, where Messages can lend it, and that
-// is not compressed. It returns the lengths of its header and payload, else 0.
-// It changes nothing. A frame that judge would refuse is none.
+// wholeMessage looks whether the next message is what most of a burst are: one
+// frame that lies in the buffer whole, where Messages can lend it. It returns
+// the lengths of its header and payload, else 0. Compressed messages are not
+// meant, and neither is what judge would refuse. It changes nothing.
 func (r *receiver) wholeMessage() (n, size int) {
 	b := r.in.unread()
 	n, size = wholeFrame(b)
