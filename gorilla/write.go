@@ -40,7 +40,7 @@ func (c *Conn) send(messageType int, data []byte) error {
 func (c *Conn) beginWrite() error {
 	if c.open.Load() {
 		c.mu.Lock()
-		c.endWriter()
+		c.endWriterLocked()
 		c.mu.Unlock()
 	}
 	if c.closeSent.Load() {
@@ -49,10 +49,10 @@ func (c *Conn) beginWrite() error {
 	return nil
 }
 
-// endWriter is beginWrite with the lock held.
-func (c *Conn) endWriter() {
+// endWriterLocked closes the writer that was left open.
+func (c *Conn) endWriterLocked() {
 	if w := c.writer; w != nil {
-		_ = w.close() // its error sticks to the writer
+		_ = w.closeLocked() // its error sticks to the writer
 	}
 }
 
@@ -134,7 +134,7 @@ func WriteJSON(c *Conn, v interface{}) error { return c.WriteJSON(v) }
 func (c *Conn) NextWriter(messageType int) (io.WriteCloser, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.endWriter()
+	c.endWriterLocked()
 	switch {
 	case !isData(messageType) && !isControl(messageType):
 		return nil, errBadMessageType
@@ -221,11 +221,11 @@ func (w *messageWriter) pass(p []byte) (int, error) {
 func (w *messageWriter) Close() error {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	return w.close()
+	return w.closeLocked()
 }
 
-// close is Close with the lock held.
-func (w *messageWriter) close() error {
+// closeLocked sends the end of the message.
+func (w *messageWriter) closeLocked() error {
 	if w.err != nil {
 		return w.err
 	}
