@@ -39,7 +39,7 @@ type fill struct {
 }
 
 // keeps reports whether the engine keeps histories.
-func (l *link) keeps() bool { return l != nil && l.historian != nil }
+func (l *link) keeps() bool { return l != nil && l.broker.historian != nil }
 
 // read reads what the engine keeps behind after.
 func (l *link) read(topic string, limits History, after Position, timeout time.Duration) (Backlog, error) {
@@ -51,7 +51,7 @@ func (l *link) read(topic string, limits History, after Position, timeout time.D
 		return Backlog{}, ctx.Err()
 	}
 	defer func() { <-l.reads }()
-	return l.historian.Missed(ctx, topic, after, limits)
+	return l.broker.Missed(ctx, topic, after, limits)
 }
 
 // fill reads what a subscriber asks for, if the engine keeps it. The topic is
@@ -305,7 +305,7 @@ func (t *topic) holdLocked(ev BrokerEvent) {
 // catchUpLocked begins to read what was missed, unless that is under way, or
 // the engine keeps nothing.
 func (t *topic) catchUpLocked() {
-	if t.catching || t.hist == nil || !t.numbered || t.hub.link.historian == nil {
+	if t.catching || t.hist == nil || !t.numbered || t.hub.link.broker.historian == nil {
 		return
 	}
 	t.catching = true
@@ -412,7 +412,7 @@ func (l *link) compare() error {
 	for len(names) > 0 {
 		n := min(len(names), compareBatch)
 		ctx, cancel := context.WithTimeout(l.ctx, fillTimeout)
-		positions, err := l.positioner.Positions(ctx, names[:n])
+		positions, err := l.broker.Positions(ctx, names[:n])
 		cancel()
 		l.tellPanic(err)
 		if err == nil && len(positions) != n {
@@ -461,7 +461,7 @@ func (l *link) agrees(name string, at Position, mend bool) bool {
 		return true // a message has come since
 	case !mend && !t.stale:
 		return false
-	case l.historian != nil:
+	case l.broker.historian != nil:
 		t.stale = true
 		t.catchUpLocked()
 	case t.stale: // what was lost cannot be had

@@ -57,13 +57,13 @@ func (g *guard) Receive(ctx context.Context) (ev BrokerEvent, err error) {
 	return g.broker.Receive(ctx)
 }
 
-// Positions implements [Positioner].
+// Positions implements [Positioner]. The guard must have a positioner.
 func (g *guard) Positions(ctx context.Context, topics []KeptTopic) (at []Position, err error) {
 	defer recovered(&err)
 	return g.positioner.Positions(ctx, topics)
 }
 
-// Missed implements [Historian].
+// Missed implements [Historian]. The guard must have a historian.
 func (g *guard) Missed(ctx context.Context, topic string, after Position, limits History) (b Backlog, err error) {
 	defer recovered(&err)
 	return g.historian.Missed(ctx, topic, after, limits)

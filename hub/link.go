@@ -13,13 +13,11 @@ import (
 // A link is the hub's side of its Broker. Its methods work on nil, too: a hub
 // without a Broker has no link.
 type link struct {
-	hub        *Hub               // immutable
-	broker     Broker             // immutable: a guard of the application's Broker
-	positioner Positioner         // immutable: broker, if the application's is one
-	historian  Historian          // immutable: broker, if the application's is one
-	reads      chan struct{}      // holds a token for each read of the engine that is under way
-	ctx        context.Context    // immutable; ends with the hub
-	cancel     context.CancelFunc // immutable
+	hub    *Hub               // immutable
+	broker *guard             // immutable
+	reads  chan struct{}      // holds a token for each read of the engine that is under way
+	ctx    context.Context    // immutable; ends with the hub
+	cancel context.CancelFunc // immutable
 
 	mu        sync.Mutex // guards what follows; taken inside the lock of a topic
 	interests map[string]*interest
@@ -45,22 +43,15 @@ type attempt struct {
 }
 
 func startLink(h *Hub, b Broker) *link {
-	g := newGuard(b)
-	l := &link{hub: h, broker: g, interests: map[string]*interest{}}
+	l := &link{hub: h, broker: newGuard(b), interests: map[string]*interest{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.reads, l.recovered = make(chan struct{}, maxReads), make(chan struct{}, 1)
-	if g.positioner != nil {
-		l.positioner = g
-	}
-	if g.historian != nil {
-		l.historian = g
-	}
 	if h.presence != nil {
 		h.presence.gossip = startGossip(h.presence, l)
 		go h.presence.gossip.run()
 	}
 	go l.receive()
-	if l.positioner != nil {
+	if l.broker.positioner != nil {
 		go l.compareAll()
 	}
 	return l
@@ -327,7 +318,7 @@ func (l *link) subscribe(names []string) TopicErrors {
 // position asks where topics are that were just subscribed to. It may fail:
 // then the next message tells.
 func (l *link) position(names []string) {
-	if l.positioner == nil {
+	if l.broker.positioner == nil {
 		return
 	}
 	var kept []KeptTopic
@@ -342,7 +333,7 @@ func (l *link) position(names []string) {
 	if len(kept) == 0 {
 		return
 	}
-	positions, err := l.positioner.Positions(l.ctx, kept)
+	positions, err := l.broker.Positions(l.ctx, kept)
 	l.tellPanic(err)
 	if err != nil || len(positions) != len(kept) {
 		return
