@@ -110,7 +110,7 @@ func fakeSuite(how, path string) int {
 		conns = append(conns, c)
 		if how == "server-dies" {
 			io.Copy(io.Discard, c)
-			select {}
+			hang()
 		}
 	} else {
 		ln, err := net.Listen("tcp", strings.TrimPrefix(spec.URL, "ws://"))
@@ -148,7 +148,7 @@ func fakeSuite(how, path string) int {
 	}
 	if spec.Servers == nil {
 		conns[len(conns)-1].Close()
-		select {}
+		hang()
 	}
 	return 0
 }
