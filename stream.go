@@ -348,6 +348,7 @@ func closeConn(conn net.Conn) {
 //
 // conn belongs to the Conn, and is closed if DialConn returns an error. Closing
 // is how the end of ctx interrupts it: Close of conn must end its other calls.
+// Deadlines of conn hold for the handshake, and are gone when there is a Conn.
 // Otherwise DialConn is as Dial.
 func DialConn(ctx context.Context, conn net.Conn, url string, opts *DialOptions) (*Conn, *http.Response, error) {
 	if opts == nil {
@@ -393,6 +394,7 @@ func (t *connTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !unhook() {
 		return nil, context.Cause(req.Context())
 	}
+	_ = t.conn.SetDeadline(time.Time{})
 	received, _ := br.Peek(br.Buffered())
 	resp.Body = &bridge.Body{Conn: t.conn, Received: received}
 	return resp, nil
@@ -510,8 +512,8 @@ type ConnOptions struct {
 // done already. Another HTTP server has done it, or the two sides have an
 // agreement in its place. It sends nothing.
 //
-// conn belongs to the Conn. If NewConn returns an error, because a field of
-// opts is invalid, conn is as it was.
+// conn belongs to the Conn, which clears its deadlines. If NewConn returns an
+// error, because a field of opts is invalid, conn is as it was.
 func NewConn(conn net.Conn, opts *ConnOptions) (*Conn, error) {
 	if opts == nil {
 		opts = &ConnOptions{}
@@ -529,6 +531,7 @@ func NewConn(conn net.Conn, opts *ConnOptions) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("websocket: invalid ConnOptions.Extensions: %w", err)
 	}
+	_ = conn.SetDeadline(time.Time{}) // those that bounded the caller's handshake
 	return newConn(connConfig{
 		transport:        conn,
 		client:           opts.Client,

@@ -373,6 +373,49 @@ func TestNewConn(t *testing.T) {
 	s.CloseNow()
 }
 
+// Deadlines that the caller has set on the net.Conn, to bound a handshake of
+// its own, do not concern the connection.
+func TestStreamDeadlinesAreGone(t *testing.T) {
+	check := func(t *testing.T, c *Conn, p *wstest.Peer) {
+		p.WriteFrame(wstest.Text, "in")
+		if _, data, err := c.Read(t.Context()); string(data) != "in" || err != nil {
+			t.Errorf("Read = %q, %v", data, err)
+		}
+		if err := c.Write(t.Context(), MessageText, []byte("out")); err != nil {
+			t.Fatalf("Write = %v", err)
+		}
+		p.WantFrame(wstest.Text, "out")
+		c.CloseNow()
+	}
+	for _, link := range links {
+		t.Run("NewConn/"+link.name, func(t *testing.T) {
+			ours, theirs := link.make(t)
+			ours.SetDeadline(past)
+			c, err := NewConn(ours, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, c, wstest.NewPeer(t, theirs, wstest.Client))
+			theirs.Close()
+		})
+	}
+	t.Run("DialConn", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ours, theirs := fakeLink()
+			ours.SetDeadline(time.Now().Add(time.Minute))
+			p := wstest.NewPeer(t, theirs, wstest.Server)
+			go p.ServerHandshake()
+			c, _, err := DialConn(t.Context(), ours, "ws://example.com/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			check(t, c, p)
+			theirs.Close()
+		})
+	})
+}
+
 // Connections with the default options share them, and others do not.
 func TestDefaultAgreementIsShared(t *testing.T) {
 	made := func(cfg connConfig) *settings { return cfg.makePlain().settings }
