@@ -193,3 +193,14 @@ func appendHeader(dst []byte, h header) []byte {
 	}
 	return dst
 }
+
+// appendShort appends a whole message as one frame that is not masked. Its
+// payload has at most 64 KiB. It takes less than appendHeader.
+func appendShort(dst []byte, op opcode, payload []byte) []byte {
+	if len(payload) < len16 {
+		dst = append(dst, finBit|byte(op), byte(len(payload)))
+	} else {
+		dst = append(dst, finBit|byte(op), len16, byte(len(payload)>>8), byte(len(payload)))
+	}
+	return append(dst, payload...)
+}

@@ -259,6 +259,37 @@ func (w *sender) sendTimed(ctx context.Context, f *outgoing) error {
 	return err
 }
 
+// gather is send for a reply in a burst that goes behind others, which the
+// flusher will write. It reports false, and has done nothing, if send must do
+// it.
+//
+// It takes a third of send's instructions. In a burst of short messages these
+// are a quarter of all that the library executes.
+func (w *sender) gather(op opcode, p []byte) bool {
+	if !w.corked.Load() || w.half.client || len(p) > gatherMax {
+		return false
+	}
+	size := maxHeaderSize + len(p)
+	w.mu.Lock()
+	switch {
+	case size > cap(w.buf)-len(w.buf):
+	case !w.armed, w.held, !w.freeLocked():
+	case w.stream, w.half.unfinished, w.half.closed:
+	case w.rest.err != nil, w.rest.late != nil: // the flusher is a part of rest
+	case !w.fitsLocked(size, w.limit):
+	default:
+		n := len(w.buf)
+		w.buf = appendShort(w.buf, op, p)
+		w.end = w.end.plus(len(w.buf) - n)
+		w.gave.messages++
+		w.gave.payload += int64(len(p))
+		w.mu.Unlock() // unlock would find nothing to do: the flusher is on its way
+		return true
+	}
+	w.mu.Unlock() // nothing was changed
+	return false
+}
+
 // admit is send up to the write. It returns what its caller, which then owns
 // the wire, must write, or nil.
 //

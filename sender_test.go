@@ -71,6 +71,68 @@ func (c *panickyContext) Err() error {
 	}
 }
 
+// newGathering returns a sender in the middle of a burst, with a state that
+// depends on r.
+func newGathering(r *rand.Rand) *sender {
+	often := func() bool { return r.IntN(8) > 0 }
+	w := &sender{t: &transport{c: &Conn{}}, limit: int32(r.IntN(6000) - 100)}
+	w.corked.Store(often())
+	w.half = sendHalf{client: !often(), unfinished: !often(), closed: !often()}
+	w.rest = &senderRest{flusher: func() {}}
+	w.armed, w.held, w.owned, w.stream = often(), !often(), !often(), !often()
+	if !often() {
+		w.wanted = 1
+	}
+	if !often() {
+		w.rest.err = errClosed
+	}
+	if !often() {
+		w.rest.late = new(latePong)
+	}
+	if w.owned {
+		w.inflight = int32(r.IntN(3000))
+	}
+	w.end = position(r.Uint32())
+	w.alone = crowdFirst
+	if n := r.IntN(3000); n > 0 {
+		w.buf = append(make([]byte, 0, n+r.IntN(3000)), make([]byte, n)...)
+		w.pending.Store(true)
+	}
+	return w
+}
+
+// What gather takes, admit would have taken in the same way. What it refuses it
+// leaves as it was.
+func TestGather(t *testing.T) {
+	taken := 0
+	for i := range uint64(20_000) {
+		r := rand.New(rand.NewPCG(i, 0))
+		seed := r.Uint64()
+		w, twin := newGathering(rand.New(rand.NewPCG(seed, 0))), newGathering(rand.New(rand.NewPCG(seed, 0)))
+		op, p := opText+opcode(r.IntN(2)), make([]byte, r.IntN(1+r.IntN(5000)))
+		before := bytes.Clone(w.buf)
+		ok := w.gather(op, p)
+		if ok {
+			taken++
+			if out, err := twin.admit(context.Background(), &outgoing{op: op, fin: true, payload: p}); out != nil || err != nil {
+				t.Fatalf("state %d: admit returns %d bytes to write and %v", i, len(out), err)
+			}
+		} else if !bytes.Equal(w.buf, before) {
+			t.Fatalf("state %d: it refuses a frame and appends %d bytes", i, len(w.buf)-len(before))
+		}
+		if !bytes.Equal(w.buf, twin.buf) || w.end != twin.end || w.gave != twin.gave {
+			t.Fatalf("state %d, taken: %v: %d bytes, end %d, counted %+v; by admit %d, %d, %+v",
+				i, ok, len(w.buf), w.end, w.gave, len(twin.buf), twin.end, twin.gave)
+		}
+		if w.held != twin.held || w.armed != twin.armed || w.news != twin.news || w.alone != twin.alone || w.half != twin.half || w.pending.Load() != twin.pending.Load() {
+			t.Fatalf("state %d, taken: %v: gather and admit leave other states", i, ok)
+		}
+	}
+	if taken < 1000 {
+		t.Errorf("%d of 20,000 frames are taken", taken)
+	}
+}
+
 // A writer that waited for the wire may leave it untaken at the moment it has
 // become free. What gathered meanwhile is not stranded, nor the close frame.
 func TestWaiterLeaves(t *testing.T) {

@@ -33,11 +33,13 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	if ctx.Err() != nil {
 		return c.interruptedWrite(ctx)
 	}
-	f := &outgoing{op: op, fin: true, payload: p}
 	if c.deflate != nil && len(p) >= c.deflate.threshold {
-		return c.writeDeflated(ctx, f)
+		return c.writeDeflated(ctx, &outgoing{op: op, fin: true, payload: p})
 	}
-	return c.w.send(ctx, f)
+	if c.w.gather(op, p) {
+		return nil
+	}
+	return c.w.send(ctx, &outgoing{op: op, fin: true, payload: p})
 }
 
 // interruptedWrite is [Conn.interrupted] in fewer words of the caller's stack,
