@@ -18,7 +18,7 @@ var withoutExample = map[string]string{
 	".": `CompressionDisabled EndCount HandshakeError.Unwrap PreparedMessage RedialAttempt.LastErr RedialState ServerStats
 		ServerStats.Handshaking Stats.Began Stats.RoundTrip StatusAbnormalClosure StatusInternalError StatusMandatoryExtension
 		StatusNoStatusRcvd StatusTLSHandshake Traffic Traffic.Compressed Traffic.CompressedTo Traffic.Control`,
-	"hub": `Backlog BrokerMessage ErrBrokerPanicked MaxPresenceMembers Policy Position.AppendText Position.UnmarshalText Positioner
+	"hub": `Backlog BrokerMessage ErrBrokerPanicked ErrCallbackPanicked MaxPresenceMembers Policy Position.AppendText Position.UnmarshalText Positioner
 		Position.Epoch PresenceEventKind Stats.Delivered Stats.Invalid TopicErrors.Unwrap`,
 	"hub/memorybroker": `Engine`,
 	"limit":            ``,

@@ -524,10 +524,9 @@ func TestHistoryOfPanics(t *testing.T) {
 			return History{}
 		}})
 		defer h.Close()
-		func() {
-			defer func() { recover() }()
-			h.Join(nil).Subscribe(t.Context(), "a", "b", "bad")
-		}()
+		if err := h.Join(nil).Subscribe(t.Context(), "a", "b", "bad"); !errors.Is(err, ErrCallbackPanicked) {
+			t.Errorf("Subscribe: %v", err)
+		}
 		synctest.Wait()
 		if n := h.Stats().Topics; n != 0 {
 			t.Errorf("%d topics stay", n)

@@ -34,6 +34,9 @@ var (
 	// ErrBrokerPanicked says that a method of the Broker panicked. It has cost
 	// that call only.
 	ErrBrokerPanicked = errors.New("hub: the Broker panicked")
+	// ErrCallbackPanicked says that Options.HistoryOf, Options.PresenceOf or
+	// SubscribeOptions.Greet panicked. It has cost that call only.
+	ErrCallbackPanicked = errors.New("hub: a callback panicked")
 )
 
 // A Hub connects those who publish with those who subscribe. It is made by
@@ -110,7 +113,8 @@ func (h *Hub) Join(c *websocket.Conn) *Subscriber {
 // is not used. With a Broker, Publish returns when the engine has it, as far as
 // the engine tells. ctx bounds that, and the error is the engine's.
 //
-// Without a Broker the error matches [ErrEncode] if Options.Encode panicked.
+// Without a Broker the error matches [ErrEncode] if Options.Encode panicked. It
+// matches [ErrCallbackPanicked] if HistoryOf or PresenceOf did.
 //
 // With a Broker the error matches [ErrUnconfirmed] if the engine may have the
 // message all the same: then [Hub.PublishOnce] can repeat it.
@@ -138,11 +142,14 @@ func (h *Hub) PublishOnce(ctx context.Context, topic, id string, typ websocket.M
 	}
 	var made *message // nil: Encode makes it of data, under the topic's lock
 	if h.opts.Encode == nil {
-		if !h.has(topic) && h.historyOf(topic).Messages <= 0 {
-			return nil // no subscriber is there
+		var err error
+		if !h.has(topic) {
+			kept, err := h.historyOf(topic)
+			if err != nil || kept.Messages <= 0 {
+				return err // no subscriber is there
+			}
 		}
 		// Made here, where the stack is less deep than below and no lock is held.
-		var err error
 		if made, err = newMessage(typ, data); err != nil {
 			return err
 		}
@@ -154,10 +161,13 @@ func (h *Hub) PublishOnce(ctx context.Context, topic, id string, typ websocket.M
 func (h *Hub) publishHere(topic string, typ websocket.MessageType, data []byte, made *message) error {
 	t := h.find(topic)
 	if t == nil {
-		if h.historyOf(topic).Messages <= 0 {
-			return nil // no subscriber is there
+		kept, err := h.historyOf(topic)
+		if err != nil || kept.Messages <= 0 {
+			return err // no subscriber is there
 		}
-		t = h.findOrMake(topic)
+		if t, err = h.findOrMake(topic); err != nil {
+			return err
+		}
 	}
 	defer t.unlock()
 	return t.publishLocked(typ, data, made, Position{}, 0, time.Now())
@@ -183,7 +193,7 @@ type Stats struct {
 	Dropped      uint64 // messages that found a queue full, under DropOldest or DropNewest
 	Disconnected uint64 // subscribers whose queue was full, under Disconnect
 	Invalid      uint64 // messages from the Broker that were no hub's
-	Panicked     uint64 // messages that were dropped because Encode panicked
+	Panicked     uint64 // calls of the application's functions in options that panicked
 }
 
 // Stats returns the counts so far. They are not taken at one moment.
@@ -239,11 +249,11 @@ func (h *Hub) all() []*topic {
 }
 
 // historyOf returns what is kept of a topic.
-func (h *Hub) historyOf(topic string) History {
+func (h *Hub) historyOf(topic string) (History, error) {
 	if h.opts.HistoryOf != nil {
-		return h.opts.HistoryOf(topic)
+		return h.callHistoryOf(topic)
 	}
-	return h.opts.History
+	return h.opts.History, nil
 }
 
 // randomEpoch returns where to begin to count epochs: those of another process
@@ -289,15 +299,18 @@ func (h *Hub) find(name string) *topic {
 	}
 }
 
-// findOrMake returns the topic, locked.
-func (h *Hub) findOrMake(name string) *topic {
+// findOrMake returns the topic, locked. The error is that of a callback.
+func (h *Hub) findOrMake(name string) (*topic, error) {
 	s := h.shard(name)
 	for {
 		s.mu.Lock()
 		t := s.topics[name]
 		s.mu.Unlock()
 		if t == nil {
-			made := newTopic(h, name) // without the lock: it calls the application
+			made, err := newTopic(h, name) // without the lock: it calls the application
+			if err != nil {
+				return nil, err
+			}
 			s.mu.Lock()
 			if t = s.topics[name]; t == nil {
 				t = made
@@ -306,18 +319,22 @@ func (h *Hub) findOrMake(name string) *topic {
 			s.mu.Unlock()
 		}
 		if t.lock() {
-			return t
+			return t, nil
 		}
 	}
 }
 
 // pin keeps a topic in place while the engine is told that a subscriber is
-// interested in it. It returns what to wait for, or nil.
-func (h *Hub) pin(name string) *attempt {
-	t := h.findOrMake(name)
+// interested in it. It returns what to wait for, or nil. After an error nothing
+// is pinned.
+func (h *Hub) pin(name string) (*attempt, error) {
+	t, err := h.findOrMake(name)
+	if err != nil {
+		return nil, err
+	}
 	defer t.unlock()
 	t.pins++
-	return h.link.interested(t)
+	return h.link.interested(t), nil
 }
 
 // unpin undoes pin.

@@ -60,8 +60,12 @@ func startLink(h *Hub, b Broker) *link {
 func (l *link) stop() { l.cancel() }
 
 func (l *link) publish(ctx context.Context, topic, id string, typ websocket.MessageType, data []byte) error {
+	kept, err := l.hub.historyOf(topic)
+	if err != nil {
+		return err
+	}
 	payload := appendEnvelope(make([]byte, 0, 1+len(data)), typ, data)
-	if err := l.broker.Publish(ctx, Publication{Topic: topic, ID: id, Payload: payload, History: l.hub.historyOf(topic)}); err != nil {
+	if err := l.broker.Publish(ctx, Publication{Topic: topic, ID: id, Payload: payload, History: kept}); err != nil {
 		return fmt.Errorf("hub: publish: %w", err)
 	}
 	return nil
@@ -185,7 +189,7 @@ func (l *link) tellAll() {
 		ev := l.untold[0]
 		l.untold = l.untold[1:]
 		l.mu.Unlock()
-		l.hub.opts.OnBroker(ev)
+		l.hub.callOnBroker(ev)
 	}
 }
 

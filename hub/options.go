@@ -8,6 +8,9 @@ import (
 
 // Options are the options of [New]. A nil pointer and the zero value hold the
 // defaults; a negative number switches a limit off. The struct is only read.
+//
+// A panic in one of the functions costs that call, and is counted in Stats. It
+// does not leave the hub.
 type Options struct {
 	// QueueMessages and QueueBytes bound the messages that wait for one
 	// subscriber. Bytes are those of the messages before compression. An empty
@@ -35,8 +38,7 @@ type Options struct {
 	// once for a message in every process that has subscribers of the topic, in
 	// the order of the topic. A process also encodes the messages that it reads
 	// from the engine's history. Encode must not call the hub. A panic costs
-	// that message, and is counted in Stats. Default: the data as it was
-	// published.
+	// that message: see ErrEncode. Default: the data as it was published.
 	Encode func(dst []byte, m Message) []byte
 
 	// PresenceOf says which topics have presence: their members are known in

@@ -144,13 +144,20 @@ func (h *Hub) JoinAs(c *websocket.Conn, m Member) *Subscriber {
 // result is not Complete. In all other cases Presence reads from memory, and
 // does not wait.
 //
-// The error matches [ErrNoPresence] or [ErrClosed].
+// The error matches [ErrNoPresence], [ErrClosed], or [ErrCallbackPanicked].
 func (h *Hub) Presence(ctx context.Context, topic string) (Presence, error) {
 	switch {
 	case h.closed.Load():
 		return Presence{}, ErrClosed
-	case h.presence == nil || !h.opts.PresenceOf(topic):
+	case h.presence == nil:
 		return Presence{}, ErrNoPresence
+	}
+	present, err := h.callPresenceOf(topic)
+	if err == nil && !present {
+		err = ErrNoPresence
+	}
+	if err != nil {
+		return Presence{}, err
 	}
 	return h.presence.of(ctx, topic), nil
 }
@@ -630,17 +637,14 @@ func (p *presence) tell(d *told) {
 	}
 }
 
-// encode calls OnPresence. A panic costs that message only.
-func (p *presence) encode(ev PresenceEvent) (m *message) {
-	defer func() {
-		if v := recover(); v != nil {
-			p.hub.panicked.Add(1)
-			m = nil
-		}
-	}()
-	if typ, data := p.hub.opts.OnPresence(ev); data != nil {
-		m, _ = newMessage(typ, data)
+// encode makes the message that tells of an event. It returns nil if there is
+// none: OnPresence may have panicked.
+func (p *presence) encode(ev PresenceEvent) *message {
+	typ, data, err := p.hub.callOnPresence(ev)
+	if err != nil || data == nil {
+		return nil
 	}
+	m, _ := newMessage(typ, data)
 	return m
 }
 

@@ -164,10 +164,14 @@ func (s *Subscriber) prepare(topics []string) error {
 func (s *Subscriber) subscribeLinked(ctx context.Context, from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
 	h := s.hub
 	pinned := topics[:0:0]
-	defer func() { h.unpin(pinned) }() // also if HistoryOf panics
+	defer func() { h.unpin(pinned) }()
 	var attempts []*attempt
 	for _, name := range topics {
-		if a := h.pin(name); a != nil {
+		a, err := h.pin(name)
+		if err != nil {
+			return st, err
+		}
+		if a != nil {
 			attempts = append(attempts, a)
 		}
 		pinned = append(pinned, name)
@@ -183,12 +187,19 @@ func (s *Subscriber) subscribeLinked(ctx context.Context, from *SubscribeOptions
 	return s.addAll(from, topics)
 }
 
-// addAll adds s to topics of this process.
+// addAll adds s to topics of this process: to all of them, or to none.
 func (s *Subscriber) addAll(from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
-	for i := 0; i < len(topics) && err == nil; i++ {
-		st, err = s.hub.add(s, topics[i], from)
-		if err == ErrSubscribed && from == nil {
+	added := topics[:0:0] // all but the last
+	for i, name := range topics {
+		st, err = s.hub.add(s, name, from)
+		switch {
+		case err == ErrSubscribed && from == nil:
 			err = nil
+		case err != nil:
+			s.Unsubscribe(added...)
+			return st, err
+		case i+1 < len(topics):
+			added = append(added, name)
 		}
 	}
 	return st, err
@@ -196,15 +207,21 @@ func (s *Subscriber) addAll(from *SubscribeOptions, topics []string) (st Subscri
 
 // add adds a subscriber to a topic.
 func (h *Hub) add(s *Subscriber, topic string, from *SubscribeOptions) (SubscribeResult, error) {
-	t := h.findOrMake(topic)
-	defer t.unlock() // deferred, because Greet is the application's and may panic
+	t, err := h.findOrMake(topic)
+	if err != nil {
+		return SubscribeResult{}, err
+	}
+	defer t.unlock()
 	return t.addLocked(s, from)
 }
 
 // addFresh is add, unless messages may have been lost since the engine was
 // read: then the error is errStale.
 func (h *Hub) addFresh(s *Subscriber, topic string, from *SubscribeOptions) (SubscribeResult, error) {
-	t := h.findOrMake(topic)
+	t, err := h.findOrMake(topic)
+	if err != nil {
+		return SubscribeResult{}, err
+	}
 	defer t.unlock()
 	if t.stale {
 		return SubscribeResult{}, errStale
@@ -350,7 +367,7 @@ func (s *Subscriber) leaveTopics() {
 // admit is the subscriber's part of [topic.addLocked]: the caller has locked t.
 func (s *Subscriber) admit(t *topic, from *SubscribeOptions, st SubscribeResult, missed []*message) error {
 	if from != nil && from.Greet != nil {
-		greeted, err := from.greet(st, missed)
+		greeted, err := s.greet(from, st, missed)
 		if err != nil {
 			return err
 		}
@@ -385,10 +402,10 @@ func (s *Subscriber) admit(t *topic, from *SubscribeOptions, st SubscribeResult,
 // It is not inlined, to keep the frame of admit small.
 //
 //go:noinline
-func (from *SubscribeOptions) greet(st SubscribeResult, missed []*message) ([]*message, error) {
-	typ, data := from.Greet(st)
-	if data == nil {
-		return missed, nil
+func (s *Subscriber) greet(from *SubscribeOptions, st SubscribeResult, missed []*message) ([]*message, error) {
+	typ, data, err := s.hub.callGreet(from, st)
+	if err != nil || data == nil {
+		return missed, err
 	}
 	greeting, err := newMessage(typ, data)
 	if err != nil {

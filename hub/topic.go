@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
@@ -54,13 +53,24 @@ type message struct {
 	offset, previous uint64        // in a topic with history: its own, and that of the message before it
 }
 
-func newTopic(h *Hub, name string) *topic {
-	present := h.presence != nil && h.opts.PresenceOf(name)
-	t := &topic{hub: h, name: name, present: present, hist: newHistory(h.historyOf(name))}
+// newTopic makes a topic. The error is that of a callback.
+func newTopic(h *Hub, name string) (*topic, error) {
+	t := &topic{hub: h, name: name}
+	var err error
+	if h.presence != nil {
+		if t.present, err = h.callPresenceOf(name); err != nil {
+			return nil, err
+		}
+	}
+	kept, err := h.historyOf(name)
+	if err != nil {
+		return nil, err
+	}
+	t.hist = newHistory(kept)
 	if t.hist != nil && h.opts.Broker != nil {
 		t.reading = &reading{}
 	}
-	return t
+	return t, nil
 }
 
 // lock takes the lock, unless the topic is gone.
@@ -261,17 +271,6 @@ func (t *topic) encode(typ websocket.MessageType, data []byte, at Position, prev
 		}
 	}
 	return newMessage(typ, data)
-}
-
-// callEncode calls the program's function.
-func (h *Hub) callEncode(published *Message) (data []byte, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			h.panicked.Add(1)
-			data, err = nil, fmt.Errorf("%w: %v", ErrEncode, v)
-		}
-	}()
-	return h.opts.Encode(nil, *published), nil
 }
 
 // nextLocked returns the position of the next message, where the hub counts.
