@@ -165,7 +165,7 @@ func (c *bodyConn) settle(expired <-chan struct{}) {
 // readBody reads at least a byte, or gives up on a body that returns nothing
 // over and over.
 func (c *bodyConn) readBody(buf []byte) {
-	for range 100 {
+	for range maxEmptyReads {
 		if n, err := c.body.Read(buf); n > 0 || err != nil {
 			c.result <- ioResult{n, err}
 			return

@@ -439,7 +439,11 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 			p = r.in.free()
 		}
 		r.publish() // it may wait
-		n, err = c.t.conn.Read(p)
+		for try := 0; n == 0 && err == nil; try++ {
+			if n, err = c.t.conn.Read(p); try == maxEmptyReads {
+				err = io.ErrNoProgress
+			}
+		}
 	}
 	interrupted := c.fetched(n, into == nil)
 	if n > 0 {

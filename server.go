@@ -363,7 +363,7 @@ func writeResponse(conn net.Conn, response []byte, timeout time.Duration) error 
 			late = time.AfterFunc(timeout, func() { closeConn(conn) })
 		}
 		_ = conn.SetWriteDeadline(time.Now().Add(timeout))
-		_, err = conn.Write(response)
+		_, err = writeTo(conn, response)
 		if late != nil && !late.Stop() {
 			err = os.ErrDeadlineExceeded
 		}

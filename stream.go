@@ -118,7 +118,7 @@ func (a *acceptance) accept(ctx context.Context) {
 func (a *acceptance) finish(ctx context.Context) {
 	ended := a.bound.release(a.err != nil)
 	if ended != nil && a.err != errHandshakePanicked {
-		a.err = fmt.Errorf("websocket: the opening handshake: %w", ended)
+		a.err = endedHandshake(ended, a.err)
 	}
 	bufpool.Put(a.buf)
 	if a.r != nil {
@@ -130,6 +130,16 @@ func (a *acceptance) finish(ctx context.Context) {
 	}
 	closeConn(a.conn)
 	a.opts.Trace.refused(ctx, a.err)
+}
+
+// endedHandshake returns the error of a handshake whose bound has ended. If err
+// is a refusal, the client has been told, or should have been.
+func endedHandshake(ended, err error) error {
+	var no *refusal
+	if errors.As(err, &no) {
+		return fmt.Errorf("websocket: %w: %w", no, ended)
+	}
+	return fmt.Errorf("websocket: the opening handshake: %w", ended)
 }
 
 // read reads the request.
@@ -180,7 +190,7 @@ func (a *acceptance) check() error {
 
 // send sends the response.
 func (a *acceptance) send() error {
-	if _, err := a.conn.Write(a.response); err != nil {
+	if _, err := writeTo(a.conn, a.response); err != nil {
 		return fmt.Errorf("websocket: sending the handshake: %w", err)
 	}
 	_ = a.conn.SetDeadline(time.Time{})
@@ -218,8 +228,14 @@ var errHeadTooLong = fmt.Errorf("the header of the request has more than %d byte
 // buffer grows with what arrives.
 func readHead(conn net.Conn) (buf []byte, head int, err error) {
 	buf = bufpool.Get(bufpool.Small)[:0]
+	empty := 0
 	for {
 		n, err := conn.Read(buf[len(buf):cap(buf)])
+		if n > 0 || err != nil {
+			empty = 0
+		} else if empty++; empty > maxEmptyReads {
+			err = io.ErrNoProgress
+		}
 		searched := max(0, len(buf)-2)
 		buf = buf[:len(buf)+n]
 		if k := headEnd(buf[searched:]); k > 0 && searched+k <= maxRequestHead {
@@ -228,7 +244,7 @@ func readHead(conn net.Conn) (buf []byte, head int, err error) {
 		switch {
 		case len(buf) > maxRequestHead:
 			return buf, 0, errHeadTooLong
-		case err == io.EOF && len(buf) > 0:
+		case errors.Is(err, io.EOF) && len(buf) > 0:
 			return buf, 0, io.ErrUnexpectedEOF
 		case err != nil:
 			return buf, 0, err
@@ -264,7 +280,7 @@ func answerRefusal(conn net.Conn, r *http.Request, more bool, bound time.Time, n
 	}
 	var b bytes.Buffer
 	_ = resp.Write(&b) // into memory
-	if _, err := conn.Write(b.Bytes()); err == nil && more {
+	if _, err := writeTo(conn, b.Bytes()); err == nil && more {
 		linger(conn, bound)
 	}
 	return fmt.Errorf("websocket: %w", no)
@@ -279,11 +295,16 @@ func linger(conn net.Conn, bound time.Time) {
 	if !bound.IsZero() && bound.Before(until) {
 		until = bound
 	}
-	half, ok := conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || conn.SetReadDeadline(until) != nil {
+	half, ok := conn.(halfCloser)
+	if !ok {
 		return
 	}
-	_, _ = io.CopyN(io.Discard, conn, 1<<20)
+	// A deadline might do nothing, and crypto/tls sets one of its own.
+	timer := time.AfterFunc(time.Until(until), func() { closeConn(conn) })
+	defer timer.Stop()
+	if half.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, conn, 1<<20)
+	}
 }
 
 // A connBound bounds the opening handshake on a net.Conn. When the time is
@@ -407,7 +428,7 @@ func (t *connTripper) exchange(req *http.Request) (resp *http.Response, br *bufi
 	if err := req.Write(&b); err != nil {
 		return nil, nil, err
 	}
-	if _, err := t.conn.Write(b.Bytes()); err != nil {
+	if _, err := writeTo(t.conn, b.Bytes()); err != nil {
 		return nil, nil, err
 	}
 	from := &headReader{io.LimitedReader{R: t.conn, N: maxResponseHead}, nil}

@@ -416,6 +416,183 @@ func TestStreamDeadlinesAreGone(t *testing.T) {
 	})
 }
 
+// An oddConn is a connection whose calls a test has replaced.
+type oddConn struct {
+	*netfake.Conn
+	read, write func(p []byte) (int, error) // nil: that of Conn
+	deadline    func(t time.Time) error     // nil: that of Conn
+}
+
+func (c *oddConn) Read(p []byte) (int, error) {
+	if c.read != nil {
+		return c.read(p)
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *oddConn) Write(p []byte) (int, error) {
+	if c.write != nil {
+		return c.write(p)
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *oddConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+func (c *oddConn) SetReadDeadline(t time.Time) error {
+	if c.deadline != nil {
+		return c.deadline(t)
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *oddConn) SetWriteDeadline(t time.Time) error {
+	if c.deadline != nil {
+		return c.deadline(t)
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// A Read that returns nothing, and no error, says nothing (io.Reader). One that
+// goes on so is an error, and no loop.
+func TestEmptyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := netfake.Pipe(netfake.Options{})
+		calls := 0
+		odd := &oddConn{Conn: far}
+		odd.read = func(p []byte) (int, error) {
+			if calls++; calls%20 != 0 {
+				return 0, nil
+			}
+			return far.Read(p[:1])
+		}
+		io.WriteString(near, wstest.Request("/", "example.com")+string(wstest.Encode(wstest.Client, text("hi"))))
+		c, _, err := AcceptConn(t.Context(), odd, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, data, err := c.Read(t.Context()); string(data) != "hi" || err != nil {
+			t.Errorf("Read = %q, %v", data, err)
+		}
+		near.Close()
+		if _, _, err := c.Read(t.Context()); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Error(err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		for door, open := range map[string]func(conn net.Conn) error{
+			"AcceptConn": func(conn net.Conn) error {
+				_, _, err := AcceptConn(t.Context(), conn, nil)
+				return err
+			},
+			"DialConn": func(conn net.Conn) error {
+				_, _, err := DialConn(t.Context(), conn, "ws://example.com/", nil)
+				return err
+			},
+			"Read": func(conn net.Conn) error {
+				c, err := NewConn(conn, nil)
+				if err == nil {
+					_, _, err = c.Read(t.Context())
+				}
+				return err
+			},
+		} {
+			near, far := netfake.Pipe(netfake.Options{})
+			calls := 0
+			odd := &oddConn{Conn: far}
+			odd.read = func([]byte) (int, error) {
+				if calls++; calls > 1000 {
+					return 0, errors.New("1000 reads of nothing")
+				}
+				return 0, nil
+			}
+			if err := open(odd); !errors.Is(err, io.ErrNoProgress) {
+				t.Errorf("%s: got %v", door, err)
+			}
+			near.Close()
+		}
+	})
+}
+
+// A Write that takes less than it was given, and returns no error, breaks the
+// contract of io.Writer. What it has left out must not be missed in silence.
+func TestShortWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for door, open := range map[string]func(conn net.Conn) error{
+			"AcceptConn": func(conn net.Conn) error {
+				_, _, err := AcceptConn(t.Context(), conn, nil)
+				return err
+			},
+			"DialConn": func(conn net.Conn) error {
+				_, _, err := DialConn(t.Context(), conn, "ws://example.com/", nil)
+				return err
+			},
+			"Accept": func(conn net.Conn) error {
+				return writeResponse(conn, []byte("response"), time.Minute)
+			},
+			"Write": func(conn net.Conn) error {
+				c, _ := NewConn(conn, nil)
+				return c.Write(t.Context(), MessageText, []byte("hello"))
+			},
+			"Write of much": func(conn net.Conn) error {
+				c, _ := NewConn(conn, nil)
+				return c.Write(t.Context(), MessageText, make([]byte, 100_000))
+			},
+		} {
+			near, far := netfake.Pipe(netfake.Options{})
+			odd := &oddConn{Conn: far}
+			odd.write = func(p []byte) (int, error) { return far.Write(p[:len(p)/2]) }
+			if door == "AcceptConn" {
+				io.WriteString(near, wstest.Request("/", "example.com"))
+			} else {
+				go io.Copy(io.Discard, near)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			stop := context.AfterFunc(ctx, func() { far.Close() })
+			if err := open(odd); !errors.Is(err, io.ErrShortWrite) {
+				t.Errorf("%s: got %v", door, err)
+			}
+			stop()
+			cancel()
+			far.Close()
+			near.Close()
+		}
+	})
+}
+
+// AcceptConn gives a client the same short time to read its refusal, whether or
+// not the net.Conn heeds deadlines. Its error says what was refused even if the
+// time for the handshake is over by then.
+func TestAcceptConnLingers(t *testing.T) {
+	for kind, deadline := range map[string]func(time.Time) error{
+		"heeds":   nil,
+		"ignores": func(time.Time) error { return nil },
+		"refuses": func(time.Time) error { return errors.ErrUnsupported },
+	} {
+		for _, bound := range []time.Duration{100 * time.Millisecond, time.Hour} {
+			t.Run(fmt.Sprintf("%s/%v", kind, bound), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					near, far := netfake.Pipe(netfake.Options{})
+					ctx, cancel := context.WithTimeout(t.Context(), bound)
+					defer cancel()
+					io.WriteString(near, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+					began := time.Now()
+					_, _, err := AcceptConn(ctx, &oddConn{Conn: far, deadline: deadline}, nil)
+					if took := time.Since(began); took != min(bound, lingerTime) {
+						t.Errorf("AcceptConn took %v of %v", took, bound)
+					}
+					if refusalStatus(err) != http.StatusMethodNotAllowed {
+						t.Errorf("got %v", err)
+					}
+					near.Close()
+				})
+			})
+		}
+	}
+}
+
 // Connections with the default options share them, and others do not.
 func TestDefaultAgreementIsShared(t *testing.T) {
 	made := func(cfg connConfig) *settings { return cfg.makePlain().settings }

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"os"
 	"sync/atomic"
@@ -97,6 +98,20 @@ func (t *transport) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: local.Network(), Source: local, Addr: t.conn.RemoteAddr(), Err: err}
 }
 
+// writeTo writes p to conn. A net.Conn that takes less of p without an error
+// breaks the contract of io.Writer, and would leave a hole in the stream.
+func writeTo(conn net.Conn, p []byte) (int, error) {
+	n, err := conn.Write(p)
+	if n < len(p) && err == nil {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
+// maxEmptyReads is how many reads one after the other may return nothing, and
+// no error. One such read is no end (io.Reader).
+const maxEmptyReads = 100
+
 // writePieces is write through the net.Conn.
 func (t *transport) writePieces(p []byte) (n int, err error) {
 	for {
@@ -105,7 +120,7 @@ func (t *transport) writePieces(p []byte) (n int, err error) {
 		if !last {
 			piece = piece[:pieceSize]
 		}
-		k, err := t.conn.Write(piece)
+		k, err := writeTo(t.conn, piece)
 		t.accepted.Add(int64(k))
 		if err != nil && t.cutRuins {
 			t.ruined.Store(true)
