@@ -62,6 +62,7 @@ func (r *Report) WriteFolder(dir string) error {
 	if err := execute(filepath.Join(dir, "index.html"), "index", r.page()); err != nil {
 		return err
 	}
+	files := r.files()
 	for _, agent := range r.agents {
 		for i, result := range r.results[agent] {
 			if result == nil || result.Detail == nil {
@@ -69,10 +70,10 @@ func (r *Report) WriteFolder(dir string) error {
 			}
 			d := *result.Detail
 			d.Agent, d.Case, d.Duration = agent, i+1, result.Duration.Milliseconds()
-			if err := writeJSON(filepath.Join(dir, reportFile(agent, d.ID, "json")), &d); err != nil {
+			if err := writeJSON(filepath.Join(dir, files.of(agent, d.ID, "json")), &d); err != nil {
 				return err
 			}
-			if err := execute(filepath.Join(dir, reportFile(agent, d.ID, "html")), "case", casePage(&d)); err != nil {
+			if err := execute(filepath.Join(dir, files.of(agent, d.ID, "html")), "case", casePage(&d)); err != nil {
 				return err
 			}
 		}
@@ -144,6 +145,7 @@ func (r *Report) page() *indexPage {
 	}
 	var group *groupRows
 	var bad counts
+	files := r.files()
 	for i, c := range r.cases {
 		if number := groupOf(c.ID); group == nil || group.Number != number {
 			group, bad = &groupRows{Number: number, Name: groupNames[number]}, counts{}
@@ -157,7 +159,7 @@ func (r *Report) page() *indexPage {
 				row.Cells = append(row.Cells, cell{})
 				continue
 			}
-			cl := cell{Word: result.Behavior, Class: classOf(result.Behavior), File: reportFile(agent, c.ID, "html")}
+			cl := cell{Word: result.Behavior, Class: classOf(result.Behavior), File: files.of(agent, c.ID, "html")}
 			if c.untimed {
 				cl.Time = result.Duration.Round(time.Millisecond).String()
 			}

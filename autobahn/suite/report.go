@@ -1,20 +1,23 @@
 package suite
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 )
 
 // A Report holds the results of one or more agents: servers or clients by the
 // names they go by.
 type Report struct {
 	cases   []*Case
-	agents  []string
+	agents  []string             // sorted
 	results map[string][]*Result // in the order of cases; nil: not run
 }
 
@@ -45,6 +48,7 @@ type entry struct {
 
 func (r *Report) index() map[string]map[string]entry {
 	index := map[string]map[string]entry{}
+	files := r.files()
 	for _, agent := range r.agents {
 		index[agent] = map[string]entry{}
 		for _, result := range r.results[agent] {
@@ -52,7 +56,7 @@ func (r *Report) index() map[string]map[string]entry {
 				continue
 			}
 			e := entry{Behavior: result.Behavior, BehaviorClose: result.BehaviorClose, Duration: result.Duration.Milliseconds(),
-				ReportFile: reportFile(agent, result.ID, "json")}
+				ReportFile: files.of(agent, result.ID, "json")}
 			if result.Detail != nil {
 				e.RemoteCloseCode = result.Detail.RemoteCloseCode
 			}
@@ -62,15 +66,42 @@ func (r *Report) index() map[string]map[string]entry {
 	return index
 }
 
-// reportFile is the name that the original gives to the file of a case.
-func reportFile(agent, id, ext string) string {
+// reportFiles are how the names of each agent's files begin.
+type reportFiles map[string]string
+
+// files gives files of its own to each agent. The original gives the same ones
+// to "a/1" and "a-1". It cannot write those of an agent with a long name.
+func (r *Report) files() reportFiles {
+	files, taken := reportFiles{}, map[string]bool{}
+	for _, agent := range r.agents {
+		name := cleanName(agent)
+		if name == "" || len(name) > longestName || taken[name] {
+			sum := sha256.Sum256([]byte(agent))
+			name = fmt.Sprintf("%s_%x", name[:min(len(name), longestName)], sum[:6])
+		}
+		files[agent], taken[name] = name, true
+	}
+	return files
+}
+
+// longestName leaves room for the rest of a file's name, which most systems
+// limit to 255 bytes.
+const longestName = 150
+
+// cleanName is what the original makes of an agent's name in those of files.
+func cleanName(agent string) string {
 	clean := strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
 			return c
 		}
 		return ' '
 	}, strings.ToLower(strings.TrimSpace(agent)))
-	return strings.ReplaceAll(strings.TrimSpace(clean), " ", "_") + "_case_" + strings.ReplaceAll(id, ".", "_") + "." + ext
+	return strings.ReplaceAll(strings.TrimSpace(clean), " ", "_")
+}
+
+// of is the name of the file of a case.
+func (f reportFiles) of(agent, id, ext string) string {
+	return f[agent] + "_case_" + strings.ReplaceAll(id, ".", "_") + "." + ext
 }
 
 // WriteJSON writes the verdicts to a file, as the index.json of the original.
@@ -101,7 +132,7 @@ var groupNames = map[string]string{
 func (r *Report) Table(w io.Writer, allow ...string) bool {
 	good := true
 	for _, agent := range r.agents {
-		fmt.Fprintf(w, "%s\n", agent)
+		fmt.Fprintf(w, "%s\n", printable(agent))
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(tw, "group\t\tcases\tOK\tINFORMATIONAL\tNON-STRICT\tUNIMPLEMENTED\tFAILED\tclose not OK\tnot run")
 		type row struct{ cases, ok, info, nonStrict, unimplemented, failed, badClose, missing int }
@@ -154,8 +185,23 @@ func (r *Report) Table(w io.Writer, allow ...string) bool {
 		line("all", "", total)
 		tw.Flush()
 		for _, result := range bad {
-			fmt.Fprintln(w, result)
+			fmt.Fprintln(w, printable(result.String()))
 		}
 	}
 	return good
+}
+
+// printable escapes what a terminal would obey. A peer may have chosen it: its
+// name, or the status line of its answer.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
 }

@@ -107,3 +107,44 @@ func TestPassed(t *testing.T) {
 		}
 	}
 }
+
+// TestAgentNames: names of clients come from the network. Each client gets
+// pages of its own, and no name breaks the report of the others.
+func TestAgentNames(t *testing.T) {
+	cases, err := Select(Cases(), "1.1.1", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"plain", "a/1", "a-1", "../../evil", "\u65e5\u672c", "\u4e2d\u56fd", strings.Repeat("x", 600), strings.Repeat("x", 601),
+		"<script>alert(1)</script>", "\x1b[31mred"}
+	report := NewReport(cases)
+	for _, name := range names {
+		report.Add(name, []*Result{{ID: "1.1.1", Behavior: Failed, BehaviorClose: OK, Explanation: "\x1b[2J", Detail: &Detail{ID: "1.1.1"}}})
+	}
+	dir := t.TempDir()
+	if err := report.WriteFolder(dir); err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob(filepath.Join(dir, "*_case_1_1_1.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(pages) != len(names) {
+		t.Errorf("%d names have %d pages: %q", len(names), len(pages), pages)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "plain_case_1_1_1.html")); err != nil {
+		t.Error(err)
+	}
+	index, err := os.ReadFile(filepath.Join(dir, "index.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(index), "<script") {
+		t.Error("a name is a script of the index page")
+	}
+	var table strings.Builder
+	report.Table(&table)
+	if strings.Contains(table.String(), "\x1b") {
+		t.Error("the table holds an escape sequence of the peer")
+	}
+}
