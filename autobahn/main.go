@@ -32,7 +32,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second interrupt ends the process
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -120,8 +120,8 @@ func parse(args []string, stdout, stderr io.Writer) (*options, error) {
 		return nil, fmt.Errorf("%q belongs to no flag", o.command[0])
 	case o.server != "" && (o.cert != "" || o.key != ""):
 		return nil, errors.New("-cert and -key are for -listen")
-	case o.listen != "" && (o.ca != "" || o.insecure):
-		return nil, errors.New("-ca and -insecure are for -server")
+	case o.listen != "" && (o.ca != "" || o.insecure || o.agent != "" || o.jobs != 0):
+		return nil, errors.New("-ca, -insecure, -agent and -jobs are for -server")
 	case o.jobs < 0:
 		return nil, fmt.Errorf("-jobs is %d", o.jobs)
 	case (o.cert == "") != (o.key == ""):
@@ -187,10 +187,18 @@ func (o *options) prepare() error {
 		}
 		f.Close()
 	}
-	if o.outdir != "" {
-		return os.MkdirAll(o.outdir, 0o777)
+	if o.outdir == "" {
+		return nil
 	}
-	return nil
+	if err := os.MkdirAll(o.outdir, 0o777); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(o.outdir, ".autobahn-*")
+	if err != nil {
+		return err
+	}
+	f.Close()
+	return os.Remove(f.Name())
 }
 
 func (o *options) testServer(ctx context.Context) (bool, error) {
@@ -296,13 +304,14 @@ func (o *options) write(r *suite.Report) error {
 	return nil
 }
 
-// finish writes the reports, also of a run that was interrupted.
+// finish prints the table and writes the reports, also of a run that was
+// interrupted.
 func (o *options) finish(ctx context.Context, r *suite.Report, p *progress) (bool, error) {
+	good := r.Table(o.stdout, o.allowed...)
+	fmt.Fprintf(o.stdout, "%d cases in %s\n", p.n, p.elapsed().Round(100*time.Millisecond))
 	if err := o.write(r); err != nil {
 		return false, err
 	}
-	good := r.Table(o.stdout, o.allowed...)
-	fmt.Fprintf(o.stdout, "%d cases in %s\n", p.n, p.elapsed().Round(100*time.Millisecond))
 	if o.outdir != "" {
 		fmt.Fprintf(o.stdout, "report in %s\n", filepath.Join(o.outdir, "index.html"))
 	}

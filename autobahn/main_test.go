@@ -39,6 +39,11 @@ func TestMistakes(t *testing.T) {
 		{"-server " + nowhere + " extra", `"extra"`},
 		{"-server " + nowhere + " -cases 8.*", `"8.*"`},
 		{"-server " + nowhere + " -cases b.1", "-beyond"},
+		{"-server " + nowhere + " -cases ,", "no pattern"},
+		{"-server " + nowhere + " -beyond -cases b-3", `"b-3"`},
+		{"-server " + nowhere + " -beyond -cases 0-0", `"0-0"`},
+		{"-server " + nowhere + "/#part", "fragment"},
+		{"-server ws://me:secret@" + ln.Addr().String(), "ws://me:xxxxx@"},
 		{"-server " + nowhere + " -cases 1.1.1 -exclude 1", "-exclude"},
 		{"-server " + nowhere + " -jobs -1", "-jobs"},
 		{"-server " + nowhere + " -allow NONE", `"NONE"`},
@@ -47,6 +52,8 @@ func TestMistakes(t *testing.T) {
 		{"-server " + nowhere + " -cert x -key y", "-listen"},
 		{"-server wss://a -ca " + file, "no certificate"},
 		{"-listen 127.0.0.1:0 -insecure", "-server"},
+		{"-listen 127.0.0.1:0 -jobs 3", "-server"},
+		{"-listen 127.0.0.1:0 -agent me", "-server"},
 		{"-listen 127.0.0.1:0 -cert x", "-key"},
 		{"-listen 127.0.0.1:99999", "99999"},
 		{"-listen 127.0.0.1:0 -- " + file, "the client"},
@@ -101,5 +108,27 @@ func TestInterrupted(t *testing.T) {
 	}
 	if len(index) != 1 {
 		t.Errorf("the report has %d agents", len(index))
+	}
+}
+
+// The table of a run is not lost if its reports cannot be written.
+func TestReportUnwritable(t *testing.T) {
+	server := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+		for m, err := range c.Messages(r.Context()) {
+			if err != nil {
+				return
+			}
+			c.Write(r.Context(), m.Type, m.Data)
+		}
+	}, acceptOptions(everyEcho)))
+	defer server.Close()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "index.json"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), []string{"-server", "ws" + strings.TrimPrefix(server.URL, "http"), "-cases", "1.1.1", "-outdir", dir}, &stdout, &stderr)
+	if code != 2 || !strings.Contains(stderr.String(), "index.json") || !strings.Contains(stdout.String(), "Framing") {
+		t.Errorf("the run ends with %d, prints %q and says %q", code, stdout.String(), stderr.String())
 	}
 }

@@ -38,6 +38,9 @@ func TestServer(ctx context.Context, u string, o Options) ([]*Result, error) {
 	if err != nil || target.Scheme != "ws" && target.Scheme != "wss" || target.Host == "" {
 		return nil, fmt.Errorf("%q is not the URL of a WebSocket server, which begins with ws:// or wss://", u)
 	}
+	if target.User != nil || strings.Contains(u, "#") {
+		return nil, fmt.Errorf("the URL %s has a user or a fragment, which those of WebSocket servers have not (RFC 6455, section 3)", target.Redacted())
+	}
 	cases := o.Cases
 	if cases == nil {
 		cases = Cases()

@@ -56,10 +56,16 @@ type patterns [][]string
 
 func parsePatterns(cases []*Case, list string) (patterns, error) {
 	var all patterns
-	for _, p := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
+	split := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+	if list != "" && len(split) == 0 {
+		return nil, fmt.Errorf("there is no pattern in %q", list)
+	}
+	for _, p := range split {
 		parts := strings.Split(p, ".")
-		for _, part := range parts {
-			if lo, hi, ok := strings.Cut(part, "-"); part != "*" && !number(lo) || ok && !number(hi) {
+		for i, part := range parts {
+			lo, hi, ranged := strings.Cut(part, "-")
+			good := number(lo) && (!ranged || number(hi))
+			if !good && part != "*" && (part != beyondGroup || i > 0) {
 				return nil, fmt.Errorf("%q is not a pattern: a part is a number, a range such as 1-6, or *", p)
 			}
 		}
@@ -76,9 +82,12 @@ func parsePatterns(cases []*Case, list string) (patterns, error) {
 	return all, nil
 }
 
+// beyondGroup is the first part of the ids of Beyond, which is in no range.
+const beyondGroup = "b"
+
 func number(s string) bool {
 	_, err := strconv.Atoi(s)
-	return err == nil || s == "b"
+	return err == nil
 }
 
 func (all patterns) match(id string) bool {
@@ -104,10 +113,10 @@ func matchParts(pattern, parts []string) bool {
 		switch {
 		case p == "*":
 		case ranged:
-			n, _ := strconv.Atoi(parts[i])
+			n, err := strconv.Atoi(parts[i])
 			a, _ := strconv.Atoi(lo)
 			b, _ := strconv.Atoi(hi)
-			if n < a || n > b {
+			if err != nil || n < a || n > b {
 				return false
 			}
 		case p != parts[i]:
