@@ -27,12 +27,15 @@ type Tester struct {
 	// Done, if set, is called after each case, from one goroutine at a time.
 	Done func(agent string, r *Result)
 	// Update, if set, is called when a client asks for its report, which the
-	// client then takes to be written.
+	// client then takes to be written. One goroutine at a time calls it.
 	Update func(agent string)
 
 	mu      sync.Mutex
 	results map[string]map[string]*Result // by agent and id; owned by mu
-	changed chan struct{}                 // owned by mu: closed at the next result
+	running map[string]int                // cases without a verdict, by agent; owned by mu
+	changed chan struct{}                 // owned by mu: closed when results or running changes
+
+	updating sync.Mutex // held while Update runs
 }
 
 func (t *Tester) cases() []*Case {
@@ -65,9 +68,30 @@ func (t *Tester) Agents() []string {
 	return agents
 }
 
-func (t *Tester) note(agent string, r *Result) {
+// begin notes that agent runs a case. It must be followed by end.
+func (t *Tester) begin(agent string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.running == nil {
+		t.running = map[string]int{}
+	}
+	t.running[agent]++
+}
+
+// end notes the result of a case, unless ctx is done: then it is too late.
+func (t *Tester) end(ctx context.Context, agent string, r *Result) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.running[agent]--; t.running[agent] == 0 {
+		delete(t.running, agent)
+	}
+	if t.changed != nil {
+		close(t.changed)
+		t.changed = nil
+	}
+	if ctx.Err() != nil {
+		return
+	}
 	if t.results == nil {
 		t.results = map[string]map[string]*Result{}
 	}
@@ -75,10 +99,6 @@ func (t *Tester) note(agent string, r *Result) {
 		t.results[agent] = map[string]*Result{}
 	}
 	t.results[agent][r.ID] = r
-	if t.changed != nil {
-		close(t.changed)
-		t.changed = nil
-	}
 	if t.Done != nil {
 		t.Done(agent, r)
 	}
@@ -86,12 +106,34 @@ func (t *Tester) note(agent string, r *Result) {
 
 // await waits for the result of a case, which its client may ask for before the
 // connection has ended.
-func (t *Tester) await(ctx context.Context, agent, id string) *Result {
+func (t *Tester) await(ctx context.Context, agent, id string) (r *Result) {
+	t.wait(ctx, func() bool {
+		r = t.results[agent][id]
+		return r != nil
+	})
+	return r
+}
+
+// settle waits until agent runs no case, or any agent if agent is "". It does
+// not wait for one that takes long.
+func (t *Tester) settle(agent string) {
+	ctx, cancel := context.WithTimeout(context.Background(), straggling)
+	defer cancel()
+	t.wait(ctx, func() bool {
+		if agent == "" {
+			return len(t.running) == 0
+		}
+		return t.running[agent] == 0
+	})
+}
+
+// wait waits until ready, which is called with the lock, or until ctx is done.
+func (t *Tester) wait(ctx context.Context, ready func() bool) {
 	for {
 		t.mu.Lock()
-		if r := t.results[agent][id]; r != nil {
+		if ready() {
 			t.mu.Unlock()
-			return r
+			return
 		}
 		if t.changed == nil {
 			t.changed = make(chan struct{})
@@ -101,7 +143,7 @@ func (t *Tester) await(ctx context.Context, agent, id string) *Result {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
 }
@@ -125,6 +167,12 @@ func (t *Tester) caseOf(r *http.Request) (*Case, error) {
 }
 
 func (t *Tester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	t.serve(context.Background(), w, r)
+}
+
+// serve answers a request. Once ctx is done it notes no more results, and calls
+// Update no more.
+func (t *Tester) serve(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 	if !hasToken(r.Header, "Upgrade", "websocket") {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintf(w, "A WebSocket conformance suite with %d cases.\nA client asks for /getCaseCount, /runCase?case=N&agent=A and /updateReports?agent=A.\n", len(t.cases()))
@@ -142,7 +190,8 @@ func (t *Tester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, caseErr.Error(), http.StatusBadRequest)
 			return
 		}
-		t.runCase(w, r, c, agent)
+		t.begin(agent)
+		t.end(ctx, agent, t.runCase(w, r, c))
 		return
 	case "/getCaseCount":
 		reply = func() string { return strconv.Itoa(len(t.cases())) }
@@ -152,7 +201,10 @@ func (t *Tester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		reply = func() string {
-			if t.Update != nil {
+			t.settle(agent)
+			t.updating.Lock()
+			defer t.updating.Unlock()
+			if t.Update != nil && ctx.Err() == nil {
 				t.Update(agent)
 			}
 			return ""
@@ -236,16 +288,14 @@ func (t *Tester) open(w http.ResponseWriter, r *http.Request, c *Case) (s *sessi
 	return s, early, string(dump), resp
 }
 
-func (t *Tester) runCase(w http.ResponseWriter, r *http.Request, c *Case, agent string) {
+func (t *Tester) runCase(w http.ResponseWriter, r *http.Request, c *Case) *Result {
 	if c.beyond != nil && c.beyond.notFor == "client" {
-		t.note(agent, notFor(c, "client"))
 		http.Error(w, "this case is for servers", http.StatusNotFound)
-		return
+		return notFor(c, "client")
 	}
 	s, early, request, resp := t.open(w, r, c)
 	if s == nil {
-		t.note(agent, &Result{ID: c.ID, Behavior: Failed, BehaviorClose: Failed, Explanation: "The opening handshake failed."})
-		return
+		return &Result{ID: c.ID, Behavior: Failed, BehaviorClose: Failed, Explanation: "The opening handshake failed."}
 	}
 	if b := c.beyond; b != nil && b.response != nil {
 		s.judgeRefusal()
@@ -253,21 +303,30 @@ func (t *Tester) runCase(w http.ResponseWriter, r *http.Request, c *Case, agent 
 	} else {
 		s.run(early)
 	}
-	t.note(agent, s.result(request, resp))
+	return s.result(request, resp)
 }
 
 // Serve serves t on ln, over TLS if config is set, until ln is closed or ctx is
-// done.
+// done. It then waits for cases that are being judged, for a short time. A
+// result that comes later is not noted.
 func (t *Tester) Serve(ctx context.Context, ln net.Listener, config *tls.Config) error {
 	if config != nil {
 		config = config.Clone()
 		config.NextProtos = []string{"http/1.1"}
 		ln = tls.NewListener(ln, config)
 	}
-	server := &http.Server{Handler: t, ReadHeaderTimeout: openingLimit, ErrorLog: log.New(discard{}, "", 0)}
+	serving, end := context.WithCancel(context.Background())
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { t.serve(serving, w, r) })
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: openingLimit, ErrorLog: log.New(discard{}, "", 0)}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	err := server.Serve(ln)
+	t.settle("")
+	t.updating.Lock()
+	defer t.updating.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	end()
 	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
