@@ -492,6 +492,9 @@ func (c *Conn) cutShort(ctx context.Context, err error, interrupted bool) error 
 	if err == errNotNow {
 		return err
 	}
+	if raw, ok := err.(*net.OpError); ok && c.t.raw != nil {
+		raw.Op = "read" // of a syscall.RawConn, which says "raw-read"
+	}
 	if interrupted && !errors.Is(err, os.ErrDeadlineExceeded) {
 		// A transport may have a name of its own for it. If it is another
 		// error, it comes again.

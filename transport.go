@@ -91,8 +91,11 @@ func (t *transport) took(n int, err error) error {
 
 // opError gives an error of the socket the addresses, as package net does.
 func (t *transport) opError(op string, err error) error {
-	if _, ok := err.(syscall.Errno); ok {
-		err = os.NewSyscallError(op, err)
+	switch e := err.(type) {
+	case syscall.Errno:
+		err = os.NewSyscallError(op, e)
+	case *net.OpError: // of a syscall.RawConn, whose name for op is another
+		err = e.Err
 	}
 	local := t.conn.LocalAddr()
 	return &net.OpError{Op: op, Net: local.Network(), Source: local, Addr: t.conn.RemoteAddr(), Err: err}

@@ -255,6 +255,36 @@ func TestResetBehindMessageSockets(t *testing.T) {
 	}
 }
 
+// Errors of a socket have the words of package net, whichever way it is read
+// and written here: programs look for them, and people read them in logs.
+func TestErrorTextsSockets(t *testing.T) {
+	for _, l := range links {
+		t.Run(l.name, func(t *testing.T) {
+			ours, _ := l.make(t)
+			c := newConn(connConfig{transport: ours})
+			defer c.CloseNow()
+			check := func(call string, err error) {
+				t.Helper()
+				if text := fmt.Sprint(err); err == nil || strings.Contains(text, "raw-") || strings.Count(text, " tcp ") > 1 {
+					t.Errorf("%s = %v", call, err)
+				}
+			}
+			past := time.Now().Add(-time.Second)
+			c.SetReadDeadline(past)
+			_, _, err := c.Read(context.Background())
+			check("Read past its deadline", err)
+			c.SetWriteDeadline(past)
+			check("Write past its deadline", c.Write(context.Background(), MessageText, nil))
+			c.SetReadDeadline(time.Time{})
+			c.SetWriteDeadline(time.Time{})
+			ours.Close()
+			check("Write to a closed socket", c.Write(context.Background(), MessageText, nil))
+			_, _, err = c.Read(context.Background())
+			check("Read of a closed socket", err)
+		})
+	}
+}
+
 // This file puts a transport that fails in front of one of two endpoints. It
 // fails at its first call, at its second, and so on. The last exchange
 // completes without having met the fault. Whatever happens, each end gets the
