@@ -78,6 +78,9 @@ type bridgedReader messageReader
 func (b *bridgedReader) Read(p []byte) (int, error) {
 	m := (*messageReader)(b)
 	if err := m.c.door.Failed(); err != nil && m.err == nil {
+		if m.isStale() {
+			return 0, io.EOF
+		}
 		return 0, err
 	}
 	n, err := m.Read(p)
@@ -89,6 +92,15 @@ func (b *bridgedReader) Read(p []byte) (int, error) {
 		err = m.c.door.ReadFailed(err)
 	}
 	return n, err
+}
+
+// isStale is isStaleLocked, unless another goroutine reads.
+func (m *messageReader) isStale() bool {
+	if m.whole != nil || !m.c.r.turn.TryLock() {
+		return false
+	}
+	defer m.c.endRead()
+	return m.isStaleLocked()
 }
 
 func (b *bridged) Writer(typ int, compress bool) (bridge.Writer, error) {

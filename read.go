@@ -369,10 +369,17 @@ func (m *messageReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// isStaleLocked reports whether a later read has left the message. Its caller
+// holds the reader's turn.
+func (m *messageReader) isStaleLocked() bool {
+	r := &m.c.r
+	return r.message != m.message || !r.byReader || r.passed
+}
+
 // read is Read with the reader's turn.
 func (m *messageReader) read(p []byte) (int, error) {
 	c, r := m.c, &m.c.r
-	if r.message != m.message || !r.byReader || r.passed {
+	if m.isStaleLocked() {
 		m.err = apiError("read", errStaleReader)
 		return 0, m.err
 	}

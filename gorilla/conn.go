@@ -168,7 +168,8 @@ func (c *Conn) SetReadLimit(limit int64) {
 }
 
 // EnableWriteCompression says whether the messages that follow are compressed,
-// if compression was agreed on. The default is yes.
+// if compression was agreed on. The default is yes. A writer of
+// [Conn.NextWriter] that is open stays as it is.
 func (c *Conn) EnableWriteCompression(enable bool) {
 	c.plain.Store(!enable)
 }

@@ -45,7 +45,7 @@ var ErrReadLimit = errors.New("websocket: read limit exceeded")
 var (
 	errBadMessageType    = errors.New("websocket: bad write message type")
 	errWriterClosed      = errors.New("websocket: write closed")
-	errControlTooLong    = errors.New("websocket: invalid control frame: a control frame has at most 125 bytes")
+	errControlTooLong    = errors.New("websocket: invalid control frame") // of more than 125 bytes
 	errHandshakePanicked = errors.New("websocket: the opening handshake: a callback has panicked")
 	errWriteTimeout      = &timeoutError{"websocket: write timeout", os.ErrDeadlineExceeded}
 	errAbnormal          = &CloseError{Code: CloseAbnormalClosure, Text: io.ErrUnexpectedEOF.Error()}

@@ -188,6 +188,31 @@ func TestStaleReader(t *testing.T) {
 	}
 }
 
+// So it is when there is no next message: the error is NextReader's.
+func TestStaleReaderAfterError(t *testing.T) {
+	server, client := plainPair(t)
+	w, err := client.NextWriter(websocket.TextMessage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Write(make([]byte, 5000)) // a fragment
+	client.WriteControl(websocket.CloseMessage, nil, time.Time{})
+	_, r, err := server.NextReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 2)
+	if n, err := r.Read(p); n != 2 || err != nil {
+		t.Fatal(n, err)
+	}
+	if _, _, err := server.NextReader(); !websocket.IsCloseError(err, websocket.CloseNoStatusReceived) {
+		t.Fatal(err)
+	}
+	if n, err := r.Read(p); n != 0 || err != io.EOF {
+		t.Fatal(n, err)
+	}
+}
+
 func TestJoinMessages(t *testing.T) {
 	server, client := plainPair(t)
 	go func() {

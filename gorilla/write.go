@@ -25,12 +25,12 @@ func (c *Conn) WriteMessage(messageType int, data []byte) error {
 	case err != nil:
 		return err
 	}
-	return c.writeError(c.send(messageType, data))
+	return c.writeError(c.send(messageType, data, c.deflates()))
 }
 
 // send sends one message of data.
-func (c *Conn) send(messageType int, data []byte) error {
-	if c.deflates() {
+func (c *Conn) send(messageType int, data []byte, deflate bool) error {
+	if deflate {
 		return c.ws.Write(background, native.MessageType(messageType), data)
 	}
 	return c.ws.WriteUncompressed(background, native.MessageType(messageType), data)
@@ -141,7 +141,7 @@ func (c *Conn) NextWriter(messageType int) (io.WriteCloser, error) {
 	case c.closeSent.Load():
 		return nil, ErrCloseSent
 	}
-	w := &messageWriter{c: c, messageType: messageType}
+	w := &messageWriter{c: c, messageType: messageType, deflate: c.deflates()}
 	c.writer = w
 	c.open.Store(true)
 	return w, nil
@@ -151,6 +151,7 @@ func (c *Conn) NextWriter(messageType int) (io.WriteCloser, error) {
 type messageWriter struct {
 	c           *Conn
 	messageType int
+	deflate     bool          // compress it
 	buf         *bytes.Buffer // what has gathered; nil before the first write
 	stream      bridge.Writer // of the native connection, once a fragment was sent
 	err         error
@@ -200,7 +201,7 @@ func (w *messageWriter) gather(n int) (fits bool, err error) {
 // pass sends what has gathered, and p, as fragments.
 func (w *messageWriter) pass(p []byte) (int, error) {
 	if w.stream == nil {
-		stream, err := w.c.in.Writer(w.messageType, w.c.deflates())
+		stream, err := w.c.in.Writer(w.messageType, w.deflate)
 		if err != nil {
 			return 0, w.fail(err)
 		}
@@ -245,7 +246,7 @@ func (w *messageWriter) closeLocked() error {
 	case isControl(w.messageType):
 		err = w.c.writeControlMessage(w.messageType, data)
 	default:
-		err = w.c.writeError(w.c.send(w.messageType, data))
+		err = w.c.writeError(w.c.send(w.messageType, data, w.deflate))
 	}
 	if err != nil {
 		return w.end(err)

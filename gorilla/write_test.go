@@ -190,8 +190,10 @@ func TestBadArguments(t *testing.T) {
 		t.Error("text is no control frame")
 	}
 	long := make([]byte, 126)
-	if c.WriteControl(websocket.PingMessage, long, time.Time{}) == nil || c.WriteMessage(websocket.PongMessage, long) == nil {
-		t.Error("a long control frame")
+	for _, err := range []error{c.WriteControl(websocket.PingMessage, long, time.Time{}), c.WriteMessage(websocket.PongMessage, long)} {
+		if err == nil || err.Error() != "websocket: invalid control frame" { // programs may compare the text
+			t.Errorf("a long control frame: %v", err)
+		}
 	}
 	for _, code := range []int{0, 999, 1004, 1006, 1015, 2000, 5000} {
 		if c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Time{}) == nil {
@@ -297,6 +299,37 @@ func TestWriteCompression(t *testing.T) {
 				if got := count.n < len(text)/2; got != deflate {
 					t.Errorf("%s, %s: %d bytes, compression %v", name, plain.name, count.n, deflate)
 				}
+			}
+		}
+	}
+}
+
+// Whether a message is compressed is settled when its writer is made.
+func TestWriteCompressionOfWriter(t *testing.T) {
+	var count *countConn
+	d := &websocket.Dialer{EnableCompression: true, NetDial: func(network, addr string) (net.Conn, error) {
+		conn, err := net.Dial(network, addr)
+		count = &countConn{Conn: conn}
+		return count, err
+	}}
+	server, client := pair(t, &websocket.Upgrader{EnableCompression: true}, d)
+	for _, size := range []int{1000, 10000} { // in one frame, and in fragments
+		text := strings.Repeat("x", size)
+		for _, deflate := range []bool{true, false} {
+			client.EnableWriteCompression(deflate)
+			w, err := client.NextWriter(websocket.TextMessage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			client.EnableWriteCompression(!deflate)
+			count.n = 0
+			io.WriteString(w, text)
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, server, websocket.TextMessage, text)
+			if got := count.n < len(text)/2; got != deflate {
+				t.Errorf("%d bytes took %d, compression %v", size, count.n, deflate)
 			}
 		}
 	}
