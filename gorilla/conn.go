@@ -52,6 +52,7 @@ type Conn struct {
 
 	in       bridge.Conn             // immutable: ws from inside
 	failed   atomic.Pointer[failure] // why reads fail; the first one sticks
+	cut      atomic.Pointer[failure] // why writes fail, if a deadline has cut one
 	proto    string                  // immutable: the subprotocol, where ws does not know it
 	bufSize  int                     // immutable: how much a writer gathers before it sends a fragment
 	ended    atomic.Bool             // Close was called

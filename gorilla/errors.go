@@ -165,8 +165,13 @@ func bare(err error) error {
 // transportError gives err the type that the errors of a network connection
 // have.
 func (c *Conn) transportError(op string, err error) error {
+	var ne *net.OpError
+	found := errors.As(err, &ne)
 	if isTimeout(err) {
-		return &timeoutError{strings.TrimPrefix(bare(err).Error(), "websocket: "), err}
+		if !found {
+			ne = c.opError(op, os.ErrDeadlineExceeded)
+		}
+		return &timeoutError{ne.Error(), err}
 	}
 	inner := net.ErrClosed
 	if !errors.Is(err, net.ErrClosed) {
@@ -176,11 +181,15 @@ func (c *Conn) transportError(op string, err error) error {
 		}
 		inner = os.NewSyscallError(op, errno)
 	}
-	var ne *net.OpError
-	if errors.As(err, &ne) {
+	if found {
 		return ne
 	}
-	oe := &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: inner}
+	return c.opError(op, inner)
+}
+
+// opError gives err the addresses.
+func (c *Conn) opError(op string, err error) *net.OpError {
+	oe := &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 	if oe.Source != nil {
 		oe.Net = oe.Source.Network()
 	}
@@ -211,13 +220,31 @@ func (c *Conn) readError(err error) (_ error, sticks bool) {
 }
 
 // writeError makes err, with which a write of the native connection failed, the
-// one that this package returns.
+// one that this package returns. A write that a deadline cut inside its frame
+// is why the later ones fail.
 func (c *Conn) writeError(err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
-	}
-	if c.closeSent.Load() && !isTimeout(err) {
+	case c.closeSent.Load() && !isTimeout(err):
 		return ErrCloseSent
 	}
-	return c.transportError("write", err)
+	if cut := c.cut.Load(); cut != nil {
+		return cut.err
+	}
+	cut := isTimeout(err) && c.ws.End().Cause == native.EndInterrupted
+	err = c.transportError("write", err)
+	if cut {
+		c.cut.CompareAndSwap(nil, &failure{err})
+	}
+	return err
+}
+
+// controlError is writeError for a control frame with a deadline of its own. It
+// may pass while another frame is written.
+func (c *Conn) controlError(err error) error {
+	if isTimeout(err) && c.ws.End().Cause == native.EndNone {
+		return &timeoutError{errWriteTimeout.text, err}
+	}
+	return c.writeError(err)
 }

@@ -84,7 +84,7 @@ func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) er
 	case c.closeSent.Load():
 		return ErrCloseSent
 	case messageType != CloseMessage:
-		return c.writeError(c.in.WriteControl(byte(messageType), data, deadline))
+		return c.controlError(c.in.WriteControl(byte(messageType), data, deadline))
 	}
 	if !c.closeSent.CompareAndSwap(false, true) {
 		return ErrCloseSent
@@ -93,7 +93,7 @@ func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) er
 	if err != nil {
 		c.closeSent.Store(false)
 	}
-	return c.writeError(err)
+	return c.controlError(err)
 }
 
 // buffers holds what messages are gathered in.

@@ -173,6 +173,40 @@ func TestWriteToStalledPeer(t *testing.T) {
 	})
 }
 
+// Errors of timeouts say so, with the words that programs look for. A write
+// that has cut a frame is why later ones fail.
+func TestTextOfTimeouts(t *testing.T) {
+	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {
+		check := func(call string, err error, want string) {
+			t.Helper()
+			if ne, ok := err.(net.Error); !ok || !ne.Timeout() || !strings.HasPrefix(err.Error(), want) || !strings.HasSuffix(err.Error(), "timeout") {
+				t.Errorf("%s = %v, want %s ... timeout", call, err, want)
+			}
+		}
+		past := time.Now().Add(-time.Second)
+		c.SetReadDeadline(past)
+		_, _, err := c.ReadMessage()
+		check("ReadMessage", err, "read tcp 127.0.0.1:")
+		c.SetWriteDeadline(past)
+		check("WriteMessage", c.WriteMessage(websocket.TextMessage, nil), "write tcp 127.0.0.1:")
+		check("WriteControl", c.WriteControl(websocket.PingMessage, nil, past), "websocket: write timeout")
+
+		c.SetWriteDeadline(time.Time{})
+		done := make(chan error)
+		go func() { done <- c.WriteMessage(websocket.BinaryMessage, make([]byte, 16<<20)) }()
+		for err = nil; err == nil; {
+			err = c.WriteControl(websocket.PingMessage, nil, time.Now().Add(20*time.Millisecond))
+		}
+		check("WriteControl that waits", err, "websocket: write timeout")
+		c.SetWriteDeadline(time.Now())
+		check("WriteMessage that is cut", <-done, "write tcp 127.0.0.1:")
+		check("WriteMessage behind it", c.WriteMessage(websocket.TextMessage, nil), "write tcp 127.0.0.1:")
+		check("WriteControl behind it", c.WriteControl(websocket.PingMessage, nil, time.Time{}), "write tcp 127.0.0.1:")
+		c.Close()
+		check("WriteMessage after Close", c.WriteMessage(websocket.TextMessage, nil), "write tcp 127.0.0.1:")
+	})
+}
+
 func TestBadArguments(t *testing.T) {
 	_, c := plainPair(t)
 	for _, typ := range []int{-1, 0, 3, 7, 11} {

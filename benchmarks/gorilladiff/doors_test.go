@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,7 +51,10 @@ type conn interface {
 	EnableWriteCompression(bool)
 	SetCompressionLevel(int) error
 	Subprotocol() string
+	LocalAddr() net.Addr
+	RemoteAddr() net.Addr
 	NetConn() net.Conn
+	UnderlyingConn() net.Conn
 	Close() error
 }
 
@@ -204,6 +208,7 @@ type stage struct {
 	door
 	c      conn // under test
 	client bool // c is a client's
+	secure bool // over TLS
 	peer   *peer
 	sent   chan []string // what the peer has read; nil unless it answers
 	script strings.Builder
@@ -259,8 +264,15 @@ func (s *stage) read() error {
 type peer struct {
 	t *testing.T
 	net.Conn
+	raw    net.Conn // below Conn, if that is TLS
 	br     *bufio.Reader
 	masked bool // it is a client
+}
+
+// reset ends the connection with a RST.
+func (p *peer) reset() {
+	p.raw.(*net.TCPConn).SetLinger(0)
+	p.raw.Close()
 }
 
 const fin, rsv1 = 0x80, 0x40
@@ -296,13 +308,29 @@ func (p *peer) bytes(b []byte) {
 
 // next reads a frame and describes it. At the end of the stream it says so.
 func (p *peer) next() string {
+	b0, payload, ok := p.frameOf()
+	if !ok {
+		return "end"
+	}
+	n := len(payload)
+	if b0 == fin|8 && n >= 2 {
+		return fmt.Sprintf("close %d", binary.BigEndian.Uint16(payload)) // a reason is for people
+	}
+	if n > 40 {
+		payload = append(payload[:40:40], "..."...)
+	}
+	return fmt.Sprintf("%02x masked %v %d bytes: %q", b0, !p.masked, n, payload)
+}
+
+// frameOf reads a frame. ok is false at the end of the stream.
+func (p *peer) frameOf() (b0 byte, payload []byte, ok bool) {
 	p.SetReadDeadline(time.Now().Add(patience))
 	var head [2]byte
-	if _, err := io.ReadFull(p.br, head[:]); errors.Is(err, os.ErrDeadlineExceeded) {
-		p.t.Error("the stream does not end")
-		return "end"
-	} else if err != nil {
-		return "end"
+	if _, err := io.ReadFull(p.br, head[:]); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			p.t.Error("the stream does not end")
+		}
+		return 0, nil, false
 	}
 	n := int(head[1] & 0x7f)
 	var ext [8]byte
@@ -315,21 +343,17 @@ func (p *peer) next() string {
 		n = int(binary.BigEndian.Uint64(ext[:]))
 	}
 	var key [4]byte
-	if head[1]&0x80 != 0 {
+	if masked := head[1]&0x80 != 0; masked == p.masked {
+		p.t.Errorf("a frame with masking %v", masked)
+	} else if masked {
 		io.ReadFull(p.br, key[:])
 	}
-	payload := make([]byte, n)
+	payload = make([]byte, n)
 	io.ReadFull(p.br, payload)
 	for i := range payload {
 		payload[i] ^= key[i%4]
 	}
-	if head[0] == fin|8 && n >= 2 {
-		return fmt.Sprintf("close %d", binary.BigEndian.Uint16(payload)) // a reason is for people
-	}
-	if len(payload) > 40 {
-		payload = append(payload[:40:40], "..."...)
-	}
-	return fmt.Sprintf("%02x masked %v %d bytes: %q", head[0], head[1]&0x80 != 0, n, payload)
+	return head[0], payload, true
 }
 
 // answers makes the peer read from now on, and end its side of the stream with
@@ -366,22 +390,39 @@ func (p *peer) all() (frames []string) {
 const acceptSample = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" // of keySample
 const keySample = "dGhlIHNhbXBsZSBub25jZQ=="
 
+// testCertificates are those of package httptest.
+var testCertificates = sync.OnceValue(func() []tls.Certificate {
+	srv := httptest.NewUnstartedServer(nil)
+	srv.StartTLS()
+	defer srv.Close()
+	return srv.TLS.Certificates
+})
+
 // open makes the connection of s.
 func (s *stage) open(set settings) {
 	t := s.T
 	if !s.client {
 		conns := make(chan conn, 1)
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c, err := s.upgrade(set, w, r, nil)
 			if err != nil {
 				t.Error(err)
 			}
 			conns <- c
 		}))
+		if s.secure {
+			srv.StartTLS()
+		} else {
+			srv.Start()
+		}
 		t.Cleanup(srv.Close)
-		raw, err := net.Dial("tcp", srv.Listener.Addr().String())
+		below, err := net.Dial("tcp", srv.Listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
+		}
+		raw := below
+		if s.secure {
+			raw = tls.Client(below, &tls.Config{InsecureSkipVerify: true})
 		}
 		extension := ""
 		if set.compress {
@@ -393,7 +434,7 @@ func (s *stage) open(set settings) {
 		if err != nil || resp.StatusCode != 101 {
 			t.Fatal(resp, err)
 		}
-		s.peer, s.c = &peer{t: t, Conn: raw, br: br, masked: true}, <-conns
+		s.peer, s.c = &peer{t: t, Conn: raw, raw: below, br: br, masked: true}, <-conns
 	} else {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -402,9 +443,13 @@ func (s *stage) open(set settings) {
 		defer l.Close()
 		peers := make(chan *peer, 1)
 		go func() {
-			raw, err := l.Accept()
+			below, err := l.Accept()
 			if err != nil {
 				return
+			}
+			raw := below
+			if s.secure {
+				raw = tls.Server(below, &tls.Config{Certificates: testCertificates()})
 			}
 			br := bufio.NewReader(raw)
 			req, err := http.ReadRequest(br)
@@ -412,9 +457,13 @@ func (s *stage) open(set settings) {
 				return
 			}
 			answer(raw, req, set.compress, "")
-			peers <- &peer{t: t, Conn: raw, br: br}
+			peers <- &peer{t: t, Conn: raw, raw: below, br: br}
 		}()
-		c, _, err := s.dial(t.Context(), set, "ws://"+l.Addr().String(), nil)
+		scheme := "ws://"
+		if s.secure {
+			scheme, set.tls = "wss://", &tls.Config{InsecureSkipVerify: true}
+		}
+		c, _, err := s.dial(t.Context(), set, scheme+l.Addr().String(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,6 +41,10 @@ func TestHandshakes(t *testing.T) {
 // addresses finds what is another one in each run.
 var addresses = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
 
+// ports finds the port of an address of this machine, whichever way it is
+// written.
+var ports = regexp.MustCompile(`127\.0\.0\.1:[0-9]+(->127\.0\.0\.1:[0-9]+)?`)
+
 // refusal describes the error of an Upgrade or a Dial, its text included.
 func (s *stage) refusal(err error) string {
 	text := s.err(err)

@@ -147,8 +147,7 @@ func scenes() []scene {
 		s.say("%s", s.err(s.c.ReadJSON(&v)))
 	})
 	add("reset", func(s *stage) {
-		s.peer.Conn.(*net.TCPConn).SetLinger(0)
-		s.peer.Close()
+		s.peer.reset()
 		err := s.readErr()
 		var oe *net.OpError
 		s.say("%v %v %v", errors.As(err, &oe), strings.HasSuffix(err.Error(), "connection reset by peer"), s.isUnexpected(err))
@@ -678,16 +677,22 @@ func (s *stage) closedBy(err error) string {
 }
 
 func TestConnections(t *testing.T) {
-	for _, sc := range scenes() {
+	for _, sc := range append(scenes(), uses()...) {
 		for _, client := range []bool{false, true} {
 			role := map[bool]string{false: "server", true: "client"}[client]
-			t.Run(sc.name+"/"+role, func(t *testing.T) {
-				compare(t, sc.differs, func(s *stage) {
-					s.client = client
-					s.open(sc.set)
-					sc.play(s)
+			for _, secure := range []bool{false, true} {
+				name := sc.name + "/" + role
+				if secure {
+					name += "/TLS"
+				}
+				t.Run(name, func(t *testing.T) {
+					compare(t, sc.differs, func(s *stage) {
+						s.client, s.secure = client, secure
+						s.open(sc.set)
+						sc.play(s)
+					})
 				})
-			})
+			}
 		}
 	}
 }
