@@ -3,6 +3,7 @@ package apitest
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -507,4 +508,130 @@ func TestEventsAddresses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A Server of Events has connections of AcceptConn too, which it adopts: they
+// count, and end with the others. A goroutine of the program serves them.
+func TestEventsAdopt(t *testing.T) {
+	forEvents(t, func(t *testing.T, start eventStarter) {
+		s := start(func(c *websocket.Conn, r *http.Request) websocket.EventHandler {
+			return events{message: func(m websocket.Message) { c.Write(context.Background(), m.Type, m.Data) }}
+		}, &websocket.ServerOptions{MaxConnections: 3})
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		var served sync.WaitGroup
+		var adopted []*websocket.Conn
+		// bare dials a connection of AcceptConn, and returns what Adopt did.
+		bare := func() (client *websocket.Conn, err error) {
+			t.Helper()
+			near, dialErr := net.Dial("tcp", l.Addr().String())
+			far, acceptErr := l.Accept()
+			if err := errors.Join(dialErr, acceptErr); err != nil {
+				t.Fatal(err)
+			}
+			if s.http.TLS != nil {
+				near = tls.Client(near, &tls.Config{InsecureSkipVerify: true})
+				far = tls.Server(far, s.http.TLS)
+			}
+			done := make(chan error, 1)
+			served.Go(func() {
+				c, _, err := websocket.AcceptConn(context.Background(), far, nil)
+				if err != nil {
+					t.Error(err)
+					done <- err
+					return
+				}
+				defer c.CloseNow()
+				err = s.Adopt(c)
+				if err == nil {
+					adopted = append(adopted, c)
+				}
+				if done <- err; err == nil {
+					_ = echo(c)
+				}
+			})
+			client, _, err = websocket.DialConn(t.Context(), near, "ws://example.com/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { client.CloseNow() })
+			return client, <-done
+		}
+		exchange := func(c *websocket.Conn) {
+			t.Helper()
+			err := c.Write(t.Context(), websocket.MessageText, []byte("hello"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, data, err := c.Read(t.Context()); string(data) != "hello" || err != nil {
+				t.Fatalf("Read = %q, %v", data, err)
+			}
+		}
+
+		first, err1 := bare()
+		second, err2 := bare()
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		own := s.dial(t, nil)
+		for _, c := range []*websocket.Conn{first, own, second, own, first} {
+			exchange(c)
+		}
+		if stats := s.Stats(); stats.Open != 3 || stats.Accepted != 3 || s.Connections() != 3 {
+			t.Errorf("the server has %+v", stats)
+		}
+		all := 0
+		for c := range s.All() {
+			if all++; s.Adopt(c) == nil {
+				t.Error("a connection was adopted twice")
+			}
+		}
+		if all != 3 {
+			t.Errorf("All yields %d connections", all)
+		}
+
+		// The limit is for both kinds, and a place is free again for both.
+		if _, err := bare(); err == nil {
+			t.Error("a fourth connection was adopted")
+		}
+		_, resp, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(s.http.URL, "http"), &websocket.DialOptions{HTTPClient: s.http.Client()})
+		if err == nil || resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("a fourth connection: %v, %v", resp, err)
+		}
+		if err := second.Close(websocket.StatusNormalClosure, ""); err != nil {
+			t.Error(err)
+		}
+		await(t, func() bool { return s.Connections() == 2 })
+		third := s.dial(t, nil)
+		exchange(third)
+
+		clients := []*websocket.Conn{first, own, third}
+		ends := make([]websocket.End, len(clients))
+		var reads sync.WaitGroup
+		for i, c := range clients {
+			reads.Go(func() {
+				c.Read(context.Background())
+				ends[i] = c.End()
+			})
+		}
+		if err := s.ShutdownWith(t.Context(), websocket.StatusServiceRestart, "new version"); err != nil || s.Connections() != 0 {
+			t.Errorf("ShutdownWith = %v, %d connections left", err, s.Connections())
+		}
+		reads.Wait()
+		for i, end := range ends {
+			if end.Code != websocket.StatusServiceRestart || end.Reason != "new version" {
+				t.Errorf("connection %d ended with %+v", i, end)
+			}
+		}
+		if _, err := bare(); !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("Adopt after the end: %v", err)
+		}
+		served.Wait()
+		if len(adopted) != 2 {
+			t.Errorf("%d connections were adopted", len(adopted))
+		}
+	})
 }
