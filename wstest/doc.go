@@ -23,7 +23,8 @@
 //
 // All of it works in a bubble of [testing/synctest], where a timeout of an hour
 // takes no time. There, a test must make its handlers, servers and connections
-// inside the bubble. They end with the test.
+// inside the bubble. They end with the test: a handler may sleep for an hour at
+// that moment, and finds its connection broken then.
 //
 // Functions and methods that take a [testing.TB], or belong to what was made
 // with one, fail the test when they cannot do what they should. Call them from

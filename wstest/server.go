@@ -3,12 +3,13 @@ package wstest
 import (
 	"context"
 	"errors"
-	"io"
 	"log"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/seed70bc5565/websocket"
 )
@@ -17,7 +18,8 @@ import (
 const host = "wstest.test"
 
 // A Server serves a handler in memory, for clients that dial by themselves. It
-// stops when its test ends.
+// stops when its test ends. What its http.Server logs, such as the panic of a
+// handler, is in the log of the test.
 //
 // Its methods may be called concurrently, except those that give a Peer.
 type Server struct {
@@ -32,6 +34,7 @@ type Server struct {
 	t       testing.TB
 	handler http.Handler
 	client  *http.Client
+	log     *log.Logger   // of the http.Server
 	peers   chan net.Conn // of AcceptPeer
 
 	mu sync.Mutex // guards up; held for a few instructions
@@ -41,12 +44,53 @@ type Server struct {
 // NewServer serves handler. If handler is nil, nothing answers until
 // [Server.AcceptPeer] does.
 func NewServer(t testing.TB, handler http.Handler) *Server {
-	s := &Server{URL: "ws://" + host, t: t, handler: handler, peers: make(chan net.Conn)}
+	logged := &testLog{t: t}
+	s := &Server{URL: "ws://" + host, t: t, handler: handler, log: log.New(logged, "", 0), peers: make(chan net.Conn)}
 	transport := &http.Transport{DialContext: s.DialContext, DisableKeepAlives: true}
 	s.client = &http.Client{Transport: transport}
 	s.Start()
-	t.Cleanup(s.Stop)
+	t.Cleanup(func() {
+		s.Stop()
+		settle()
+		logged.end()
+	})
 	return s
+}
+
+// settleTime is how long a handler may sleep when its test ends in a bubble.
+const settleTime = time.Hour
+
+// settle lets handlers that sleep find that their connection is broken, and
+// return. A bubble must not end before they do. Elsewhere it does nothing.
+func settle() {
+	// "Time in the bubble starts at midnight UTC 2000-01-01." (testing/synctest)
+	if time.Now().Year() < 2020 {
+		time.Sleep(settleTime)
+	}
+}
+
+// A testLog gives lines to the log of a test, until the test ends.
+type testLog struct {
+	t testing.TB
+
+	mu    sync.Mutex // guards ended; held for a few instructions
+	ended bool
+}
+
+// Write implements io.Writer.
+func (l *testLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		l.t.Log(strings.TrimSuffix(string(p), "\n"))
+	}
+	return len(p), nil
+}
+
+func (l *testLog) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
 }
 
 // Client returns an HTTP client that reaches s and nothing else, whatever the
@@ -159,7 +203,7 @@ func (s *Server) Start() {
 	if s.up != nil {
 		return
 	}
-	s.up = newListener(s.handler)
+	s.up = newListener(s.handler, s.log)
 }
 
 // A listener is what an http.Server accepts connections from, until it is
@@ -174,10 +218,10 @@ type listener struct {
 	all []*end     // nil once stopped
 }
 
-func newListener(handler http.Handler) *listener {
+func newListener(handler http.Handler, logger *log.Logger) *listener {
 	l := &listener{conns: make(chan net.Conn), done: make(chan struct{}), all: []*end{}}
 	if handler != nil {
-		l.server = &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
+		l.server = &http.Server{Handler: handler, ErrorLog: logger}
 		l.wg.Go(func() { l.server.Serve(l) })
 	}
 	return l

@@ -116,6 +116,69 @@ func TestServer(t *testing.T) {
 	})
 }
 
+// A handler that sleeps when its test ends has the time to find its connection
+// broken: a bubble must not end with a goroutine that waits.
+func TestHandlerSleeps(t *testing.T) {
+	tick := func(c *websocket.Conn, interval time.Duration) {
+		for c.Write(context.Background(), websocket.MessageText, []byte("tick")) == nil {
+			time.Sleep(interval)
+		}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", websocket.Handler(func(c *websocket.Conn, r *http.Request) { tick(c, time.Second) }, nil))
+	for name, handler := range map[string]http.Handler{
+		"Handler behind a mux": mux,
+		"Accept": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, err := websocket.Accept(w, r, nil)
+			if err != nil {
+				return
+			}
+			defer c.CloseNow()
+			tick(c, time.Hour)
+		}),
+		"no WebSocket": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for {
+				if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+					return
+				}
+				time.Sleep(time.Minute)
+			}
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := NewServer(t, handler)
+				c, _, err := websocket.Dial(t.Context(), s.URL, &websocket.DialOptions{HTTPClient: s.Client()})
+				if (err == nil) == (name == "no WebSocket") {
+					t.Error(err)
+				}
+				if err == nil {
+					if _, _, err := c.Read(t.Context()); err != nil {
+						t.Error(err)
+					}
+					c.CloseNow()
+				}
+			})
+		})
+	}
+}
+
+// What the HTTP server logs of a handler is in the log of the test, as long as
+// that runs.
+func TestHandlerPanics(t *testing.T) {
+	fail := &failing{TB: t}
+	synctest.Test(t, func(t *testing.T) {
+		fail.TB = t
+		s := NewServer(fail, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("out of order") }))
+		if _, _, err := websocket.Dial(t.Context(), s.URL, &websocket.DialOptions{HTTPClient: s.Client()}); err == nil {
+			t.Error("there is a connection")
+		}
+	})
+	if !strings.Contains(fail.logged, "panic serving") || !strings.Contains(fail.logged, "out of order") {
+		t.Errorf("the test has logged %q", fail.logged)
+	}
+}
+
 // What is cut off and refused while a server is stopped comes back when it has
 // started.
 func TestStopAndStart(t *testing.T) {
@@ -375,10 +438,12 @@ func TestNetPipe(t *testing.T) {
 // failing is a testing.TB that notes the failure of a test.
 type failing struct {
 	testing.TB
-	text string
+	text   string
+	logged string
 }
 
-func (f *failing) Helper() {}
+func (f *failing) Helper()         {}
+func (f *failing) Log(args ...any) { f.logged += fmt.Sprintln(args...) }
 func (f *failing) Fatal(args ...any) {
 	f.text = fmt.Sprint(args...)
 	panic(f)
