@@ -123,5 +123,5 @@ func (c *Conn) WriteUncompressed(ctx context.Context, typ MessageType, p []byte)
 	if ctx.Err() != nil {
 		return c.interrupted("write", ctx, nil)
 	}
-	return c.w.send(ctx, &outgoing{op: op, fin: true, payload: p})
+	return c.w.sendMessage(ctx, op, p)
 }

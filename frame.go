@@ -194,8 +194,8 @@ func appendHeader(dst []byte, h header) []byte {
 	return dst
 }
 
-// appendShort appends a whole message as one frame that is not masked. Its
-// payload has at most 64 KiB. It takes less than appendHeader.
+// appendShort appends a message as one frame that is not masked. Its payload
+// has at most 65,535 bytes. It takes less than appendHeader.
 func appendShort(dst []byte, op opcode, payload []byte) []byte {
 	if len(payload) < len16 {
 		dst = append(dst, finBit|byte(op), byte(len(payload)))
@@ -203,4 +203,12 @@ func appendShort(dst []byte, op opcode, payload []byte) []byte {
 		dst = append(dst, finBit|byte(op), len16, byte(len(payload)>>8), byte(len(payload)))
 	}
 	return append(dst, payload...)
+}
+
+// shortFrameSize returns how much appendShort appends for n bytes of payload.
+func shortFrameSize(n int) int {
+	if n < len16 {
+		return 2 + n
+	}
+	return 4 + n
 }

@@ -36,10 +36,7 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	if c.deflate != nil && len(p) >= c.deflate.threshold {
 		return c.writeDeflated(ctx, &outgoing{op: op, fin: true, payload: p})
 	}
-	if c.w.gather(op, p) {
-		return nil
-	}
-	return c.w.send(ctx, &outgoing{op: op, fin: true, payload: p})
+	return c.w.sendMessage(ctx, op, p)
 }
 
 // interruptedWrite is [Conn.interrupted] in fewer words of the caller's stack,
