@@ -110,8 +110,13 @@ type Backlog struct {
 	Messages []BrokerEvent // each with its Position; the last one is that of Top, if there is any
 	// Complete says that no message lies between the position that was asked
 	// for and the first of Messages. If it is not set, Messages are all that
-	// the engine has within the limits.
+	// the engine has within the limits. If there are none then, no message lies
+	// between that position and Top.
 	Complete bool
+	// Since is for a topic of which the engine has no message, and where
+	// offsets skip. No message of the topic lies between Since and Top. Zero:
+	// that is not known.
+	Since uint64
 	// Now is what the engine's clock says, to which the times of Messages
 	// belong; zero if the engine does not say.
 	Now time.Time

@@ -158,7 +158,7 @@ func (l *link) fillOnceLocked(t *topic, f *fill) bool {
 		t.report(err, Position{})
 		return true
 	}
-	return t.mergeLocked(b, whole, time.Now())
+	return t.mergeLocked(b, after, whole, time.Now())
 }
 
 // lacksLocked reports whether f may bring what the topic does not have.
@@ -171,7 +171,7 @@ func (t *topic) lacksLocked(f *fill) bool {
 	case f.all:
 		return true
 	}
-	_, ok := t.hist.after(f.after.Offset, t.last.Offset)
+	_, ok := t.afterLocked(f.after.Offset)
 	return !ok || f.after.Epoch != t.last.Epoch
 }
 
@@ -193,18 +193,32 @@ func (t *topic) wantsLocked(from SubscribeOptions) bool {
 	case t.filled:
 		return false
 	case !from.After.IsZero() && (t.last.IsZero() || from.After.Epoch == t.last.Epoch):
-		_, ok := t.hist.after(from.After.Offset, t.last.Offset)
+		_, ok := t.afterLocked(from.After.Offset)
 		return !ok
 	}
 	return from.Recent > t.hist.len()
 }
 
-// mergeLocked takes in what the engine keeps: what lies before the history, and
-// what lies behind the latest message, which is delivered. Known messages are
-// dropped. The result whole says that b is all that the engine keeps, and so
-// does a b that is not Complete. The method reports false if another read would
-// bring more: live messages were ahead.
-func (t *topic) mergeLocked(b Backlog, whole bool, now time.Time) bool {
+// since returns the offset behind which b has all messages. It was read behind
+// after.
+func (b *Backlog) since(after Position) uint64 {
+	switch {
+	case b.Complete:
+		return after.Offset
+	case len(b.Messages) > 0:
+		return b.Messages[0].previous()
+	case b.Since != 0:
+		return b.Since
+	}
+	return b.Top.Offset
+}
+
+// mergeLocked takes in what the engine keeps behind after: what lies before the
+// history, and what lies behind the latest message, which is delivered. Known
+// messages are dropped. The result whole says that b is all that the engine
+// keeps, and so does a b that is not Complete. The method reports false if
+// another read would bring more: live messages were ahead.
+func (t *topic) mergeLocked(b Backlog, after Position, whole bool, now time.Time) bool {
 	whole = whole || !b.Complete
 	if b.Top.IsZero() {
 		if t.stale && t.numbered {
@@ -228,10 +242,8 @@ func (t *topic) mergeLocked(b Backlog, whole bool, now time.Time) bool {
 			t.last.Offset = p
 		}
 	}
-	first := t.last.Offset // older messages must reach up to here
-	if t.hist.len() > 0 {
-		first = t.hist.kept[t.hist.first].previous
-	}
+	since, first := b.since(after), t.sinceLocked() // b may have what lies between
+	joins := since <= t.last.Offset
 	var older []*message
 	i := 0
 	for ; i < len(b.Messages) && b.Messages[i].Position.Offset <= t.last.Offset; i++ {
@@ -245,25 +257,57 @@ func (t *topic) mergeLocked(b Backlog, whole bool, now time.Time) bool {
 		if m := t.stored(ev, now); m != nil {
 			older = append(older, m)
 		} else {
-			older = nil // it is missing
+			older, since = nil, ev.Position.Offset // it is missing
 		}
 	}
-	n := len(older)
-	reaches := n > 0 && older[n-1].offset == first
-	if reaches {
-		t.hist.prepend(older, now.Sub(t.hub.start))
+	meets := b.Top.Offset >= first // else live messages came between
+	if meets && since < first {
+		t.extendLocked(older, since, now)
 	}
 	if isBehind {
-		t.filled = t.filled || reaches && whole
-		return reaches
+		t.filled = t.filled || meets && whole
+		return meets
 	}
 	t.stale = false
 	for ; i < len(b.Messages); i++ {
 		ev := b.Messages[i]
 		t.report(t.takeLocked(ev, now), ev.Position)
 	}
+	if t.last.Offset < b.Top.Offset {
+		t.passLocked(b.Top.Offset, since, joins)
+	}
 	t.filled = t.filled || whole
 	return true
+}
+
+// extendLocked puts older messages before the history, which reaches back to
+// since then.
+func (t *topic) extendLocked(older []*message, since uint64, now time.Time) {
+	switch {
+	case len(older) > 0:
+		older[0].previous = since // no other goroutine has the message yet
+		t.hist.prepend(older, now.Sub(t.hub.start))
+		t.setQuietLocked(0)
+	case t.hist.len() > 0:
+		t.hist.reach(since)
+	default:
+		t.setQuietLocked(since)
+	}
+}
+
+// passLocked puts the topic where the engine has it, though the engine has no
+// message that is new. If joins is set, there was none since the topic's
+// position. Else there was none since the offset since.
+func (t *topic) passLocked(top, since uint64, joins bool) {
+	if joins {
+		since = t.sinceLocked()
+	} else {
+		t.clearLocked()
+	}
+	if t.hist.len() == 0 && since < top {
+		t.setQuietLocked(since)
+	}
+	t.last.Offset = top
 }
 
 // stored makes a message of one that the engine has kept, or returns nil if it
@@ -323,7 +367,7 @@ func (l *link) catchUpTopic(t *topic) {
 			return
 		}
 		b, err := l.read(t.name, limits, after, catchUpTimeout)
-		if t.caughtUp(b, err, round == maxCatchUps) {
+		if t.caughtUp(b, after, err, round == maxCatchUps) {
 			return
 		}
 	}
@@ -333,7 +377,7 @@ func (l *link) catchUpTopic(t *topic) {
 // reports whether that was all: it is not if some are still missing. If the
 // read failed, or was the last one, it delivers the live messages all the same.
 // Their positions tell the clients that some are missing.
-func (t *topic) caughtUp(b Backlog, err error, isLast bool) bool {
+func (t *topic) caughtUp(b Backlog, after Position, err error, isLast bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.gone || t.hist == nil {
@@ -341,7 +385,7 @@ func (t *topic) caughtUp(b Backlog, err error, isLast bool) bool {
 	}
 	now := time.Now()
 	if err == nil {
-		t.mergeLocked(b, false, now)
+		t.mergeLocked(b, after, false, now)
 	} else {
 		t.report(err, Position{})
 	}

@@ -83,18 +83,22 @@ func (y *history) clear() {
 	y.kept, y.first, y.bytes = nil, 0, 0
 }
 
-// after returns the messages behind offset, if all of them are there. last is
-// the offset of the topic's latest.
-func (y *history) after(offset, last uint64) (missed []*message, ok bool) {
-	if offset >= last {
-		return nil, offset == last
-	}
+// after returns the messages behind offset.
+func (y *history) after(offset uint64) []*message {
 	kept := y.kept[y.first:]
 	i := sort.Search(len(kept), func(i int) bool { return kept[i].offset > offset })
-	if i == len(kept) || kept[i].previous > offset {
-		return nil, false
-	}
-	return kept[i:], true
+	return kept[i:]
+}
+
+// since returns the offset behind which the messages are all that there were.
+// There must be one.
+func (y *history) since() uint64 { return y.kept[y.first].previous }
+
+// reach notes that no message lies between offset and the first one.
+func (y *history) reach(offset uint64) {
+	first := *y.kept[y.first] // a copy: messages are immutable
+	first.previous = offset
+	y.kept[y.first] = &first
 }
 
 // recent returns the n latest messages, or as many as there are.

@@ -42,6 +42,9 @@ type reading struct {
 	refill   *fill // the next one; nil: none is needed
 	held     []BrokerEvent
 	heldSize int // bytes of held
+	// quiet is an offset: no message lies between it and the topic's position.
+	// It counts only while the history is empty. Zero: not known.
+	quiet uint64
 }
 
 // A message is one that was published, as it waits in queues and histories. It
@@ -165,6 +168,33 @@ func (t *topic) resetLocked(at Position, numbered bool) {
 func (t *topic) clearLocked() {
 	t.hist.clear()
 	t.filled, t.parts = false, 0
+	t.setQuietLocked(0)
+}
+
+func (t *topic) setQuietLocked(offset uint64) {
+	if t.reading != nil {
+		t.quiet = offset
+	}
+}
+
+// sinceLocked returns the offset behind which the history has all messages of
+// the topic.
+func (t *topic) sinceLocked() uint64 {
+	switch {
+	case t.hist.len() > 0:
+		return t.hist.since()
+	case t.reading != nil && t.quiet != 0:
+		return t.quiet
+	}
+	return t.last.Offset
+}
+
+// afterLocked returns the messages behind offset, if all of them are there.
+func (t *topic) afterLocked(offset uint64) (missed []*message, ok bool) {
+	if offset < t.sinceLocked() || offset > t.last.Offset {
+		return nil, false
+	}
+	return t.hist.after(offset), true
 }
 
 // arriveLocked takes a message from the engine.
@@ -228,6 +258,9 @@ func (t *topic) publishLocked(typ websocket.MessageType, data []byte, made *mess
 		at = t.nextLocked()
 		previous = at.Offset - 1
 	}
+	if keep && numbered && t.quiet != 0 && at.Epoch == t.last.Epoch && previous <= t.last.Offset && t.hist.len() == 0 {
+		previous = min(previous, t.quiet) // clients from there on have missed nothing
+	}
 	m, err := made, error(nil)
 	if m == nil {
 		m, err = t.encode(typ, data, at, previous)
@@ -287,6 +320,7 @@ func (t *topic) advanceLocked(at Position, previous uint64, numbered bool) {
 	if at.Epoch != t.last.Epoch || at.Offset <= t.last.Offset || previous > t.last.Offset {
 		t.clearLocked() // what lies between was not seen here
 	}
+	t.setQuietLocked(0)
 	t.last, t.numbered, t.stale = at, numbered, false
 }
 
@@ -320,7 +354,7 @@ func (t *topic) addLocked(s *Subscriber, from *SubscribeOptions) (SubscribeResul
 	if t.hist != nil && from != nil {
 		t.hist.expire(time.Since(t.hub.start))
 		if from.After.Epoch == t.last.Epoch && !from.After.IsZero() && !t.stale {
-			missed, st.Complete = t.hist.after(from.After.Offset, t.last.Offset)
+			missed, st.Complete = t.afterLocked(from.After.Offset)
 		}
 		if !st.Complete {
 			missed = t.hist.recent(from.Recent)

@@ -46,7 +46,7 @@ type Broker struct {
 	url      string         // immutable
 	options  []nats.Option  // immutable
 	extra    []nats.Option  // immutable: the caller's part of options
-	note     noteFunc       // immutable; nil without JetStream
+	jet      *JetStream     // immutable; nil without JetStream
 	prefix   string         // immutable
 	messages chan *nats.Msg // from all subscriptions, in the order of the connection, and a marker for each event
 	marker   *nats.Msg      // immutable
@@ -80,16 +80,12 @@ type Broker struct {
 // The broker tries again when the server refuses its credentials, too.
 func New(url string, opts *Options) (*Broker, error) { return newBroker(url, opts, nil) }
 
-// A noteFunc is called with the position of a message from JetStream. If it
-// returns an error, the hub is told that of the topic.
-type noteFunc func(topic string, c class, at hub.Position) error
-
-// newBroker is New. If note is not nil, messages from JetStream have positions,
-// and note is called with them.
-func newBroker(url string, opts *Options, note noteFunc) (*Broker, error) {
+// newBroker is New. If jet is not nil, messages from JetStream have positions,
+// and jet notes them.
+func newBroker(url string, opts *Options, jet *JetStream) (*Broker, error) {
 	b := &Broker{
 		url:      url,
-		note:     note,
+		jet:      jet,
 		prefix:   "websocket.topic",
 		messages: make(chan *nats.Msg, arrivals),
 		marker:   new(nats.Msg),
@@ -381,7 +377,7 @@ func (b *Broker) event(m *nats.Msg) (hub.BrokerEvent, bool) {
 	}
 	topic, ok := b.names[m.Subject]
 	ev := hub.BrokerEvent{Topic: topic, Payload: m.Data}
-	if ok && b.note != nil && m.Header != nil {
+	if ok && b.jet != nil && m.Header != nil {
 		var err error
 		if ev.Position, ev.Previous, err = b.numbered(topic, m); err != nil {
 			b.backlog.put(hub.BrokerEvent{Kind: hub.BrokerFailed, Topic: topic, Err: err})

@@ -41,9 +41,12 @@ import (
 // this process has seen. Clients are told to start afresh then. A cluster with
 // three replicas goes on in the same epoch when one of its servers fails.
 //
-// One loss is not noticed. A client subscribes before the topic has a message.
-// It comes back when all messages since have been dropped, because of their age
-// or of max_bytes. It is told that it has missed none.
+// # Topics without messages
+//
+// A topic without messages is where its stream is. A client that comes back
+// there has missed nothing if the stream still has all messages since. If the
+// stream has dropped messages of other topics meanwhile, that is known only
+// while this process was subscribed. Else the client is told to start afresh.
 type JetStream struct {
 	*Broker
 	age      time.Duration         // immutable
@@ -53,7 +56,15 @@ type JetStream struct {
 	smu     sync.Mutex // guards what follows; not held across I/O; taken inside mu
 	current *session
 	seen    map[class]hub.Position // the highest, in any session
-	classes map[string]class       // of topics whose positions the hub has asked for
+	places  map[string]*place      // of topics whose positions the hub has asked for
+}
+
+// A place is what this process knows of a topic that it has: that no message
+// lies between two offsets.
+type place struct {
+	class class
+	at    hub.Position // zero: not known
+	until uint64
 }
 
 // JetStreamOptions are the options of [NewJetStream]. A nil pointer and the
@@ -81,7 +92,7 @@ func NewJetStream(url string, opts *JetStreamOptions) (*JetStream, error) {
 		o = *opts
 	}
 	j := &JetStream{age: o.PositionAge, replicas: o.Replicas, storage: o.Storage,
-		seen: map[class]hub.Position{}, classes: map[string]class{}}
+		seen: map[class]hub.Position{}, places: map[string]*place{}}
 	if j.age == 0 {
 		j.age = 24 * time.Hour
 	}
@@ -91,7 +102,7 @@ func NewJetStream(url string, opts *JetStreamOptions) (*JetStream, error) {
 	if j.age < time.Second || j.replicas < 1 {
 		return nil, fmt.Errorf("natsbroker: PositionAge %v and Replicas %d: not a second and one", o.PositionAge, o.Replicas)
 	}
-	b, err := newBroker(url, &o.Options, j.arrived)
+	b, err := newBroker(url, &o.Options, j)
 	if err != nil {
 		return nil, err
 	}
@@ -180,12 +191,86 @@ func (j *JetStream) arrived(topic string, c class, at hub.Position) error {
 	j.note(c, at)
 	j.smu.Lock()
 	defer j.smu.Unlock()
-	own, ok := j.classes[topic]
-	if !ok || own == c {
+	own := j.places[topic]
+	if own == nil {
 		return nil
 	}
-	delete(j.classes, topic) // until the hub asks for the position again
-	return fmt.Errorf("natsbroker: %w: its stream is %s, and that of this process %s", errClass, c, own)
+	if own.class != c {
+		delete(j.places, topic) // until the hub asks for the position again
+		return fmt.Errorf("natsbroker: %w: its stream is %s, and that of this process %s", errClass, c, own.class)
+	}
+	if own.at.Epoch != at.Epoch || own.at.Offset < at.Offset {
+		own.move(at, at.Offset)
+	}
+	return nil
+}
+
+// move notes that no message lies between at and until.
+func (p *place) move(at hub.Position, until uint64) {
+	if p.at.Epoch == at.Epoch {
+		until = max(until, p.until)
+	}
+	p.at, p.until = at, until
+}
+
+// covers reports whether the place tells of all that a stream has dropped,
+// which has nothing of the epoch before the offset first.
+func (p *place) covers(epoch, first uint64) bool {
+	return p != nil && p.at.Epoch == epoch && first <= p.until
+}
+
+// placeLocked returns the place of a topic, or nil. It needs smu.
+func (j *JetStream) placeLocked(topic string, c class) *place {
+	if p := j.places[topic]; p != nil && p.class == c {
+		return p
+	}
+	return nil
+}
+
+// before returns the offset of the message before the first one of a topic: no
+// other lies between.
+func (j *JetStream) before(topic string, at hub.Position) uint64 {
+	j.smu.Lock()
+	defer j.smu.Unlock()
+	if p := j.places[topic]; p != nil && p.at.Epoch == at.Epoch && p.at.Offset < at.Offset {
+		return p.at.Offset
+	}
+	return at.Offset - 1
+}
+
+// wholeSince returns the offset behind which no message of a topic was dropped,
+// as far as that is known. The stream has dropped what is before first.
+func (j *JetStream) wholeSince(topic string, c class, epoch, first uint64) uint64 {
+	j.smu.Lock()
+	defer j.smu.Unlock()
+	if p := j.placeLocked(topic, c); p.covers(epoch, first) {
+		return min(first, p.at.Offset)
+	}
+	return first
+}
+
+// found notes where a topic is. The stream was at last before that was found.
+func (j *JetStream) found(topic string, c class, at hub.Position, last uint64) {
+	j.smu.Lock()
+	defer j.smu.Unlock()
+	if p := j.placeLocked(topic, c); p != nil && (p.at.Epoch != at.Epoch || p.at.Offset <= at.Offset) {
+		p.move(at, max(at.Offset, last))
+	}
+}
+
+// quietAt returns where a topic without messages is. The stream was at last
+// before that was found, and has dropped what is before first.
+func (j *JetStream) quietAt(topic string, c class, epoch, first, last uint64) hub.Position {
+	j.smu.Lock()
+	defer j.smu.Unlock()
+	at, p := hub.Position{Epoch: epoch, Offset: last}, j.placeLocked(topic, c)
+	if p.covers(epoch, first) {
+		at = p.at
+	}
+	if p != nil {
+		p.move(at, last)
+	}
+	return at
 }
 
 var errClass = errors.New("another process has another History for the topic")
@@ -196,13 +281,13 @@ func (j *JetStream) Unsubscribe(ctx context.Context, topics []string) error {
 	j.smu.Lock()
 	defer j.smu.Unlock()
 	for _, topic := range topics {
-		delete(j.classes, topic)
+		delete(j.places, topic)
 	}
 	return err
 }
 
 // numbered returns the position of a message that JetStream has published
-// again, and that of the message before it. The error is that of note.
+// again, and that of the message before it. The error is that of arrived.
 func (b *Broker) numbered(topic string, m *nats.Msg) (at hub.Position, previous uint64, err error) {
 	base, err0 := hub.ParsePosition(m.Header.Get(headerBase))
 	sequence, err1 := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
@@ -211,13 +296,17 @@ func (b *Broker) numbered(topic string, m *nats.Msg) (at hub.Position, previous 
 		return hub.Position{}, 0, nil
 	}
 	at = hub.Position{Epoch: base.Epoch, Offset: offset(sequence)}
+	previous = max(offset(last), base.Offset)
+	if last == 0 {
+		previous = b.jet.before(topic, at)
+	}
 	if subject := strings.Split(strings.TrimPrefix(m.Header.Get("Nats-Subject"), b.prefix+"_kept."), "."); len(subject) == 2 {
 		name, forever := strings.CutSuffix(subject[0], "-forever")
 		if n, err1 := strconv.Atoi(name); err1 == nil {
-			err = b.note(topic, class{n, forever}, at)
+			err = b.jet.arrived(topic, class{n, forever}, at)
 		}
 	}
-	return at, max(offset(last), base.Offset), err
+	return at, previous, err
 }
 
 // Publish implements [hub.Broker]. A message of a topic with a history is
@@ -309,25 +398,49 @@ func wrap(err error) error {
 // lookups is how many positions are asked for at the same time.
 const lookups = 32
 
-// Positions implements [hub.Positioner]. A topic without messages is where the
-// epoch of its class begins. The position of a topic whose stream has other
-// subjects is zero.
+// Positions implements [hub.Positioner]. The position of a topic whose stream
+// has other subjects is zero.
 func (j *JetStream) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.Position, error) {
 	j.mu.Lock()
 	j.smu.Lock()
-	for _, topic := range topics {
-		if _, ok := j.topics[topic.Topic]; ok {
-			j.classes[topic.Topic] = classOf(topic.History)
+	byClass := map[class][]int{}
+	for i, topic := range topics {
+		c := classOf(topic.History)
+		byClass[c] = append(byClass[c], i)
+		if _, ok := j.topics[topic.Topic]; ok && j.placeLocked(topic.Topic, c) == nil {
+			j.places[topic.Topic] = &place{class: c}
 		}
 	}
 	j.smu.Unlock()
 	j.mu.Unlock()
 	positions := make([]hub.Position, len(topics))
+	for c, own := range byClass {
+		err := j.ask(ctx, c, func(s *session, o *opening) error {
+			return j.positions(ctx, s, o, c, topics, own, positions)
+		})
+		if err != nil && !errors.Is(err, errNotOurs) { // that is one class, and the others live
+			return nil, wrap(err)
+		}
+	}
+	return positions, nil
+}
+
+// positions finds the positions of those topics that are of one class.
+func (j *JetStream) positions(ctx context.Context, s *session, o *opening, c class, topics []hub.KeptTopic, own []int,
+	positions []hub.Position,
+) error {
+	// Messages behind the stream's last one, as it is now, are news.
+	state, err := s.state(ctx, o)
+	if err != nil {
+		return err
+	}
+	last := offset(state.State.LastSeq)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var failed error
+	var quiet []int
 	turns := make(chan struct{}, lookups)
-	for i, topic := range topics {
+	for _, i := range own {
 		turns <- struct{}{}
 		mu.Lock()
 		over := failed != nil
@@ -337,23 +450,31 @@ func (j *JetStream) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hu
 		}
 		wg.Go(func() {
 			defer func() { <-turns }()
-			c := classOf(topic.History)
-			err := j.ask(ctx, c, func(s *session, o *opening) (err error) {
-				positions[i], err = s.top(ctx, o, j.storedSubject(c, topic.Topic))
-				return err
-			})
-			if err != nil && !errors.Is(err, errNotOurs) { // that is one class, and the others live
-				mu.Lock()
+			m, ok, err := s.latest(ctx, o, j.storedSubject(c, topics[i].Topic))
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err != nil:
 				failed = err
-				mu.Unlock()
+			case ok:
+				positions[i] = hub.Position{Epoch: o.base.Epoch, Offset: offset(m.sequence)}
+				j.found(topics[i].Topic, c, positions[i], last)
+			default:
+				quiet = append(quiet, i)
 			}
 		})
 	}
 	wg.Wait()
-	if failed != nil {
-		return nil, wrap(failed)
+	if failed != nil || len(quiet) == 0 {
+		return failed
 	}
-	return positions, nil
+	if state, err = s.state(ctx, o); err != nil { // what has it dropped until now?
+		return err
+	}
+	for _, i := range quiet {
+		positions[i] = j.quietAt(topics[i].Topic, c, o.base.Epoch, state.State.FirstSeq, last)
+	}
+	return nil
 }
 
 // Missed implements [hub.Historian].
@@ -361,7 +482,7 @@ func (j *JetStream) Missed(ctx context.Context, topic string, after hub.Position
 	c := classOf(limits)
 	var b hub.Backlog
 	err := j.ask(ctx, c, func(s *session, o *opening) (err error) {
-		b, err = s.missed(ctx, o, c, j.storedSubject(c, topic), after, limits)
+		b, err = j.missed(ctx, s, o, c, topic, after, limits)
 		return err
 	})
 	if err != nil {

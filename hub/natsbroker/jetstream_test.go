@@ -136,7 +136,7 @@ func TestJetStreamMissed(t *testing.T) {
 		t.Errorf("within 1,000 bytes: %d messages, complete %t, %v", len(got.Messages), got.Complete, err)
 	}
 	positions, err := b.Positions(t.Context(), []hub.KeptTopic{{Topic: "none", History: history}, {Topic: "x", History: history}})
-	if err != nil || positions[0] != begin[0] || positions[1].Offset <= at[79].Offset {
+	if err != nil || positions[0].Offset < positions[1].Offset || positions[1].Offset <= at[79].Offset {
 		t.Errorf("%v, %v", positions, err)
 	}
 }
@@ -346,7 +346,7 @@ func TestJetStreamOtherClass(t *testing.T) {
 	if err := b.Unsubscribe(t.Context(), []string{"x", "y"}); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(b.classes); n != 0 {
+	if n := len(b.places); n != 0 {
 		t.Errorf("%d topics are remembered, want none", n)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -354,34 +355,35 @@ func (s *session) latest(ctx context.Context, o *opening, subject string) (kept,
 	return m, ok && m.base.Epoch == o.base.Epoch, err
 }
 
-// top returns where a topic is.
-func (s *session) top(ctx context.Context, o *opening, subject string) (hub.Position, error) {
-	m, ok, err := s.latest(ctx, o, subject)
+// state asks where the stream of a class is.
+func (s *session) state(ctx context.Context, o *opening) (*jetstream.StreamInfo, error) {
+	stream, err := s.js.Stream(ctx, o.name) // Info of one stream is not for many goroutines
 	if err != nil {
-		return hub.Position{}, err
+		return nil, err
 	}
-	if !ok {
-		return o.base, nil
-	}
-	return hub.Position{Epoch: o.base.Epoch, Offset: offset(m.sequence)}, nil
+	return stream.CachedInfo(), nil
 }
 
 // missed reads what is behind after.
-func (s *session) missed(ctx context.Context, o *opening, c class, subject string, after hub.Position, limits hub.History,
+func (j *JetStream) missed(ctx context.Context, s *session, o *opening, c class, topic string, after hub.Position, limits hub.History,
 ) (b hub.Backlog, err error) {
+	subject := j.storedSubject(c, topic)
 	last, ok, err := s.latest(ctx, o, subject)
 	if err != nil {
 		return b, err
 	}
-	isOfEpoch := after.Epoch == o.base.Epoch
-	b.Top = o.base
-	if ok {
-		b.Top.Offset = offset(last.sequence)
+	if !ok {
+		var isQuiet bool
+		if b, last, isQuiet, err = j.quiet(ctx, s, o, c, topic, after); err != nil || isQuiet {
+			return b, err
+		}
 	}
+	isOfEpoch := after.Epoch == o.base.Epoch
+	b.Top = hub.Position{Epoch: o.base.Epoch, Offset: offset(last.sequence)}
 	if !isOfEpoch || after.Offset < o.base.Offset {
 		after = o.base
 	}
-	if !ok || after.Offset >= b.Top.Offset {
+	if after.Offset >= b.Top.Offset {
 		b.Complete = isOfEpoch && after.Offset == b.Top.Offset
 		return b, nil
 	}
@@ -407,40 +409,61 @@ func (s *session) missed(ctx context.Context, o *opening, c class, subject strin
 		return b, err
 	}
 	if len(b.Messages) > 0 && b.Messages[0].Previous == 0 {
-		known, now, err := s.isNext(ctx, o, subject, after, n)
-		if err != nil {
+		first := &b.Messages[0]
+		if first.Previous, b.Now, err = j.oldest(ctx, s, o, c, topic, after, n); err != nil {
 			return b, err
 		}
-		b.Now = now
-		b.Messages[0].Previous = b.Messages[0].Position.Offset - 1
-		if known {
-			b.Messages[0].Previous = after.Offset
-		}
+		first.Previous = min(first.Previous, first.Position.Offset-1)
 	}
 	b.Complete = isOfEpoch && len(b.Messages) > 0 && b.Messages[0].Previous <= after.Offset
 	return b, nil
 }
 
-// isNext reports whether the first of the messages behind after, of which there
-// are n, is the next one. It returns the server's time, if that is known:
-// servers tell it from 2.10 on.
-func (s *session) isNext(ctx context.Context, o *opening, subject string, after hub.Position, n int,
-) (is bool, now time.Time, err error) {
-	stream, err := s.js.Stream(ctx, o.name) // Info of one stream is not for many goroutines
+// quiet is missed for a topic that seems to have no messages. It reports false,
+// and returns the latest message, if the topic has one.
+func (j *JetStream) quiet(ctx context.Context, s *session, o *opening, c class, topic string, after hub.Position,
+) (b hub.Backlog, latest kept, is bool, err error) {
+	state, err := s.state(ctx, o)
 	if err != nil {
-		return false, now, err
+		return b, kept{}, false, err
 	}
-	info := stream.CachedInfo()
+	last := offset(state.State.LastSeq)
+	latest, ok, err := s.latest(ctx, o, j.storedSubject(c, topic))
+	if err != nil || ok {
+		return b, latest, false, err
+	}
+	if state, err = s.state(ctx, o); err != nil { // what has it dropped until now?
+		return b, kept{}, false, err
+	}
+	epoch, first := o.base.Epoch, state.State.FirstSeq
+	b.Since = max(min(j.wholeSince(topic, c, epoch, first), last), o.base.Offset)
+	b.Top = hub.Position{Epoch: epoch, Offset: last}
+	b.Complete = after.Epoch == epoch && b.Since <= after.Offset && after.Offset <= last
+	j.quietAt(topic, c, epoch, first, last)
+	return b, kept{}, true, nil
+}
+
+// oldest returns the offset behind which the n messages behind after are all
+// that there were; the largest number if that is not known. It returns the
+// server's time, if that is known: servers tell it from 2.10 on.
+func (j *JetStream) oldest(ctx context.Context, s *session, o *opening, c class, topic string, after hub.Position, n int,
+) (since uint64, now time.Time, err error) {
+	info, err := s.state(ctx, o)
+	if err != nil {
+		return 0, now, err
+	}
 	now = info.TimeStamp
 	if after.Offset > o.base.Offset {
 		m, ok, err := s.get(ctx, o, query{Sequence: after.Offset - 1})
-		if err != nil || ok && m.subject == subject {
-			return err == nil, now, err
+		if err != nil || ok && m.subject == j.storedSubject(c, topic) {
+			return after.Offset, now, err
 		}
 	}
-	// Was one between dropped for another, or for its age?
-	limit := info.Config.MaxMsgsPerSubject
-	return (limit <= 0 || int64(n) < limit) && info.State.FirstSeq <= after.Offset, now, nil
+	if limit := info.Config.MaxMsgsPerSubject; limit > 0 && int64(n) >= limit {
+		return math.MaxUint64, now, nil // one may have been dropped for another
+	}
+	since = j.wholeSince(topic, c, o.base.Epoch, info.State.FirstSeq)
+	return max(since, after.Offset), now, nil // what lies before after was not read
 }
 
 // maxGets is how many messages are asked for one by one. A consumer costs more
