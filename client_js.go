@@ -61,8 +61,14 @@ func dialPlatform(ctx context.Context, u *url.URL, opts *DialOptions) (connConfi
 	if subprotocol != "" {
 		resp.Header.Set("Sec-WebSocket-Protocol", subprotocol)
 	}
+	extensions := conn.Extensions()
+	if extensions != "" {
+		resp.Header.Set("Sec-WebSocket-Extensions", extensions)
+	}
+	below, _ := agreedDeflate(extensions) // what it cannot parse is not told
 	return connConfig{
 		proto:            protoNone,
+		deflateBelow:     below,
 		transport:        conn,
 		client:           true,
 		subprotocol:      subprotocol,

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -68,6 +69,7 @@ type connConfig struct {
 	tls         *tls.ConnectionState // below transport, where that does not tell; or nil
 
 	deflate          *deflateParams // nil: no compression was agreed on
+	deflateBelow     *deflateParams // what transport does by itself, in a browser; or nil
 	deflateThreshold int
 
 	readLimit        int64
@@ -203,7 +205,7 @@ func (cfg *connConfig) start() *Conn {
 			subprotocol: cfg.subprotocol,
 			proto:       cfg.httpProto(),
 			tls:         cfg.tls,
-			compression: cfg.deflate,
+			compression: cmp.Or(cfg.deflate, cfg.deflateBelow),
 			trace:       cfg.trace,
 		}
 	}

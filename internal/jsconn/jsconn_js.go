@@ -197,6 +197,10 @@ func (c *Conn) closeObject(code int, reason string) {
 // Subprotocol returns the subprotocol that the server chose, or "".
 func (c *Conn) Subprotocol() string { return c.ws.Get("protocol").String() }
 
+// Extensions returns the field that says how the object compresses messages, or
+// "". Frames that the Conn carries are not compressed.
+func (c *Conn) Extensions() string { return c.ws.Get("extensions").String() }
+
 // Read implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.mu.Lock()

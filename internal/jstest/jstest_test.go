@@ -180,6 +180,27 @@ func TestSubprotocol(t *testing.T) {
 	}
 }
 
+// The platform compresses if the server agrees, whatever the options say, and
+// the Conn tells.
+func TestConnectionState(t *testing.T) {
+	for _, mode := range []websocket.CompressionMode{websocket.CompressionDisabled, websocket.CompressionContextTakeover} {
+		for path, compressed := range map[string]bool{"/echo": true, "/chat": false} {
+			c, resp, err := websocket.Dial(limit(t), base+path, &websocket.DialOptions{CompressionMode: mode})
+			if err != nil {
+				t.Fatal(err)
+			}
+			state := c.ConnectionState()
+			if told := strings.HasPrefix(state.Extensions, "permessage-deflate"); told != compressed || state.Proto != "" {
+				t.Errorf("%s: the connection has %+v", path, state)
+			}
+			if (resp.Header.Get("Sec-WebSocket-Extensions") != "") != compressed {
+				t.Errorf("%s: the response has %v", path, resp.Header)
+			}
+			c.CloseNow()
+		}
+	}
+}
+
 // The platform does TLS, in front of everything else.
 func TestTLS(t *testing.T) {
 	id := newID()
