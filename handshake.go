@@ -100,6 +100,18 @@ func (e *refusal) Error() string {
 
 func (e *refusal) Unwrap() error { return e.detail }
 
+// refusalType is the Content-Type of a refusal that has none of its own.
+const refusalType = "text/plain; charset=utf-8"
+
+// body returns the body of the response. A response with status 304 has none
+// (RFC 9110, section 15.4.5).
+func (e *refusal) body() string {
+	if e.status == http.StatusNotModified {
+		return ""
+	}
+	return e.reason + "\n"
+}
+
 // refuseSettings refuses a request because the server's own options are
 // invalid. Only the error of Accept says how.
 func refuseSettings(err error) *refusal {

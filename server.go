@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -318,8 +319,13 @@ func sendThroughWrappers(w http.ResponseWriter, up upgrade) (sent bool, err erro
 // sendRefusal responds to a request that is not accepted, and returns the error
 // of Accept.
 func sendRefusal(w http.ResponseWriter, r *http.Request, e *refusal) error {
-	e.setHeader(w.Header(), r.ProtoMajor < 2)
-	http.Error(w, e.reason, e.status)
+	h := w.Header()
+	h.Del("Content-Length")
+	h["Content-Type"] = []string{refusalType}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	e.setHeader(h, r.ProtoMajor < 2)
+	w.WriteHeader(e.status)
+	_, _ = io.WriteString(w, e.body())
 	return fmt.Errorf("websocket: %w", e)
 }
 

@@ -260,19 +260,23 @@ func readHead(conn net.Conn) (buf []byte, head int, err error) {
 // is not zero, it is when the time for the handshake is over.
 func answerRefusal(conn net.Conn, r *http.Request, more bool, bound time.Time, no *refusal) error {
 	header := http.Header{
-		"Content-Type":           {"text/plain; charset=utf-8"},
+		"Content-Type":           {refusalType},
 		"X-Content-Type-Options": {"nosniff"},
 		"Date":                   {time.Now().UTC().Format(http.TimeFormat)},
 	}
 	no.setHeader(header, true)
+	body := no.body()
+	if body == "" {
+		delete(header, "Content-Type")
+	}
 	resp := http.Response{
 		StatusCode:    no.status,
 		ProtoMajor:    1,
 		ProtoMinor:    1,
 		Request:       r, // a response to HEAD has no body
 		Header:        header,
-		Body:          io.NopCloser(strings.NewReader(no.reason + "\n")),
-		ContentLength: int64(len(no.reason) + 1),
+		Body:          io.NopCloser(strings.NewReader(body)),
+		ContentLength: int64(len(body)),
 		Close:         true,
 	}
 	if r != nil && !r.ProtoAtLeast(1, 1) {

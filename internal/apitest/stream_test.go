@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -87,6 +88,57 @@ func TestRefusalsOfBothDoors(t *testing.T) {
 					t.Errorf("got the error %v, want %v", connErr, acceptErr)
 				}
 			})
+		})
+	}
+}
+
+// Both doors send the refusal that Configure chose: its status, its header and
+// its body, where HTTP lets the status have one.
+func TestConfiguredRefusals(t *testing.T) {
+	request := wstest.Request("/", "example.com")
+	for _, tt := range []struct {
+		refusal     websocket.HandshakeError
+		contentType string
+		body        string
+	}{
+		{websocket.HandshakeError{StatusCode: 401, Header: http.Header{"Www-Authenticate": {"Basic", "Digest"}}, Body: []byte("who\nare you?\n")},
+			"text/plain; charset=utf-8", "who\nare you?\n"},
+		{websocket.HandshakeError{StatusCode: 400, Header: http.Header{"content-type": {"application/problem+json"}, "X-Content-Type-Options": {"x"}}, Body: []byte("{}")},
+			"application/problem+json", "{}\n"},
+		{websocket.HandshakeError{StatusCode: 304, Header: http.Header{"Etag": {`"1"`}}, Body: []byte("none")}, "", ""},
+		{websocket.HandshakeError{StatusCode: 599, Header: http.Header{"Content-Length": {"1"}, "Connection": {"keep-alive"}, "A b": {"c"}}},
+			"text/plain; charset=utf-8", "\n"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			opts := &websocket.AcceptOptions{Configure: func(*http.Request, *websocket.AcceptOptions) error { return &tt.refusal }}
+			dial, stop := serveOn(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "text/html") // of what the handler would have sent
+				websocket.Accept(w, r, opts)
+			})})
+			conn := dial()
+			go sendAll(conn, request)
+			want, _ := io.ReadAll(conn)
+			conn.Close()
+			stop()
+			got := answerTo(t, request, func(far net.Conn) { websocket.AcceptConn(t.Context(), far, opts) })
+			if comparable(t, got) != comparable(t, string(want)) {
+				t.Errorf("AcceptConn sent %q\nAccept sent %q", got, want)
+			}
+			if head, body, _ := strings.Cut(got, "\r\n\r\n"); body != tt.body || tt.body == "" && strings.Contains(head, "Content-Length") {
+				t.Errorf("status %d: AcceptConn sent %q, want the body %q", tt.refusal.StatusCode, got, tt.body)
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(string(want))), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, values := range tt.refusal.Header {
+				if name = http.CanonicalHeaderKey(name); name != "Content-Length" && name != "Connection" && name != "A b" && !slices.Equal(resp.Header[name], values) {
+					t.Errorf("status %d: the field %s is %q, want %q", resp.StatusCode, name, resp.Header[name], values)
+				}
+			}
+			if v := resp.Header.Get("Content-Type"); v != tt.contentType {
+				t.Errorf("status %d: the Content-Type is %q, want %q", resp.StatusCode, v, tt.contentType)
+			}
 		})
 	}
 }
