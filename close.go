@@ -325,7 +325,7 @@ func (c *Conn) fail(ctx context.Context, err error) error {
 		ctx, cancel2 := c.boundRead(ctx)
 		defer cancel2()
 		if c.sendLast(ctx, payload) == nil {
-			if c.t.endWrites() {
+			if c.t.endWrites(ctx) {
 				if !c.r.half.client && !c.t.halfCloses() {
 					// This side's end cannot be seen yet, and a client waits for
 					// it (section 7.1.1).

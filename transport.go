@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -176,16 +177,17 @@ func (t *transport) polled() *polledConn {
 }
 
 // endWrites ends the sending direction, if conn can do that by itself. It
-// reports whether the peer may still be sending.
-func (t *transport) endWrites() bool {
+// reports whether the peer may still be sending. The end of ctx closes a TLS
+// connection whose peer does not take the goodbye.
+func (t *transport) endWrites(ctx context.Context) bool {
 	half := t.halfCloser()
 	if half == nil {
 		return true // the peer ends the connection when it has read the close frame
 	}
 	if c, ok := t.conn.(*tls.Conn); ok {
 		// crypto/tls would wait 5 s for a peer that does not take the alert.
-		timer := time.AfterFunc(goodbyeTimeout, func() { c.NetConn().Close() })
-		defer timer.Stop()
+		stop := context.AfterFunc(ctx, func() { c.NetConn().Close() })
+		defer stop()
 	}
 	return half.CloseWrite() == nil
 }
@@ -211,9 +213,19 @@ const goodbyeTimeout = 10 * time.Millisecond
 // closeTLS closes t. The package crypto/tls sends an alert first. It would wait
 // 5 s for that if the peer takes nothing.
 func closeTLS(t *tls.Conn) {
-	timer := time.AfterFunc(goodbyeTimeout, func() { t.NetConn().Close() })
+	timer := time.AfterFunc(goodbyeBound(t), func() { t.NetConn().Close() })
 	t.Close()
 	timer.Stop()
+}
+
+// goodbyeBound returns how long closing t may take. A socket that holds little
+// takes the alert at once, so only this machine can be slow. It gets more time
+// then: closing the socket in the middle would reset the connection.
+func goodbyeBound(t *tls.Conn) time.Duration {
+	if tellsQueue(t) && queueLen(t) < 1024 {
+		return lingerTimeout
+	}
+	return goodbyeTimeout
 }
 
 // honoursDeadlines reports whether conn is one of the standard library's, or of

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -193,6 +194,69 @@ func TestCloseStalledSockets(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A tardyRand gives zeros, and takes its time. crypto/tls asks it for bytes when
+// it makes a record of a cipher with CBC.
+type tardyRand struct{ pause atomic.Bool }
+
+func (r *tardyRand) Read(p []byte) (int, error) {
+	if r.pause.Load() {
+		time.Sleep(5 * goodbyeTimeout)
+	}
+	clear(p)
+	return len(p), nil
+}
+
+// On a busy machine crypto/tls may take long to say goodbye, though the peer
+// takes all. The socket is not closed meanwhile: with unread input that would be
+// a reset, and the peer might not see the close frame.
+func TestFailOverTardyTLS(t *testing.T) {
+	for _, client := range []bool{false, true} {
+		near, far := tcpLink(t)
+		tardy := new(tardyRand)
+		ours := tls.Server(near, &tls.Config{Certificates: []tls.Certificate{testCertificate()}, Rand: tardy, SessionTicketsDisabled: true,
+			MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}})
+		theirs := tls.Client(far, &tls.Config{InsecureSkipVerify: true})
+		shaken := start(theirs.Handshake)
+		if err := errors.Join(ours.Handshake(), <-shaken); err != nil {
+			t.Fatal(err)
+		}
+		tardy.pause.Store(true)
+		role := wstest.Client
+		if client {
+			role = wstest.Server
+		}
+		c := newConn(connConfig{transport: ours, client: client})
+		p := wstest.NewPeer(t, theirs, role)
+		p.WriteRaw(append(p.Encode(wstest.Frame{Op: 3, Fin: true}), make([]byte, 100_000)...))
+		read := start((&pair{c: c}).readError)
+		p.WantClose(1002)
+		p.WantEOF()
+		p.Close()
+		<-read
+		c.CloseNow()
+	}
+}
+
+// How long a TLS connection may take to say goodbye: as long as a socket that
+// takes no more would block, or longer, where only this machine can be slow.
+func TestGoodbyeBound(t *testing.T) {
+	ours, theirs := tlsLink(t)
+	c := ours.(*tls.Conn)
+	if got := goodbyeBound(c); tellsQueue(c) && got != lingerTimeout {
+		t.Errorf("with a socket that takes more: %v", got)
+	}
+	ours.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	for {
+		if _, err := ours.Write(make([]byte, 1<<20)); err != nil {
+			break
+		}
+	}
+	if got := goodbyeBound(c); got != goodbyeTimeout {
+		t.Errorf("with a socket that is full: %v", got)
+	}
+	theirs.Close()
 }
 
 // A context and a deadline cut writes that the socket does not take, and
