@@ -144,7 +144,7 @@ func canonicalName(name string) string {
 	return http.CanonicalHeaderKey(name)
 }
 
-// parseHost checks r.Host, which stood in the header so many times. A host in
+// parseHost checks r.Host. The header had it so many times. A host in
 // the target takes its place (RFC 9112, sections 3.2 and 3.2.2).
 func parseHost(r *http.Request, times int) error {
 	switch {

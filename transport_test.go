@@ -239,8 +239,8 @@ func TestFailOverTardyTLS(t *testing.T) {
 	}
 }
 
-// How long a TLS connection may take to say goodbye: as long as a socket that
-// takes no more would block, or longer, where only this machine can be slow.
+// A TLS connection has little time to say goodbye if its socket is full. It has
+// more if the socket takes more: then only this machine can be slow.
 func TestGoodbyeBound(t *testing.T) {
 	ours, theirs := tlsLink(t)
 	c := ours.(*tls.Conn)
