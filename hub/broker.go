@@ -65,7 +65,9 @@ type Publication struct {
 // back has missed anything.
 type Positioner interface {
 	// Positions returns the position of the latest message of each of topics;
-	// zero if the engine knows of none.
+	// zero if the engine knows of none. If the engine cannot say where some
+	// topics are, the error is a TopicErrors that has them, and the positions
+	// of the others count. After another error none does.
 	Positions(ctx context.Context, topics []KeptTopic) ([]Position, error)
 }
 
@@ -75,15 +77,15 @@ type KeptTopic struct {
 	History History // its bounds, with the defaults filled in
 }
 
-// TopicErrors says which topics an engine refused, and why.
+// TopicErrors says for which topics an engine could not do something, and why.
 type TopicErrors map[string]error
 
 // Error names one of the topics.
 func (e TopicErrors) Error() string {
 	for topic, err := range e {
-		return fmt.Sprintf("topic %q: %v (topics refused: %d)", topic[:min(len(topic), 64)], err, len(e))
+		return fmt.Sprintf("topic %q: %v (topics with an error: %d)", topic[:min(len(topic), 64)], err, len(e))
 	}
-	return "no topic was refused"
+	return "no topic has an error"
 }
 
 // Unwrap returns the errors of all topics.

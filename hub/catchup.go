@@ -416,19 +416,21 @@ func (t *topic) caughtUp(b Backlog, after Position, err error, isLast bool) bool
 func (l *link) compareAll() {
 	ticker := time.NewTicker(compareEvery)
 	defer ticker.Stop()
+	var failed []KeptTopic // the engine did not say where they are: it is about to be lost, or slow
 	for {
+		var again <-chan time.Time
+		if len(failed) > 0 {
+			again = time.After(comparePause)
+		}
 		select {
 		case <-l.ctx.Done():
 			return
 		case <-l.recovered:
+			failed = l.compare(l.numbered())
 		case <-ticker.C:
-		}
-		for l.compare() != nil { // the engine is about to be lost, or slow
-			select {
-			case <-l.ctx.Done():
-				return
-			case <-time.After(comparePause):
-			}
+			failed = l.compare(l.numbered())
+		case <-again:
+			failed = l.compare(failed)
 		}
 	}
 }
@@ -441,39 +443,43 @@ func (l *link) compareSoon() {
 	}
 }
 
-// compare compares all topics once.
-func (l *link) compare() error {
-	var names []KeptTopic
+// numbered returns the topics that the engine numbers.
+func (l *link) numbered() []KeptTopic {
+	var topics []KeptTopic
 	for _, t := range l.hub.all() {
 		if t.lock() {
 			if t.hist != nil && t.numbered {
-				names = append(names, KeptTopic{t.name, t.hist.limits})
+				topics = append(topics, KeptTopic{t.name, t.hist.limits})
 			}
 			t.unlock()
 		}
 	}
+	return topics
+}
+
+// compare compares topics once. It returns those that could not be compared.
+func (l *link) compare(topics []KeptTopic) (failed []KeptTopic) {
 	differ := map[string]Position{}
-	for len(names) > 0 {
-		n := min(len(names), compareBatch)
+	for len(topics) > 0 {
+		n := min(len(topics), compareBatch)
 		ctx, cancel := context.WithTimeout(l.ctx, fillTimeout)
-		positions, err := l.broker.Positions(ctx, names[:n])
+		positions, refused, err := l.positions(ctx, topics[:n])
 		cancel()
-		l.tellPanic(err)
-		if err == nil && len(positions) != n {
-			err = errPositions
+		if err != nil { // the rest would not do better
+			failed = append(failed, topics...)
+			break
 		}
-		if err != nil {
-			return err
-		}
-		for i, k := range names[:n] {
-			if !l.agrees(k.Topic, positions[i], false) {
+		for i, k := range topics[:n] {
+			if refused[k.Topic] != nil {
+				failed = append(failed, k)
+			} else if !l.agrees(k.Topic, positions[i], false) {
 				differ[k.Topic] = positions[i]
 			}
 		}
-		names = names[n:]
+		topics = topics[n:]
 	}
 	if len(differ) == 0 {
-		return nil
+		return failed
 	}
 	select {
 	case <-time.After(comparePause):
@@ -482,7 +488,20 @@ func (l *link) compare() error {
 	for name, at := range differ {
 		l.agrees(name, at, true)
 	}
-	return nil
+	return failed
+}
+
+// positions asks where topics are. Those that refused has have no position.
+func (l *link) positions(ctx context.Context, topics []KeptTopic) (positions []Position, refused TopicErrors, err error) {
+	positions, err = l.broker.Positions(ctx, topics)
+	l.tellPanic(err)
+	if errors.As(err, &refused) && len(refused) < len(topics) {
+		err = nil
+	}
+	if err == nil && len(positions) != len(topics) {
+		err = errPositions
+	}
+	return positions, refused, err
 }
 
 // agrees reports whether the topic is where the engine has it. If not, it mends

@@ -337,12 +337,14 @@ func (l *link) position(names []string) {
 	if len(kept) == 0 {
 		return
 	}
-	positions, err := l.broker.Positions(l.ctx, kept)
-	l.tellPanic(err)
-	if err != nil || len(positions) != len(kept) {
+	positions, refused, err := l.positions(l.ctx, kept)
+	if err != nil {
 		return
 	}
 	for i, k := range kept {
+		if refused[k.Topic] != nil {
+			continue
+		}
 		if t := l.hub.find(k.Topic); t != nil {
 			t.beginLocked(positions[i])
 			t.unlock()

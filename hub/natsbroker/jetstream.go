@@ -399,7 +399,8 @@ func wrap(err error) error {
 const lookups = 32
 
 // Positions implements [hub.Positioner]. The position of a topic whose stream
-// has other subjects is zero.
+// has other subjects is zero. If the stream of one class cannot be asked, the
+// error is a [hub.TopicErrors] that has its topics.
 func (j *JetStream) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.Position, error) {
 	j.mu.Lock()
 	j.smu.Lock()
@@ -414,13 +415,29 @@ func (j *JetStream) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hu
 	j.smu.Unlock()
 	j.mu.Unlock()
 	positions := make([]hub.Position, len(topics))
+	failed := hub.TopicErrors{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
 	for c, own := range byClass {
-		err := j.ask(ctx, c, func(s *session, o *opening) error {
-			return j.positions(ctx, s, o, c, topics, own, positions)
+		wg.Go(func() {
+			err := j.ask(ctx, c, func(s *session, o *opening) error {
+				return j.positions(ctx, s, o, c, topics, own, positions)
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			for _, i := range own {
+				if err != nil {
+					positions[i] = hub.Position{}
+					if !errors.Is(err, errNotOurs) {
+						failed[topics[i].Topic] = wrap(err)
+					}
+				}
+			}
 		})
-		if err != nil && !errors.Is(err, errNotOurs) { // that is one class, and the others live
-			return nil, wrap(err)
-		}
+	}
+	wg.Wait()
+	if len(failed) > 0 {
+		return positions, failed
 	}
 	return positions, nil
 }

@@ -3,6 +3,8 @@
 package natsbroker
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -137,5 +139,30 @@ func TestJetStreamAged(t *testing.T) {
 	b.mustPublish(t, "x", "2")
 	if ev := nextOf(t, b); ev.Previous != last.Offset {
 		t.Errorf("%+v, want that the message before is the one at %v", ev, last)
+	}
+}
+
+// A stream that does not answer costs the positions of its own topics.
+func TestJetStreamPositionsApart(t *testing.T) {
+	other := hub.History{Messages: 1000}
+	k, _ := configured(t, `authorization { users = [{ user: u, password: p, permissions: {
+		publish: { deny: ["$JS.API.STREAM.MSG.GET.websocket_topic_`+classOf(other).String()+`"] } } }] }`)
+	k.Args = func(args func(port, dir string) []string) func(port, dir string) []string {
+		return func(port, dir string) []string { return append(args(port, dir), "-js", "-sd", dir) }
+	}(k.Args)
+	e := brokertest.Start(t, k)
+	b, err := NewJetStream("nats://u:p@"+e.Addr, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	b.mustPublish(t, "good", "m")
+	topics := []hub.KeptTopic{{Topic: "bad", History: other}, {Topic: "good", History: history}}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	at, err := b.Positions(ctx, topics)
+	var failed hub.TopicErrors
+	if !errors.As(err, &failed) || len(failed) != 1 || failed["bad"] == nil || len(at) != 2 || at[1].IsZero() {
+		t.Errorf("%v, %v", at, err)
 	}
 }

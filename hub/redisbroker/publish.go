@@ -196,32 +196,41 @@ func unconfirmed(err error) error {
 }
 
 // Positions implements [hub.Positioner]. It knows of no position of a topic
-// whose keys the server forbids to its user.
+// whose keys the server forbids to its user. In a cluster the error is a
+// [hub.TopicErrors] if some nodes or slots do not answer.
 func (b *Broker) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hub.Position, error) {
 	if b.unfit != nil {
 		return nil, b.unfit
 	}
 	positions := make([]hub.Position, 0, len(topics))
+	var failed hub.TopicErrors
 	for len(topics) > 0 {
 		n := min(len(topics), batch)
 		replies := make([]*redis.Cmd, n)
-		_, err := b.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		b.client.Pipelined(ctx, func(p redis.Pipeliner) error { // its error is that of one reply
 			for i, topic := range topics[:n] {
 				replies[i] = p.Eval(ctx, reading, b.keys(topic.Topic, "")[:2], 0, "", 0)
 			}
 			return nil
 		})
-		if err != nil && !isForbidden(err) {
-			return nil, fmt.Errorf("redisbroker: %w", err)
-		}
-		for _, reply := range replies {
+		for i, reply := range replies {
 			top, _, _, err := parseReading(reply)
 			if err != nil && !isForbidden(err) {
-				return nil, fmt.Errorf("redisbroker: %w", err)
+				err = fmt.Errorf("redisbroker: %w", err)
+				if b.shards == nil || ctx.Err() != nil {
+					return nil, err
+				}
+				if failed == nil {
+					failed = hub.TopicErrors{}
+				}
+				failed[topics[i].Topic] = err
 			}
 			positions = append(positions, top)
 		}
 		topics = topics[n:]
+	}
+	if failed != nil {
+		return positions, failed
 	}
 	return positions, nil
 }

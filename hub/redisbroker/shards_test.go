@@ -617,3 +617,61 @@ func TestShardPrefix(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A slot that no node has, and a node that is gone, cost the positions of their
+// topics. Where the others are is known.
+func TestShardPositions(t *testing.T) {
+	c := startCluster(t, 0)
+	for _, node := range c.nodes {
+		if err := node.ConfigSet(t.Context(), "cluster-require-full-coverage", "no").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := c.connect(t, defaultSilence)
+	var topics []hub.KeptTopic
+	byNode := map[string][]string{}
+	for i := range 30 {
+		name := fmt.Sprint("topic", i)
+		publish(t, b, name, "m", kept)
+		topics = append(topics, hub.KeptTopic{Topic: name, History: kept})
+		byNode[b.master(t, name)] = append(byNode[b.master(t, name)], name)
+	}
+	check := func(what string, lost []string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		at, err := b.Positions(ctx, topics)
+		var refused hub.TopicErrors
+		if len(lost) > 0 && !errors.As(err, &refused) || len(lost) == 0 && err != nil || len(at) != len(topics) {
+			t.Errorf("%s: %v, %v", what, at, err)
+			return
+		}
+		for i, topic := range topics {
+			if isLost := slices.Contains(lost, topic.Topic); isLost != (refused[topic.Topic] != nil) || isLost != at[i].IsZero() {
+				t.Errorf("%s: %s is at %v: %v", what, topic.Topic, at[i], refused[topic.Topic])
+			}
+		}
+	}
+	check("all are there", nil)
+
+	lost := topics[3].Topic
+	slot := c.admin.ClusterKeySlot(t.Context(), b.channel(lost)).Val()
+	for _, node := range c.nodes {
+		if err := node.ClusterDelSlots(t.Context(), int(slot)).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("a slot is nowhere", []string{lost})
+	addr := b.master(t, topics[3].Topic)
+	for other := range c.nodes { // another one than the slot's
+		if other != addr && len(byNode[other]) > 0 {
+			addr = other
+			break
+		}
+	}
+	if !slices.Contains(byNode[addr], lost) {
+		byNode[addr] = append(byNode[addr], lost)
+	}
+	c.engines[addr].Kill()
+	check("a node is gone", byNode[addr])
+}
