@@ -111,7 +111,7 @@ func (e *echoOnce) writeFragments(s *session) error {
 		buf, _ = appendFrame(buf, &f, !s.server)
 		f.opcode = opContinuation
 		if len(buf) >= 64<<10 || !f.more {
-			if _, err := s.conn.Write(buf); err != nil {
+			if _, err := s.w.send(buf); err != nil {
 				return err
 			}
 			buf = buf[:0]

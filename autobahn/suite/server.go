@@ -3,6 +3,7 @@ package suite
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -53,8 +54,13 @@ func TestServer(ctx context.Context, u string, o Options) ([]*Result, error) {
 	results := make([]*Result, len(cases))
 	var mu sync.Mutex
 	var dialErr error
+	answers := patience{left: 2 * timedJobs}
 	one := func(i int) {
-		r, err := testServer(ctx, target, cases[i], o.TLS)
+		var r *Result
+		err := answers.err()
+		if err == nil {
+			r, err = testServer(ctx, target, cases[i], o.TLS)
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		if ctx.Err() != nil {
@@ -64,6 +70,7 @@ func TestServer(ctx context.Context, u string, o Options) ([]*Result, error) {
 			dialErr = err
 			r = &Result{ID: cases[i].ID, Behavior: Failed, BehaviorClose: Failed, Explanation: err.Error(), CloseNote: "There was no connection."}
 		}
+		answers.note(cases[i], r)
 		results[i] = r
 		if o.Done != nil {
 			o.Done(r)
@@ -81,12 +88,47 @@ func TestServer(ctx context.Context, u string, o Options) ([]*Result, error) {
 	return results, dialErr
 }
 
+// A patience ends with a server that takes connections and answers no request.
+// Each would wait for the limit of the opening handshake.
+type patience struct {
+	mu       sync.Mutex
+	answered bool // owned by mu
+	left     int  // owned by mu: the requests that may stay without an answer
+}
+
+func (p *patience) note(c *Case, r *Result) {
+	if r.Detail == nil || c.beyond != nil && c.beyond.request != nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.Detail.OpenTimeout {
+		p.left--
+	} else {
+		p.answered = true
+	}
+}
+
+func (p *patience) err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.answered && p.left <= 0 {
+		return errNoAnswers
+	}
+	return nil
+}
+
+var errNoAnswers = errors.New("the server has answered none of the requests before")
+
+// timedJobs is how many of the cases that mostly wait run at the same time.
+const timedJobs = 8
+
 // runAll calls one with each index of cases. Cases that mostly wait come first.
 // The others take all processor time, and would make them late.
 func runAll(ctx context.Context, o Options, cases []*Case, one func(int)) {
-	timedJobs, untimedJobs := o.Jobs, o.Jobs
+	jobs, untimedJobs := o.Jobs, o.Jobs
 	if o.Jobs <= 0 {
-		timedJobs, untimedJobs = 8, runtime.GOMAXPROCS(0)
+		jobs, untimedJobs = timedJobs, runtime.GOMAXPROCS(0)
 	}
 	var timed, untimed []int
 	for i, c := range cases {
@@ -96,7 +138,7 @@ func runAll(ctx context.Context, o Options, cases []*Case, one func(int)) {
 			timed = append(timed, i)
 		}
 	}
-	each(ctx, timed, timedJobs, one)
+	each(ctx, timed, jobs, one)
 	each(ctx, untimed, untimedJobs, one)
 }
 

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,6 +22,17 @@ const (
 	// longestMessage is what a peer may send before it is cut off: more than
 	// the suite sends to be echoed.
 	longestMessage = 64 << 20
+	// silence ends a case whose limit is far off: the peer has sent and taken
+	// nothing for so long.
+	silence = 30 * time.Second
+)
+
+// What a session keeps of a peer that floods it. All are more than any case
+// expects, so they change no verdict.
+const (
+	mostEvents  = 2000    // events
+	mostKept    = 4 << 20 // bytes of a message, and of all events together
+	mostBacklog = 1 << 20 // bytes that wait to be written, before pongs are left out
 )
 
 type state int
@@ -49,6 +61,7 @@ type session struct {
 	handshakeError                                  error
 	behavior, behaviorClose, explanation, closeNote string
 	received                                        []event
+	kept                                            int // bytes of received
 	uncleanReason                                   string
 
 	timers     []timer
@@ -56,6 +69,7 @@ type session struct {
 	deadline   time.Time
 	started    time.Time
 	opening    time.Time
+	lastRead   time.Time
 
 	out []byte // what the current turn sends
 	// The frame that is sent in parts: its key, and how much of it is sent.
@@ -89,6 +103,8 @@ func (s *session) run(early []byte) {
 	s.opened = true
 	s.opening = time.Now()
 	s.after(s.longest(), s.drop)
+	// A write to a peer that does not read keeps the timers waiting.
+	stuck := time.AfterFunc(s.longest()+time.Second, func() { s.conn.Close() })
 	declined := s.c.deflate != nil && s.comp == nil
 	if declined && (s.c.beyond == nil || !s.c.beyond.either) {
 		s.behavior, s.explanation = Unimplemented, "permessage-deflate was not negotiated."
@@ -108,6 +124,9 @@ func (s *session) run(early []byte) {
 		s.flush()
 	}
 	s.read()
+	if !stuck.Stop() {
+		s.droppedByMe, s.uncleanReason = true, "peer did not read"
+	}
 	s.w.finish(s.conn)
 	if !s.clean && s.uncleanReason == "" && !s.droppedByMe {
 		s.uncleanReason = "peer dropped the TCP connection without previous WebSocket closing handshake"
@@ -146,6 +165,7 @@ func (s *session) read() {
 		}
 		n, err := s.conn.Read(buf)
 		if n > 0 {
+			s.lastRead = time.Now()
 			s.log.octets(&s.log.rxOctets, "RO", buf[:n])
 			s.take(buf[:n])
 			s.flush()
@@ -164,6 +184,21 @@ func (s *session) read() {
 // after calls fire once d has passed.
 func (s *session) after(d time.Duration, fire func()) {
 	s.timers = append(s.timers, timer{time.Now().Add(d), fire})
+}
+
+// watchSilence ends a case once the peer has sent and taken nothing for too
+// long.
+func (s *session) watchSilence() {
+	last := s.lastRead
+	if sent := s.w.idleSince(); sent.After(last) {
+		last = sent
+	}
+	if left := silence - time.Since(last); left > 0 {
+		s.after(left, s.watchSilence)
+		return
+	}
+	s.explanation = fmt.Sprintf("The peer was silent for %v.", silence)
+	s.fail(1001, "Going Away")
 }
 
 func (s *session) nextTimer() time.Time {
@@ -241,6 +276,10 @@ func (s *session) play(st *step) {
 func (s *session) setLimit() {
 	if s.c.limit == 0 {
 		return
+	}
+	if s.c.limit > silence {
+		s.lastRead = time.Now()
+		s.after(silence, s.watchSilence)
 	}
 	if s.c.atLimit == killAtLimit {
 		s.log.add("KL", s.c.limit.Seconds())
@@ -569,6 +608,10 @@ func (s *session) frameData(b []byte) {
 		return
 	}
 	if p.compressed {
+		if p.length > mostKept {
+			s.fail(1009, "the message is too long")
+			return
+		}
 		p.payload = append(p.payload, b...)
 		return
 	}
@@ -577,7 +620,7 @@ func (s *session) frameData(b []byte) {
 		return
 	}
 	if s.player == nil || s.player.keeps() {
-		p.payload = append(p.payload, b...)
+		p.payload = append(p.payload, b[:min(len(b), mostKept-len(p.payload))]...)
 	}
 }
 
@@ -599,11 +642,11 @@ func (s *session) endFrame() {
 	case opClose:
 		s.closeReceived(p.control)
 	case opPing:
-		if s.state == stateOpen {
+		if s.state == stateOpen && s.w.backlog() < mostBacklog {
 			s.send(&frame{opcode: opPong, payload: string(p.control)}, 0, false)
 		}
 	case opPong:
-		s.note(event{kind: "pong", data: append([]byte(nil), p.control...)})
+		s.note(event{kind: "pong", data: p.control})
 	default:
 		if p.opcode < 8 && p.fin {
 			p.inMessage = false
@@ -638,19 +681,23 @@ func (s *session) endMessage() {
 		return
 	}
 	if s.player != nil {
-		s.player.message(s, payload, length, p.binary)
+		if s.behavior != Unimplemented { // else the player has not begun
+			s.player.message(s, payload, length, p.binary)
+		}
 		return
 	}
-	s.note(event{kind: "message", data: append([]byte(nil), payload...), binary: p.binary})
+	s.note(event{kind: "message", data: payload, binary: p.binary})
 }
 
-// note notes an event, and closes once it was the last of those expected,
-// whichever are.
+// note notes an event, whose data it copies, and closes once it was the last of
+// those expected, whichever are.
 func (s *session) note(e event) {
-	if s.player != nil {
+	if s.player != nil || len(s.received) >= mostEvents {
 		return
 	}
-	s.received = append(s.received, e)
+	e.data = e.data[:min(len(e.data), mostKept-s.kept)]
+	s.kept += len(e.data)
+	s.received = append(s.received, event{e.kind, bytes.Clone(e.data), e.binary})
 	if s.c.nonStrict != nil || s.c.closesNever || !s.c.closing.byMe {
 		return // the original wants all expectations met at once, which two different ones never are
 	}
@@ -675,9 +722,13 @@ func (s *session) closeReceived(payload []byte) {
 	s.remoteReason = reason
 	switch s.state {
 	case stateClosing:
+		again := s.clean
 		s.clean = true
 		if s.server {
 			s.drop()
+			return
+		}
+		if again {
 			return
 		}
 		s.closeTimer = &timer{time.Now().Add(dropLimit), func() {

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,7 +20,9 @@ type writer struct {
 	mu   sync.Mutex
 	jobs []func() error // owned by mu
 	busy bool           // owned by mu: a goroutine is at work
+	left int            // owned by mu: bytes that write was given and has not sent
 	idle chan struct{}  // owned by mu: closed when there is no goroutine
+	sent atomic.Int64   // when the last TCP write ended, in Unix nanoseconds
 }
 
 func newWriter(conn net.Conn) *writer { return &writer{conn: conn} }
@@ -62,23 +65,51 @@ func (w *writer) writeNow(b []byte) []byte {
 	busy := w.busy
 	w.mu.Unlock()
 	if !busy && len(b) <= directWrite {
-		w.conn.Write(b)
+		w.send(b)
 		return b[:0]
 	}
 	w.write(b, 0)
 	return nil
 }
 
+// send is a TCP write.
+func (w *writer) send(b []byte) (int, error) {
+	n, err := w.conn.Write(b)
+	if n > 0 {
+		w.sent.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+// idleSince is when the last TCP write ended.
+func (w *writer) idleSince() time.Time { return time.Unix(0, w.sent.Load()) }
+
+// backlog is how many bytes of what write was given wait.
+func (w *writer) backlog() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.left
+}
+
 // write sends b in TCP writes of chop bytes, or in one if chop is 0. It keeps
 // b.
 func (w *writer) write(b []byte, chop int) {
+	size := len(b)
+	w.mu.Lock()
+	w.left += size
+	w.mu.Unlock()
 	w.add(func() error {
+		defer func() {
+			w.mu.Lock()
+			w.left -= size
+			w.mu.Unlock()
+		}()
 		for len(b) > 0 {
 			n := len(b)
 			if chop > 0 {
 				n = min(n, chop)
 			}
-			if _, err := w.conn.Write(b[:n]); err != nil {
+			if _, err := w.send(b[:n]); err != nil {
 				return err
 			}
 			b = b[n:]
@@ -109,11 +140,11 @@ func (w *writer) long(f *frame, client bool) []byte {
 		if client {
 			maskBytes(buf[len(header):], key, 0)
 		}
-		if _, err := w.conn.Write(buf[:len(header)+min(n, block)]); err != nil {
+		if _, err := w.send(buf[:len(header)+min(n, block)]); err != nil {
 			return err
 		}
 		for n -= min(n, block); n > 0; n -= min(n, block) {
-			if _, err := w.conn.Write(buf[len(header) : len(header)+min(n, block)]); err != nil {
+			if _, err := w.send(buf[len(header) : len(header)+min(n, block)]); err != nil {
 				return err
 			}
 		}
