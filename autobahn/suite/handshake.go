@@ -68,6 +68,9 @@ func (s *session) handshakeAsClient(req, key string) (early []byte, request, res
 }
 
 func (s *session) checkResponse(resp *http.Response, key string) error {
+	if !resp.ProtoAtLeast(1, 1) {
+		return fmt.Errorf("the version is %s", resp.Proto)
+	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		return fmt.Errorf("the status is %s", resp.Status)
 	}
@@ -100,6 +103,9 @@ func (s *session) checkResponse(resp *http.Response, key string) error {
 		return fmt.Errorf("the server answers with extensions that it was not offered: %q", extensions)
 	}
 	if o, a := offers[0], answered[0]; s.c.beyond != nil && len(offers) == 1 {
+		if a.clientBitsAllowed && !o.clientBitsAllowed {
+			return fmt.Errorf("the server was not offered client_max_window_bits, and answers %q", extensions)
+		}
 		if o.serverBits > 0 && (a.serverBits == 0 || a.serverBits > o.serverBits) {
 			return fmt.Errorf("the server accepts server_max_window_bits=%d, and answers %q", o.serverBits, extensions)
 		}
@@ -149,6 +155,8 @@ func checkRequest(r *http.Request) error {
 	switch {
 	case r.Method != http.MethodGet:
 		return fmt.Errorf("the method is %s", r.Method)
+	case !r.ProtoAtLeast(1, 1):
+		return fmt.Errorf("the version is %s", r.Proto)
 	case !hasToken(r.Header, "Upgrade", "websocket"):
 		return fmt.Errorf("the Upgrade field is %q", r.Header.Get("Upgrade"))
 	case !hasToken(r.Header, "Connection", "upgrade"):

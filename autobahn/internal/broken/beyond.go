@@ -56,6 +56,7 @@ var BeyondFaults = slices.Concat([]BeyondFault{
 	{"inflate-one-block", "cannot read a message of several blocks", false, "b.7.12-13"},
 	{"bomb-taken", "decompresses without a limit", false, "b.7.13"},
 	{"offer-takeover-ignored", "accepts server_no_context_takeover without saying so", false, "b.7.25"},
+	{"answer-client-window", "a server that answers client_max_window_bits, though it was not offered", false, "b.7.1-13,b.7.25"},
 	{"answer-protocol", "a server that chooses a subprotocol which was not offered", false, "b.8.30"},
 }, faultsOf(offerRules, false), faultsOf(requestRules, false), faultsOf(answerRules, true))
 

@@ -106,6 +106,26 @@ var Faults = []struct{ Name, Words string }{
 	{"deflate-other", "changes what it compresses"},
 	{"deflate-unasked", "has RSV1 set, though nothing was negotiated"},
 	{"deflate-params", "answers with a parameter that there is not"},
+	{"deflate-context-kept", "keeps its context, though it said that it would not"},
+	{"deflate-context-lost", "forgets the context of its peer, though it did not say so"},
+	{"deflate-control", "sets RSV1 on control frames, though they are not compressed"},
+	{"message-first", "sends a message of its own behind the handshake (no rule)"},
+	{"echo-fragment-opcode", "gives each fragment of an echo the opcode of the message"},
+	{"echo-not-empty", "echoes no empty messages"},
+	{"few-fragments", "takes at most eight fragments"},
+	{"no-empty-fragments", "takes empty fragments for errors"},
+	{"ping-in-message", "takes a ping between fragments for an error"},
+	{"pong-cut", "leaves the last byte of a long pong out"},
+	{"length-signed", "takes the longest lengths of 16 bits for negative ones"},
+	{"mask-restarts", "a server that begins with the masking key anew in each TCP read"},
+	{"close-in-message", "takes no close frame between fragments"},
+	{"close-fragmented", "answers with a close frame without FIN"},
+	{"close-long", "answers with a close frame of 126 bytes"},
+	{"close-reset", "ends TCP with a reset (no rule)"},
+	{"message-after-close", "sends a message behind its close frame"},
+	{"handshake-http10", "speaks HTTP/1.0"},
+	{"handshake-upgrade", "leaves the field Upgrade out"},
+	{"handshake-lines", "ends the lines of its handshake with LF only"},
 }
 
 const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -118,10 +138,11 @@ type peer struct {
 	deflate  bool
 	pongs    [][]byte // kept back
 	pings    int
-	closed   bool // a close frame was sent
-	received bool // a close frame was received
-	counted  int  // what a flood has sent
-	wrong    bool // the last header has the wrong mask, or a length that is not minimal
+	closed   bool   // a close frame was sent
+	received bool   // a close frame was received
+	counted  int    // what a flood has sent
+	context  []byte // what it compressed before
+	wrong    bool   // the last header has the wrong mask, or a length that is not minimal
 }
 
 func (p *peer) is(faults ...string) bool { return slices.Contains(faults, p.fault) }
@@ -151,6 +172,12 @@ func Serve(conn net.Conn, fault string) {
 	if p.deflates(req) && !p.is("no-deflate", "deflate-unasked") {
 		p.deflate = true
 		extension = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
+		if p.is("deflate-context-lost") {
+			extension = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n"
+		}
+		if p.is("answer-client-window") {
+			extension = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits=15\r\n"
+		}
 		if p.is("offer-takeover-ignored") {
 			extension = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n"
 		}
@@ -161,8 +188,21 @@ func Serve(conn net.Conn, fault string) {
 	if p.is("answer-protocol") && req.first("Sec-WebSocket-Protocol") != "" {
 		extension += "Sec-WebSocket-Protocol: x-other\r\n"
 	}
-	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s\r\n", accept, extension)
+	io.WriteString(conn, p.handshake(fmt.Sprintf("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s\r\n", accept, extension)))
 	p.run()
+}
+
+// handshake changes a right head as the fault wants it.
+func (p *peer) handshake(head string) string {
+	switch p.fault {
+	case "handshake-http10":
+		return strings.Replace(head, "HTTP/1.1", "HTTP/1.0", 1)
+	case "handshake-upgrade":
+		return strings.Replace(head, "Upgrade: websocket\r\n", "", 1)
+	case "handshake-lines":
+		return strings.ReplaceAll(head, "\r\n", "\n")
+	}
+	return head
 }
 
 func acceptOf(key string) string {
@@ -196,12 +236,15 @@ func dial(u, fault string, quiet bool) (*peer, error) {
 	offer := ""
 	if !p.is("no-deflate", "deflate-unasked") {
 		offer = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits\r\n"
+		if p.is("deflate-context-lost") {
+			offer = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; client_max_window_bits\r\n"
+		}
 		if p.is("deflate-params") {
 			offer = "Sec-WebSocket-Extensions: permessage-deflate; window=9\r\n"
 		}
 	}
-	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: %s\r\n%s\r\n",
-		target.RequestURI(), target.Host, key, version, offer)
+	io.WriteString(conn, p.handshake(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: %s\r\n%s\r\n",
+		target.RequestURI(), target.Host, key, version, offer)))
 	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	resp, err := http.ReadResponse(p.br, nil)
 	conn.SetReadDeadline(time.Time{})
@@ -286,7 +329,10 @@ func (p *peer) readHeader() (fin bool, rsv, opcode byte, n int, key []byte, err 
 			return
 		}
 		n = int(binary.BigEndian.Uint16(h[:]))
-		p.wrong = n < 126 && !p.is("accept-length-16")
+		if p.is("length-signed") {
+			n = int(int16(binary.BigEndian.Uint16(h[:])))
+		}
+		p.wrong = n < 126 && !p.is("accept-length-16", "length-signed")
 	case 127:
 		if _, err = io.ReadFull(p.br, h[:8]); err != nil {
 			return
@@ -316,6 +362,9 @@ func (p *peer) readHeader() (fin bool, rsv, opcode byte, n int, key []byte, err 
 }
 
 func (p *peer) write(fin bool, rsv, opcode byte, payload []byte) {
+	if opcode >= 8 && p.deflate && p.is("deflate-control") {
+		rsv = 4
+	}
 	b0 := opcode | rsv<<4
 	if fin {
 		b0 |= 128
@@ -388,6 +437,11 @@ func (p *peer) end() {
 		return
 	}
 	if tcp, ok := p.conn.(*net.TCPConn); ok {
+		if p.is("close-reset") {
+			time.Sleep(50 * time.Millisecond) // a reset may overtake what was sent
+			tcp.SetLinger(0)
+			return
+		}
 		tcp.CloseWrite()
 		p.conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 		io.Copy(io.Discard, p.br)
@@ -409,14 +463,19 @@ func (p *peer) sendClose(payload []byte) {
 		payload = append(closePayload(1000), 0xed, 0xa0, 0x80)
 	case "close-one-byte":
 		payload = []byte{3}
+	case "close-long":
+		payload = append(closePayload(1000), bytes.Repeat([]byte("x"), 124)...)
 	case "message-before-close":
 		p.write(true, 0, 1, []byte("bye"))
 	case "close-slow":
 		time.Sleep(1700 * time.Millisecond)
 	}
-	p.write(true, 0, 8, payload)
+	p.write(!p.is("close-fragmented"), 0, 8, payload)
 	if p.is("close-twice") {
 		p.write(true, 0, 8, payload)
+	}
+	if p.is("message-after-close") {
+		p.write(true, 0, 1, []byte("bye"))
 	}
 }
 
@@ -427,10 +486,14 @@ func (p *peer) run() {
 	if p.is("close-at-once") {
 		p.sendClose(closePayload(1000))
 	}
+	if p.is("message-first") {
+		p.write(true, 0, 1, []byte("welcome"))
+	}
 	var (
 		inMessage, compressed bool
 		opcode                byte
 		message               []byte
+		count                 int // the fragments of message
 	)
 	for {
 		fin, rsv, op, n, key, err := p.readHeader()
@@ -457,6 +520,10 @@ func (p *peer) run() {
 			return
 		}
 		if op >= 8 {
+			if inMessage && (op == 9 && p.is("ping-in-message") || op == 8 && p.is("close-in-message")) {
+				p.fail(1002)
+				return
+			}
 			if p.control(fin, op, n, key) {
 				return
 			}
@@ -487,7 +554,11 @@ func (p *peer) run() {
 			return
 		}
 		if op != 0 {
-			inMessage, opcode, compressed, message = true, op, rsv&4 != 0 && p.deflate, message[:0]
+			inMessage, opcode, compressed, message, count = true, op, rsv&4 != 0 && p.deflate, message[:0], 0
+		}
+		if count++; count > 8 && p.is("few-fragments") || n == 0 && !(fin && op != 0) && p.is("no-empty-fragments") {
+			p.fail(1002)
+			return
 		}
 		if op == 0 && p.floods("flood-fragments", 1000) || op != 0 && p.floods("flood-messages", 1000) {
 			p.fail(1011)
@@ -506,7 +577,11 @@ func (p *peer) run() {
 				p.gone()
 				return
 			}
-			unmask(chunk[:m], key, n-left)
+			pos := n - left
+			if p.is("mask-restarts") {
+				pos = 0
+			}
+			unmask(chunk[:m], key, pos)
 			message = append(message, chunk[:m]...)
 			left -= m
 			if check && !p.is("utf8-late", "utf8-frame-end", "utf8-per-frame") && !p.textSoFar(message) {
@@ -584,6 +659,9 @@ func (p *peer) gone() {
 }
 
 func (p *peer) echo(opcode byte, payload []byte) {
+	if len(payload) == 0 && p.is("echo-not-empty") {
+		return
+	}
 	payload = bytes.Clone(payload)
 	var rsv byte
 	compress := p.deflate && !p.is("deflate-plain")
@@ -620,7 +698,11 @@ func (p *peer) echo(opcode byte, payload []byte) {
 	}
 	if compress {
 		var buf bytes.Buffer
-		w, _ := flate.NewWriter(&buf, flate.BestSpeed)
+		w, _ := flate.NewWriterDict(&buf, flate.BestSpeed, p.context)
+		if p.is("deflate-context-kept") {
+			p.context = append(p.context, payload...)
+			p.context = p.context[max(0, len(p.context)-1<<15):]
+		}
 		w.Write(payload)
 		w.Flush()
 		payload = bytes.TrimSuffix(buf.Bytes(), []byte{0, 0, 0xff, 0xff})
@@ -630,7 +712,7 @@ func (p *peer) echo(opcode byte, payload []byte) {
 		}
 	}
 	size := len(payload)
-	if p.is("echo-fragmented") {
+	if p.is("echo-fragmented", "echo-fragment-opcode") {
 		size = 100
 	}
 	if p.is("deflate-rsv-all") && p.deflate {
@@ -648,7 +730,9 @@ func (p *peer) echo(opcode byte, payload []byte) {
 			if rest = rest[n:]; len(rest) == 0 {
 				break
 			}
-			op = 0
+			if !p.is("echo-fragment-opcode") {
+				op = 0
+			}
 			if !p.is("deflate-rsv-all") {
 				r = 0
 			}
@@ -699,6 +783,8 @@ func (p *peer) ping(payload []byte) {
 		return
 	case "pong-empty":
 		payload = nil
+	case "pong-cut":
+		payload = payload[:min(len(payload), 124)]
 	case "pong-twice":
 		p.write(true, 0, 10, payload)
 	case "pong-last":
