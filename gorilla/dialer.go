@@ -300,32 +300,17 @@ func (t *roundTripper) roundTrip(req *http.Request) (*http.Response, error) {
 	if trace == nil {
 		trace = &httptrace.ClientTrace{}
 	}
+	req = t.complete(req)
 	conn, err := t.connect(req, trace)
 	if err != nil {
 		return nil, err
-	}
-	req = req.Clone(req.Context())
-	if len(t.offered) > 0 {
-		req.Header["Sec-WebSocket-Protocol"] = []string{strings.Join(t.offered, ", ")}
-	}
-	field.SpellAsRFC(req.Header)
-	maps.Copy(req.Header, t.more)
-	// Not by http.Client: it looks cookies up by the Host field, not by the
-	// URL.
-	if _, ok := req.Header["Cookie"]; !ok && t.d.Jar != nil {
-		for _, cookie := range t.d.Jar.Cookies(req.URL) {
-			req.AddCookie(cookie)
-		}
 	}
 	stop := context.AfterFunc(req.Context(), func() { conn.Close() }) // it ends with t.ctx, or when the body takes too long
 	resp, received, err := exchange(conn, req, trace)
 	if err != nil {
 		stop()
 		conn.Close()
-		if isTimeout(t.ctx.Err()) && !isTimeout(err) { // stop's function has closed conn before its deadline ended the read
-			err = &net.OpError{Op: "read", Net: "tcp", Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: &timeoutError{"i/o timeout", os.ErrDeadlineExceeded}}
-		}
-		return nil, t.explain(err)
+		return nil, t.explain(t.broken(conn, err))
 	}
 	if cookies := resp.Cookies(); t.d.Jar != nil && len(cookies) > 0 {
 		t.d.Jar.SetCookies(req.URL, cookies)
@@ -349,6 +334,39 @@ func (t *roundTripper) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = &bridge.Body{Conn: conn, Received: received}
 	return resp, nil
+}
+
+// complete returns req with the fields that the root package does not know, and
+// with their names as the RFC spells them.
+func (t *roundTripper) complete(req *http.Request) *http.Request {
+	req = req.Clone(req.Context())
+	if len(t.offered) > 0 {
+		req.Header["Sec-WebSocket-Protocol"] = []string{strings.Join(t.offered, ", ")}
+	}
+	field.SpellAsRFC(req.Header)
+	maps.Copy(req.Header, t.more)
+	// Not by http.Client: it looks cookies up by the Host field, not by the
+	// URL.
+	if _, ok := req.Header["Cookie"]; !ok && t.d.Jar != nil {
+		for _, cookie := range t.d.Jar.Cookies(req.URL) {
+			req.AddCookie(cookie)
+		}
+	}
+	return req
+}
+
+// broken returns what Dial returns when a call of conn has failed with err. It
+// may have failed because the handshake has lasted too long. Then the context
+// need not know it yet: conn has a timer of its own for the same deadline.
+func (t *roundTripper) broken(conn net.Conn, err error) error {
+	if deadline, ok := t.ctx.Deadline(); !ok || time.Now().Before(deadline) {
+		return err // or the context was cancelled: RoundTrip sees to that
+	}
+	var oe *net.OpError
+	if errors.As(err, &oe) && oe.Timeout() {
+		return oe
+	}
+	return &net.OpError{Op: "read", Net: "tcp", Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: &timeoutError{"i/o timeout", os.ErrDeadlineExceeded}}
 }
 
 // connect opens the connection for req: through a proxy, and with TLS, if need
@@ -378,7 +396,7 @@ func (t *roundTripper) connect(req *http.Request, trace *httptrace.ClientTrace) 
 	}
 	if err != nil {
 		conn.Close()
-		return nil, err
+		return nil, t.broken(conn, err)
 	}
 	return secure, nil
 }

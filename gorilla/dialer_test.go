@@ -329,6 +329,57 @@ func TestProxySOCKS(t *testing.T) {
 	}
 }
 
+// A user name or a password that SOCKS has no room for is not offered.
+func TestProxySOCKSWithoutUser(t *testing.T) {
+	long := strings.Repeat("x", 256)
+	for _, user := range []*url.Userinfo{nil, url.User(""), url.UserPassword("", "pass"), url.User(long), url.UserPassword("user", long)} {
+		here, there := net.Pipe()
+		greeting := make(chan string, 1)
+		go func() {
+			p := make([]byte, 9)
+			n, _ := there.Read(p)
+			greeting <- string(p[:n])
+			there.Close()
+		}()
+		d := &websocket.Dialer{
+			Proxy:   http.ProxyURL(&url.URL{Scheme: "socks5", Host: "proxy.example", User: user}),
+			NetDial: func(string, string) (net.Conn, error) { return here, nil },
+		}
+		if _, _, err := d.Dial("ws://target.example", nil); err == nil {
+			t.Error("the proxy has ended the connection")
+		}
+		if got := <-greeting; got != "\x05\x01\x00" {
+			t.Errorf("%.20v: %x", user, got)
+		}
+	}
+}
+
+// Proxy is given the request as it will be sent, and may add to it.
+func TestProxySeesRequest(t *testing.T) {
+	jar, _ := cookiejar.New(nil)
+	jar.SetCookies(&url.URL{Scheme: "http", Host: "127.0.0.1"}, []*http.Cookie{{Name: "a", Value: "b"}})
+	var seen http.Header
+	d := &websocket.Dialer{
+		Jar:               jar,
+		Subprotocols:      []string{"a/b", "c"},
+		EnableCompression: true,
+		Proxy: func(r *http.Request) (*url.URL, error) {
+			seen = r.Header.Clone()
+			r.Header.Set("X-Of-The-Proxy", "1")
+			return nil, nil
+		},
+	}
+	sent := requested(t, d, http.Header{"X-One": {"1"}})
+	if sent.Get("X-Of-The-Proxy") != "1" {
+		t.Error("what Proxy added is not sent")
+	}
+	for _, name := range []string{"Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Cookie", "X-One"} {
+		if got, want := seen[name], sent.Values(name); len(want) == 0 || !slices.Equal(got, want) {
+			t.Errorf("%s: Proxy saw %q, %q was sent", name, got, want)
+		}
+	}
+}
+
 func TestTrace(t *testing.T) {
 	target, roots := echoServer(t, true)
 	var got []string
@@ -496,6 +547,10 @@ func TestDialTimeoutError(t *testing.T) {
 		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 		return deadlineless{c}, err
 	}}
+	by := func(scheme string, d websocket.Dialer) *websocket.Dialer {
+		d.Proxy = http.ProxyURL(&url.URL{Scheme: scheme, Host: l.Addr().String()})
+		return &d
+	}
 	for _, tt := range []struct {
 		name string
 		ctx  context.Context
@@ -504,8 +559,18 @@ func TestDialTimeoutError(t *testing.T) {
 		{"the server is silent", context.Background(), &websocket.Dialer{HandshakeTimeout: 10 * time.Millisecond}},
 		{"no deadlines", context.Background(), slow},
 		{"it is over before", expired, &websocket.Dialer{}},
+		{"TLS", context.Background(), &websocket.Dialer{HandshakeTimeout: 10 * time.Millisecond}},
+		{"TLS, no deadlines", context.Background(), slow},
+		{"an HTTP proxy", context.Background(), by("http", websocket.Dialer{HandshakeTimeout: 10 * time.Millisecond})},
+		{"an HTTP proxy, no deadlines", context.Background(), by("http", *slow)},
+		{"an HTTPS proxy, no deadlines", context.Background(), by("https", *slow)},
+		{"a SOCKS proxy, no deadlines", context.Background(), by("socks5", *slow)},
 	} {
-		_, _, err := tt.d.DialContext(tt.ctx, "ws://"+l.Addr().String(), nil)
+		scheme := "ws://"
+		if strings.HasPrefix(tt.name, "TLS") {
+			scheme = "wss://"
+		}
+		_, _, err := tt.d.DialContext(tt.ctx, scheme+l.Addr().String(), nil)
 		if op, ok := err.(*net.OpError); !ok || !op.Timeout() || !strings.Contains(err.Error(), "i/o timeout") {
 			t.Errorf("%s: %T %v", tt.name, err, err)
 		}

@@ -43,7 +43,7 @@ func (t *roundTripper) dial(req *http.Request, addr string) (net.Conn, error) {
 		secure := tls.Client(conn, t.tlsConfig(proxy.Hostname()))
 		if err := secure.HandshakeContext(t.ctx); err != nil {
 			conn.Close()
-			return nil, err
+			return nil, t.broken(conn, err)
 		}
 		conn = secure
 	}
@@ -54,7 +54,7 @@ func (t *roundTripper) dial(req *http.Request, addr string) (net.Conn, error) {
 	}
 	if err != nil {
 		conn.Close()
-		return nil, err
+		return nil, t.broken(conn, err)
 	}
 	return conn, nil
 }
@@ -156,7 +156,10 @@ func connectSOCKS(conn net.Conn, proxy *url.URL, addr string) error {
 // greetSOCKS agrees on a method to authenticate, and does so (RFC 1929).
 func greetSOCKS(conn net.Conn, user *url.Userinfo) error {
 	hello := []byte{socksVersion, 1, socksNoAuth}
-	if user != nil {
+	name := user.Username()
+	password, _ := user.Password()
+	known := name != "" && len(name) <= 255 && len(password) <= 255 // RFC 1929 has no room for others
+	if known {
 		hello = []byte{socksVersion, 2, socksNoAuth, socksPassword}
 	}
 	if _, err := conn.Write(hello); err != nil {
@@ -171,13 +174,8 @@ func greetSOCKS(conn net.Conn, user *url.Userinfo) error {
 		return fmt.Errorf("it speaks version %d", answer[0])
 	case answer[1] == socksNoAuth:
 		return nil
-	case answer[1] != socksPassword || user == nil:
+	case answer[1] != socksPassword || !known:
 		return errors.New("it wants another authentication than the URL has")
-	}
-	name := user.Username()
-	password, _ := user.Password()
-	if name == "" || len(name) > 255 || len(password) > 255 {
-		return errors.New("a user name has 1 to 255 bytes, a password at most 255")
 	}
 	p := append([]byte{1, byte(len(name))}, name...)
 	p = append(append(p, byte(len(password))), password...)
