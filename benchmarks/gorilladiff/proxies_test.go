@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
@@ -467,8 +468,72 @@ func journeys() []handshake {
 	return list
 }
 
+// hasty is a ResponseWriter whose connection has deadlines when it is taken
+// over.
+type hasty struct{ http.ResponseWriter }
+
+func (h hasty) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, buffers, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err == nil {
+		c.SetDeadline(time.Now().Add(50 * time.Millisecond))
+	}
+	return c, buffers, err
+}
+
+// deadlines are scenes of the deadlines that an upgrade leaves behind.
+func deadlines() []handshake {
+	var list []handshake
+	for name, k := range map[string]struct {
+		server func(*http.Server)
+		set    settings
+		wrap   bool
+	}{
+		"of the http.Server": {server: func(srv *http.Server) {
+			srv.ReadTimeout, srv.WriteTimeout, srv.IdleTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+		}},
+		"of the Hijacker":        {wrap: true},
+		"of HandshakeTimeout":    {set: settings{timeout: 50 * time.Millisecond}},
+		"of both, HTTP and ours": {wrap: true, set: settings{timeout: 50 * time.Millisecond}},
+	} {
+		list = append(list, handshake{name: "deadlines " + name, play: func(s *stage) {
+			conns := make(chan conn, 1)
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if k.wrap {
+					w = hasty{w}
+				}
+				c, err := s.upgrade(k.set, w, r, nil)
+				if err != nil {
+					s.Error(err)
+				}
+				conns <- c
+			}))
+			if k.server != nil {
+				k.server(srv.Config)
+			}
+			srv.Start()
+			defer srv.Close()
+			raw, err := net.Dial("tcp", srv.Listener.Addr().String())
+			if err != nil {
+				s.Fatal(err)
+			}
+			defer raw.Close()
+			io.WriteString(raw, asks())
+			p := &peer{t: s.T, Conn: raw, raw: raw, br: bufio.NewReader(raw), masked: true}
+			readHead(p.br)
+			s.c = <-conns
+			defer s.c.Close()
+			time.Sleep(100 * time.Millisecond)
+			p.send(fin|text, "late")
+			s.read()
+			s.say("%s", s.err(s.c.WriteMessage(text, []byte("late too"))))
+			s.say("%s", p.next())
+		}})
+	}
+	return list
+}
+
 func TestJourneys(t *testing.T) {
-	for _, sc := range journeys() {
+	for _, sc := range append(journeys(), deadlines()...) {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel() // most of them wait
 			compare(t, sc.differs, sc.play)
