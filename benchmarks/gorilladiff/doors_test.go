@@ -63,6 +63,7 @@ type settings struct {
 	subprotocols []string
 	compress     bool
 	timeout      time.Duration
+	pool         theirs.BufferPool
 	checkOrigin  func(*http.Request) bool
 	fail         func(http.ResponseWriter, *http.Request, int, error)
 	proxy        func(*http.Request) (*url.URL, error)
@@ -99,7 +100,7 @@ var doors = []door{
 	{
 		name: "gorilla",
 		upgrade: func(s settings, w http.ResponseWriter, r *http.Request, h http.Header) (conn, error) {
-			u := theirs.Upgrader{Subprotocols: s.subprotocols, EnableCompression: s.compress, HandshakeTimeout: s.timeout,
+			u := theirs.Upgrader{Subprotocols: s.subprotocols, EnableCompression: s.compress, HandshakeTimeout: s.timeout, WriteBufferPool: s.pool,
 				CheckOrigin: s.checkOrigin, Error: s.fail}
 			c, err := u.Upgrade(w, r, h)
 			if err != nil {
@@ -108,7 +109,7 @@ var doors = []door{
 			return c, nil
 		},
 		dial: func(ctx context.Context, s settings, url string, h http.Header) (conn, *http.Response, error) {
-			d := theirs.Dialer{Subprotocols: s.subprotocols, EnableCompression: s.compress, HandshakeTimeout: s.timeout,
+			d := theirs.Dialer{Subprotocols: s.subprotocols, EnableCompression: s.compress, HandshakeTimeout: s.timeout, WriteBufferPool: s.pool,
 				Proxy: s.proxy, Jar: s.jar, TLSClientConfig: s.tls,
 				NetDial: s.netDial, NetDialContext: s.netDialCtx, NetDialTLSContext: s.netDialTLS}
 			c, resp, err := d.DialContext(ctx, url, h)
@@ -151,7 +152,7 @@ var doors = []door{
 	{
 		name: "ours",
 		upgrade: func(s settings, w http.ResponseWriter, r *http.Request, h http.Header) (conn, error) {
-			u := ours.Upgrader{Subprotocols: s.subprotocols, EnableCompression: s.compress, HandshakeTimeout: s.timeout,
+			u := ours.Upgrader{Subprotocols: s.subprotocols, EnableCompression: s.compress, HandshakeTimeout: s.timeout, WriteBufferPool: s.pool,
 				CheckOrigin: s.checkOrigin, Error: s.fail}
 			c, err := u.Upgrade(w, r, h)
 			if err != nil {
@@ -160,7 +161,7 @@ var doors = []door{
 			return c, nil
 		},
 		dial: func(ctx context.Context, s settings, url string, h http.Header) (conn, *http.Response, error) {
-			d := ours.Dialer{Subprotocols: s.subprotocols, EnableCompression: s.compress, HandshakeTimeout: s.timeout,
+			d := ours.Dialer{Subprotocols: s.subprotocols, EnableCompression: s.compress, HandshakeTimeout: s.timeout, WriteBufferPool: s.pool,
 				Proxy: s.proxy, Jar: s.jar, TLSClientConfig: s.tls,
 				NetDial: s.netDial, NetDialContext: s.netDialCtx, NetDialTLSContext: s.netDialTLS}
 			c, resp, err := d.DialContext(ctx, url, h)

@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -532,6 +534,16 @@ func uses() []scene {
 			}})
 		}
 	}
+	list = append(list, scene{name: "WriteBufferPool", differs: "ours needs no pool and calls none", set: settings{pool: counting}, play: func(s *stage) {
+		gets, puts := counting.gets.Load(), counting.puts.Load()
+		s.say("%v", s.c.WriteMessage(text, []byte("one")))
+		w, _ := s.c.NextWriter(text)
+		io.WriteString(w, "two")
+		s.say("%v", w.Close())
+		s.say("%d gets, %d puts", counting.gets.Load()-gets, counting.puts.Load()-puts)
+		s.c.Close()
+		s.wire()
+	}})
 	list = append(list, scene{name: "readers of compressed messages left half read", set: settings{compress: true}, play: func(s *stage) {
 		s.peer.send(rsv1|text, "\xf2\x48\xcd")
 		s.peer.send(fin|0, "\xc9\xc9\x07\x00")
@@ -549,6 +561,17 @@ func uses() []scene {
 	}})
 	return list
 }
+
+// countingPool is a pool that counts.
+type countingPool struct {
+	sync.Pool
+	gets, puts atomic.Int32
+}
+
+func (p *countingPool) Get() any  { p.gets.Add(1); return p.Pool.Get() }
+func (p *countingPool) Put(x any) { p.puts.Add(1); p.Pool.Put(x) }
+
+var counting = new(countingPool)
 
 type failingReader struct{}
 
