@@ -67,7 +67,7 @@ func next(t *testing.T, b *Broker) hub.BrokerEvent {
 	select {
 	case ev := <-events:
 		return ev
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no event")
 		panic("unreachable")
 	}

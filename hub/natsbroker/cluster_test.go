@@ -92,7 +92,7 @@ func clusterAdmin(t *testing.T, addr string) jetstream.JetStream {
 func eventually(t *testing.T, what string, f func() error) {
 	t.Helper()
 	var err error
-	for begin := time.Now(); time.Since(begin) < 30*time.Second; time.Sleep(50 * time.Millisecond) {
+	for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(50 * time.Millisecond) {
 		if err = f(); err == nil {
 			return
 		}

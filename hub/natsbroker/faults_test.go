@@ -48,7 +48,7 @@ func connect(t *testing.T, addr string, opts ...nats.Option) *Broker {
 // echo publishes to a topic until the message comes back.
 func echo(t *testing.T, b *Broker, topic string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := b.Publish(ctx, hub.Publication{Topic: topic, Payload: []byte("echo")}); err != nil {
 		t.Fatalf("Publish: %v", err)
@@ -321,7 +321,7 @@ func TestPublishContext(t *testing.T) {
 		begin := time.Now()
 		err := b.Publish(ctx, hub.Publication{Topic: "y", Payload: payload})
 		cancel()
-		if took := time.Since(begin); took > 2*time.Second {
+		if took := time.Since(begin); took > 30*time.Second {
 			t.Fatalf("Publish took %v: %v", took, err)
 		}
 		if err != nil {

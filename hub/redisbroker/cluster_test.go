@@ -22,6 +22,7 @@ var clusterKind = brokertest.Kind{
 		return []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--appendonly", "yes",
 			"--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", busPort(port)}
 	},
+	Second: busPort,
 	Connect: func(addr string) (hub.Broker, func() error) {
 		client := redis.NewClusterClient(&redis.ClusterOptions{
 			Addrs: strings.Split(addr, ","), MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true,
@@ -46,7 +47,7 @@ func busPort(port string) string {
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	for begin := time.Now(); !f(); time.Sleep(50 * time.Millisecond) {
-		if time.Since(begin) > 30*time.Second {
+		if time.Since(begin) > patience {
 			t.Fatal(what)
 		}
 	}

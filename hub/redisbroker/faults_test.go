@@ -182,7 +182,7 @@ func TestSplitFailover(t *testing.T) {
 		},
 	})
 	defer client.Close()
-	b := newBroker(client, nil, 100*time.Millisecond)
+	b := newBroker(client, nil, shortSilence)
 	defer b.Close()
 	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func TestSlowHub(t *testing.T) {
 	e := brokertest.Start(t, kind)
 	client := redis.NewClient(&redis.Options{Addr: e.Addr, MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true})
 	defer client.Close()
-	b := newBroker(client, nil, 50*time.Millisecond)
+	b := newBroker(client, nil, shortSilence)
 	defer b.Close()
 	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
 		t.Fatal(err)
@@ -217,7 +217,7 @@ func TestSlowHub(t *testing.T) {
 	for i := range n {
 		publish(t, b, "x", fmt.Sprint(i), hub.History{})
 	}
-	time.Sleep(time.Second)
+	time.Sleep(4 * shortSilence)
 	for i := range n {
 		if ev := next(t, b); ev.Kind != hub.BrokerMessage || string(ev.Payload) != fmt.Sprint(i) {
 			t.Fatalf("%+v, want message %d", ev, i)
@@ -255,19 +255,18 @@ func TestPublisherWithoutHistory(t *testing.T) {
 func TestClusterLostReply(t *testing.T) {
 	k := kind
 	k.Args = func(port, dir string) []string {
-		return []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--cluster-enabled", "yes"}
+		return []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--cluster-enabled", "yes", "--cluster-port", busPort(port)}
 	}
+	k.Second = busPort
 	e := brokertest.Start(t, k)
 	admin := redis.NewClient(&redis.Options{Addr: e.Addr})
 	defer admin.Close()
 	if err := admin.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for begin := time.Now(); !strings.Contains(admin.ClusterInfo(t.Context()).Val(), "cluster_state:ok"); time.Sleep(20 * time.Millisecond) {
-		if time.Since(begin) > 20*time.Second {
-			t.Fatal("no cluster")
-		}
-	}
+	eventually(t, "no cluster", func() bool {
+		return strings.Contains(admin.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
+	})
 	var cut atomic.Int32
 	client := redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: []string{e.Addr}, MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true, ReadOnly: false,
@@ -397,7 +396,7 @@ func TestMissed(t *testing.T) {
 				t.Errorf("%+v", ev)
 			}
 		}
-		if d := time.Since(got.Now); d < -time.Second || d > time.Second { // the server is on this machine
+		if d := time.Since(got.Now); d < -time.Minute || d > time.Minute { // the server is on this machine
 			t.Errorf("the server's clock is %v behind", d)
 		}
 		if err != nil || text != tt.want || got.Complete != tt.complete || got.Top != at[7] {

@@ -173,7 +173,7 @@ func (c *cluster) agree(t *testing.T, slot int64) (addr, id string) {
 		return true
 	}
 	for begin := time.Now(); !agreed(); time.Sleep(5 * time.Millisecond) {
-		if time.Since(begin) > 20*time.Second {
+		if time.Since(begin) > patience {
 			t.Fatalf("the nodes do not agree about slot %d:\n%s", slot, strings.Join(texts, "\n"))
 		}
 	}
@@ -223,7 +223,7 @@ func (c *cluster) moveOn(t *testing.T, slot int64) {
 // the node of a topic has its messages.
 func TestSharded(t *testing.T) {
 	c := startCluster(t, 0)
-	b := c.connect(t, 200*time.Millisecond)
+	b := c.connect(t, shortSilence)
 	var topics []string
 	for i := range 1000 {
 		topics = append(topics, fmt.Sprint("topic", i))
@@ -320,7 +320,7 @@ func TestSlotMoves(t *testing.T) {
 // topics of other nodes go on.
 func TestShardFailover(t *testing.T) {
 	c := startCluster(t, 1)
-	b := c.connect(t, 500*time.Millisecond)
+	b := c.connect(t, shortSilence)
 	var topics []string
 	for i := range 20 {
 		topics = append(topics, fmt.Sprint("topic", i))
@@ -359,7 +359,7 @@ func TestShardFailover(t *testing.T) {
 // follows, and messages do not come twice.
 func TestShardManualFailover(t *testing.T) {
 	c := startCluster(t, 1)
-	b := c.connect(t, 200*time.Millisecond)
+	b := c.connect(t, shortSilence)
 	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
 		t.Fatal(err)
 	}

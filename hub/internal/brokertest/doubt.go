@@ -30,7 +30,7 @@ func PublishInDoubt(t *testing.T, e *Engine, b hub.Broker, message hub.Publicati
 	ctx, cancel = context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	begin := time.Now()
-	if err := b.Publish(ctx, message); !errors.Is(err, context.Canceled) || time.Since(begin) > 2*time.Second {
+	if err := b.Publish(ctx, message); !errors.Is(err, context.Canceled) || time.Since(begin) > 30*time.Second {
 		t.Errorf("cancelled: %v after %v", err, time.Since(begin))
 	}
 	if err := e.Signal(syscall.SIGCONT); err != nil {

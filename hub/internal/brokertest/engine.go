@@ -30,6 +30,7 @@ type Kind struct {
 	Name    string                          // where a program tests more than one kind
 	Program string                          // that runs the engine
 	Args    func(port, dir string) []string // its arguments, to listen on 127.0.0.1 with its files in dir
+	Second  func(port string) string        // another port that it listens on then; nil: none
 	Connect func(addr string) (b hub.Broker, close func() error)
 	Numbers bool // the engine gives positions, and one order for all
 	Keeps   bool // the engine keeps history
@@ -44,6 +45,7 @@ type Engine struct {
 	port  string
 	dir   string
 	cmd   *exec.Cmd
+	ended chan struct{} // closed when cmd has ended
 }
 
 // Start starts an engine for the time of the test.
@@ -60,27 +62,66 @@ func start(t testing.TB, kind Kind, space *namespace) *Engine {
 		}
 		t.Fatalf("%v: install it, or set %s to skip this test", err, SkipVariable)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	e := &Engine{kind: kind, space: space, dir: t.TempDir()}
+	t.Cleanup(e.Kill)
+	for try := 1; ; try++ {
+		e.choosePort(t)
+		err := e.run()
+		if err == nil {
+			return e
+		}
+		// Another program may have taken the port.
+		if try == 5 {
+			t.Fatal(err)
+		}
+		t.Log(err)
+		e.Kill()
+		e.Forget(t)
 	}
-	e := &Engine{Addr: l.Addr().String(), kind: kind, space: space, dir: t.TempDir()}
-	_, e.port, _ = net.SplitHostPort(e.Addr)
-	if space != nil {
-		e.Addr = net.JoinHostPort(space.far, e.port)
+}
+
+// choosePort chooses a free port, whose second one is free, too.
+func (e *Engine) choosePort(t testing.TB) {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		e.Addr = l.Addr().String()
+		_, e.port, _ = net.SplitHostPort(e.Addr)
+		if e.kind.Second != nil {
+			second, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", e.kind.Second(e.port)))
+			if err != nil {
+				continue
+			}
+			second.Close()
+		}
+		if e.space != nil {
+			e.Addr = net.JoinHostPort(e.space.far, e.port)
+		}
+		return
 	}
-	l.Close()
-	e.Run(t)
-	t.Cleanup(func() { e.Kill() })
-	return e
+	t.Fatal("no free port")
 }
 
 // Run starts the engine again.
 func (e *Engine) Run(t testing.TB) {
 	t.Helper()
+	if err := e.run(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// startBound is how long an engine may take until it listens.
+const startBound = time.Minute
+
+// run starts the engine, and returns when it listens.
+func (e *Engine) run() error {
 	log, err := os.OpenFile(filepath.Join(e.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer log.Close()
 	command := append([]string{e.kind.Program}, e.kind.Args(e.port, e.dir)...)
@@ -90,21 +131,32 @@ func (e *Engine) Run(t testing.TB) {
 		}
 		command = append([]string{"ip", "netns", "exec", e.space.name}, command...) // the same process
 	}
-	e.cmd = exec.Command(command[0], command[1:]...)
-	e.cmd.Dir, e.cmd.Stdout, e.cmd.Stderr = e.dir, log, log
-	if err := e.cmd.Start(); err != nil {
-		t.Fatal(err)
+	cmd, ended := exec.Command(command[0], command[1:]...), make(chan struct{})
+	cmd.Dir, cmd.Stdout, cmd.Stderr = e.dir, log, log
+	if err := cmd.Start(); err != nil {
+		return err
 	}
+	e.cmd, e.ended = cmd, ended
+	go func() {
+		cmd.Wait()
+		close(ended)
+	}()
 	for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		c, err := net.Dial("tcp", e.Addr)
 		if err == nil {
 			c.Close()
-			return
+			return nil
 		}
-		if time.Since(begin) > 20*time.Second {
-			text, _ := os.ReadFile(log.Name())
-			t.Fatalf("%s does not listen: %v\n%s", e.kind.Program, err, text)
+		select {
+		case <-ended:
+			err = errors.New("it has ended")
+		default:
+			if time.Since(begin) < startBound {
+				continue
+			}
 		}
+		text, _ := os.ReadFile(log.Name())
+		return fmt.Errorf("%s does not listen: %w\n%s", e.kind.Program, err, text)
 	}
 }
 
@@ -112,13 +164,13 @@ func (e *Engine) Run(t testing.TB) {
 func (e *Engine) Kill() {
 	if e.cmd != nil {
 		e.cmd.Process.Kill()
-		e.cmd.Wait()
+		<-e.ended
 		e.cmd = nil
 	}
 }
 
 // Forget removes the files of the engine, which must not run.
-func (e *Engine) Forget(t *testing.T) {
+func (e *Engine) Forget(t testing.TB) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(e.dir, "*"))
 	for _, file := range files {
@@ -133,7 +185,7 @@ func (e *Engine) Forget(t *testing.T) {
 // stands still, where /proc tells: some of its threads may go on for a moment.
 func (e *Engine) Signal(sig os.Signal) error {
 	err := e.cmd.Process.Signal(sig)
-	for begin := time.Now(); err == nil && sig == syscall.SIGSTOP && time.Since(begin) < 5*time.Second; {
+	for begin := time.Now(); err == nil && sig == syscall.SIGSTOP && time.Since(begin) < 30*time.Second; {
 		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", e.cmd.Process.Pid))
 		running := false
 		for _, task := range tasks {

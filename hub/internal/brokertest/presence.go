@@ -104,7 +104,7 @@ func Presence(t *testing.T, kind Kind) {
 		t.Fatal(err)
 	}
 	here.wantHere(t, "ada bob zoe", gone)
-	late.wantHere(t, "ada bob zoe", time.Second)
+	late.wantHere(t, "ada bob zoe", patience)
 
 	// The engine is killed, and comes back without what it knew.
 	e.Kill()

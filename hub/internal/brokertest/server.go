@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long anything may take.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // A server serves connections: each subscribes to the topic in its URL, and
 // publishes there what it gets.
