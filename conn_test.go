@@ -818,7 +818,7 @@ func TestStressSockets(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", link.name, seed), func(t *testing.T) {
 				t.Parallel()
 				a, b := link.make(t)
-				newStress(t, rand.New(rand.NewPCG(seed, 2)), a, b, 20*time.Second).run()
+				newStress(t, rand.New(rand.NewPCG(seed, 2)), a, b, time.Minute).run()
 			})
 		}
 	}

@@ -30,8 +30,8 @@ func TestUnixPacket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ours.SetDeadline(time.Now().Add(10 * time.Second))
-		theirs.SetDeadline(time.Now().Add(10 * time.Second))
+		ours.SetDeadline(time.Now().Add(time.Minute))
+		theirs.SetDeadline(time.Now().Add(time.Minute))
 		role := wstest.Client
 		if client {
 			role = wstest.Server

@@ -73,7 +73,7 @@ func TestWaysToServe(t *testing.T) {
 	} {
 		s := httptest.NewServer(handler)
 		defer s.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		c, _, err := websocket.Dial(ctx, s.URL, nil)
 		if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // patience bounds what should happen at once.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // serve starts a server that upgrades each request with u, and gives the
 // connection to handle, which stays in the handler. It returns the ws URL.

@@ -99,7 +99,7 @@ func (d direction) testServer(ctx context.Context, o *options, w *wstest, peer s
 		return err
 	}
 	defer server.stop()
-	addr, err := server.awaitLine(ctx, "listening on ", 10*time.Second)
+	addr, err := server.awaitLine(ctx, "listening on ", time.Minute)
 	if err != nil {
 		return err
 	}

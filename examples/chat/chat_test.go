@@ -50,7 +50,7 @@ func (v *visitor) say(text string) {
 // wanted, and without its time and position.
 func (v *visitor) next(kind string) (got event, at string) {
 	v.t.Helper()
-	ctx, cancel := context.WithTimeout(v.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(v.t.Context(), time.Minute)
 	defer cancel()
 	for {
 		var got event
@@ -84,7 +84,7 @@ func (v *visitor) want(want event) (at string) {
 // wantClose reads until the connection ends, which must be with the given code.
 func (v *visitor) wantClose(code websocket.StatusCode) websocket.CloseError {
 	v.t.Helper()
-	ctx, cancel := context.WithTimeout(v.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(v.t.Context(), time.Minute)
 	defer cancel()
 	for {
 		_, _, err := v.c.Read(ctx)

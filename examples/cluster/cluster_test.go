@@ -42,7 +42,7 @@ func (v *visitor) say(text string) {
 // between at any time.
 func (v *visitor) next(wanted func(event) bool) event {
 	v.t.Helper()
-	ctx, cancel := context.WithTimeout(v.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(v.t.Context(), time.Minute)
 	defer cancel()
 	for {
 		var got event
@@ -185,7 +185,7 @@ func TestEngineLost(t *testing.T) {
 func TestBadInput(t *testing.T) {
 	_, a, _ := serveNodes(t)
 	for _, test := range []struct{ name, after string }{{"", ""}, {"a name that is longer than a name may be", ""}, {"Ada", "nonsense"}} {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		if _, _, err := visit(t, a, test.name, test.after).c.Read(ctx); websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
 			t.Errorf("%+v: %v", test, err)
 		}

@@ -64,7 +64,7 @@ func startEngine(t *testing.T, engine string) string {
 			c.Close()
 			return addr
 		}
-		if time.Since(begin) > 20*time.Second {
+		if time.Since(begin) > time.Minute {
 			t.Fatal(err)
 		}
 	}

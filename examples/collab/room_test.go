@@ -53,7 +53,7 @@ func (b *tab) send(message string) {
 // want reads one message, which must be this one.
 func (b *tab) want(message string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 	defer cancel()
 	var got, want any
 	if err := json.Unmarshal([]byte(message), &want); err != nil {
@@ -134,7 +134,7 @@ func TestBadInput(t *testing.T) {
 		if test.message != "" {
 			b.send(test.message)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		var err error
 		for err == nil {
 			_, _, err = b.c.Read(ctx)

@@ -98,7 +98,7 @@ func dial(t *testing.T, url, after string) *reader {
 // want reads a message, and returns its position.
 func (r *reader) want(want anything) (position string) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	var got anything
 	err := wsjson.Read(ctx, r.c, &got)
@@ -159,7 +159,7 @@ func TestBadInput(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		if _, _, err := r.c.Read(ctx); websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
 			t.Errorf("%+v: %v", test, err)
 		}

@@ -64,7 +64,7 @@ func dial(t *testing.T, url, after string) *reader {
 
 func (r *reader) next(kind string) message {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	var m message
 	if err := wsjson.Read(ctx, r.c, &m); err != nil || m.Type != kind {
@@ -151,7 +151,7 @@ func TestBadInput(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		if _, _, err := r.c.Read(ctx); websocket.CloseStatus(err) != test.code {
 			t.Errorf("%q, %q: %v, want %v", test.after, test.message, err, test.code)
 		}

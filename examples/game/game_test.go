@@ -94,7 +94,7 @@ func (c *client) send(b ...byte) {
 // next returns the next message, which must be of that kind.
 func (c *client) next(kind byte) []byte {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
 	defer cancel()
 	typ, b, err := c.c.Read(ctx)
 	if err != nil || typ != websocket.MessageBinary || len(b) == 0 || b[0] != kind {
@@ -194,7 +194,7 @@ func TestBadInput(t *testing.T) {
 		if err := c.c.Write(t.Context(), test.typ, test.data); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		if _, _, err := c.c.Read(ctx); websocket.CloseStatus(err) != test.code {
 			t.Errorf("%s: %v, want %v", test.name, err, test.code)
 		}
@@ -207,7 +207,7 @@ func TestFull(t *testing.T) {
 	for range maxPlayers {
 		g.join()
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, _, err := dial(t, url).c.Read(ctx); websocket.CloseStatus(err) != websocket.StatusTryAgainLater {
 		t.Errorf("one player too many: %v", err)

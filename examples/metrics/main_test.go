@@ -54,7 +54,7 @@ func TestMetrics(t *testing.T) {
 		`http_server_request_duration_seconds_count{http_request_method="GET",http_response_status_code="426",http_route="/ws",network_protocol_version="1.1",url_scheme="http"} 1`,
 	}
 	var page string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		resp, err := http.Get(s.URL + "/metrics")
 		if err != nil {
 			t.Fatal(err)

@@ -74,7 +74,7 @@ func open(t *testing.T, base string, header http.Header) *tab {
 // want reads an event, in which the time of the notifications does not count.
 func (p *tab) want(want event) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 	defer cancel()
 	var got event
 	if err := wsjson.Read(ctx, p.c, &got); err != nil {
@@ -142,7 +142,7 @@ func TestSignOut(t *testing.T) {
 	here.want(event{Type: "hello", User: "ada"})
 	there.want(event{Type: "hello", User: "ada"})
 	request(t, "DELETE", base+"/session", asAda, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, _, err := here.c.Read(ctx); websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
 		t.Errorf("the page: %v", err)

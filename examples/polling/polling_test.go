@@ -153,7 +153,7 @@ func TestWebSocket(t *testing.T) {
 	}
 	defer c.CloseNow()
 	for i := range 2 {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		var got event
 		if err := wsjson.Read(ctx, c, &got); err != nil || got.Number != i+1 {
 			t.Fatalf("got %+v, %v", got, err)

@@ -140,7 +140,7 @@ func TestServerStatsWhileServing(t *testing.T) {
 			}
 			defer c.CloseNow()
 			for i := range 500 {
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				c.Write(ctx, websocket.MessageText, fmt.Append(nil, i))
 				_, b, err := c.Read(ctx)
 				cancel()

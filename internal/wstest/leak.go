@@ -36,12 +36,12 @@ func Main(m *testing.M, abandoned ...string) int {
 
 // LeakedGoroutines returns the stacks of goroutines other than this one in
 // which a function of the module stands, for a TestMain. Those that are about
-// to end get time to do so: 5 s at most, and none if there is nothing to wait
+// to end get time to do so: 30 s at most, and none if there is nothing to wait
 // for.
 func LeakedGoroutines() string {
 	const module = "github.com/seed70bc5565/websocket"
 	var left string
-	for try := range 100 {
+	for try := range 600 {
 		if try > 0 {
 			time.Sleep(50 * time.Millisecond)
 		}

@@ -24,7 +24,7 @@ func Running(done <-chan error) bool {
 // Await waits for what other goroutines are about to do.
 func Await(t *testing.T, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it did not come")
 		}
