@@ -344,7 +344,7 @@ func (s *served) wait(t testing.TB) {
 	t.Helper()
 	select {
 	case <-s.done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		buf := make([]byte, 1<<20)
 		t.Fatalf("the handler has not returned\n%s", buf[:runtime.Stack(buf, true)])
 	}
@@ -517,7 +517,7 @@ func TestStalledPeer(t *testing.T) {
 					if err := tt.run(c); !errors.Is(err, tt.want) {
 						t.Errorf("%v, want %v", err, tt.want)
 					}
-					if d := time.Since(start); d > 5*time.Second {
+					if d := time.Since(start); d > 30*time.Second {
 						t.Errorf("it took %v", d)
 					}
 					s.wait(t)
@@ -573,7 +573,7 @@ func TestStalledConnection(t *testing.T) {
 			t.Errorf("Write: %v", err)
 		}
 		c.CloseNow()
-		if d := time.Since(start); d > 5*time.Second {
+		if d := time.Since(start); d > 30*time.Second {
 			t.Errorf("it took %v", d)
 		}
 		select {
@@ -643,10 +643,10 @@ func (g *gatedConn) Read(p []byte) (int, error) {
 func TestServerTimeouts(t *testing.T) {
 	both(t, func(t *testing.T, secure bool) {
 		s := serve(t, secure, websocket.Handler(echo, nil), func(s *http.Server) {
-			s.ReadTimeout, s.WriteTimeout, s.IdleTimeout, s.ReadHeaderTimeout = 200*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond
+			s.ReadTimeout, s.WriteTimeout, s.IdleTimeout, s.ReadHeaderTimeout = time.Second, time.Second, time.Second, time.Second
 		})
 		c := script(t, s.peer(t, Window).open(t))
-		time.Sleep(600 * time.Millisecond)
+		time.Sleep(2 * time.Second)
 		c.WriteFrame(wstest.Text, "later")
 		c.WantFrame(wstest.Text, "later")
 		c.WriteClose(1000, "")
@@ -667,14 +667,18 @@ func TestFailure(t *testing.T) {
 			{wstest.Final(wstest.Text, "\xff"), 1007},
 			{wstest.Final(wstest.Text, strings.Repeat("x", 101)), 1009},
 		} {
-			ws := p.open(t)
-			c := script(t, ws)
-			c.WriteFrames(tt.frame)
-			c.WantClose(tt.code)
-			start := time.Now()
-			c.WantEOF() // before this side ends its own direction
-			if d := time.Since(start); d > 700*time.Millisecond {
-				t.Errorf("the stream ended %v after the close frame", d)
+			// Of a busy machine the fastest of some tries says how long it takes.
+			var took time.Duration
+			for try := 0; try == 0 || took > 700*time.Millisecond && try < 5; try++ {
+				c := script(t, p.open(t))
+				c.WriteFrames(tt.frame)
+				c.WantClose(tt.code)
+				start := time.Now()
+				c.WantEOF() // before this side ends its own direction
+				took = time.Since(start)
+			}
+			if took > 700*time.Millisecond {
+				t.Errorf("the stream ended %v after the close frame", took)
 			}
 		}
 	})
@@ -724,7 +728,7 @@ func TestShutdown(t *testing.T) {
 		for h.Connections() < 50 {
 			time.Sleep(time.Millisecond)
 		}
-		sctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		sctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
 		if err := h.Shutdown(sctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Shutdown with peers that do not answer: %v", err)
@@ -771,7 +775,7 @@ func TestThousandStreams(t *testing.T) {
 	if n := h.Connections(); n != 1000 {
 		t.Errorf("%d connections", n)
 	}
-	sctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	sctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	go h.Close()
 	for h.Connections() > 0 && sctx.Err() == nil {
