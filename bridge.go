@@ -15,7 +15,7 @@ import (
 	"github.com/seed70bc5565/websocket/internal/field"
 )
 
-// What the package gorilla needs beyond the public API.
+// This file gives the package gorilla the functions that the public API lacks.
 
 var _ = bridge.Provide(bridge.Root{
 	Of:    func(c any) bridge.Conn { return (*bridged)(c.(*Conn)) },

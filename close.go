@@ -148,9 +148,9 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 	return err
 }
 
-// CloseNow ends the connection without a closing handshake. What is gathered to
-// be written gets one attempt that does not block. The error is nil if this
-// call ended the connection; if it had ended before, it matches
+// CloseNow ends the connection without a closing handshake. CloseNow tries
+// once, without blocking, to write the frames that have gathered. The error is
+// nil if this call ended the connection; if it had ended before, it matches
 // [net.ErrClosed].
 //
 // CloseNow may be called from any goroutine, at any time, more than once. It
@@ -272,7 +272,7 @@ func (c *Conn) peerClosed(ctx context.Context, ce CloseError) error {
 // answerClose is peerClosed from the answer on. begun says that this side's
 // close frame was made before.
 //
-// What bounds the read must not cut a Close of this side that waits behind a
+// The bounds of the read must not cut a Close of this side that waits behind a
 // message. Then answerClose leaves the rest to that Close.
 func (c *Conn) answerClose(ctx context.Context, payload []byte, begun bool) error {
 	ctx, cancel := c.closeContext(ctx)
@@ -353,8 +353,8 @@ func (c *Conn) linger(ctx context.Context) {
 }
 
 // boundRead returns ctx with the read deadline as another bound, unless the
-// library reads. What a read does to answer a close frame, or to fail the
-// connection, is a part of the read.
+// library reads. A read that answers a close frame, or fails the connection,
+// does so within its deadline.
 func (c *Conn) boundRead(ctx context.Context) (context.Context, context.CancelFunc) {
 	if c.r.apart {
 		return ctx, func() {}
@@ -373,8 +373,8 @@ func (c *Conn) sendLast(ctx context.Context, payload []byte) error {
 	return ctx.Err()
 }
 
-// refuse is Close for a read that refuses the message that it has read. What
-// bounds the read bounds the wait for the peer too.
+// refuse is Close for a read that refuses the message that it has read. The
+// bounds of the read also bound the wait for the peer.
 func (c *Conn) refuse(ctx context.Context, code StatusCode, reason string) {
 	ctx, cancel := c.boundRead(ctx)
 	defer cancel()

@@ -142,8 +142,8 @@ type Conn struct {
 	// size of the allocator, for each idle connection. So what is shared, or
 	// what few connections need, stands behind a pointer.
 	//
-	// What a write looks at comes first and lies together. In a broadcast each
-	// line of the cache is missed for each connection.
+	// The fields that a write looks at come first, next to each other. In a
+	// broadcast each line of the cache is missed for each connection.
 	t transport
 	w sender
 

@@ -216,9 +216,9 @@ func (cfg deflateConfig) answer(offer deflateParams) (agreed, answer deflatePara
 		answer.serverBits = agreed.serverBits
 	}
 
-	// Sections 7.1.1.2 and 7.1.2.2. What the client says of itself holds
-	// whatever the server answers. A server may demand a smaller window only of
-	// a client that allows that.
+	// Sections 7.1.1.2 and 7.1.2.2. The client's promises about its own
+	// messages hold with any answer of the server. A server may demand a
+	// smaller window only of a client that allows that.
 	answer.clientNoTakeover = noTakeover || offer.clientNoTakeover
 	agreed.clientBits = maxWindowBits
 	if offer.clientBits > 0 {

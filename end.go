@@ -98,10 +98,10 @@ func (c EndCause) By() string {
 // connection is over, which is when writes begin to fail, and does not change
 // after that. Until then it returns the zero End.
 //
-// A write that finds the transport lost fails earlier. What the peer sent
-// before can still be read, for CloseTimeout at most: it may be a close frame
-// that says why. If it sent no close frame, the end is EndTransport, even if
-// this side then closes.
+// A write that finds the transport lost fails earlier. Reads still return what
+// the peer sent before, for CloseTimeout at most. It may be a close frame that
+// says why. If it sent no close frame, the end is EndTransport, even if this
+// side then closes.
 func (c *Conn) End() End {
 	e := endOf(c.life.reason())
 	if c.door != nil && (e.Cause == EndByCloseNow || e.Cause == EndTransport) {

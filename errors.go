@@ -99,8 +99,8 @@ func (e ProtocolError) Is(target error) bool {
 	return target == ErrMessageTooBig && e.Code == StatusMessageTooBig
 }
 
-// What a peer can do wrong. The texts are also the reasons of the close frames
-// that tell it so.
+// The breaches of the protocol by a peer. The texts are also the reasons of the
+// close frames that tell it so.
 var (
 	errLengthNotMinimal  = ProtocolError{StatusProtocolError, "payload length is not in its shortest form"}
 	errLengthTooLarge    = ProtocolError{StatusProtocolError, "payload length of 2^63 or more"}

@@ -33,7 +33,7 @@ type EventHandler interface {
 // On Linux, an idle connection over plain TCP or a Unix socket costs a Conn, a
 // descriptor and the EventHandler. That is about a fifth of what it costs with
 // [NewServer]. A few goroutines wait for all of them. Elsewhere, and with TLS,
-// each connection has a goroutine that reads. What handlers see is the same.
+// each connection has a goroutine that reads. Handlers see no difference.
 //
 // The goroutine of the request calls open, before ServeHTTP returns. The
 // function may use c: it may write, set limits, join a hub, keep c in the

@@ -335,8 +335,8 @@ func chooseSubprotocol(preferred, offered []string) string {
 	return ""
 }
 
-// acceptExtensions is the server's half of the negotiation (section 9.1). What
-// is not known is declined by saying nothing about it.
+// acceptExtensions is the server's half of the negotiation (section 9.1). The
+// answer declines an unknown extension by leaving it out.
 func (up *upgrade) acceptExtensions(offers []field.Extension, deflate deflateConfig) {
 	if agreed, answer, ok := acceptDeflate(offers, deflate); ok {
 		up.deflate = &agreed

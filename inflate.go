@@ -107,7 +107,7 @@ func (r *receiver) inflateLimit() int {
 
 // inflateFailed fails the connection. Corrupt data is 1007, because "the data
 // within a message was not consistent with its type" says just that (RFC 6455,
-// section 7.4.1). The frames are as they should be. What they carry is not.
+// section 7.4.1). The frames are as they should be, but their payload is not.
 func (c *Conn) inflateFailed(ctx context.Context, err error) error {
 	if errors.Is(err, flate.ErrTooLarge) {
 		return c.fail(ctx, errMessageTooBig)

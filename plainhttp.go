@@ -6,10 +6,10 @@ import (
 	"reflect"
 )
 
-// What a handler may keep after it returned. A router, a logger or a framework
-// often takes back what it put into the request's context, and gives it to the
-// next request. The package net/http itself takes back nothing that a request
-// refers to.
+// The values of a request that a handler may keep after it returned. A router,
+// a logger or a framework often takes back what it put into the request's
+// context, and gives it to the next request. The package net/http itself takes
+// back nothing that a request refers to.
 
 // plainValues reports whether net/http made both w and ctx, the context of the
 // request. It also demands that nothing between net/http and the handler could

@@ -86,7 +86,7 @@ func (s *recvHalf) judge(h header, limit int64) error {
 		return errMessageTooBig
 	}
 	s.size += h.length
-	// What a compressed message inflates to is counted where it is inflated.
+	// The inflater counts the size of the inflated message.
 	if limit >= 0 && s.size > limit && (!s.compressed || (s.size-spareDeflate)/deflateExpansion > limit) {
 		return errMessageTooBig
 	}

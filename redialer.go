@@ -162,9 +162,9 @@ type RedialStatus struct {
 // StatusNormalClosure after nil and StatusGoingAway after an error.
 //
 // The end of ctx cuts short whatever is in progress: an attempt, a wait, or the
-// connection, which is closed with StatusGoingAway. What serve still writes
-// then fails. A peer that does not answer the close frame is waited for no
-// longer than a second, at the end of ctx as elsewhere.
+// connection, which is closed with StatusGoingAway. Then writes of serve fail.
+// A peer that does not answer the close frame is waited for no longer than a
+// second, at the end of ctx as elsewhere.
 func (r *Redialer) Run(ctx context.Context, serve func(ctx context.Context, c *Conn) error) error {
 	err := r.run(ctx, serve)
 	r.tell(RedialStatus{State: RedialStopped, Err: err})

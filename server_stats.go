@@ -41,8 +41,8 @@ type EndCount struct {
 }
 
 // Stats returns what the server has done so far. A connection is open until it
-// has ended and serve has returned. What is told of connections that have ended
-// never decreases. Stats asks each open connection, which takes about a
+// has ended and serve has returned. The counts of connections that have ended
+// never decrease. Stats asks each open connection, which takes about a
 // millisecond for 10,000 connections.
 func (s *Server) Stats() ServerStats {
 	l := &s.live

@@ -39,8 +39,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // ShutdownWith is Shutdown with the caller's code and reason, such as
-// StatusServiceRestart. What [Conn.Close] says of both holds here. If they are
-// invalid, that is the error, and the server goes on.
+// StatusServiceRestart. [Conn.Close] says which codes and reasons are valid. If
+// they are invalid, that is the error, and the server goes on.
 //
 // Of several calls the first decides for the connections that are in their
 // handshake.

@@ -122,9 +122,9 @@ func refusalStatus(err error) int {
 	return 0
 }
 
-// What a Trace is told of a connection. The goroutine that tells it may hold
-// the reader's turn, or be that of a timer. So a function that panics only ends
-// the connection.
+// This file tells a Trace about a connection. The goroutine that tells it may
+// hold the reader's turn, or be that of a timer. So a function that panics only
+// ends the connection.
 
 func (c *Conn) traceAccepted() {
 	if t := c.trace; t != nil && t.Accepted != nil {

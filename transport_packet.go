@@ -56,7 +56,7 @@ func tlsState(conn net.Conn) *tls.ConnectionState {
 }
 
 // overForeign returns c, which stands on a transport of a foreign type, as a
-// stream. What c receives comes out of from.
+// stream. Reads of the stream take the bytes that c receives from from.
 func overForeign(c *tls.Conn, from io.Reader) *bodyConn {
 	return newBodyConn(tlsBody{c, from}, c.LocalAddr(), c.RemoteAddr())
 }
@@ -74,9 +74,9 @@ func (b tlsBody) Close() error {
 	return nil
 }
 
-// A switchedConn is a connection of a foreign type after a 101 response. What
-// the HTTP client has read beyond the response is in body, which reads from
-// conn when that has been taken out.
+// A switchedConn is a connection of a foreign type after a 101 response. The
+// body first holds what the HTTP client has read beyond the response. Then it
+// reads from conn.
 type switchedConn struct {
 	net.Conn
 	body io.Reader

@@ -86,8 +86,8 @@ var past = time.Unix(1, 0)
 
 // How long a transport of a foreign type may take to heed a deadline in the
 // past, before the connection is ended. Also how long a write over TLS goes on
-// that is interrupted. What the library does for itself ends with the
-// connection anyway.
+// that is interrupted. The library's own calls end with the connection in any
+// case.
 const (
 	interruptGrace    = 100 * time.Millisecond
 	interruptGraceOwn = 10 * time.Millisecond
