@@ -70,7 +70,7 @@ func TestBodyConnReadDeadline(t *testing.T) {
 				t.Fatalf("the deadline came after %v", d)
 			}
 		}
-		// What comes while no goroutine reads is for the next Read.
+		// The next Read returns the bytes that came while no goroutine read.
 		if _, err := far.Write([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}

@@ -246,7 +246,7 @@ func TestDialKeepsBytesTCP(t *testing.T) {
 	}
 }
 
-// What a custom RoundTripper does to the body is not gone round.
+// Dial keeps the body that a custom RoundTripper has put around the connection.
 func TestDialThroughBody(t *testing.T) {
 	s := newServer(t, Handler(serveEcho, nil), false)
 	var written atomic.Int64

@@ -148,9 +148,9 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 	return err
 }
 
-// CloseNow ends the connection without a closing handshake. CloseNow tries
-// once, without blocking, to write the frames that have gathered. The error is
-// nil if this call ended the connection; if it had ended before, it matches
+// CloseNow ends the connection without a closing handshake. It tries once,
+// without blocking, to write the frames that have gathered. The error is nil if
+// this call ended the connection; if it had ended before, it matches
 // [net.ErrClosed].
 //
 // CloseNow may be called from any goroutine, at any time, more than once. It

@@ -55,8 +55,8 @@ func TestCloseHandshake(t *testing.T) {
 					if !running(closed) {
 						t.Fatalf("Close does not wait for the answer: %v", <-closed)
 					}
-					// What comes before the answer is read and dropped; pings
-					// are not answered any more.
+					// Close reads and drops the messages before the answer. It
+					// answers no pings any more.
 					late := frames(text("late"), ping("late"), first(wstest.Text, "late"))
 					p.WriteFrames(late...)
 					p.WriteFrames(wstest.CloseFrame(test.answer, ""))
@@ -286,8 +286,8 @@ func TestCloseReadBehindClose(t *testing.T) {
 	})
 }
 
-// What must not stand on the wire (section 7.4) is refused, and the connection
-// closed all the same.
+// Close refuses a code that must not be sent (section 7.4), and closes the
+// connection all the same.
 func TestCloseArguments(t *testing.T) {
 	tests := []struct {
 		code   StatusCode
@@ -725,8 +725,8 @@ func TestCloseBothEndsStalled(t *testing.T) {
 	})
 }
 
-// What a read does because of a close frame, or of a breach of the protocol, is
-// a part of the read. Its deadline and its context bound that. The peer here
+// A read that answers a close frame, or a breach of the protocol, does so
+// within its bounds. Its deadline and its context bound that. The peer here
 // takes nothing, or does not end TCP.
 func TestReadBoundsHoldWhileClosing(t *testing.T) {
 	bounds := map[string]func(c *Conn) error{
@@ -1229,7 +1229,7 @@ func TestCloseAfterDeadline(t *testing.T) {
 	}
 }
 
-// What has gathered goes out when CloseNow is called, though the context of an
+// CloseNow sends the frames that have gathered, though the context of an
 // earlier write has ended.
 func TestCloseNowFlushesAfterEndedContext(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {

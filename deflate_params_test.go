@@ -96,7 +96,7 @@ func TestAcceptDeflate(t *testing.T) {
 		{offer: "permessage-deflate", mode: CompressionDisabled},
 		{offer: "permessage-deflate", mode: takeover, answer: "permessage-deflate", agreed: deflateParams{false, false, 15, 15}},
 		{offer: "permessage-deflate", mode: alone, answer: "permessage-deflate; server_no_context_takeover; client_no_context_takeover", agreed: deflateParams{true, true, 15, 15}},
-		// What a browser offers.
+		// The offers of browsers.
 		{offer: "permessage-deflate; client_max_window_bits", mode: takeover, answer: "permessage-deflate", agreed: deflateParams{false, false, 15, 15}},
 		{offer: "permessage-deflate; client_max_window_bits", mode: takeover, recv: 10, answer: "permessage-deflate; client_max_window_bits=10", agreed: deflateParams{false, false, 15, 10}},
 		{offer: "permessage-deflate; client_max_window_bits=9", mode: takeover, answer: "permessage-deflate; client_max_window_bits=9", agreed: deflateParams{false, false, 15, 9}},

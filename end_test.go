@@ -275,7 +275,7 @@ func TestEndInsideTunnel(t *testing.T) {
 }
 
 // A write finds that the transport is lost, and this side then closes: that is
-// no end by this side. What the peer has said before is still read by Close.
+// no end by this side. Close still reads what the peer has sent before.
 func TestEndAfterFailedWrite(t *testing.T) {
 	for name, tt := range map[string]struct {
 		says  int // the code of the close frame that the peer leaves behind
@@ -357,7 +357,7 @@ type eventServe struct {
 func (e eventServe) Message(Message) { e.serve(e.c, e.r) }
 func (e eventServe) Close(error)     {}
 
-// What a server does to its connections, and what becomes of their handlers.
+// How a server ends its connections, and how their handlers end.
 func TestEndOfServer(t *testing.T) {
 	reads := func(c *Conn, _ *http.Request) { serveReads(c, nil) }
 	for _, tt := range []struct {

@@ -385,7 +385,7 @@ func ExampleCloseStatus() {
 	// Output: reconnect in a moment
 }
 
-// What the peer said when it closed the connection.
+// The peer's close code and reason.
 func ExampleCloseError() {
 	c, end := connect(func(c *websocket.Conn, r *http.Request) {
 		c.Close(websocket.StatusPolicyViolation, "not on Sundays")
@@ -764,7 +764,7 @@ func ExampleHandshakeError() {
 	// true
 }
 
-// Limits, compression and hooks. What is left out has its default.
+// Limits, compression and hooks. A field that is left out has its default.
 func ExampleAcceptOptions() {
 	server := httptest.NewServer(websocket.Handler(echo, &websocket.AcceptOptions{
 		ReadLimit:                    64 << 10, // bytes of a message
@@ -1015,8 +1015,8 @@ func ExampleRedialer() {
 	// <nil>
 }
 
-// What a user of the program is shown of the connection. The first attempt
-// fails, because the server is too busy.
+// The state of the connection, as a user of the program sees it. The first
+// attempt fails, because the server is too busy.
 func ExampleRedialStatus() {
 	busy := true
 	accept := websocket.Handler(greet, nil)
@@ -1148,8 +1148,8 @@ func ExampleRedialer_times() {
 	// <nil>
 }
 
-// What is final is the application's to say. Here the server's own code 4001 is
-// final, in addition to what is by default.
+// The application says which errors are final. Here the server's own code 4001
+// is final, in addition to what is by default.
 func ExampleIsPermanent() {
 	server := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
 		c.Close(4001, "your account is closed")
@@ -1289,7 +1289,7 @@ func ExampleTrace_slog() {
 	// level=INFO msg=ended path=/chat cause=peer code=StatusCode(4000) reason=done
 }
 
-// What an operator wants to be told at once, in addition to the counts.
+// An operator wants to know these at once, in addition to the counts.
 func ExampleTrace_alarms() {
 	told := make(chan string, 1)
 	trace := &websocket.Trace{
@@ -1384,7 +1384,7 @@ func ExampleEndCause() {
 	// DEBUG peer <nil>
 }
 
-// What the peer broke, as this side told it by the close code.
+// The rule that the peer broke. The close code of this side told it.
 func ExampleProtocolError() {
 	c, end := connect(func(c *websocket.Conn, r *http.Request) {
 		c.Write(r.Context(), websocket.MessageText, []byte("caf\xe9")) // Latin-1

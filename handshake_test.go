@@ -491,8 +491,8 @@ func TestDialHostForRoundTripper(t *testing.T) {
 }
 
 // Handshakes with headers that are too many, too long or not made of what
-// headers are made of. What single fields may hold is in TestAcceptRefusals and
-// TestCheckResponse, long ones of a request in TestAbsurdHeaders.
+// headers are made of. TestAcceptRefusals and TestCheckResponse try the values
+// of single fields, TestAbsurdHeaders long ones of a request.
 
 // Memory grows no faster than a header does, and what errors say of it is
 // short, in a request and in a response.

@@ -1049,7 +1049,7 @@ func TestHeldUpJustInTime(t *testing.T) {
 	})
 }
 
-// What the application has bounded ends when it says so, if that is sooner.
+// A bound of the application ends the call, if that is sooner.
 func TestHeldUpByBoundedWrite(t *testing.T) {
 	background := context.Background()
 	const bound = 35 * time.Second

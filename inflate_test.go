@@ -148,7 +148,7 @@ func TestDeflateFrames(t *testing.T) {
 	})
 }
 
-// What a peer can do wrong, or may do though it is odd.
+// A peer's messages that are wrong, or odd but legal.
 func TestInflateRefused(t *testing.T) {
 	msg := bytes.Repeat([]byte("compressible "), 100)
 	good := deflated(t, msg)
@@ -558,7 +558,7 @@ func TestInflateMixed(t *testing.T) {
 				}
 				i++
 			}
-			// What is left of the last one is discarded, and nothing follows.
+			// The read discards the rest of the last one, and nothing follows.
 			ctx, cancel := context.WithCancel(context.Background())
 			rest := start(func() error { _, _, err := p.c.Read(ctx); return err })
 			<-sent
@@ -611,9 +611,10 @@ var (
 		"0 1111111 0 1101011 11 10 0", 2))
 )
 
-// What inflates to nothing never reaches the read limit. A message that goes on
-// with it is refused by what has come of it on the wire. That holds whatever it
-// is made of, in frames of any size, however it is read or discarded.
+// Frames that inflate to nothing never reach the read limit. A message that
+// goes on with it is refused by what has come of it on the wire. That holds
+// whatever it is made of, in frames of any size, however it is read or
+// discarded.
 func TestHostileDeflateNothing(t *testing.T) {
 	const limit = 1000
 	const most = limit*deflateExpansion + spareDeflate + deflateExpansion - 1

@@ -17,7 +17,7 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// What a header may say, and when. Each row is a conversation: all headers but
+// Headers that are legal, and when. Each row is a conversation: all headers but
 // the last are fine, the last is judged as want says.
 func TestRecvHalf(t *testing.T) {
 	text := header{headerBits: headerBits{fin: true, opcode: opText}, length: 1}
@@ -81,7 +81,7 @@ func TestRecvHalf(t *testing.T) {
 		{name: "longer than the limit in fragments", limit: 10, headers: []header{size(first, 4), size(more, 6), last}, want: errMessageTooBig},
 		{name: "empty fragment at the limit", limit: 10, headers: []header{size(first, 10), size(last, 0)}},
 		{name: "more than 2^63 bytes in fragments", headers: []header{size(first, math.MaxInt64), last}, want: errMessageTooBig},
-		// What the read limit does not count.
+		// The bytes that the read limit does not count.
 		{name: "spare frames", headers: append(repeat(size(more, 0), spareFrames-1, size(first, 0)), size(last, 0), text)},
 		{name: "too many frames without payload", headers: repeat(size(more, 0), spareFrames, size(first, 0)), want: errEmptyFrames},
 		{name: "one more for each byte", limit: 10, headers: append(repeat(size(more, 0), spareFrames+10, size(first, 10)), last), want: errMessageTooBig},
@@ -132,7 +132,7 @@ func TestRecvHalfMasking(t *testing.T) {
 	}
 }
 
-// What a sendHalf makes, a recvHalf of the other side takes.
+// A recvHalf takes all that a sendHalf of the other side makes.
 func TestSendHalf(t *testing.T) {
 	type frame struct {
 		op  opcode

@@ -204,7 +204,7 @@ func TestReadDeadline(t *testing.T) {
 	})
 }
 
-// What a caller leaves unread of a message is discarded by the next read. The
+// The next read discards the part of a message that the caller left unread. The
 // frames in between are answered, and the text is still checked, but not kept.
 func TestAbandonedMessage(t *testing.T) {
 	tests := []struct {

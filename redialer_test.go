@@ -432,7 +432,7 @@ func TestIsPermanent(t *testing.T) {
 	}
 }
 
-// What TLS finds wrong does not get better by another attempt.
+// Another attempt does not mend an error that TLS has found.
 func TestRedialerFinalTLS(t *testing.T) {
 	now := time.Now()
 	authority, key := certificate(t, nil, nil, "authority", now.Add(time.Hour))
@@ -609,7 +609,7 @@ func certificate(t *testing.T, parent *x509.Certificate, parentKey *ecdsa.Privat
 	return cert, key
 }
 
-// What is final ends Run, without another attempt, over the wire too.
+// A final error ends Run, without another attempt, over the wire too.
 func TestRedialerFinal(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
@@ -654,7 +654,7 @@ func TestRedialerFinal(t *testing.T) {
 	}
 }
 
-// What serve returns, and how its connection is then, says whether it goes on.
+// Run goes on or ends by the error of serve and by the state of the connection.
 func TestRedialerServeReturns(t *testing.T) {
 	mine := errors.New("mine")
 	for _, tt := range []struct {
@@ -1129,9 +1129,8 @@ func (rc *resumeClient) use(ctx context.Context, c *Conn) error {
 	return nil
 }
 
-// A server that is killed and restarted 20 times. What the client has taken
-// note of is not sent again and has no gaps. What the server has acknowledged
-// is there.
+// A server that is killed and restarted 20 times. The client notes each message
+// once, without gaps. The server has all messages that it acknowledged.
 func TestRedialerResumes(t *testing.T) {
 	const kills, messages = 20, 1000
 	for seed := range uint64(4) {

@@ -41,8 +41,7 @@ func wantTraffic(t *testing.T, what string, got, want Traffic) {
 	}
 }
 
-// What came is counted, as soon as a read returns it, and while another read
-// waits.
+// A message counts as soon as a read returns it, and while another read waits.
 func TestStatsReceived(t *testing.T) {
 	eachLink(t, connConfig{}, func(t *testing.T, p *pair) {
 		var want Traffic
@@ -124,7 +123,7 @@ func TestStatsDiscarded(t *testing.T) {
 	})
 }
 
-// What goes is counted, whatever writes it.
+// All writes count, of each kind.
 func TestStatsSent(t *testing.T) {
 	eachLink(t, connConfig{}, func(t *testing.T, p *pair) {
 		got := make(chan int64)

@@ -24,7 +24,7 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// What is no HTTP gets a response with a status, and no connection.
+// Bytes that are not HTTP get a response with a status, and no connection.
 func TestAcceptConnMalformed(t *testing.T) {
 	good := wstest.Request("/", "example.com")
 	for _, tt := range []struct {
@@ -75,8 +75,8 @@ func TestAcceptConnMalformed(t *testing.T) {
 	}
 }
 
-// What the client leaves undone ends at the bound over a socket too, which
-// heeds deadlines. Those of the caller are gone.
+// A request that the client does not finish ends at the bound over a socket
+// too, which heeds deadlines. Those of the caller are gone.
 func TestAcceptConnDeadlines(t *testing.T) {
 	far, near := tcpSockets(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)

@@ -56,7 +56,7 @@ func tlsState(conn net.Conn) *tls.ConnectionState {
 }
 
 // overForeign returns c, which stands on a transport of a foreign type, as a
-// stream. Reads of the stream take the bytes that c receives from from.
+// stream. from yields the bytes that c receives.
 func overForeign(c *tls.Conn, from io.Reader) *bodyConn {
 	return newBodyConn(tlsBody{c, from}, c.LocalAddr(), c.RemoteAddr())
 }

@@ -40,7 +40,7 @@ func TestCutWriteOverTLS(t *testing.T) {
 	}
 }
 
-// What the fake transport cannot show: the paths that Conn takes on real
+// The fake transport cannot show these paths: those that Conn takes on real
 // sockets. These tests run in real time; none depends on how fast.
 
 // onSockets runs f for each kind of socket and both roles.

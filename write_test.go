@@ -684,8 +684,8 @@ func TestGivenUpWriteLeavesFragmentsAlone(t *testing.T) {
 	})
 }
 
-// What others left to a writer that waits for the wire goes out though that
-// writer must then wait for another's message.
+// A writer that waits for the wire has frames of others. They go out, though it
+// must then wait for another's message.
 func TestGatheredGoesOutWhenItsWriterMustWait(t *testing.T) {
 	bothRoles(t, func(t *testing.T, client bool) {
 		p := stalledPair(t, client, connConfig{})
