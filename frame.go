@@ -93,8 +93,9 @@ type headerBits struct {
 // bytes it took. While b holds only a part of a header, n is 0 and err is nil.
 //
 // It refuses what is wrong in any state of the connection. That is a length
-// that is not in its shortest form, or one of 2^63 or more (section 5.2).
-// recvHalf judges whether a header is legal at this point of the conversation.
+// that is not in its shortest form, or one of 2^63 or more (section 5.2). The
+// method recvHalf.judge says whether a header is legal at this point of the
+// conversation.
 func parseHeader(b []byte) (h header, n int, err error) {
 	if len(b) < 2 {
 		return header{}, 0, nil

@@ -320,7 +320,8 @@ func TestResetBehindMessageSockets(t *testing.T) {
 }
 
 // Errors of a socket have the words of package net, whichever way it is read
-// and written here: programs look for them, and people read them in logs.
+// and written here. Programs look for these words, and people read them in
+// logs.
 func TestErrorTextsSockets(t *testing.T) {
 	for _, l := range links {
 		t.Run(l.name, func(t *testing.T) {

@@ -51,7 +51,8 @@ func (b *quietBroker) Missed(ctx context.Context, topic string, after Position, 
 
 // A topic without messages is in another place for each process, because the
 // engine counts on. A client that comes from another one has missed nothing if
-// the engine says so, and is told that it may have if the engine does not know.
+// the engine says so. If the engine does not know, the client is told that it
+// may have.
 func TestQuietTopic(t *testing.T) {
 	for _, tt := range []struct {
 		name       string

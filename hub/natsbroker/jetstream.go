@@ -213,8 +213,8 @@ func (p *place) move(at hub.Position, until uint64) {
 	p.at, p.until = at, until
 }
 
-// covers reports whether the place tells of all that a stream has dropped,
-// which has nothing of the epoch before the offset first.
+// covers reports whether the place tells of all that a stream has dropped. The
+// stream has no message of the epoch before the offset first.
 func (p *place) covers(epoch, first uint64) bool {
 	return p != nil && p.at.Epoch == epoch && first <= p.until
 }

@@ -217,8 +217,8 @@ func spoil(t *testing.T, logs []topicLog) {
 	}
 }
 
-// startsUnknown reports whether s is the start of a subscription to a topic that
-// had no message: the checker cannot miss the first message behind it.
+// startsUnknown reports whether s is the start of a subscription to a topic
+// that had no message. The checker cannot miss the first message behind it.
 func startsUnknown(s sighting) bool { return s.id == (id{}) && s.at.IsZero() }
 
 // observe runs a fault, and returns what the checker says, and what it was
