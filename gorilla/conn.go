@@ -41,8 +41,8 @@ func isData(messageType int) bool { return messageType == TextMessage || message
 //
 // A goroutine must read: control frames are handled inside reading calls.
 type Conn struct {
-	// What a write looks at comes first and lies in one line of the cache,
-	// which a broadcast misses for each connection.
+	// The fields that a write looks at come first, in one line of the cache. A
+	// broadcast misses that line for each connection.
 	ws        *native.Conn // immutable
 	closeSent atomic.Bool  // a close frame was sent, or is about to be
 	open      atomic.Bool  // writer is not nil
@@ -58,7 +58,7 @@ type Conn struct {
 	ended    atomic.Bool             // Close was called
 	deadline atomic.Int64            // of SetWriteDeadline, in Unix nanoseconds; 0: none
 
-	// What SetPingHandler and its like were given; nil: the default.
+	// The handlers of SetPingHandler and its like; nil: the default.
 	ping   atomic.Pointer[func(string) error]
 	pong   atomic.Pointer[func(string) error]
 	closed atomic.Pointer[func(int, string) error]

@@ -66,7 +66,7 @@ func TestFromNative(t *testing.T) {
 	}
 }
 
-// What a message allocates: its bytes, when they are read, and nothing else.
+// A message allocates its bytes, when they are read, and nothing else.
 func TestAllocations(t *testing.T) {
 	server, client := plainPair(t)
 	message := make([]byte, 1000)

@@ -437,7 +437,7 @@ func TestNetConn(t *testing.T) {
 	}
 }
 
-// What comes right behind the response belongs to the connection.
+// Bytes right behind the response belong to the connection.
 func TestBytesBehindResponse(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, _, _ := http.NewResponseController(w).Hijack()

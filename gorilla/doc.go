@@ -16,7 +16,7 @@
 //     are accepted and not needed.
 //   - A read after an error returns that error, as often as it is called.
 //
-// What stays as it was: handlers run inside the reading call. A ping is
+// This stays as it was: handlers run inside the reading call. A ping is
 // answered and a close frame echoed by default. Nothing is limited, compressed
 // or pinged unless the program asks for it. The page docs/migrating.md of the
 // repository lists each difference.

@@ -64,7 +64,8 @@ func (c *Conn) readFailed(err error) error {
 }
 
 // ReadJSON reads one message and decodes the JSON value that it begins with
-// into v, as [json.Decoder.Decode] does. What follows the value is discarded.
+// into v, as [json.Decoder.Decode] does. The rest behind the value is
+// discarded.
 func (c *Conn) ReadJSON(v interface{}) error {
 	_, r, err := c.NextReader()
 	if err != nil {

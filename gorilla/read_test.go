@@ -242,7 +242,7 @@ func TestReadJSONOfNothing(t *testing.T) {
 	expect(t, server, websocket.TextMessage, "next")
 }
 
-// What this side closes ends its own reads as a closed net.Conn does.
+// A close by this side ends its own reads as a closed net.Conn does.
 func TestReadAfterClose(t *testing.T) {
 	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {
 		errs := make(chan error)
@@ -267,7 +267,7 @@ func TestReadAfterClose(t *testing.T) {
 	})
 }
 
-// What the peer breaks is told with a close frame, so writes fail as after one.
+// A breach by the peer is told with a close frame, so writes fail as after one.
 func TestWriteAfterProtocolError(t *testing.T) {
 	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {
 		if _, err := peer.NetConn().Write([]byte{0x83, 0x00}); err != nil { // no opcode is 3

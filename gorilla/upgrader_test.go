@@ -158,8 +158,8 @@ func TestSubprotocolThatIsNoToken(t *testing.T) {
 	}
 }
 
-// What gorilla upgrades and a strict server refuses: clients and proxies in the
-// field send it.
+// Requests that gorilla upgrades and a strict server refuses: clients and
+// proxies in the field send them.
 func TestLooseRequests(t *testing.T) {
 	for name, change := range map[string]func(r *http.Request){
 		"HTTP/1.0":          func(r *http.Request) { r.Proto, r.ProtoMinor = "HTTP/1.0", 0 },

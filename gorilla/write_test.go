@@ -50,7 +50,7 @@ func TestConcurrentWriters(t *testing.T) {
 	})
 }
 
-// What is sent next ends a writer that was left open, and control frames go
+// The next message ends a writer that was left open, and control frames go
 // between its fragments.
 func TestNextWriter(t *testing.T) {
 	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {

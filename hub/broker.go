@@ -19,9 +19,9 @@ import (
 // [BrokerFailed].
 //
 // With a Broker, a hub promises what its engine promises. A message is
-// delivered at most once. What is published while a process has lost the engine
-// does not reach its subscribers, unless the Broker is a [Historian]. Every
-// process has the messages of a topic in the order of the engine.
+// delivered at most once. While a process has lost the engine, its subscribers
+// miss what is published, unless the Broker is a [Historian]. Every process has
+// the messages of a topic in the order of the engine.
 type Broker interface {
 	// Publish hands a message over to the engine. The engine brings it to every
 	// process that has subscribed to the topic, this one included. ctx bounds
@@ -157,7 +157,7 @@ const (
 	// engine has ended, or cannot keep up.
 	BrokerLost
 	// BrokerRecovered says that the engine is back and knows all subscriptions
-	// again. What was published since BrokerLost may be lost.
+	// again. Messages that were published since BrokerLost may be lost.
 	BrokerRecovered
 	// BrokerMissed says that messages of Topic alone may be lost: its
 	// subscribers, or the connection, were too slow.

@@ -297,7 +297,7 @@ func TestBrokerBatches(t *testing.T) {
 	})
 }
 
-// What changes while the broker is busy is settled afterwards.
+// Changes while the broker is busy are settled afterwards.
 func TestBrokerChangesMind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &scriptBroker{events: make(chan BrokerEvent), gate: make(chan error)}
@@ -559,7 +559,7 @@ func TestBrokerRefuses(t *testing.T) {
 	}
 }
 
-// What a broker says of one topic reaches the application, and leaves the
+// A broker's event about one topic reaches the application, and leaves the
 // topics as they are.
 func TestBrokerFailed(t *testing.T) {
 	b := &scriptBroker{events: make(chan BrokerEvent)}

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// What an engine keeps, and how it comes into the topics of this process. A
-// fill reads at SubscribeFrom. A catchUp reads when a message is not the next
-// one, and when positions differ. Both end in [topic.merge].
+// This file brings the messages that an engine keeps into the topics of this
+// process. A fill reads at SubscribeFrom. A catchUp reads when a message is not
+// the next one, and when positions differ. Both end in [topic.merge].
 
 const (
 	maxReads       = 8                // reads of the engine at the same time

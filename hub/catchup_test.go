@@ -258,8 +258,8 @@ func TestHistoryInEngineAfterCatchUp(t *testing.T) {
 	})
 }
 
-// What gets lost on the way from the engine is read, before or without the next
-// message. None comes twice.
+// The hub reads messages that got lost on the way from the engine, before or
+// without the next message. None comes twice.
 func TestCatchUp(t *testing.T) {
 	all := func(from, to uint64) (offsets []uint64) {
 		for ; from <= to; from++ {

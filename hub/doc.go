@@ -23,8 +23,8 @@
 //
 // # Order
 //
-// All subscribers of a topic get its messages in the same order. What one
-// goroutine publishes arrives in the order in which it published.
+// All subscribers of a topic get its messages in the same order. Messages of
+// one goroutine arrive in the order in which it published them.
 // [Subscriber.Send] sends to one subscriber through the same queue. So the
 // messages of all topics and of Send reach a subscriber in the order in which
 // they came into its queue.

@@ -73,9 +73,8 @@ func ExampleBroker() {
 	// Output: 3
 }
 
-// A client that takes nothing has a full queue at last. What it gets later
-// depends on the Policy: here the latest prices, because the oldest were
-// dropped.
+// A client that takes nothing has a full queue at last. The Policy decides what
+// it gets later: here the latest prices, because the oldest were dropped.
 func ExamplePolicy() {
 	h := hub.New(&hub.Options{QueueMessages: 2, WhenFull: hub.DropOldest})
 	url, stop, joined := serveJoined(h)

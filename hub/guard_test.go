@@ -75,7 +75,7 @@ func (b *panicBroker) Missed(ctx context.Context, topic string, after Position, 
 }
 
 // A panic in a method of the Broker costs that call. It is told to the caller
-// or to OnBroker. What is called later works, so no lock is held.
+// or to OnBroker. Later calls work, so no lock is held.
 func TestBrokerPanics(t *testing.T) {
 	for _, tt := range []struct {
 		method string

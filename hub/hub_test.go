@@ -80,8 +80,8 @@ func TestBadType(t *testing.T) {
 	}
 }
 
-// What one goroutine sends and publishes arrives in that order, and what waits
-// leaves in one write. An idle subscriber has no goroutine.
+// Messages of one goroutine arrive in its order, and those that wait leave in
+// one write. An idle subscriber has no goroutine.
 func TestOrderAndWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(nil)

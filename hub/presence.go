@@ -199,7 +199,7 @@ type process struct {
 	id      uint64
 	rosters map[string]*roster // by topic
 
-	// What follows is for other processes only.
+	// The next fields are for other processes only.
 	seq      uint64    // of the latest change that is in rosters
 	known    bool      // nothing is missing up to seq
 	heard    time.Time // when its latest message came

@@ -70,7 +70,7 @@ type gossip struct {
 	done   chan struct{} // closed when the goroutine has ended
 	wake   chan struct{} // holds a token when there is something to publish
 
-	// What follows is guarded by the lock of presence.
+	// The lock of presence guards the next fields.
 	seq      uint64          // of the latest change that was published
 	out      [][]byte        // records to publish
 	outTopic string          // where the last of out is
@@ -349,7 +349,7 @@ func (g *gossip) removedLocked(topic string, y *roster, n *named) {
 }
 
 // receive takes a message of a process, this one included. It is called by the
-// link's goroutine that receives. What is not a message costs a count.
+// link's goroutine that receives. Bytes that are no message cost a count.
 func (g *gossip) receive(payload []byte) {
 	m, err := parseGossip(payload)
 	if err != nil {

@@ -5,9 +5,9 @@ import (
 	"errors"
 )
 
-// What the processes of a hub tell each other of their members. A message is
-// one byte, the id of the process in 8 bytes, and what its kind has. The upper
-// half of the byte is the version of the format, the lower half the kind:
+// The processes of a hub tell each other about their members. A message is one
+// byte, the id of the process in 8 bytes, and what its kind has. The upper half
+// of the byte is the version of the format, the lower half the kind:
 //
 //	beat    flags (1 byte), seq: the process lives, and its latest change is seq
 //	change  seq, records: what has changed since seq-1
@@ -126,7 +126,8 @@ func parseGossip(b []byte) (*gossipMessage, error) {
 	return m, nil
 }
 
-// A gossipReader reads from b. What it cannot read is zero, and makes it bad.
+// A gossipReader reads from b. A value that it cannot read is zero, and makes
+// it bad.
 type gossipReader struct {
 	b   []byte
 	bad bool

@@ -98,8 +98,8 @@ func FuzzParseGossip(f *testing.F) {
 	})
 }
 
-// What a stranger publishes costs a count: no panic, no member too many, and
-// the true members stay.
+// A message of a stranger costs a count: no panic, no member too many, and the
+// true members stay.
 func TestPresenceStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemoryEngine()

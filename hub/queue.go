@@ -8,8 +8,9 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// What the flusher takes out of a queue at once. With the headers it fits into
-// a buffer of 32 KiB, which a connection has as long as its peer takes nothing.
+// The most that the flusher takes out of a queue at once. With the headers it
+// fits into a buffer of 32 KiB, which a connection has as long as its peer
+// takes nothing.
 const (
 	batchMessages = 64
 	batchBytes    = 31 << 10

@@ -48,7 +48,8 @@ func TestClientAhead(t *testing.T) {
 }
 
 // A message of an earlier subscription comes late, before the engine says where
-// the topic is. What was published in between is not taken for seen.
+// the topic is. The client has not seen the messages that were published in
+// between.
 func TestLateMessageOfEarlierSubscription(t *testing.T) {
 	for _, epoch := range []uint64{7, 6} { // that of the late message; the engine's is 7
 		t.Run(fmt.Sprint(epoch), func(t *testing.T) {
@@ -158,8 +159,7 @@ func TestTopicGoesWhereEngineKeeps(t *testing.T) {
 	})
 }
 
-// What was replayed raises the bounds of the queue only as long as it waits
-// there.
+// Replayed messages raise the bounds of the queue only while they wait there.
 func TestReplayGivesNoRoom(t *testing.T) {
 	for _, policy := range []Policy{DropOldest, DropNewest} {
 		t.Run(policy.String(), func(t *testing.T) {
@@ -306,7 +306,7 @@ func TestReadAndLive(t *testing.T) {
 	})
 }
 
-// What was read is older than what came live meanwhile, and the engine was
+// The messages that were read are older than the live ones, and the engine was
 // lost: nothing comes twice.
 func TestReadIsOlderThanLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -125,8 +125,9 @@ func (t *topic) aged() {
 }
 
 // beginLocked says where the topic is according to the engine, which has
-// confirmed the subscription before. What was published until then, and is
-// still on its way, is not news to a subscriber that comes from now on.
+// confirmed the subscription before. A message that was published until then
+// may still be on its way. It is not news to a subscriber that comes from now
+// on.
 func (t *topic) beginLocked(at Position) {
 	switch {
 	case t.hist == nil || at.IsZero():
@@ -134,8 +135,8 @@ func (t *topic) beginLocked(at Position) {
 		t.last, t.numbered = at, true
 	case t.numbered && at.Epoch == t.last.Epoch && at.Offset <= t.last.Offset:
 	case len(t.subs) == 0:
-		// A late message of an earlier subscription was here first. What lies
-		// between was not seen.
+		// A late message of an earlier subscription was here first. The topic
+		// has not seen the messages between.
 		t.resetLocked(at, true)
 	default:
 		t.stale = true
@@ -147,8 +148,9 @@ func (t *topic) beginLocked(at Position) {
 // engine has lost it, or it was too old.
 func (t *topic) forgetLocked() { t.resetLocked(Position{}, false) }
 
-// resetLocked puts the topic where at is, with nothing behind it. What is held
-// of the epoch before is delivered: it cannot be read any more.
+// resetLocked puts the topic where at is, with nothing behind it. It delivers
+// the messages that are held of the epoch before, because they cannot be read
+// any more.
 func (t *topic) resetLocked(at Position, numbered bool) {
 	old := t.held
 	t.held, t.heldSize = nil, 0
@@ -225,7 +227,7 @@ func (t *topic) hasLocked(at Position) bool {
 	return t.numbered && at.Epoch == t.last.Epoch && at.Offset <= t.last.Offset
 }
 
-// takeLocked delivers a message from the engine. What came before it does not
+// takeLocked delivers a message from the engine. The messages before it do not
 // matter.
 func (t *topic) takeLocked(ev BrokerEvent, now time.Time) error {
 	typ, data, err := parseEnvelope(ev.Payload)
@@ -337,8 +339,8 @@ func (t *topic) gapLocked() {
 	}
 }
 
-// addLocked makes s a subscriber. What from asks for is put into its queue
-// first.
+// addLocked makes s a subscriber. Its queue first gets the messages that from
+// asks for.
 func (t *topic) addLocked(s *Subscriber, from *SubscribeOptions) (SubscribeResult, error) {
 	if t.hub.closed.Load() {
 		return SubscribeResult{}, ErrClosed

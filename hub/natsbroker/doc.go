@@ -20,8 +20,8 @@
 // messages.
 //
 // 65,536 messages and 64 MiB may wait for the hub, and those of one topic may
-// take half of that. What finds no room is dropped, and the hub is told so of
-// that topic alone (hub.BrokerMissed).
+// take half of that. The broker drops messages that find no room, and tells the
+// hub so about that topic alone (hub.BrokerMissed).
 //
 // All processes get what one process publishes to a topic in its order.
 // Messages of two processes that come at the same moment may have another order

@@ -20,9 +20,8 @@ import (
 	"github.com/seed70bc5565/websocket/hub"
 )
 
-// A session is a connection to JetStream. It does not connect again. What it
-// knows of epochs holds for the server that it has met, and what is published
-// through it goes only there.
+// A session is a connection to JetStream. It does not connect again. Its epochs
+// are those of the server that it has met, and it publishes only there.
 type session struct {
 	ready chan struct{}       // closed when the connection is there, or not
 	err   error               // why it is not; this and what follows is set before ready is closed, and immutable then
@@ -222,7 +221,8 @@ func (j *JetStream) prepare(s *session, c class, o *opening) error {
 		return err
 	}
 	for {
-		// What has been seen before the server is asked, the server must have.
+		// The server must have all messages that this process saw before it
+		// asks.
 		j.smu.Lock()
 		seen := j.seen[c]
 		j.smu.Unlock()

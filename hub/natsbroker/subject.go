@@ -13,11 +13,11 @@ const hexDigits = "0123456789ABCDEF"
 // is longer than max_control_line, 4,096 bytes by default.
 const maxToken = 512
 
-// subject returns the subject of a topic: one token behind the prefix. What a
-// token may not hold, or not everywhere, is written as in a URL, and an empty
-// topic as a single per cent sign. A token that would be longer than maxToken
-// is "%S" and the SHA-256 of the topic in hexadecimal digits: no escaped byte
-// begins so.
+// subject returns the subject of a topic: one token behind the prefix.
+// Characters that a token may not hold, or not everywhere, are escaped as in a
+// URL. An empty topic is a single per cent sign. A token that would be longer
+// than maxToken is "%S" and the SHA-256 of the topic in hexadecimal digits: no
+// escaped byte begins so.
 func (b *Broker) subject(topic string) string {
 	s := make([]byte, 0, len(b.prefix)+1+min(len(topic)+8, maxToken))
 	s = append(s, b.prefix...)

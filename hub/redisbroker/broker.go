@@ -194,8 +194,8 @@ func (b *Broker) Subscribe(ctx context.Context, topics []string) error {
 	}
 }
 
-// asked notes that Subscribe returns. What is refused from now on is told as an
-// event.
+// asked notes that Subscribe returns. From now on an event tells about a topic
+// that is refused.
 func (b *Broker) asked(topics []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

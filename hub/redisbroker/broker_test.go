@@ -210,7 +210,7 @@ func TestServerSide(t *testing.T) {
 	if got := admin.PubSubChannels(t.Context(), "p:topic:*").Val(); len(got) != 2 {
 		t.Errorf("channels %q", got)
 	}
-	// What is no message of ours does no harm.
+	// A message that is not ours does no harm.
 	for _, strange := range []string{"", "x", "1-", "1-x y"} {
 		admin.Publish(t.Context(), "p:topic:c", strange)
 		if ev := next(t, b); ev.Topic != "c" || ev.Payload != nil {

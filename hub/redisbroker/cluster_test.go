@@ -54,7 +54,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 }
 
 // A cluster of three masters and a replica of each: masters are killed, and
-// replicas promoted. What a client was told aside, it misses nothing.
+// replicas promoted. Apart from what a client was told, it misses nothing.
 func TestClusterFailover(t *testing.T) {
 	c := startCluster(t, 1)
 	killed := 0

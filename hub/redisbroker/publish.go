@@ -109,7 +109,7 @@ return {h[1], h[2], redis.call('XREVRANGE', KEYS[2], '+', from, 'COUNT', ARGV[1]
 	now[1] .. string.sub('000000' .. now[2], -6, -4)}
 `
 
-// keys returns the keys of a topic. What is in braces decides on the slot, and
+// keys returns the keys of a topic. The part in braces decides on the slot, and
 // must not be empty. The length of the topic tells where the id begins: no
 // other topic and id have the same key.
 func (b *Broker) keys(topic, id string) []string {

@@ -369,8 +369,8 @@ func (s *shard) write(ctx context.Context) {
 	}
 }
 
-// isAt reports whether a node has confirmed the subscription to a topic. What
-// comes before that is of an earlier subscription.
+// isAt reports whether a node has confirmed the subscription to a topic. A
+// message that comes before that is of an earlier subscription.
 func (b *Broker) isAt(s *shard, topic string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -274,8 +274,8 @@ func TestSharded(t *testing.T) {
 	}
 }
 
-// The slot of topics moves to another node while messages are published. What
-// lies between is told, and the history has it.
+// The slot of topics moves to another node while messages are published. The
+// hub is told about the messages between, and the history has them.
 func TestSlotMoves(t *testing.T) {
 	c := startCluster(t, 0)
 	b, publisher := c.connect(t, defaultSilence), c.connect(t, defaultSilence)

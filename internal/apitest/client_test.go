@@ -32,7 +32,7 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// What is wrong with the options is said before anything is sent.
+// Dial says what is wrong with the options before it sends anything.
 func TestDialSendsNothing(t *testing.T) {
 	client := &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
 		t.Error("a request was sent")
@@ -402,8 +402,8 @@ func (a *authority) issue(t *testing.T, change func(*x509.Certificate)) tls.Cert
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// What crypto/tls refuses, Dial refuses, with the error of the standard library
-// in its own, before any request is sent.
+// Dial refuses a certificate that crypto/tls refuses, before it sends any
+// request. Its error holds that of the standard library.
 func TestHostileCertificate(t *testing.T) {
 	trusted, other := newAuthority(t), newAuthority(t)
 	pool := x509.NewCertPool()
@@ -552,8 +552,8 @@ func TestHostileRedirect(t *testing.T) {
 	}
 }
 
-// What is meant for one host does not go to another that it sends the client
-// to. What any host may know does.
+// A field that is meant for one host does not go to another that it sends the
+// client to. A field that any host may know does.
 func TestHostileRedirectSecrets(t *testing.T) {
 	for location, same := range map[string]bool{
 		"ws://other.example/": false, "ws://example.com.evil.example/": false, "ws://evilexample.com/": false,

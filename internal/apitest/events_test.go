@@ -446,7 +446,7 @@ func TestEventsGoroutines(t *testing.T) {
 	}
 }
 
-// What Events refuses.
+// The arguments that Events refuses.
 func TestEventsInvalid(t *testing.T) {
 	for name, f := range map[string]func(){
 		"open is nil": func() { websocket.Events(nil, nil) },

@@ -640,8 +640,8 @@ func TestHostileHeaderNoEnd(t *testing.T) {
 }
 
 // Control characters and bytes beyond ASCII, within each field of the handshake
-// that counts. No upgrade comes of it on either side. What is said of it is one
-// line of text.
+// that counts. No upgrade comes of it on either side. The error is one line of
+// text.
 func TestHostileHeaderBytes(t *testing.T) {
 	var bad []byte
 	for b := range 256 {

@@ -59,8 +59,8 @@ func (c *recycler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.next.ServeHTTP(w, r)
 }
 
-// What a router put into the context of a request is the request's as long as
-// serve runs. That holds though the router reuses it when ServeHTTP returns.
+// The values that a router put into the context of a request stay there as long
+// as serve runs. That holds though the router reuses it when ServeHTTP returns.
 func TestServeHTTPRecycledContext(t *testing.T) {
 	type own struct{}
 	value := func(r *http.Request, v *recycled) context.Context {

@@ -259,7 +259,7 @@ func byRequest(r *http.Request, opts *websocket.AcceptOptions) error {
 	return nil
 }
 
-// What Configure decides holds through all doors of a server, for its request
+// A decision of Configure holds through all doors of a server, for its request
 // only.
 func TestConfigure(t *testing.T) {
 	opts := &websocket.AcceptOptions{Configure: byRequest}

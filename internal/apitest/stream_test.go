@@ -37,7 +37,7 @@ func comparable(t *testing.T, text string) string {
 	return fmt.Sprintf("%s %d, close %v, %v, %q", resp.Proto, resp.StatusCode, resp.Close, resp.Header, body)
 }
 
-// What Accept refuses through net/http AcceptConn refuses too, with the same
+// AcceptConn refuses all that Accept refuses through net/http, with the same
 // status, header, body and error.
 func TestRefusalsOfBothDoors(t *testing.T) {
 	requests := []string{
@@ -208,7 +208,8 @@ func TestAcceptConnPieces(t *testing.T) {
 	}
 }
 
-// What the client leaves undone ends at the bound, and leaves nothing behind.
+// A request that the client does not finish ends at the bound, and leaves
+// nothing behind.
 func TestAcceptConnBounds(t *testing.T) {
 	good := wstest.Request("/", "example.com")
 	for _, tt := range []struct {

@@ -32,8 +32,8 @@ var (
 	poolHuge   = sync.Pool{New: func() any { return new([Huge]byte) }}
 )
 
-// Get returns a buffer of at least n bytes, all of its capacity in use. What it
-// holds is left from earlier use.
+// Get returns a buffer of at least n bytes, all of its capacity in use. It
+// holds bytes of earlier use.
 func Get(n int) []byte {
 	if poison.On {
 		return take(n)

@@ -2,7 +2,7 @@ package bufpool
 
 import "github.com/seed70bc5565/websocket/internal/poison"
 
-// What bufpool.go does where the pools are poisoned: in tests only. Nothing
+// The twin of bufpool.go where the pools are poisoned: in tests only. Nothing
 // else calls these functions, so that the linker leaves them out.
 
 // take is Get.

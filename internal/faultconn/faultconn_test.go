@@ -13,8 +13,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/netfake"
 )
 
-// What each kind of fault does to a call, to the next one of its direction, and
-// to the other direction.
+// The effect of each kind of fault on a call, on the next one of its direction,
+// and on the other direction.
 func TestKinds(t *testing.T) {
 	for _, test := range []struct {
 		kind                          Kind

@@ -209,8 +209,8 @@ type Param struct {
 	Name, Value string
 }
 
-// ParseExtensions parses the lines of Sec-WebSocket-Extensions. What does not
-// conform to the grammar fails the handshake (section 9.1).
+// ParseExtensions parses the lines of Sec-WebSocket-Extensions. A value that
+// does not conform to the grammar fails the handshake (section 9.1).
 func ParseExtensions(values []string) ([]Extension, error) {
 	var list []Extension
 	for _, s := range values {

@@ -59,7 +59,7 @@ func TestCheckOrigin(t *testing.T) {
 		{"http://example.com.", "example.com", refused},
 		{"http://example.com", "example.com.", refused},
 		{"http://example.com.", "example.com.", ""},
-		// What a parser of URLs may take for the host.
+		// Texts that a parser of URLs may take for the host.
 		{"http://example.com@evil.com", "example.com", "is invalid"},
 		{"http://evil.com@example.com", "example.com", "is invalid"},
 		{"http://example.com:80@evil.com", "example.com", "is invalid"},
@@ -93,7 +93,7 @@ func TestCheckOrigin(t *testing.T) {
 		{"http://[127.0.0.1]", "[127.0.0.1]", "is invalid"},
 		{"http://[12345::1]", "[12345::1]", "is invalid"},
 		{"http://[::ffff:127.0.0.1]", "[::ffff:127.0.0.1]", ""},
-		// What programs send that put the scheme of their URL there.
+		// Origins of programs that put the scheme of their URL there.
 		{"wss://example.com", "example.com", ""},
 		{"ws://example.com:8080", "example.com:8080", ""},
 		{"WSS://example.com:443", "example.com", ""},

@@ -16,7 +16,7 @@ var ErrTooLarge = errors.New("the message inflates to more bytes than allowed")
 // not one of permessage-deflate.
 var ErrCorrupt = errors.New("corrupt deflate data")
 
-// What can be wrong with a message.
+// The errors of a message.
 var (
 	errBlockType  = corrupt("block type 3")
 	errStored     = corrupt("the length of a stored block differs from its complement")

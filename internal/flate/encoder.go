@@ -209,7 +209,7 @@ func (p *past) finder(bits uint8, n int, spare *[maxTable]uint16) finder {
 		}
 		f.setTable(p.table)
 	}
-	// What a smaller table, or none, could not hold comes back.
+	// Index anew the bytes that a smaller table, or none, could not hold.
 	f.base -= uint16(len(p.buf))
 	f.index(p.buf)
 	f.base = p.pos

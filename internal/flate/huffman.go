@@ -196,8 +196,8 @@ func (a *alphabet) depths() int {
 // limitDepth changes the leaf counts of a complete tree of the given depth into
 // those of one no deeper than limit.
 func limitDepth(count *[maxTreeDepth + 1]uint16, depth, limit int) {
-	// Leaves below the limit move up to it. What they take too much of the code
-	// space, in units of 2^-limit:
+	// Leaves below the limit move up to it. They then take too much of the code
+	// space. The excess in units of 2^-limit:
 	for d := limit + 1; d <= depth; d++ {
 		count[limit] += count[d]
 		count[d] = 0

@@ -168,7 +168,7 @@ func (z *inflater) run(out []byte, at, base int, past *ring) (int, error) {
 func (z *inflater) endBlock() {
 	z.state = stateBlock
 	if z.final {
-		// What follows a final block begins with the next byte (RFC 7692
+		// The data behind a final block begins with the next byte (RFC 7692
 		// section 7.2.3.4).
 		z.align()
 		z.fresh = true

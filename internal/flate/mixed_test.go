@@ -9,9 +9,9 @@ import (
 // TestEncoderMixed has an encoder of each window do all it can, in random
 // order. It sends messages of every kind and size, some of which are refused.
 // It sends streams in pieces, and messages that came into the window by another
-// way. What it sends inflates with no more than its window and what was sent.
-// An encoder that does the same sends the same, whatever others leave in the
-// pools meanwhile.
+// way. Its messages inflate with no more than its window and what was sent. An
+// encoder that does the same sends the same, whatever others leave in the pools
+// meanwhile.
 func TestEncoderMixed(t *testing.T) {
 	steps := 150
 	if testing.Short() || lighter == 1 {
@@ -79,8 +79,8 @@ func TestEncoderMixed(t *testing.T) {
 							t.Fatalf("step %d, %s of %d bytes: the decoder got %d bytes, %v", step, kind, len(msg), len(back), err)
 						}
 					}
-					// What others leave behind resembles what comes next, at
-					// other places.
+					// The bytes that others leave behind resemble the next
+					// ones, at other places.
 					for k := range 3 {
 						dirt := NewEncoder(MinWindowBits+rnd.IntN(8), k%2 == 0)
 						other := append(randomData(uint64(step), 1+k), msg...)

@@ -2,9 +2,9 @@ package flate
 
 import "github.com/seed70bc5565/websocket/internal/poison"
 
-// What is poisoned, in tests only, of each kind of piece in the pools. That is
-// all that a piece may hold of the messages it was used for. Its next user must
-// not look at it before it has written it.
+// The parts that tests poison of each kind of piece in the pools. That is all
+// that a piece may hold of the messages it was used for. Its next user must not
+// look at it before it has written it.
 
 const (
 	poison16 = poison.Byte | poison.Byte<<8

@@ -827,7 +827,7 @@ func TestEndedRequest(t *testing.T) {
 	s.wait(t)
 }
 
-// What bounds the body of a request bounds the connection.
+// A bound on the body of a request bounds the connection.
 func TestMaxBytesHandler(t *testing.T) {
 	h, s := hand(t, nil, false)
 	ws := serve(t, true, http.MaxBytesHandler(h, 1000)).peer(t, Window).open(t)

@@ -10,7 +10,8 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// What a client writes becomes the same messages however it is cut into pieces.
+// The bytes of a client become the same messages, however they are cut into
+// pieces.
 func TestDecoder(t *testing.T) {
 	long := strings.Repeat("x", 70_000)
 	var stream []byte
@@ -61,7 +62,7 @@ func TestDecoderRefuses(t *testing.T) {
 	}
 }
 
-// What is delivered has the form of a server's frames.
+// Delivered messages have the form of a server's frames.
 func TestFrames(t *testing.T) {
 	for _, n := range []int{0, 1, 125, 126, 65535, 65536} {
 		frame, payload := newFrame(opBinary, n)

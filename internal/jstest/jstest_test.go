@@ -407,7 +407,8 @@ func TestBurst(t *testing.T) {
 	}
 }
 
-// What a browser cannot honour is an error that names it, and no attempt.
+// An option that a browser cannot honour is an error that names it, and no
+// attempt.
 func TestOptions(t *testing.T) {
 	for name, opts := range map[string]websocket.DialOptions{
 		"HTTPHeader":                   {HTTPHeader: http.Header{"Authorization": {"Bearer x"}}},

@@ -58,7 +58,7 @@ func fromPath(r *http.Request) string { return strings.TrimPrefix(r.URL.Path, "/
 // A setup is a server with middleware before the handler.
 type setup struct {
 	name string
-	// handler returns the server. What middleware logs goes to out.
+	// handler returns the server. The log of middleware goes to out.
 	handler func(out io.Writer) http.Handler
 	// header is a field of the response that the middleware sets, if not "".
 	header string
@@ -197,7 +197,7 @@ var setups = []setup{
 		return m
 	}},
 
-	// What cannot work: the connection cannot be taken over.
+	// These cannot work: the connection cannot be taken over.
 	{name: "http.TimeoutHandler", handler: func(io.Writer) http.Handler {
 		return http.TimeoutHandler(websocket.Handler(serve(fromPath), nil), time.Minute, "late")
 	}, fails: "no http.Hijacker"},

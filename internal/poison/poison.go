@@ -4,8 +4,8 @@
 // with the tag websocketpoison. It shows memory that is used when it should not
 // be. A piece that is given back is overwritten, and is the first to be handed
 // out again. Code that still reads it sees poison or another connection's
-// bytes. Code that still writes to it is found when the piece is taken. What is
-// given back twice is found too, and so is what never is.
+// bytes. Code that still writes to it is found when the piece is taken. It also
+// finds a piece that is given back twice, and one that never is.
 //
 // Without the tag On is a constant false, and none of this is in the program.
 package poison

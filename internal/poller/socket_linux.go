@@ -17,8 +17,8 @@ var ErrNotNow = errors.New("nothing to read now")
 
 // A Socket is a stream socket that has left Go's poller for one of a [Group].
 //
-// Any number of goroutines may call its methods. Read and Write wait. What
-// interrupts them is a deadline, as with a net.Conn.
+// Any number of goroutines may call its methods. Read and Write wait. A
+// deadline interrupts them, as with a net.Conn.
 type Socket struct {
 	fd     int32   // immutable
 	serial int32   // immutable

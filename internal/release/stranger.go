@@ -17,8 +17,8 @@ type abroad struct {
 	env   []string
 }
 
-// newAbroad makes one. What others publish comes from the module cache at home
-// if it is there, and else from the proxy that is used at home. Nothing goes
+// newAbroad makes one. Modules of others come from the module cache at home if
+// they are there, and else from the proxy that is used at home. Nothing goes
 // into that cache: the versions made here are not real.
 func newAbroad() (*abroad, error) {
 	home, err := output(".", nil, "go", "env", "GOMODCACHE", "GOPROXY")

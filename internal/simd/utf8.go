@@ -12,17 +12,17 @@ const UTF8Min = 16 + 3
 // on ASCII. On 64 KiB of mixed text it is 20 times as fast and more.
 //
 // It is the algorithm of J. Keiser and D. Lemire, Validating UTF-8 in less than
-// one instruction per byte (https://arxiv.org/abs/2010.03090). What can be
-// wrong with a byte and the one before it is a bit in each of three tables.
-// Four bits index each table: both halves of the first byte, and the high half
-// of the second. An error is a bit that all three have in common. The bytes two
-// and three before show where the third and fourth byte of a code point must
-// be. There bad2Continuations must be set, and nowhere else.
+// one instruction per byte (https://arxiv.org/abs/2010.03090). Each fault of a
+// byte and the one before it is a bit in each of three tables. Four bits index
+// each table: both halves of the first byte, and the high half of the second.
+// An error is a bit that all three have in common. The bytes two and three
+// before show where the third and fourth byte of a code point must be. There
+// bad2Continuations must be set, and nowhere else.
 //
 //go:noescape
 func UTF8Blocks(p *byte, n int) bool
 
-// What can be wrong with two bytes that follow each other.
+// The faults of two bytes that follow each other.
 const (
 	badShort          = 1 << iota // lead, then no continuation byte
 	badLong                       // ASCII, then a continuation byte

@@ -175,7 +175,7 @@ func TestFastHTTP(t *testing.T) {
 
 func addr(c *websocket.Conn) string { return c.LocalAddr().String() }
 
-// What is refused gets its status, and the next request is served.
+// A refused request gets its status, and the next request is served.
 func TestFastHTTPRefused(t *testing.T) {
 	for _, door := range doors {
 		t.Run(door.name, func(t *testing.T) {

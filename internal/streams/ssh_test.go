@@ -267,8 +267,8 @@ func TestSSHRefused(t *testing.T) {
 	}
 }
 
-// A channel has no deadlines. What must end a call ends the connection, in
-// time.
+// A channel has no deadlines. An interruption that must end a call ends the
+// connection, in time.
 func TestSSHBounds(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

@@ -148,8 +148,8 @@ func TestUTF8Invalid(t *testing.T) {
 					t.Fatalf("write and end accepted %q", padded)
 				}
 
-				// What was refused must have been refused at the first byte
-				// that is wrong, and not sooner.
+				// The check must refuse a text at the first byte that is wrong,
+				// and not sooner.
 				at := before + tt.at
 				if tt.at < 0 {
 					at = before + len(tt.text)

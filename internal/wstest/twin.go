@@ -26,7 +26,7 @@ type Outcome struct {
 	// with Code.
 	Rest int
 	// Closed is set if the stream holds a valid close frame, the last of
-	// Events. What follows it does not count.
+	// Events. The bytes behind it do not count.
 	Closed bool
 }
 

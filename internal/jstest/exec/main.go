@@ -193,7 +193,8 @@ const pageText = `<!doctype html>
 <script src="wasm_exec.js"></script>
 <script>
 'use strict';
-// What the binary writes is posted in its order, and the exit status behind it.
+// The output of the binary is posted in its order, and the exit status behind
+// it.
 let posted = Promise.resolve();
 const post = (path, body) => { posted = posted.then(() => fetch(path, { method: 'POST', body })); };
 globalThis.fs.writeSync = (fd, data) => { post('output', data.slice()); return data.length; };
