@@ -114,6 +114,16 @@ func (t *Tester) await(ctx context.Context, agent, id string) (r *Result) {
 	return r
 }
 
+// verdict is await for a client that has ended. It does not wait for a case
+// that the client has not begun.
+func (t *Tester) verdict(ctx context.Context, agent, id string) (r *Result) {
+	t.wait(ctx, func() bool {
+		r = t.results[agent][id]
+		return r != nil || t.running[agent] == 0
+	})
+	return r
+}
+
 // settle waits until agent runs no case, or any agent if agent is "". It does
 // not wait for one that takes long.
 func (t *Tester) settle(agent string) {

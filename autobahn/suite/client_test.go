@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,6 +115,24 @@ func TestUpdateWaitsForVerdicts(t *testing.T) {
 		cancel()
 		if err := <-served; err != nil || seen != 1 {
 			t.Errorf("the report has %d cases, Serve returns %v", seen, err)
+		}
+	})
+}
+
+// The function of a test of a client may end its goroutine, as t.Fatal does, or
+// never connect. The other cases run, and nothing is waited for.
+func TestClientFunctions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		if err := returned(func() error { runtime.Goexit(); return nil }); err == nil {
+			t.Error("a function that did not return has no error")
+		}
+		if err := returned(func() error { return io.EOF }); err != io.EOF {
+			t.Error("the error of a function became", err)
+		}
+		tester := &Tester{}
+		if r := tester.verdict(t.Context(), "1.1.1", "1.1.1"); r != nil || time.Since(start) > 0 {
+			t.Errorf("after %v: %v", time.Since(start), r)
 		}
 	})
 }

@@ -69,6 +69,9 @@ func TestServer(ctx context.Context, u string, o Options) ([]*Result, error) {
 		if err != nil {
 			dialErr = err
 			r = &Result{ID: cases[i].ID, Behavior: Failed, BehaviorClose: Failed, Explanation: err.Error(), CloseNote: "There was no connection."}
+			if cases[i].informational && errors.Is(err, errNoAnswers) {
+				r.Behavior, r.BehaviorClose = Informational, Informational // as of a request that was tried
+			}
 		}
 		answers.note(cases[i], r)
 		results[i] = r

@@ -2,6 +2,7 @@ package suite
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"sync"
@@ -59,8 +60,8 @@ func Server(t *testing.T, url string, options ...TestOption) {
 
 // Client tests an echo client: it calls run with the URL of each case, in
 // several goroutines. The function must connect to the URL, echo each data
-// message with its type until the connection ends, and return. What it returns
-// is shown if the case fails.
+// message with its type until the connection ends, and return. Its error is
+// shown if the case fails. It may call t.FailNow: the other cases still run.
 func Client(t *testing.T, run func(url string) error, options ...TestOption) {
 	t.Helper()
 	o := testOptionsOf(options)
@@ -83,10 +84,10 @@ func Client(t *testing.T, run func(url string) error, options ...TestOption) {
 	results := make([]*Result, len(o.Cases))
 	one := func(i int) {
 		id := o.Cases[i].ID
-		err := run(base + "/runCase?agent=test&casetuple=" + id)
+		err := returned(func() error { return run(base + "/runCase?agent=" + id + "&casetuple=" + id) })
 		waiting, cancel := context.WithTimeout(ctx, 2*straggling)
 		defer cancel()
-		r := tester.await(waiting, "test", id)
+		r := tester.verdict(waiting, id, id)
 		if r == nil {
 			r = &Result{ID: id, Behavior: Failed, BehaviorClose: Failed, Explanation: "The client did not run the case to its end."}
 		}
@@ -99,6 +100,19 @@ func Client(t *testing.T, run func(url string) error, options ...TestOption) {
 	}
 	runAll(ctx, o.Options, o.Cases, one)
 	o.report(t, results)
+}
+
+var errGoexit = errors.New("it did not return")
+
+// returned calls f on a goroutine of its own, which f may end.
+func returned(f func() error) error {
+	result := make(chan error, 1)
+	go func() {
+		err := errGoexit
+		defer func() { result <- err }()
+		err = f()
+	}()
+	return <-result
 }
 
 func (o *testOptions) report(t *testing.T, results []*Result) {

@@ -117,7 +117,6 @@ var Faults = []struct{ Name, Words string }{
 	{"ping-in-message", "takes a ping between fragments for an error"},
 	{"pong-cut", "leaves the last byte of a long pong out"},
 	{"length-signed", "takes the longest lengths of 16 bits for negative ones"},
-	{"mask-restarts", "a server that begins with the masking key anew in each TCP read"},
 	{"close-in-message", "takes no close frame between fragments"},
 	{"close-fragmented", "answers with a close frame without FIN"},
 	{"close-long", "answers with a close frame of 126 bytes"},
@@ -125,7 +124,6 @@ var Faults = []struct{ Name, Words string }{
 	{"message-after-close", "sends a message behind its close frame"},
 	{"handshake-http10", "speaks HTTP/1.0"},
 	{"handshake-upgrade", "leaves the field Upgrade out"},
-	{"handshake-lines", "ends the lines of its handshake with LF only"},
 }
 
 const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -199,8 +197,6 @@ func (p *peer) handshake(head string) string {
 		return strings.Replace(head, "HTTP/1.1", "HTTP/1.0", 1)
 	case "handshake-upgrade":
 		return strings.Replace(head, "Upgrade: websocket\r\n", "", 1)
-	case "handshake-lines":
-		return strings.ReplaceAll(head, "\r\n", "\n")
 	}
 	return head
 }
@@ -577,11 +573,7 @@ func (p *peer) run() {
 				p.gone()
 				return
 			}
-			pos := n - left
-			if p.is("mask-restarts") {
-				pos = 0
-			}
-			unmask(chunk[:m], key, pos)
+			unmask(chunk[:m], key, n-left)
 			message = append(message, chunk[:m]...)
 			left -= m
 			if check && !p.is("utf8-late", "utf8-frame-end", "utf8-per-frame") && !p.textSoFar(message) {
