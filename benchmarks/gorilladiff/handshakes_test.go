@@ -20,6 +20,10 @@ import (
 	"time"
 )
 
+// silence is how long a scene waits for a server that says nothing. On a busy
+// machine the connection to it needs a while.
+const silence = 300 * time.Millisecond
+
 // A handshake is a scene of the opening handshake.
 type handshake struct {
 	name    string
@@ -793,14 +797,14 @@ func dials() []handshake {
 		handshake{name: "a context that is over", differs: "ours does not begin: its error names no address", play: never(call{ctx: canceled})},
 		handshake{name: "a context whose deadline is over", differs: "ours does not begin: its error names no address", play: never(call{ctx: expired})},
 		handshake{name: "a HandshakeTimeout below zero", differs: "ours does not begin: its error names no address", play: never(call{ctx: context.Background(), set: settings{timeout: -1}})},
-		handshake{name: "HandshakeTimeout", play: func(s *stage) { s.calls(call{quiet: true, set: settings{timeout: 30 * time.Millisecond}}) }},
+		handshake{name: "HandshakeTimeout", play: func(s *stage) { s.calls(call{quiet: true, set: settings{timeout: silence}}) }},
 		handshake{name: "HandshakeTimeout, wss", play: func(s *stage) {
-			never(call{ctx: s.Context(), set: settings{timeout: 30 * time.Millisecond, netDialTLS: func(ctx context.Context, n, a string) (net.Conn, error) {
+			never(call{ctx: s.Context(), set: settings{timeout: silence, netDialTLS: func(ctx context.Context, n, a string) (net.Conn, error) {
 				return (&net.Dialer{}).DialContext(ctx, n, a)
 			}}})(s)
 		}},
 		handshake{name: "HandshakeTimeout in NetDialContext", play: func(s *stage) {
-			set := settings{timeout: 30 * time.Millisecond, netDialCtx: func(ctx context.Context, n, a string) (net.Conn, error) {
+			set := settings{timeout: silence, netDialCtx: func(ctx context.Context, n, a string) (net.Conn, error) {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}}
@@ -808,15 +812,15 @@ func dials() []handshake {
 			s.say("%s", s.refusal(err))
 		}},
 		handshake{name: "a deadline of the context", play: func(s *stage) {
-			ctx, cancel := context.WithTimeout(s.Context(), 30*time.Millisecond)
+			ctx, cancel := context.WithTimeout(s.Context(), silence)
 			defer cancel()
 			s.calls(call{ctx: ctx, quiet: true})
 		}},
 		handshake{name: "a context cancelled while the server is silent", differs: "gorilla waits on, here until its HandshakeTimeout", play: func(s *stage) {
 			ctx, cancel := context.WithCancel(s.Context())
 			defer cancel()
-			time.AfterFunc(10*time.Millisecond, cancel)
-			s.calls(call{ctx: ctx, quiet: true, set: settings{timeout: 500 * time.Millisecond}})
+			time.AfterFunc(silence, cancel)
+			s.calls(call{ctx: ctx, quiet: true, set: settings{timeout: 5 * silence}})
 		}},
 		handshake{name: "a context cancelled in NetDialContext", play: func(s *stage) {
 			ctx, cancel := context.WithCancel(s.Context())

@@ -26,6 +26,10 @@ func (s *stage) full(err error) string {
 // soon is a deadline that passes while a scene plays.
 func soon() time.Time { return time.Now().Add(20 * time.Millisecond) }
 
+// inside is a deadline that passes inside a long write to a peer that takes
+// nothing. On a busy machine the write needs a while to begin.
+func inside() time.Time { return time.Now().Add(500 * time.Millisecond) }
+
 // uses are scenes of what programs in the field do with a connection.
 func uses() []scene {
 	var list []scene
@@ -242,7 +246,7 @@ func uses() []scene {
 		s.say("%s", s.full(s.c.WriteControl(ping, nil, time.Now().Add(-time.Second))))
 	})
 	add("texts of errors: a peer that takes nothing", func(s *stage) {
-		s.c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		s.c.SetWriteDeadline(inside())
 		err := s.c.WriteMessage(binaryMessage, make([]byte, 16<<20))
 		s.say("%s", s.full(err))
 		s.say("%s", s.full(s.c.WriteMessage(text, nil)))
@@ -253,7 +257,7 @@ func uses() []scene {
 			s.say("%s", s.door.name)
 			return
 		}
-		s.c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		s.c.SetWriteDeadline(inside())
 		s.say("%v", s.c.WriteMessage(binaryMessage, make([]byte, 16<<20)) != nil)
 		s.peer.send(fin|text, "hello")
 		s.read()
