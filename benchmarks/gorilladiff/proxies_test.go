@@ -222,7 +222,7 @@ func journeys() []handshake {
 	differ("socks5h proxy", "gorilla has none", journey{proxy: "socks5h://proxy.example", serve: open})
 	differ("socks5 proxy without a port", "gorilla wants one", journey{proxy: "socks5://proxy.example", by: "none", set: settings{timeout: time.Second}, serve: open})
 
-	add("http proxy, bytes behind its answer", journey{proxy: "http://proxy.example", target: "wss://target.example", set: settings{timeout: 50 * time.Millisecond}, serve: func(h *hop) {
+	add("http proxy, bytes behind its answer", journey{proxy: "http://proxy.example", target: "wss://target.example", set: settings{timeout: silence}, serve: func(h *hop) {
 		h.head()
 		io.WriteString(h, ok)
 		h.secure()
@@ -338,10 +338,10 @@ func journeys() []handshake {
 	}
 	timed("half a status", "gorilla says that the status is malformed", false, journey{serve: func(h *hop) { h.head(); io.WriteString(h, "HTTP/1.1 10"); <-h.over }})
 	timed("half a response", "gorilla says that the field is malformed", false, journey{serve: func(h *hop) { h.head(); io.WriteString(h, accepts()[:40]); <-h.over }})
-	add("after HandshakeTimeout", journey{set: settings{timeout: 100 * time.Millisecond}, serve: func(h *hop) {
+	add("after HandshakeTimeout", journey{set: settings{timeout: silence}, serve: func(h *hop) {
 		key := h.head().Get("Sec-Websocket-Key")
 		io.WriteString(h, strings.ReplaceAll(accepts(), "ACCEPT", acceptOf(key)))
-		time.Sleep(150 * time.Millisecond)
+		time.Sleep(2 * silence)
 		h.Write((&peer{}).frame(fin|text, "late"))
 		<-h.over
 	}, after: func(s *stage, c conn) {
@@ -475,7 +475,7 @@ type hasty struct{ http.ResponseWriter }
 func (h hasty) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, buffers, err := http.NewResponseController(h.ResponseWriter).Hijack()
 	if err == nil {
-		c.SetDeadline(time.Now().Add(50 * time.Millisecond))
+		c.SetDeadline(time.Now().Add(silence))
 	}
 	return c, buffers, err
 }
@@ -489,11 +489,11 @@ func deadlines() []handshake {
 		wrap   bool
 	}{
 		"of the http.Server": {server: func(srv *http.Server) {
-			srv.ReadTimeout, srv.WriteTimeout, srv.IdleTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+			srv.ReadTimeout, srv.WriteTimeout, srv.IdleTimeout = silence, silence, silence
 		}},
 		"of the Hijacker":        {wrap: true},
-		"of HandshakeTimeout":    {set: settings{timeout: 50 * time.Millisecond}},
-		"of both, HTTP and ours": {wrap: true, set: settings{timeout: 50 * time.Millisecond}},
+		"of HandshakeTimeout":    {set: settings{timeout: silence}},
+		"of both, HTTP and ours": {wrap: true, set: settings{timeout: silence}},
 	} {
 		list = append(list, handshake{name: "deadlines " + name, play: func(s *stage) {
 			conns := make(chan conn, 1)
@@ -522,7 +522,7 @@ func deadlines() []handshake {
 			readHead(p.br)
 			s.c = <-conns
 			defer s.c.Close()
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(2 * silence)
 			p.send(fin|text, "late")
 			s.read()
 			s.say("%s", s.err(s.c.WriteMessage(text, []byte("late too"))))
