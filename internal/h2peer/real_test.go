@@ -131,12 +131,19 @@ func TestChromium(t *testing.T) {
 		mux.ServeHTTP(w, r)
 	})
 	s := serve(t, true, all)
+	// Not TempDir: a process of Chromium may outlive the first one for a
+	// moment, and write there while the folder is removed.
+	profile, err := os.MkdirTemp("", "h2peer-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(profile) })
 	run(t, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--ignore-certificate-errors", "--user-data-dir="+t.TempDir(), s.URL+"/")
+		"--disable-component-update", "--disable-sync", "--ignore-certificate-errors", "--user-data-dir="+profile, s.URL+"/")
 	var got map[string]any
 	select {
 	case got = <-results:
-	case <-time.After(60 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatalf("no result came; the server saw %v", requests)
 	}
 	want := map[string]any{
@@ -205,7 +212,7 @@ backend ws
 	}
 	run(t, haproxy, "-db", "-f", file)
 	dial := func(name string) net.Conn {
-		for range 100 {
+		for range 600 {
 			if conn, err := net.Dial("unix", name); err == nil {
 				return conn
 			}
