@@ -163,40 +163,62 @@ func (b *Broker) runShards() {
 	}
 }
 
-// place asks nodes for the topics whose time has come. It returns when the next
-// one's does.
+// place asks nodes for the topics whose time has come, and tells the hub that
+// the server is lost, or recovered. It returns when the next topic's time comes.
 func (b *Broker) place() (next time.Time) {
+	now := time.Now()
+	t := b.takeTurn(now)
+	if t.why != nil {
+		b.bring(hub.BrokerEvent{Kind: hub.BrokerLost, Err: t.why})
+	}
+	answers := t.asks && b.ping() == nil
+	if t.asks && !answers {
+		t.next = now.Add(maxPause)
+	}
+	b.recoverIf(answers)
+	b.placeAll(t.topics)
+	return t.next
+}
+
+// A turn is what place has to do.
+type turn struct {
+	why    error     // why the server was lost, if the hub has to be told
+	asks   bool      // any node has to be asked whether it is there: the hub wants no topic that tells
+	topics []string  // to be placed
+	next   time.Time // when the next topic is to be placed; zero: none is
+}
+
+// takeTurn returns what place has to do.
+func (b *Broker) takeTurn(now time.Time) (t turn) {
 	sh := b.shards
 	b.mu.Lock()
-	why := sh.why
+	defer b.mu.Unlock()
+	t.why = sh.why
 	sh.why = nil
-	now := time.Now()
-	var topics []string
 	again := false
 	for topic, at := range sh.unplaced {
 		if at.After(now) {
-			if next.IsZero() || at.Before(next) {
-				next = at
+			if t.next.IsZero() || at.Before(t.next) {
+				t.next = at
 			}
 			continue
 		}
 		again = again || !at.IsZero()
-		topics = append(topics, topic)
+		t.topics = append(t.topics, topic)
 	}
 	if len(sh.pending) == 0 {
 		sh.pause = firstPause
 	} else if again {
 		sh.pause = min(2*sh.pause, maxPause)
 	}
-	asks := b.lost && len(sh.pending) == 0 && !sh.answered
-	b.mu.Unlock()
-	if why != nil {
-		b.bring(hub.BrokerEvent{Kind: hub.BrokerLost, Err: why})
-	}
-	answers := asks && b.ping() == nil // the hub wants no topic that tells
-	if asks && !answers {
-		next = now.Add(maxPause)
-	}
+	t.asks = b.lost && len(sh.pending) == 0 && !sh.answered
+	return t
+}
+
+// recoverIf tells the hub that the server is back, if all topics are confirmed.
+// A node must have answered: answers says that one has.
+func (b *Broker) recoverIf(answers bool) {
+	sh := b.shards
 	b.mu.Lock()
 	recovered := b.lost && len(sh.pending) == 0 && (sh.answered || answers)
 	if recovered {
@@ -207,6 +229,11 @@ func (b *Broker) place() (next time.Time) {
 	if recovered {
 		b.bring(hub.BrokerEvent{Kind: hub.BrokerRecovered})
 	}
+}
+
+// placeAll asks nodes for topics.
+func (b *Broker) placeAll(topics []string) {
+	sh := b.shards
 	places := make(map[string]*redis.Client, len(topics))
 	var err error
 	for _, topic := range topics {
@@ -230,7 +257,6 @@ func (b *Broker) place() (next time.Time) {
 		}
 		break
 	}
-	return next
 }
 
 // ping asks any node whether it is there.
