@@ -198,9 +198,15 @@ func (b *broker) Missed(ctx context.Context, name string, after hub.Position, li
 	for len(missed) > 0 && missed[0].Position.Offset <= after.Offset {
 		missed = missed[1:]
 	}
-	if n := len(missed) - limits.Messages; n > 0 {
-		missed = missed[n:]
+	bytes, n := 0, 0 // of the latest messages, within limits
+	for n < min(len(missed), limits.Messages) {
+		bytes += len(missed[len(missed)-1-n].Payload)
+		if limits.Bytes > 0 && bytes > limits.Bytes {
+			break
+		}
+		n++
 	}
+	missed = missed[len(missed)-n:]
 	return hub.Backlog{
 		Top:      t.at,
 		Messages: slices.Clone(missed),

@@ -256,14 +256,19 @@ func (b *Broker) Missed(ctx context.Context, topic string, after hub.Position, l
 		return hub.Backlog{}, fmt.Errorf("redisbroker: %w", err)
 	}
 	backlog := hub.Backlog{Top: top, Now: now}
-	for _, entry := range slices.Backward(entries) {
+	bytes := 0
+	for _, entry := range entries { // the latest first
 		ev, err := parseEntry(entry)
 		if err != nil {
 			return hub.Backlog{}, fmt.Errorf("redisbroker: %w", err)
 		}
+		if bytes += len(ev.Payload); limits.Bytes > 0 && bytes > limits.Bytes {
+			break
+		}
 		ev.Topic, ev.Position.Epoch = topic, top.Epoch
 		backlog.Messages = append(backlog.Messages, ev)
 	}
+	slices.Reverse(backlog.Messages)
 	if after.Epoch == top.Epoch && after.Epoch != 0 {
 		backlog.Complete = after.Offset+uint64(len(backlog.Messages)) == top.Offset
 	}

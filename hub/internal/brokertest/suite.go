@@ -21,6 +21,78 @@ func Run(t *testing.T, kind Kind) {
 	t.Run("Restart", func(t *testing.T) { restart(t, kind) })
 	t.Run("LateEngine", func(t *testing.T) { lateEngine(t, kind) })
 	t.Run("ManyTopics", func(t *testing.T) { manyTopics(t, kind) })
+	if kind.Keeps {
+		t.Run("Limits", func(t *testing.T) {
+			b, closeBroker := kind.Connect(Start(t, kind).Addr)
+			defer closeBroker()
+			Limits(t, b)
+		})
+	}
+}
+
+// Limits tests that a Historian returns no more than it is asked for. The
+// latest messages come first, and an older one that does not fit keeps all
+// before it out. b must be new.
+func Limits(t *testing.T, b hub.Broker) {
+	history := hub.History{Messages: 15, Bytes: 1 << 20} // 8 to 15 are of one class in JetStream
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	var at []hub.Position
+	for _, size := range []int{100, 100, 100, 100, 100, 100, 100, 100, 100, 10, 400, 100, 100, 100} {
+		p := hub.Publication{Topic: "x", Payload: make([]byte, size), History: history}
+		if err := b.Publish(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			ev, err := b.Receive(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ev.Kind == hub.BrokerMessage {
+				at = append(at, ev.Position)
+				break
+			}
+		}
+	}
+	for _, tt := range []struct {
+		name            string
+		messages, bytes int
+		after           int // the number of a message; -1: from the begin
+		want            int // how many of the latest
+		complete        bool
+	}{
+		{"all", 15, 2000, -1, 14, false},
+		{"all but one", 15, 2000, 0, 13, true},
+		{"messages", 8, 2000, -1, 8, false},
+		{"messages, just enough", 8, 2000, 5, 8, true},
+		{"messages, one too few", 8, 2000, 4, 8, false},
+		{"bytes", 15, 350, -1, 3, false},
+		{"bytes, just enough", 15, 300, 10, 3, true},
+		{"bytes, too few for one", 15, 299, 10, 2, false},
+		{"bytes, a large one between", 15, 650, -1, 3, false},
+		{"bytes, with the large one", 15, 700, 9, 4, true},
+		{"bytes, with the small one before it", 15, 710, 8, 5, true},
+		{"less than one", 15, 99, 12, 0, false},
+		{"less than one, none missed", 15, 99, 13, 0, true},
+		{"no limit", 15, -1, 0, 13, true},
+	} {
+		var after hub.Position
+		if tt.after >= 0 {
+			after = at[tt.after]
+		}
+		got, err := b.(hub.Historian).Missed(t.Context(), "x", after, hub.History{Messages: tt.messages, Bytes: tt.bytes})
+		if err != nil || len(got.Messages) != tt.want || got.Complete != tt.complete || got.Top != at[len(at)-1] {
+			t.Errorf("%s: %d messages, complete %t, top %v, %v; want %d, %t", tt.name, len(got.Messages), got.Complete, got.Top, err,
+				tt.want, tt.complete)
+			continue
+		}
+		for i, ev := range got.Messages {
+			if ev.Position != at[len(at)-tt.want+i] {
+				t.Errorf("%s: message %d of %d is at %v", tt.name, i, tt.want, ev.Position)
+			}
+		}
+	}
 }
 
 // cross: messages reach the clients of both processes, with their type, and
