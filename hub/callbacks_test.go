@@ -11,7 +11,7 @@ import (
 	"github.com/seed70bc5565/websocket/internal/netfake"
 )
 
-// A trap is a function of the application's that panics while it is set.
+// A trap makes one function of the application panic while it is set.
 type trap struct {
 	mu  sync.Mutex
 	set string // which function, and the topic

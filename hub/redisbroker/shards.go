@@ -163,8 +163,8 @@ func (b *Broker) runShards() {
 	}
 }
 
-// place asks nodes for the topics whose time has come, and tells the hub that
-// the server is lost, or recovered. It returns when the next topic's time comes.
+// place asks nodes for the topics whose time has come. It tells the hub that
+// the server is lost, or recovered. It returns when the next one's time comes.
 func (b *Broker) place() (next time.Time) {
 	now := time.Now()
 	t := b.takeTurn(now)
@@ -185,7 +185,7 @@ type turn struct {
 	why    error     // why the server was lost, if the hub has to be told
 	asks   bool      // any node has to be asked whether it is there: the hub wants no topic that tells
 	topics []string  // to be placed
-	next   time.Time // when the next topic is to be placed; zero: none is
+	next   time.Time // when the next topic has its time; zero: there is none
 }
 
 // takeTurn returns what place has to do.
