@@ -27,10 +27,14 @@ import (
 // server changes it at each restart and each promotion. A server that has
 // another than the hash may have lost messages, so the topic begins an epoch.
 
-// identity is the beginning of both scripts.
+// identity is the beginning of both scripts. Without it a rollback would not be
+// noticed, so there is no position then.
 const identity = `
 local info = redis.pcall('INFO', 'replication')
-local run = type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+local run = type(info) == 'string' and string.match(info, 'master_replid:(%x+)')
+if not run then
+	return redis.error_reply('NOPERM no master_replid: the user needs INFO')
+end
 `
 
 // publishing appends a message to the stream, numbers it, and publishes it. The
@@ -74,6 +78,9 @@ local offset = string.format('%.0f', o)
 local now = redis.call('TIME')
 redis.call('XADD', KEYS[2], offset .. '-0', 't', now[1] .. string.sub('000000' .. now[2], -6, -4), 'p', ARGV[2])
 local len = redis.call('XLEN', KEYS[2])
+if len == 1 then
+	n = #ARGV[2] -- what was there before has expired
+end
 while len > messages or bytes >= 0 and n > bytes and len > 0 do
 	local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
 	redis.call('XDEL', KEYS[2], oldest[1])
