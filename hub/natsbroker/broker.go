@@ -39,6 +39,9 @@ const (
 	writeTimeout = 5 * time.Second
 	// reconnectWait is the pause between two attempts to connect.
 	reconnectWait = 500 * time.Millisecond
+	// forbiddenPause is how long a topic that the server has taken away is not
+	// asked for.
+	forbiddenPause = 30 * time.Second
 )
 
 // A Broker is a [hub.Broker] for one hub. It is made by [New].
@@ -53,6 +56,7 @@ type Broker struct {
 	backlog  *backlog       // what the pump has taken from messages
 	writing  chan struct{}  // holds a token while a message is written to the connection
 	done     chan struct{}  // closed by Close
+	pause    time.Duration  // forbiddenPause, except in tests
 
 	// asking serialises those who change the subscriptions of the connection.
 	// It is held across I/O, and taken before mu. Methods that need it end in
@@ -67,11 +71,12 @@ type Broker struct {
 	events   []hub.BrokerEvent             // that the pump has not seen, one for each marker
 	lost     bool                          // the hub has been told, or will be, that the server is lost
 	closed   bool
-	gone     chan struct{} // closed, and replaced, when the server is lost
-	refusals refusals      // of the Subscribe that is under way
-	errors   uint64        // refusals that the handler of errors has seen
-	lastErr  error         // the latest of them
-	limit    int           // the subscriptions that the server has taken, when it took no more; 0: not known
+	gone     chan struct{}   // closed, and replaced, when the server is lost
+	refusals refusals        // of the Subscribe that is under way
+	errors   uint64          // refusals that the handler of errors has seen
+	lastErr  error           // the latest of them
+	taken    map[string]bool // topics that the server has taken away, and that are asked for again
+	limit    int             // the subscriptions that the server has taken, when it took no more; 0: not known
 }
 
 // New returns a broker, which connects in the background to the servers in url,
@@ -95,6 +100,8 @@ func newBroker(url string, opts *Options, jet *JetStream) (*Broker, error) {
 		topics:   map[string]*nats.Subscription{},
 		names:    map[string]string{},
 		gone:     make(chan struct{}),
+		taken:    map[string]bool{},
+		pause:    forbiddenPause,
 	}
 	b.options = []nats.Option{
 		nats.ReconnectWait(reconnectWait),

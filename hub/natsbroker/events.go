@@ -22,10 +22,11 @@ func (b *Broker) connected(conn *nats.Conn) {
 	if !isOurs {
 		return // adopt calls again
 	}
-	conn.FlushTimeout(flushTimeout) // if it fails, the connection ends and there will be another
+	conn.FlushTimeout(flushTimeout)   // if it fails, the connection ends and there will be another
+	isConnected := conn.IsConnected() // not under mu: a write that is held up has the connection's lock
 	b.mu.Lock()
 	b.limit = 0
-	recovered := b.lost && b.conn == conn && conn.IsConnected()
+	recovered := b.lost && b.conn == conn && isConnected
 	if recovered {
 		b.lost = false
 	}
@@ -109,7 +110,46 @@ func (b *Broker) failed(conn *nats.Conn, sub *nats.Subscription, err error) {
 			}
 		} else if !b.noteRefusal(m[1], err) { // the permissions have changed
 			b.tellOf(m[1], hub.BrokerMissed, err)
+			b.askLater(m[1], err)
 		}
+	}
+}
+
+// askLater asks for a topic again, after a pause: the server has taken it away,
+// and does not say when it gives it back.
+func (b *Broker) askLater(subject string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	topic, ok := b.names[subject]
+	if !ok || b.taken[topic] || b.closed {
+		return
+	}
+	b.taken[topic] = true
+	time.AfterFunc(b.pause, func() { b.askAgain(topic, err) })
+}
+
+// askAgain asks for a topic that the server has taken away because of err.
+func (b *Broker) askAgain(topic string, err error) {
+	b.asking.Lock()
+	b.mu.Lock()
+	delete(b.taken, topic)
+	sub, wanted := b.topics[topic]
+	conn := b.conn
+	if wanted = wanted && !b.closed; wanted {
+		b.topics[topic] = nil
+	}
+	b.mu.Unlock()
+	if !wanted {
+		b.asking.Unlock()
+		return
+	}
+	if sub != nil {
+		sub.Unsubscribe()
+	}
+	b.askLocked(conn, topic) // fails if the connection is closed: the next one asks
+	b.asking.Unlock()
+	if conn.FlushTimeout(flushTimeout) == nil {
+		b.tellOf(b.subject(topic), hub.BrokerMissed, err) // if it is refused again, failed is called, too
 	}
 }
 
@@ -146,8 +186,9 @@ func (b *Broker) refusedLocked(conn *nats.Conn, topics []string, before uint64) 
 	if !isTooMany && !errors.Is(last, nats.ErrPermissionViolation) {
 		return nil
 	}
+	subscriptions := conn.NumSubscriptions()
 	b.mu.Lock()
-	fits := conn.NumSubscriptions() <= b.limit
+	fits := subscriptions <= b.limit
 	b.mu.Unlock()
 	if isTooMany && fits {
 		return nil // that was another time
@@ -166,6 +207,7 @@ func (b *Broker) refusedLocked(conn *nats.Conn, topics []string, before uint64) 
 			break
 		}
 	}
+	subscriptions = conn.NumSubscriptions()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	refused := hub.TopicErrors{}
@@ -175,7 +217,7 @@ func (b *Broker) refusedLocked(conn *nats.Conn, topics []string, before uint64) 
 		}
 	}
 	if b.refusals.tooMany > 0 {
-		b.limit = conn.NumSubscriptions() - b.refusals.tooMany - len(refused)
+		b.limit = subscriptions - b.refusals.tooMany - len(refused)
 	}
 	// The server takes subscriptions as they come: the last ones were too many.
 	for i := len(topics) - 1; i >= 0 && b.refusals.tooMany > 0; i-- {

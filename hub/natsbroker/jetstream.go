@@ -335,7 +335,7 @@ func (j *JetStream) Publish(ctx context.Context, p hub.Publication) error {
 		token := strings.TrimPrefix(j.subject(p.Topic), j.prefix+".")
 		opts = append(opts, jetstream.WithMsgID(token+" "+url.QueryEscape(p.ID)))
 	}
-	if s.conn.IsClosed() {
+	if s.ended.Load() {
 		return wrap(nats.ErrConnectionClosed)
 	}
 	type answer struct {
@@ -420,17 +420,24 @@ func (j *JetStream) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hu
 	var wg sync.WaitGroup
 	for c, own := range byClass {
 		wg.Go(func() {
-			err := j.ask(ctx, c, func(s *session, o *opening) error {
-				return j.positions(ctx, s, o, c, topics, own, positions)
+			names := make([]string, len(own))
+			for n, i := range own {
+				names[n] = topics[i].Topic
+			}
+			found, err := within(ctx, func() (found []hub.Position, err error) {
+				err = j.ask(ctx, c, func(s *session, o *opening) (err error) {
+					found, err = j.positions(ctx, s, o, c, names)
+					return err
+				})
+				return found, wrap(err)
 			})
 			mu.Lock()
 			defer mu.Unlock()
-			for _, i := range own {
-				if err != nil {
-					positions[i] = hub.Position{}
-					if !errors.Is(err, errNotOurs) {
-						failed[topics[i].Topic] = wrap(err)
-					}
+			for n, i := range own {
+				if err == nil {
+					positions[i] = found[n]
+				} else if !errors.Is(err, errNotOurs) {
+					failed[topics[i].Topic] = err
 				}
 			}
 		})
@@ -442,14 +449,34 @@ func (j *JetStream) Positions(ctx context.Context, topics []hub.KeptTopic) ([]hu
 	return positions, nil
 }
 
-// positions finds the positions of those topics that are of one class.
-func (j *JetStream) positions(ctx context.Context, s *session, o *opening, c class, topics []hub.KeptTopic, own []int,
-	positions []hub.Position,
-) error {
+// within calls f, and returns when ctx ends though f does not: a server that
+// takes nothing holds its writes up.
+func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := f()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, wrap(ctx.Err())
+	}
+}
+
+// positions returns the positions of topics of one class.
+func (j *JetStream) positions(ctx context.Context, s *session, o *opening, c class, topics []string) ([]hub.Position, error) {
+	positions := make([]hub.Position, len(topics))
 	// Messages behind the stream's last one, as it is now, are news.
 	state, err := s.state(ctx, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	last := offset(state.State.LastSeq)
 	var wg sync.WaitGroup
@@ -457,7 +484,7 @@ func (j *JetStream) positions(ctx context.Context, s *session, o *opening, c cla
 	var failed error
 	var quiet []int
 	turns := make(chan struct{}, lookups)
-	for _, i := range own {
+	for i, topic := range topics {
 		turns <- struct{}{}
 		mu.Lock()
 		over := failed != nil
@@ -467,7 +494,7 @@ func (j *JetStream) positions(ctx context.Context, s *session, o *opening, c cla
 		}
 		wg.Go(func() {
 			defer func() { <-turns }()
-			m, ok, err := s.latest(ctx, o, j.storedSubject(c, topics[i].Topic))
+			m, ok, err := s.latest(ctx, o, j.storedSubject(c, topic))
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -475,7 +502,7 @@ func (j *JetStream) positions(ctx context.Context, s *session, o *opening, c cla
 				failed = err
 			case ok:
 				positions[i] = hub.Position{Epoch: o.base.Epoch, Offset: offset(m.sequence)}
-				j.found(topics[i].Topic, c, positions[i], last)
+				j.found(topic, c, positions[i], last)
 			default:
 				quiet = append(quiet, i)
 			}
@@ -483,27 +510,29 @@ func (j *JetStream) positions(ctx context.Context, s *session, o *opening, c cla
 	}
 	wg.Wait()
 	if failed != nil || len(quiet) == 0 {
-		return failed
+		return positions, failed
 	}
 	if state, err = s.state(ctx, o); err != nil { // what has it dropped until now?
-		return err
+		return nil, err
 	}
 	for _, i := range quiet {
-		positions[i] = j.quietAt(topics[i].Topic, c, o.base.Epoch, state.State.FirstSeq, last)
+		positions[i] = j.quietAt(topics[i], c, o.base.Epoch, state.State.FirstSeq, last)
 	}
-	return nil
+	return positions, nil
 }
 
 // Missed implements [hub.Historian].
 func (j *JetStream) Missed(ctx context.Context, topic string, after hub.Position, limits hub.History) (hub.Backlog, error) {
 	c := classOf(limits)
-	var b hub.Backlog
-	err := j.ask(ctx, c, func(s *session, o *opening) (err error) {
-		b, err = j.missed(ctx, s, o, c, topic, after, limits)
-		return err
+	b, err := within(ctx, func() (b hub.Backlog, err error) {
+		err = j.ask(ctx, c, func(s *session, o *opening) (err error) {
+			b, err = j.missed(ctx, s, o, c, topic, after, limits)
+			return err
+		})
+		return b, wrap(err)
 	})
 	if err != nil {
-		return hub.Backlog{}, wrap(err)
+		return hub.Backlog{}, err
 	}
 	for i := range b.Messages {
 		b.Messages[i].Topic = topic

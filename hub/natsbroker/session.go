@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,6 +27,7 @@ type session struct {
 	ready chan struct{}       // closed when the connection is there, or not
 	err   error               // why it is not; this and what follows is set before ready is closed, and immutable then
 	conn  *nats.Conn          // nil after an error
+	ended atomic.Bool         // conn has ended; conn.IsClosed waits for a write that is held up
 	js    jetstream.JetStream // of conn
 
 	mu     sync.Mutex // guards what follows; not held across I/O
@@ -54,7 +56,7 @@ func (j *JetStream) ask(ctx context.Context, c class, f func(*session, *opening)
 		if err == nil {
 			err = f(s, o)
 		}
-		if err == nil || try > 0 || ctx.Err() != nil || s == nil || !s.conn.IsClosed() {
+		if err == nil || try > 0 || ctx.Err() != nil || s == nil || !s.ended.Load() && !errors.Is(err, nats.ErrConnectionClosed) {
 			return err
 		}
 	}
@@ -109,7 +111,7 @@ func (j *JetStream) wait(ctx context.Context, ready chan struct{}) error {
 
 // over reports whether another session is needed.
 func (s *session) over() bool {
-	return s.isReady() && (s.err != nil || s.conn.IsClosed())
+	return s.isReady() && (s.err != nil || s.ended.Load())
 }
 
 func (s *session) isReady() bool {
@@ -156,7 +158,7 @@ func (j *JetStream) dial(s *session) {
 		nats.NoReconnect(),
 		nats.RetryOnFailedConnect(false),
 		nats.ConnectHandler(nil), nats.ReconnectHandler(nil), nats.DisconnectErrHandler(nil), nats.ReconnectErrHandler(nil),
-		nats.ClosedHandler(nil),
+		nats.ClosedHandler(func(*nats.Conn) { s.ended.Store(true) }),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	)
 	conn, err := nats.Connect(j.url, options...)
