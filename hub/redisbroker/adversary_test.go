@@ -58,3 +58,46 @@ func TestNoIdentity(t *testing.T) {
 	}
 	publish(t, b, "plain", "m", hub.History{})
 }
+
+// The user of the broker may not have a topic for a while. It lives again soon
+// after it may, and the hub is told that messages may be lost.
+func TestForbiddenForAWhile(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	admin := redis.NewClient(&redis.Options{Addr: e.Addr})
+	defer admin.Close()
+	set := func(channels ...any) {
+		t.Helper()
+		acl := append([]any{"ACL", "SETUSER", "u", "reset", "on", ">p", "+@all", "~*", "&websocket:alive:*"}, channels...)
+		if err := admin.Do(t.Context(), acl...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("&*")
+	client := redis.NewClient(&redis.Options{Addr: e.Addr, Username: "u", Password: "p", MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true})
+	defer client.Close()
+	b := newBroker(client, nil, 100*time.Millisecond)
+	defer b.Close()
+	if err := b.Subscribe(t.Context(), []string{"x", "y"}); err != nil {
+		t.Fatal(err)
+	}
+	set("&websocket:topic:y")
+	for ev := next(t, b); ev.Kind != hub.BrokerFailed || ev.Topic != "x"; ev = next(t, b) {
+	}
+	set("&*")
+	time.Sleep(50 * time.Millisecond)
+	missed := false
+	for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(20 * time.Millisecond) {
+		publish(t, b, "x", "again", hub.History{})
+		for len(b.events) > 0 {
+			ev := next(t, b)
+			missed = missed || ev.Kind == hub.BrokerMissed && ev.Topic == "x"
+			if ev.Kind == hub.BrokerMessage {
+				if !missed {
+					t.Error("a message came, and the hub was not told that some may be lost")
+				}
+				return
+			}
+		}
+	}
+	t.Error("the topic is allowed again, and silent")
+}

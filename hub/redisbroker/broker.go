@@ -50,6 +50,7 @@ type Broker struct {
 	topics  map[string]bool  // that the hub wants; true when the server has confirmed
 	asking  map[string]bool  // topics for which Subscribe waits
 	refused map[string]error // of those, what the server has refused
+	taken   map[string]bool  // topics that the server refuses, and that are asked for again; not in a cluster
 	session *session         // nil between connections
 	live    bool             // the session has everything that it began with
 	lost    bool             // the hub has been told that the server is lost
@@ -89,6 +90,7 @@ func newBroker(client redis.UniversalClient, opts *Options, silence time.Duratio
 		topics:  map[string]bool{},
 		asking:  map[string]bool{},
 		refused: map[string]error{},
+		taken:   map[string]bool{},
 		changed: make(chan struct{}),
 		silence: silence,
 	}
@@ -226,6 +228,7 @@ func (b *Broker) Unsubscribe(ctx context.Context, topics []string) error {
 	b.mu.Lock()
 	for _, topic := range topics {
 		delete(b.topics, topic)
+		delete(b.taken, topic)
 		if b.shards != nil {
 			b.unwantLocked(topic)
 		}

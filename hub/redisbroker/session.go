@@ -253,6 +253,8 @@ func (b *Broker) receive(s *session) (wasLive bool, err error) {
 					if b.wants(topic) { // again, and what asked for it may have gone out before
 						s.send(subscribe, []string{topic})
 					}
+				} else if b.givenBack(topic) {
+					b.bring(hub.BrokerEvent{Kind: hub.BrokerMissed, Topic: topic})
 				}
 			}
 		}
@@ -297,9 +299,26 @@ func (b *Broker) refuse(s *session, c command, err error, missing map[string]boo
 		tell := b.forbidLocked(topic, err)
 		b.mu.Unlock()
 		if tell {
+			b.askLater(s, topic)
 			b.bring(hub.BrokerEvent{Kind: hub.BrokerFailed, Topic: topic, Err: err})
 		}
 	}
+}
+
+// askLater asks for a topic again that the server has refused while no
+// Subscribe waited for it. The server does not say when it allows the topic.
+func (b *Broker) askLater(s *session, topic string) {
+	b.mu.Lock()
+	b.taken[topic] = true
+	b.mu.Unlock()
+	time.AfterFunc(forbiddenPauses*b.silence, func() {
+		b.mu.Lock()
+		again := b.session == s && b.taken[topic]
+		b.mu.Unlock()
+		if again { // else the next session asks
+			s.send(subscribe, []string{topic})
+		}
+	})
 }
 
 // confirm notes that the server knows of topic, and reports whether it should.
@@ -312,6 +331,16 @@ func (b *Broker) confirm(topic string) bool {
 		b.notifyLocked()
 	}
 	return wanted
+}
+
+// givenBack reports whether the server has refused a topic that it confirms
+// now.
+func (b *Broker) givenBack(topic string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	was := b.taken[topic]
+	delete(b.taken, topic)
+	return was
 }
 
 func (b *Broker) wants(topic string) bool {

@@ -55,9 +55,9 @@ type shard struct {
 	calls   bool       // the node has confirmed it
 }
 
-// forbiddenPause is how long a topic that a node has refused, while no
-// Subscribe waits for it, is not asked for.
-const forbiddenPause = 30 * time.Second
+// forbiddenPauses is how long a topic that a server has refused, while no
+// Subscribe waits for it, is not asked for: 30 s, as so many times the silence.
+const forbiddenPauses = 6
 
 func newShards(cluster *redis.ClusterClient) *shards {
 	return &shards{
@@ -472,7 +472,7 @@ func (b *Broker) refuseAt(s *shard, c command, err error) {
 		b.unwantLocked(topic)
 		tell := b.forbidLocked(topic, err)
 		if tell {
-			sh.unplaced[topic], sh.missed[topic] = time.Now().Add(forbiddenPause), true
+			sh.unplaced[topic], sh.missed[topic] = time.Now().Add(forbiddenPauses*b.silence), true
 		}
 		sh.rouse() // it may have been the last
 		b.mu.Unlock()
