@@ -94,15 +94,6 @@ func (b *bridgedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// isStale is isStaleLocked, unless another goroutine reads.
-func (m *messageReader) isStale() bool {
-	if m.whole != nil || !m.c.r.turn.TryLock() {
-		return false
-	}
-	defer m.c.endRead()
-	return m.isStaleLocked()
-}
-
 func (b *bridged) Writer(typ int, compress bool) (bridge.Writer, error) {
 	c := (*Conn)(b)
 	op, err := MessageType(typ).opcode()

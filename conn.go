@@ -99,6 +99,9 @@ type settings struct {
 	door         bridge.Handler // of package gorilla, or nil
 }
 
+// quarter is the longest time between two looks.
+func (s *settings) quarter() time.Duration { return (s.pingInterval + 3) / 4 }
+
 // defaultAgreement is what makePlain returns for the default options.
 var (
 	defaultAgreement = agreement{settings: &defaultSettings, proto: protoHTTP1}

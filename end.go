@@ -113,26 +113,6 @@ func (c *Conn) End() End {
 	return e
 }
 
-// noteFrame is told of a close frame where package gorilla has the handshake in
-// its own hands. The first one says how the connection ends.
-func (l *lifetime) noteFrame(says error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if e := l.endingLocked(); e.frame == nil {
-		e.frame = says
-	}
-}
-
-// frame returns what noteFrame was told of first, or nil.
-func (l *lifetime) frame() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.made == nil {
-		return nil
-	}
-	return l.made.frame
-}
-
 // endOf returns the End that err, the reason why a connection is over, tells
 // of.
 func endOf(err error) End {

@@ -56,14 +56,6 @@ func http2StreamOf(cfg *connConfig) *http2Stream {
 	return nil
 }
 
-// hold makes the handler wait for what is in progress, in place of the reads of
-// the connection. The handler calls the function that it returns before it
-// returns itself.
-func (s *http2Stream) hold(cfg *connConfig) (wait func()) {
-	cfg.transport.(*http2Conn).settled = nil
-	return func() { <-s.idle }
-}
-
 // innermost returns the ResponseWriter at the bottom of w: that of the HTTP
 // server. A wrapper has a method Unwrap, or what it wraps in an exported field.
 // The result ok is false where the server's own cannot be reached, or cannot

@@ -88,9 +88,6 @@ func (c *Conn) startHeartbeat() {
 	c.life.mu.Unlock()
 }
 
-// quarter is the longest time between two looks.
-func (s *settings) quarter() time.Duration { return (s.pingInterval + 3) / 4 }
-
 // look is called by the timer. It reports whether its caller must flush.
 func (c *Conn) look() (flush bool) {
 	if c.life.isOver() {

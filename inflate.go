@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math"
 
 	"github.com/seed70bc5565/websocket/internal/bufpool"
 	"github.com/seed70bc5565/websocket/internal/flate"
@@ -28,13 +27,6 @@ func (c *Conn) clearPayload(ctx context.Context) ([]byte, error) {
 	}
 	r.rest.clear = len(p)
 	return p, nil
-}
-
-// usePayload takes n bytes of what clearPayload returned.
-func (r *receiver) usePayload(n int) {
-	r.in.use(n)
-	r.rest.clear -= n
-	r.remain -= int64(n)
 }
 
 // inflateRest appends what is left of the message in progress, a compressed
@@ -94,15 +86,6 @@ func (c *Conn) inflateChunk(ctx context.Context, dst, chunk []byte, last, pooled
 		return out, c.fail(ctx, errTextUTF8)
 	}
 	return out, nil
-}
-
-// inflateLimit returns the read limit as package flate takes it.
-func (r *receiver) inflateLimit() int {
-	limit := r.limit.Load()
-	if limit > math.MaxInt {
-		return -1
-	}
-	return int(max(limit, -1))
 }
 
 // inflateFailed fails the connection. Corrupt data is 1007, because "the data

@@ -260,6 +260,26 @@ func (l *lifetime) interrupted(op string, ctx context.Context, err error) error 
 	return apiError(op, err)
 }
 
+// noteFrame is told of a close frame where package gorilla has the handshake in
+// its own hands. The first one says how the connection ends.
+func (l *lifetime) noteFrame(says error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.endingLocked(); e.frame == nil {
+		e.frame = says
+	}
+}
+
+// frame returns what noteFrame was told of first, or nil.
+func (l *lifetime) frame() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.made == nil {
+		return nil
+	}
+	return l.made.frame
+}
+
 // contain is deferred where a goroutine of the library closes c. Such a
 // goroutine may run a callback of the options that panics. It ends the
 // connection.

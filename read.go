@@ -5,8 +5,6 @@ import (
 	"context"
 	"io"
 	"math"
-
-	"github.com/seed70bc5565/websocket/internal/bufpool"
 )
 
 // Read reads one message. The slice is the caller's, and not nil even if the
@@ -265,24 +263,6 @@ func (c *Conn) collect(ctx context.Context, dst []byte, pooled bool) ([]byte, er
 // trustedSize is how much memory a frame header alone can make us take.
 const trustedSize = 16 << 10
 
-// grow makes room in dst for payload. The room is for all that is left of the
-// message if that is here already, or no longer than the last message or
-// trustedSize. Else the room is for twice as much as has come, so that a
-// message of many frames is not copied for each of them.
-func (r *receiver) grow(dst []byte, pooled bool) []byte {
-	room := moreRoom(len(dst), max(r.in.buffered(), int(r.lastSize)-len(dst), trustedSize))
-	if r.fin && r.remain < int64(room) {
-		room = int(r.remain) // nothing comes after it
-	}
-	if pooled {
-		return bufpool.Grow(dst, len(dst)+room)
-	}
-	if dst == nil {
-		return make([]byte, 0, room)
-	}
-	return append(make([]byte, 0, len(dst)+room), dst...)
-}
-
 // moreRoom returns by how much a slice of n bytes grows. That is twice as much,
 // or least if that is more. The sum with n is no larger than an int. With 32
 // bits the double of a long message may be larger.
@@ -426,4 +406,13 @@ func (m *messageReader) read(p []byte) (int, error) {
 		c.handOver()
 	}
 	return n, err
+}
+
+// isStale is isStaleLocked, unless another goroutine reads.
+func (m *messageReader) isStale() bool {
+	if m.whole != nil || !m.c.r.turn.TryLock() {
+		return false
+	}
+	defer m.c.endRead()
+	return m.isStaleLocked()
 }

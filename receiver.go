@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"sync/atomic"
@@ -528,4 +529,87 @@ func (r *receiver) finish() {
 	if r.half.deflate {
 		r.rest.dec.Drop()
 	}
+}
+
+// publish adds what was counted to what others see. Its caller holds the
+// reader's turn.
+func (r *receiver) publish() {
+	if n := r.message - uint32(r.got.messages.Load()); n > 0 {
+		r.got.messages.Add(int64(n))
+	}
+	if r.payload > 0 {
+		r.got.payload.Add(int64(r.payload))
+	}
+	if r.in.fetched > 0 {
+		r.got.wire.Add(int64(r.in.fetched))
+	}
+	r.payload, r.in.fetched = 0, 0
+	if z := r.rest; r.half.deflate && z.freshFrom > 0 {
+		z.from.Add(z.freshFrom)
+		z.to.Add(z.freshTo)
+		z.freshFrom, z.freshTo = 0, 0
+	}
+}
+
+// countMessage counts the message in progress, which has come whole.
+func (r *receiver) countMessage() {
+	n := r.half.size
+	if r.half.compressed {
+		z := r.rest
+		z.freshFrom += n
+		z.freshTo += z.inflated
+		n = z.inflated
+	}
+	r.count(n)
+}
+
+// count counts a message of n bytes, inflated.
+func (r *receiver) count(n int64) {
+	r.message++
+	if sum := int64(r.payload) + n; sum < maxFresh {
+		r.payload = uint32(sum)
+	} else {
+		r.got.payload.Add(n)
+	}
+}
+
+// countWire counts n bytes that were fetched, less than 2^31.
+func (r *receiver) countWire(n int) {
+	if r.in.fetched += uint32(n); r.in.fetched >= maxFresh {
+		r.publish()
+	}
+}
+
+// usePayload takes n bytes of what clearPayload returned.
+func (r *receiver) usePayload(n int) {
+	r.in.use(n)
+	r.rest.clear -= n
+	r.remain -= int64(n)
+}
+
+// inflateLimit returns the read limit as package flate takes it.
+func (r *receiver) inflateLimit() int {
+	limit := r.limit.Load()
+	if limit > math.MaxInt {
+		return -1
+	}
+	return int(max(limit, -1))
+}
+
+// grow makes room in dst for payload. The room is for all that is left of the
+// message if that is here already, or no longer than the last message or
+// trustedSize. Else the room is for twice as much as has come, so that a
+// message of many frames is not copied for each of them.
+func (r *receiver) grow(dst []byte, pooled bool) []byte {
+	room := moreRoom(len(dst), max(r.in.buffered(), int(r.lastSize)-len(dst), trustedSize))
+	if r.fin && r.remain < int64(room) {
+		room = int(r.remain) // nothing comes after it
+	}
+	if pooled {
+		return bufpool.Grow(dst, len(dst)+room)
+	}
+	if dst == nil {
+		return make([]byte, 0, room)
+	}
+	return append(make([]byte, 0, len(dst)+room), dst...)
 }

@@ -1008,3 +1008,22 @@ func (w *sender) waits(mark *position) (any, pong bool) {
 	}
 	return w.owned || len(w.buf) > 0, w.lateLocked() != nil || !w.passedLocked(w.pong)
 }
+
+// countLocked counts f, or takes it back if sign is -1.
+func (w *sender) countLocked(f *outgoing, sign int64) {
+	switch {
+	case f.op.isControl():
+		w.t.c.controls.sent.Add(uint32(sign))
+		return
+	case f.rsv != 0:
+		z := w.t.c.deflate
+		z.from += sign * int64(f.plain)
+		z.to += sign * int64(len(f.payload))
+		w.gave.payload += sign * int64(f.plain)
+	default:
+		w.gave.payload += sign * int64(len(f.payload))
+	}
+	if f.fin {
+		w.gave.messages += sign
+	}
+}

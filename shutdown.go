@@ -342,3 +342,23 @@ func (l *connSet) release(c *Conn) {
 		close(l.empty)
 	}
 }
+
+// countRefused counts a request that was refused with err.
+func (l *connSet) countRefused(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.counts.refused == nil {
+		l.counts.refused = map[int]int64{}
+	}
+	l.counts.refused[refusalStatus(err)]++
+}
+
+// countEndLocked counts a connection that has ended.
+func (l *connSet) countEndLocked(last *lastCounts) {
+	if l.counts.ended == nil {
+		l.counts.ended = map[EndCount]int64{}
+	}
+	l.counts.ended[last.end]++
+	l.counts.received.add(last.received)
+	l.counts.sent.add(last.sent)
+}

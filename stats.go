@@ -119,77 +119,9 @@ type gotCounts struct {
 // maxFresh is how much is counted before it is published in any case.
 const maxFresh = 1 << 31
 
-// publish adds what was counted to what others see. Its caller holds the
-// reader's turn.
-func (r *receiver) publish() {
-	if n := r.message - uint32(r.got.messages.Load()); n > 0 {
-		r.got.messages.Add(int64(n))
-	}
-	if r.payload > 0 {
-		r.got.payload.Add(int64(r.payload))
-	}
-	if r.in.fetched > 0 {
-		r.got.wire.Add(int64(r.in.fetched))
-	}
-	r.payload, r.in.fetched = 0, 0
-	if z := r.rest; r.half.deflate && z.freshFrom > 0 {
-		z.from.Add(z.freshFrom)
-		z.to.Add(z.freshTo)
-		z.freshFrom, z.freshTo = 0, 0
-	}
-}
-
-// countMessage counts the message in progress, which has come whole.
-func (r *receiver) countMessage() {
-	n := r.half.size
-	if r.half.compressed {
-		z := r.rest
-		z.freshFrom += n
-		z.freshTo += z.inflated
-		n = z.inflated
-	}
-	r.count(n)
-}
-
-// count counts a message of n bytes, inflated.
-func (r *receiver) count(n int64) {
-	r.message++
-	if sum := int64(r.payload) + n; sum < maxFresh {
-		r.payload = uint32(sum)
-	} else {
-		r.got.payload.Add(n)
-	}
-}
-
-// countWire counts n bytes that were fetched, less than 2^31.
-func (r *receiver) countWire(n int) {
-	if r.in.fetched += uint32(n); r.in.fetched >= maxFresh {
-		r.publish()
-	}
-}
-
 // gaveCounts is what a sender has counted. A frame counts when it has its place
 // in the order of frames.
 type gaveCounts struct {
 	messages int64
 	payload  int64 // before it was compressed
-}
-
-// countLocked counts f, or takes it back if sign is -1.
-func (w *sender) countLocked(f *outgoing, sign int64) {
-	switch {
-	case f.op.isControl():
-		w.t.c.controls.sent.Add(uint32(sign))
-		return
-	case f.rsv != 0:
-		z := w.t.c.deflate
-		z.from += sign * int64(f.plain)
-		z.to += sign * int64(len(f.payload))
-		w.gave.payload += sign * int64(f.plain)
-	default:
-		w.gave.payload += sign * int64(len(f.payload))
-	}
-	if f.fin {
-		w.gave.messages += sign
-	}
 }

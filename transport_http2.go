@@ -154,3 +154,11 @@ func (s *http2Stream) Close() error {
 	}
 	return err
 }
+
+// hold makes the handler wait for what is in progress, in place of the reads of
+// the connection. The handler calls the function that it returns before it
+// returns itself.
+func (s *http2Stream) hold(cfg *connConfig) (wait func()) {
+	cfg.transport.(*http2Conn).settled = nil
+	return func() { <-s.idle }
+}
