@@ -99,7 +99,7 @@ func (c *Conn) finishRead() {
 }
 
 // nextMessage goes to the next message, or to the one that a read which was cut
-// short has left. What is left of one that was begun with Reader is discarded.
+// short has left. It discards the rest of a message that was begun with Reader.
 func (c *Conn) nextMessage(ctx context.Context) error {
 	r := &c.r
 	switch {

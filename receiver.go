@@ -53,8 +53,8 @@ type receiver struct {
 
 // A receiverRest is what few receivers need.
 type receiverRest struct {
-	// What a read that was cut short has collected of the message in progress.
-	// The next read goes on with it.
+	// The part of the message in progress that a read has collected which was
+	// cut short. The next read goes on with it.
 	partial []byte
 	pooled  bool // partial is from the pool
 
@@ -117,10 +117,10 @@ func (r *receiver) init(t *transport, cfg *connConfig) {
 	r.countWire(len(cfg.received))
 }
 
-// wholeMessage looks whether the next message is what most of a burst are: one
-// frame that lies in the buffer whole, where Messages can lend it. It returns
-// the lengths of its header and payload, else 0. Compressed messages are not
-// meant, and neither is what judge would refuse. It changes nothing.
+// wholeMessage looks whether the next message is as most of a burst: one frame
+// that lies whole in the buffer, where Messages can lend it. It returns the
+// lengths of its header and payload, else 0. Compressed messages are not meant,
+// and neither is what judge would refuse. It changes nothing.
 func (r *receiver) wholeMessage() (n, size int) {
 	b := r.in.unread()
 	n, size = wholeFrame(b)

@@ -51,8 +51,8 @@ func firstRead(t *testing.T, client bool, rng *rand.Rand) {
 	var want [][]byte
 	var bursts [][]byte
 	for len(want) < 60 {
-		// What is written together is around 16 bytes, mostly: in one piece, or
-		// the end of one and the begin of the next.
+		// Most writes have around 16 bytes: in one piece, or the end of one and
+		// the begin of the next.
 		size := rng.IntN(24)
 		switch rng.IntN(12) {
 		case 0:
@@ -449,7 +449,8 @@ func TestHostileFragmentFlood(t *testing.T) {
 				if err != nil || len(got) != n*test.size {
 					t.Fatalf("%d bytes, %v", len(got), err)
 				}
-				// What is doubled as it grows comes to a few times the payload.
+				// A buffer that doubles as it grows comes to a few times the
+				// payload.
 				if most := uint64(8*n*test.size + 1<<20); took > most {
 					t.Errorf("reading way %d: %d KiB were allocated for %d KiB in %d fragments", how, took>>10, n*test.size>>10, n)
 				}
@@ -523,8 +524,8 @@ func TestHostileEmptyFragments(t *testing.T) {
 	}
 }
 
-// What a writer with a habit of flushing sends is taken: a frame without
-// payload behind each that has some.
+// Some writers flush often, and send a frame without payload behind each that
+// has some. That is taken.
 func TestEmptyFragmentsAmongOthers(t *testing.T) {
 	const n = 20_000
 	bothRoles(t, func(t *testing.T, client bool) {
@@ -572,8 +573,8 @@ func TestHostileCVE202648779(t *testing.T) {
 }
 
 // The tests named TestHostile are named for the class of flaw that each is to
-// find, where a peer means harm. What a well-meant peer may do wrong is in the
-// other files; where those settle a class, the comments here say so.
+// find, where a peer means harm. The other files have the mistakes of a
+// well-meant peer; where those settle a class, the comments here say so.
 
 // Lengths at which an implementation with too short an integer, or a sum that
 // overflows, goes wrong. They come on every opcode, in both roles, without a
@@ -637,8 +638,8 @@ func checkLength(t *testing.T, op wstest.Opcode, length uint64, limit int64, cli
 	}
 }
 
-// What no peer may send is refused when its header is there, even if its
-// payload comes in drops.
+// A frame that no peer may send is refused when its header is there, even if
+// its payload comes in drops.
 func TestHostileOpcodeHugePayload(t *testing.T) {
 	for _, op := range []wstest.Opcode{3, 4, 5, 6, 7, 11, 12, 13, 14, 15} {
 		bothRoles(t, func(t *testing.T, client bool) {
@@ -791,11 +792,11 @@ func TestHostileSlowBody(t *testing.T) {
 	})
 }
 
-// What comes byte by byte is parsed, unmasked, validated and inflated once:
-// bytes that wait for others are not gone over again for each. That shows in
-// one call of the transport for each byte, and in memory that does not depend
-// on the cuts. It also shows in that the test ends. Work of the square of these
-// sizes takes much longer.
+// A message that comes byte by byte is parsed, unmasked, validated and inflated
+// once. Bytes that wait for others are not gone over again for each. That shows
+// in one call of the transport for each byte, and in memory that does not
+// depend on the cuts. It also shows in that the test ends. Work of the square
+// of these sizes takes much longer.
 func TestHostileSlowParsing(t *testing.T) {
 	n := 210_000
 	if raceEnabled {
@@ -977,7 +978,7 @@ func checkStream(t *testing.T, stream []byte, s streamSetup) {
 	<-peerDone
 	theirs.Close()
 
-	// What the reader saw.
+	// The reader's view.
 	wantEvents := want.Events
 	if want.Closed {
 		wantEvents = wantEvents[:len(wantEvents)-1]
@@ -1015,7 +1016,7 @@ func checkStream(t *testing.T, stream []byte, s streamSetup) {
 		t.Errorf("got the error %v, want one that names the fault\n%s", err, describe())
 	}
 
-	// What the peer saw.
+	// The peer's view.
 	if frameErr != nil {
 		t.Errorf("the peer got a bad frame: %v\n%s", frameErr, describe())
 	}

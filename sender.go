@@ -112,7 +112,7 @@ func (w *sender) init(t *transport, cfg *connConfig) {
 	w.slow = cfg.trace != nil && cfg.trace.SlowWrite != nil
 }
 
-// unlock gives the lock back. What must follow is computed from the state that
+// unlock gives the lock back. It computes the next steps from the state that
 // the caller leaves. A late pong gathers if there is room now. Waiters look
 // again if there is news. The flusher starts if no other goroutine will write
 // what has gathered.
@@ -221,7 +221,7 @@ type outgoing struct {
 	payload []byte // the sender's
 	plain   int    // the bytes of payload before they were compressed, if rsv says so
 
-	// What admit found, for the owner of the wire:
+	// admit leaves these for the owner of the wire:
 	long       bool   // the payload was not gathered
 	unfinished bool   // sendHalf.unfinished before this frame
 	untried    bool   // the transport was not given anything
@@ -420,8 +420,8 @@ func (w *sender) writeGatheredLocked(ctx context.Context) error {
 }
 
 // fitsLocked reports whether n more bytes may gather within limit. A frame that
-// is longer than limit may, when nothing else waits. What the owner of the wire
-// has taken counts, because it may come back.
+// is longer than limit may, when nothing else waits. Frames that the owner of
+// the wire has taken count, because they may come back.
 func (w *sender) fitsLocked(n int, limit int32) bool {
 	queued := int(w.inflight) + len(w.buf)
 	return queued == 0 || limit < 0 || queued+n <= int(limit)

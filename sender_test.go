@@ -107,8 +107,8 @@ func newAdmitting(r *rand.Rand) *sender {
 	return w
 }
 
-// What admitShort takes, admit would have taken in the same way. What it
-// refuses it leaves as it was.
+// admit would have taken each frame that admitShort takes, in the same way. A
+// frame that it refuses it leaves as it was.
 func TestAdmitShort(t *testing.T) {
 	gathered, written := 0, 0
 	for i := range uint64(40_000) {
@@ -149,7 +149,8 @@ func describe(w *sender) string {
 }
 
 // A writer that waited for the wire may leave it untaken at the moment it has
-// become free. What gathered meanwhile is not stranded, nor the close frame.
+// become free. Frames that gathered meanwhile are not stranded, nor is the
+// close frame.
 func TestWaiterLeaves(t *testing.T) {
 	for name, waiter := range waiters {
 		t.Run(name, func(t *testing.T) {
@@ -252,8 +253,9 @@ func (c *Conn) queued() int {
 	return int(w.inflight) + len(w.buf)
 }
 
-// What waits for a peer that takes nothing has a bound: WriteBufferLimit and
-// one message, whatever the contexts, the sizes and the number of writers.
+// The bytes that wait for a peer that takes nothing have a bound:
+// WriteBufferLimit and one message, whatever the contexts, the sizes and the
+// number of writers.
 func TestGatheredIsBounded(t *testing.T) {
 	for _, test := range []struct {
 		writers, size int
@@ -670,9 +672,9 @@ func TestWritersCombine(t *testing.T) {
 	}
 }
 
-// A peer that never reads. What each kind of write does then is in
-// TestWriteGivenUp and TestWriteBufferLimit, Close in TestCloseIsBounded, the
-// memory of one connection in TestStalledPeerTakesNoMemory.
+// A peer that never reads. TestWriteGivenUp and TestWriteBufferLimit try each
+// kind of write then, and TestCloseIsBounded tries Close.
+// TestStalledPeerTakesNoMemory measures the memory of one connection.
 
 // Many write to a peer that takes nothing: each waits for its own context, to
 // the moment, whatever the others do.

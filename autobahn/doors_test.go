@@ -306,8 +306,8 @@ func TestDoorsAcceptConn(t *testing.T) {
 	}
 }
 
-// throughPipe returns the far end of a pipe of package wstest. What comes on
-// conn goes through it, and the other way.
+// throughPipe returns the far end of a pipe of package wstest. Bytes of conn go
+// through it, and the other way.
 func throughPipe(conn net.Conn) net.Conn {
 	near, far := wstest.NetPipe(wstest.Transport{}, wstest.Transport{})
 	go func() {

@@ -15,7 +15,7 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// What a user may get wrong ends with 2, and with a line that names it.
+// Each mistake of a user ends with 2, and with a line that names it.
 func TestMistakes(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -257,7 +257,7 @@ func TestNoDependencies(t *testing.T) {
 	}
 }
 
-// What may import unsafe: assembly, and system calls that the standard library
+// These may import unsafe: assembly, and system calls that the standard library
 // does not have.
 func TestUnsafe(t *testing.T) {
 	for path, f := range filesOfModule(t) {
@@ -270,7 +270,7 @@ func TestUnsafe(t *testing.T) {
 }
 
 // No file of the module imports math/rand, except tests and what is only run
-// from the repository. What makes keys and nonces takes its bytes from
+// from the repository. The makers of keys and nonces take their bytes from
 // crypto/rand.
 func TestRandomnessSources(t *testing.T) {
 	sources := map[string]bool{"next": false, "newKey": false}

@@ -129,7 +129,7 @@ func TestEncodeOnce(t *testing.T) {
 	}
 }
 
-// What a subscriber of one topic adds to its connection.
+// The memory that a subscriber of one topic adds to its connection.
 func BenchmarkSubscriberMemory(b *testing.B) {
 	const n = 10_000
 	conns := sinkConns(b, n, nil)

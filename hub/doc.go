@@ -81,7 +81,7 @@
 //
 // # More than one process
 //
-// With a [Broker] the hubs of several processes are one. What is published in
-// one of them goes through an engine, such as Redis or NATS, and comes back to
-// all.
+// With a [Broker] the hubs of several processes are one. A message that one of
+// them publishes goes through an engine, such as Redis or NATS, and comes back
+// to all.
 package hub

@@ -182,7 +182,7 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// What else ends a range ends this one too.
+// Any other end of a range ends this one too.
 func TestMessagesEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Limits{Messages: Rate{PerSecond: 100}})

@@ -71,7 +71,7 @@ func TestForwards(t *testing.T) {
 	})
 }
 
-// What ends one connection decides what the other is told, and what Run
+// The end of one connection decides what the other is told, and what Run
 // returns.
 func TestEnds(t *testing.T) {
 	closes := func(code websocket.StatusCode, reason string) func(*wstest.Peer) {

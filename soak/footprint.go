@@ -23,7 +23,7 @@ func (f footprint) String() string {
 		float64(f.heap)/(1<<20), float64(f.rss)/(1<<20))
 }
 
-// What a footprint may have more than the baseline.
+// A footprint may have so much more than the baseline.
 //
 // Goroutines and files have none of their own to spare: a few are in the
 // runtime's and net/http's hands for a moment. The heap is exact except for

@@ -9,10 +9,10 @@
 // carries a checksum, which both sides verify, and each answer must be that to
 // its question.
 //
-// A short round of the same traffic comes first. What the process holds after
-// it (its pools, its stacks, what net/http keeps) is the baseline that it must
-// return to after the long one. It exits with 1, and says why, if it does not,
-// or if any connection saw what no disconnect explains.
+// A short round of the same traffic comes first. The process then holds its
+// pools, its stacks, and what net/http keeps. It must return to this baseline
+// after the long run. It exits with 1, and says why, if it does not, or if any
+// connection saw what no disconnect explains.
 package main
 
 import (

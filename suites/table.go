@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// A pin is what came of a program when the table was written. What later runs
-// find is held against it.
+// A pin is what came of a program when the table was written. Later runs are
+// compared with it.
 type pin struct {
 	Version string            `json:"version"`
 	Theirs  int               `json:"theirs"`

@@ -124,7 +124,7 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-// What cannot be marshaled sends nothing, and the connection goes on.
+// A value that cannot be marshaled sends nothing, and the connection goes on.
 func TestWriteRefuses(t *testing.T) {
 	c := dial(t, func(c *websocket.Conn, r *http.Request) {
 		var p point
@@ -209,7 +209,7 @@ func TestMessages(t *testing.T) {
 		t.Errorf("got %v, %v", got, err)
 	}
 
-	// What is no JSON is the last step, and the peer is told.
+	// A message that is no JSON is the last step, and the peer is told.
 	c = dial(t, func(c *websocket.Conn, r *http.Request) {
 		steps := 0
 		for _, err := range wsjson.Messages[point](r.Context(), c) {
@@ -288,7 +288,8 @@ func TestJSON(t *testing.T) {
 		if err := wsjson.Read(ctx, c, &got); err != nil || got != (named{3, 4, ""}) {
 			t.Errorf("Read = %+v, %v", got, err)
 		}
-		// What cannot be encoded is not sent, and the connection goes on.
+		// A value that cannot be encoded is not sent, and the connection goes
+		// on.
 		var unsupported *json.UnsupportedTypeError
 		if err := wsjson.Write(ctx, c, func() {}); !errors.As(err, &unsupported) {
 			t.Errorf("Write of a func = %v", err)

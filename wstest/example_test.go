@@ -214,7 +214,8 @@ func ExampleClientWithPeer() {
 	// masked frame from a server
 }
 
-// What both ends see of each fault of the server's transport, on a slow network.
+// Both ends see each fault of the server's transport in their own way, on a
+// slow network.
 func ExampleFault() {
 	slow := wstest.Transport{Buffer: 1 << 10, ReadMax: 100, Delay: time.Second, FaultAt: 0}
 	test := func(t *testing.T) {

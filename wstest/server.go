@@ -18,7 +18,7 @@ import (
 const host = "wstest.test"
 
 // A Server serves a handler in memory, for clients that dial by themselves. It
-// stops when its test ends. What its http.Server logs, such as the panic of a
+// stops when its test ends. The log of its http.Server, such as the panic of a
 // handler, is in the log of the test.
 //
 // Its methods may be called concurrently, except those that give a Peer.

@@ -13,8 +13,8 @@ import (
 )
 
 // A Transport says how one end of a connection in memory behaves. The zero
-// value is an end like that of a socket. What it writes waits in a buffer of 64
-// KiB until the other end reads it. A Write waits while that is full.
+// value is an end like that of a socket. Its writes wait in a buffer of 64 KiB
+// until the other end reads them. A Write waits while that is full.
 //
 // The fields that count or delay calls apply from the end of the opening
 // handshake on. A call that fails because its deadline has passed before it

@@ -163,8 +163,8 @@ func TestHandlerSleeps(t *testing.T) {
 	}
 }
 
-// What the HTTP server logs of a handler is in the log of the test, as long as
-// that runs.
+// The HTTP server's log of a handler is in the log of the test, as long as that
+// runs.
 func TestHandlerPanics(t *testing.T) {
 	fail := &failing{TB: t}
 	synctest.Test(t, func(t *testing.T) {
@@ -179,8 +179,8 @@ func TestHandlerPanics(t *testing.T) {
 	}
 }
 
-// What is cut off and refused while a server is stopped comes back when it has
-// started.
+// Clients that are cut off and refused while a server is stopped come back when
+// it has started.
 func TestStopAndStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewServer(t, websocket.Handler(echo, nil))
@@ -453,8 +453,8 @@ func (f *failing) Fatalf(format string, args ...any) {
 	panic(f)
 }
 
-// What is not as a test wants it fails the test, and the text says what came
-// and what was wanted.
+// An event that a test does not want fails the test, and the text says what
+// came and what was wanted.
 func TestFailures(t *testing.T) {
 	refuse := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusForbidden) })
 	for name, tt := range map[string]struct {

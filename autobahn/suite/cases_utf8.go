@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// The tables of group 6. What is text is told by RFC 3629, which unicode/utf8
-// follows.
+// The tables of group 6. RFC 3629 tells which bytes are text, and unicode/utf8
+// follows it.
 
 const (
 	greek     = "\u03ba\u1f79\u03c3\u03bc\u03b5"

@@ -241,7 +241,7 @@ func (t *Tester) serve(ctx context.Context, w http.ResponseWriter, r *http.Reque
 		http.NotFound(w, r)
 		return
 	}
-	// What the suite says of itself goes by a case that no report has.
+	// The suite answers questions about itself as a case that no report has.
 	plain := &Case{ID: "0", closing: closeNormally, limit: 10 * time.Second, play: func() player { return &tell{reply} }}
 	if s, early, _, _ := t.open(w, r, plain); s != nil {
 		s.run(early)

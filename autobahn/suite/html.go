@@ -50,8 +50,8 @@ func (c counts) list(skip string) []count {
 }
 
 // WriteFolder writes index.json, index.html, and a JSON and an HTML file for
-// each case to dir, which it makes if need be. What is there of an earlier
-// report is overwritten, not deleted.
+// each case to dir, which it makes if need be. It overwrites the files of an
+// earlier report, and deletes none.
 func (r *Report) WriteFolder(dir string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err

@@ -27,8 +27,8 @@ const (
 	silence = 30 * time.Second
 )
 
-// What a session keeps of a peer that floods it. All are more than any case
-// expects, so they change no verdict.
+// The most that a session keeps of a peer that floods it. All are more than any
+// case expects, so they change no verdict.
 const (
 	mostEvents  = 2000    // events
 	mostKept    = 4 << 20 // bytes of a message, and of all events together

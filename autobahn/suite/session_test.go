@@ -43,7 +43,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 	})
 }
 
-// What a peer floods the suite with is not kept.
+// The suite does not keep the flood of a peer.
 func TestFloods(t *testing.T) {
 	ping := []byte{0x89, 0}
 	long := append([]byte{0x82, 127}, binary.BigEndian.AppendUint64(nil, 32<<20)...)

@@ -79,7 +79,7 @@ func TestBenchOtherModes(t *testing.T) {
 	if r := benchRun(t, exitOK, "--mode", "receive", feed); r.Received == 0 || r.RecvBytes != 11*r.Received || r.Sent != 0 {
 		t.Errorf("receive: %+v", r)
 	}
-	// What is no echo is noticed.
+	// The bench notices an answer that is no echo.
 	if r := ws(t, "", "bench", "-d", "10s", "-c", "1", feed); r.code != exitBroken || !strings.Contains(r.err, "no echo") {
 		t.Errorf("%+v", r)
 	}

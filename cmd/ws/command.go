@@ -100,7 +100,8 @@ func (cmd *command) duration(p *time.Duration, names, help string) {
 }
 
 // parse sets the options that args has, and returns the other arguments.
-// Options may stand before and behind them. What follows "--" is no option.
+// Options may stand before and behind them. Arguments behind "--" are no
+// options.
 func (cmd *command) parse(args []string) (rest []string, err error) {
 	fs := flag.NewFlagSet(cmd.title(), flag.ContinueOnError)
 	fs.SetOutput(io.Discard)

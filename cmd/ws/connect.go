@@ -148,7 +148,7 @@ type session struct {
 	activity chan struct{} // a message has come or left
 }
 
-// What ends a session from this side. errDone is a success.
+// These end a session from this side. errDone is a success.
 var (
 	errDone        = errors.New("done")
 	errInterrupted = errors.New("interrupted")

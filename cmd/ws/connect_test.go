@@ -21,7 +21,7 @@ import (
 	"github.com/seed70bc5565/websocket"
 )
 
-// What goes in, and what comes out.
+// The input and the output.
 func TestPipe(t *testing.T) {
 	url := serve(t, echo, &websocket.AcceptOptions{CompressionMode: websocket.CompressionContextTakeover})
 	long := strings.Repeat("0123456789", 20_000)
@@ -171,7 +171,7 @@ func TestSave(t *testing.T) {
 	ws(t, "abc\n", "-b", "-n", "1", "-o", filepath.Join(dir, "none", "m-%d"), url).want(t, exitFailed, "", `(?m)^ws: .*no such file`)
 }
 
-// What the options put into the handshake.
+// The fields that options put into the handshake.
 func TestHandshakeOptions(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte("from a file\n"), 0o600); err != nil {

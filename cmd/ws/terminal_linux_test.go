@@ -135,8 +135,8 @@ func (r *terminalRun) ends(code int) {
 	}
 }
 
-// writes waits until ws has written text n times. What it wrote last may still
-// be in the terminal when it has ended.
+// writes waits until ws has written text n times. Its last output may still be
+// in the terminal when it has ended.
 func (r *terminalRun) writes(text string, n int) {
 	r.t.Helper()
 	timeout := time.After(patience)
@@ -174,7 +174,7 @@ func TestTerminal(t *testing.T) {
 	r.types("\r")
 	r.sees("> hello", "< hello", "> |")
 
-	// What comes while a line is typed stands above it.
+	// A message that comes while a line is typed is printed above it.
 	r.types("half")
 	r.sees("> half|")
 	send <- "an interruption"

@@ -140,7 +140,7 @@ func TestTwoNodes(t *testing.T) {
 		at = v.want(event{Type: "message", Node: "A", Name: "Ada", Text: "hello"})
 	}
 
-	// What was missed on one node is there on the other.
+	// Messages that were missed on one node are there on the other.
 	bob.c.Close(websocket.StatusNormalClosure, "")
 	ada.say("are you there?")
 	ada.want(event{Type: "message", Node: "A", Name: "Ada", Text: "are you there?"})

@@ -147,8 +147,8 @@ func shorten(amount, n int) int {
 	return amount - n
 }
 
-// move returns where a position in the text is after op. What is inserted right
-// there stays behind it.
+// move returns where a position in the text is after op. Text that is inserted
+// right there stays behind it.
 func (op operation) move(position int) int {
 	at, moved := 0, position
 	for _, s := range op {

@@ -111,7 +111,7 @@ func serveGame(t *testing.T) (*game, string) {
 	return g, s.URL
 }
 
-// What one player does is in the positions that the other gets.
+// The moves of one player are in the positions that the other gets.
 func TestTwoPlayers(t *testing.T) {
 	g, url := serveGame(t)
 	ada, bob := dial(t, url), dial(t, url)

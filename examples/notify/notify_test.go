@@ -119,8 +119,8 @@ func TestNotify(t *testing.T) {
 		p.want(event{Type: "notification", Notification: &two})
 	}
 
-	// What is dismissed on one page vanishes from the other, and does not come
-	// back.
+	// A note that is dismissed on one page vanishes from the other, and does
+	// not come back.
 	if err := wsjson.Write(t.Context(), ada.c, map[string]int{"dismiss": 1}); err != nil {
 		t.Fatal(err)
 	}

@@ -47,8 +47,8 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// What one says all hear, and those who come later. What is no message ends the
-// connection.
+// All hear what one says, and so do those who come later. A frame that is no
+// message ends the connection.
 func TestTalk(t *testing.T) {
 	server := wstest.NewServer(t, program(compiled{}).Handler())
 	dial := func() *websocket.Conn {

@@ -186,9 +186,10 @@ func idleMemory(b *testing.B, handler *websocket.Server) {
 		}
 		return conn
 	}
-	// What is set up once is not a connection's. And the runtime begins stacks
-	// with what goroutines needed on average when it last collected. That is
-	// here as in a server that has had connections for a while.
+	// Memory that is set up once does not belong to a connection. And the
+	// runtime begins stacks with what goroutines needed on average when it last
+	// collected. That is here as in a server that has had connections for a
+	// while.
 	for range conns {
 		exchange()
 	}

@@ -275,9 +275,9 @@ func cutToken(s string) (token, rest string, err error) {
 	return s[:n], skipSpace(s[n:]), nil
 }
 
-// cutQuoted cuts a quoted string, and the spaces behind it, off s. What it
-// holds must be a token: "the value after quoted-string unescaping MUST conform
-// to the 'token' ABNF" (section 9.1).
+// cutQuoted cuts a quoted string, and the spaces behind it, off s. Its content
+// must be a token: "the value after quoted-string unescaping MUST conform to
+// the 'token' ABNF" (section 9.1).
 func cutQuoted(s string) (value, rest string, err error) {
 	var unescaped []byte
 	for i := 1; i < len(s); i++ {

@@ -845,7 +845,8 @@ func (p *peer) closeReceived(payload []byte) bool {
 		}
 	}
 	if p.is("echo-after-close", "pong-after-close") {
-		// What comes behind the close frame is answered before it is.
+		// The peer answers the frames behind the close frame before it answers
+		// that.
 		p.conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 		for {
 			_, _, op, behind, err := p.readFrame()

@@ -13,7 +13,7 @@ func TestCases(t *testing.T) {
 	if n := len(Core()); n != 301 {
 		t.Errorf("Core: %d cases, want 301", n)
 	}
-	// What each section holds, as the suite's own index says.
+	// The cases of each section, as the suite's own index says.
 	want := map[string]int{"1": 16, "2": 11, "3": 7, "4": 10, "5": 20, "6": 145, "7": 37, "9": 54, "10": 1, "12": 90, "13": 126}
 	have := make(map[string]int)
 	seen := make(map[string]bool)

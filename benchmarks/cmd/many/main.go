@@ -62,7 +62,7 @@ func harness(args []string) error {
 
 	r := &run{config: c}
 	defer r.stop()
-	// What waits for a process ends when the process does.
+	// A call that waits for a process ends when the process does.
 	defer context.AfterFunc(ctx, r.kill)()
 	if c.redis {
 		if err := r.startRedis(ctx); err != nil {

@@ -1,6 +1,6 @@
 // Package kit is what the servers under test have in common: flags, listening,
-// and the orders that the harness gives on standard input. What a library does
-// with a connection is in that library's own server.
+// and the orders that the harness gives on standard input. Each library's own
+// server has the code that uses its connections.
 package kit
 
 import (

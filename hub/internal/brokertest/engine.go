@@ -201,7 +201,7 @@ func (e *Engine) Signal(sig os.Signal) error {
 	return err
 }
 
-// What the second process is told.
+// The events of the second process.
 const (
 	addrVariable  = "BROKERTEST_ADDR"
 	kindVariable  = "BROKERTEST_KIND"  // the Name
