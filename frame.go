@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"encoding/binary"
+	"slices"
 	"strconv"
 )
 
@@ -171,6 +172,15 @@ func wholeFrame(b []byte) (n, size int) {
 // appendHeader appends the wire form of h to dst, its length in the shortest
 // form.
 func appendHeader(dst []byte, h header) []byte {
+	n := len(dst)
+	dst = slices.Grow(dst, maxHeaderSize)[:n+maxHeaderSize]
+	return dst[:n+putHeader(dst[n:], h)]
+}
+
+// putHeader is appendHeader for a dst with room for any header. It returns the
+// length of this one. It calls nothing, so it takes no stack of a connection
+// that answers.
+func putHeader(dst []byte, h header) (n int) {
 	b0 := h.rsv&rsvBits | byte(h.opcode)&opBits
 	if h.fin {
 		b0 |= finBit
@@ -179,34 +189,42 @@ func appendHeader(dst []byte, h header) []byte {
 	if h.masked {
 		b1 = maskBit
 	}
+	dst[0] = b0
 	switch {
 	case h.length < len16:
-		dst = append(dst, b0, b1|byte(h.length))
+		dst[1] = b1 | byte(h.length)
+		n = 2
 	case h.length <= 0xffff:
-		dst = append(dst, b0, b1|len16)
-		dst = binary.BigEndian.AppendUint16(dst, uint16(h.length))
+		dst[1] = b1 | len16
+		binary.BigEndian.PutUint16(dst[2:], uint16(h.length))
+		n = 4
 	default:
-		dst = append(dst, b0, b1|len64)
-		dst = binary.BigEndian.AppendUint64(dst, uint64(h.length))
+		dst[1] = b1 | len64
+		binary.BigEndian.PutUint64(dst[2:], uint64(h.length))
+		n = 10
 	}
 	if h.masked {
-		dst = binary.LittleEndian.AppendUint32(dst, h.key)
+		binary.LittleEndian.PutUint32(dst[n:], h.key)
+		n += 4
 	}
-	return dst
+	return n
 }
 
-// appendShort appends a message as one frame that is not masked. Its payload
-// has at most 65,535 bytes. It takes less than appendHeader.
-func appendShort(dst []byte, op opcode, payload []byte) []byte {
+// putShort writes a message as one frame that is not masked to dst, which is as
+// long as shortFrameSize says. The payload has at most 65,535 bytes. It takes
+// less than putHeader.
+func putShort(dst []byte, op opcode, payload []byte) {
+	dst[0] = finBit | byte(op)
 	if len(payload) < len16 {
-		dst = append(dst, finBit|byte(op), byte(len(payload)))
-	} else {
-		dst = append(dst, finBit|byte(op), len16, byte(len(payload)>>8), byte(len(payload)))
+		dst[1] = byte(len(payload))
+		copy(dst[2:], payload)
+		return
 	}
-	return append(dst, payload...)
+	dst[1], dst[2], dst[3] = len16, byte(len(payload)>>8), byte(len(payload))
+	copy(dst[4:], payload)
 }
 
-// shortFrameSize returns how much appendShort appends for n bytes of payload.
+// shortFrameSize returns the length of a frame of putShort with n bytes of payload.
 func shortFrameSize(n int) int {
 	if n < len16 {
 		return 2 + n

@@ -225,9 +225,10 @@ type outgoing struct {
 	long       bool   // the payload was not gathered
 	unfinished bool   // sendHalf.unfinished before this frame
 	untried    bool   // the transport was not given anything
-	returned   bool   // the write did not panic
+	returned   bool   // no call of the application's has panicked
 	key        uint32 // masking key
-	own        int    // where in the taken bytes this frame begins; -1: the library writes on its own
+	own        int    // where in out this frame begins; -1: the library writes on its own
+	out        []byte // what the owner of the wire has taken: pooled
 }
 
 // send sends one frame. It returns when the frame is on its way: written, or
@@ -260,52 +261,130 @@ func (w *sender) sendTimed(ctx context.Context, f *outgoing) error {
 }
 
 // sendMessage is send for a whole message that is not compressed.
+//
+// Its frame and those below it to the system call are small, and few. They are
+// the deepest on the stack of a connection that answers.
 func (w *sender) sendMessage(ctx context.Context, op opcode, p []byte) error {
 	out, ok := w.admitShort(op, p)
 	switch {
 	case !ok:
-		return w.send(ctx, &outgoing{op: op, fin: true, payload: p})
+		return w.sendWhole(ctx, op, p)
 	case out == nil:
 		return nil
+	case !w.t.writesRaw():
+		return w.writeShort(ctx, out)
 	}
-	return w.write(ctx, out, &outgoing{op: op, fin: true, payload: p})
+	w.watchShort(ctx)
+	n, err := w.t.raw.write(out)
+	return w.wroteShort(ctx, out, n, err)
+}
+
+// sendWhole is sendMessage for what admitShort does not admit.
+//
+//go:noinline
+func (w *sender) sendWhole(ctx context.Context, op opcode, p []byte) error {
+	return w.send(ctx, &outgoing{op: op, fin: true, payload: p})
+}
+
+// readShort makes f the frame that out holds, which admitShort has made.
+func (f *outgoing) readShort(out []byte) {
+	n, size := wholeFrame(out)
+	f.op, f.fin, f.payload, f.out = opcode(out[0]&opBits), true, out[n:n+size], out
+}
+
+// writeShort is write for what admitShort has made.
+//
+//go:noinline
+func (w *sender) writeShort(ctx context.Context, out []byte) error {
+	f := &outgoing{}
+	f.readShort(out)
+	return w.write(ctx, out, f)
+}
+
+// watchShort is watchWrite for what admitShort has made.
+//
+//go:noinline
+func (w *sender) watchShort(ctx context.Context) {
+	returned := false
+	defer func() {
+		if !returned {
+			w.writePanicked()
+		}
+	}()
+	w.t.out.begin(w.t, ctx)
+	returned = true
+}
+
+// wroteShort is wrote for what admitShort has made.
+//
+//go:noinline
+func (w *sender) wroteShort(ctx context.Context, out []byte, n int, err error) error {
+	w.t.accepted.Add(int64(n))
+	interrupted := w.t.out.settle()
+	if err != nil {
+		return w.failedShort(ctx, out, n, err, interrupted)
+	}
+	w.leave(out)
+	return nil
+}
+
+// failedShort is failed for what admitShort has made.
+//
+//go:noinline
+func (w *sender) failedShort(ctx context.Context, out []byte, n int, err error, interrupted bool) error {
+	f := &outgoing{}
+	f.readShort(out)
+	return w.failed(ctx, f, n, w.t.opError("write", err), interrupted)
 }
 
 // admitShort is admit for what most messages of a server meet. The wire is free
 // and nothing has gathered, so that its caller writes the frame. Or it is a
 // reply in a burst, behind others that the flusher will write. It reports
-// false, and has changed nothing, if admit must look closer.
+// false if admit must look closer, which its caller then calls.
 //
 // It takes a third of admit's instructions: see TestAdmitShort.
 func (w *sender) admitShort(op opcode, p []byte) (out []byte, ok bool) {
 	if w.half.client || w.slow || len(p) > gatherMax {
 		return nil, false
 	}
-	size := maxHeaderSize + len(p)
 	w.mu.Lock()
-	switch {
-	case !w.freeLocked(), w.held, w.stream, w.half.unfinished, w.half.closed:
-	case w.rest != nil && (w.rest.err != nil || w.rest.late != nil):
-	case len(w.buf) == 0:
-		if w.corked.Load() {
-			break
+	for yielded := false; ; yielded = true {
+		switch {
+		case !w.freeLocked(), w.held, w.stream, w.half.unfinished, w.half.closed:
+		case w.rest != nil && (w.rest.err != nil || w.rest.late != nil):
+		case len(w.buf) == 0:
+			if w.corked.Load() || w.alone < crowdTurns {
+				break
+			}
+			if !yielded && w.crowdedLocked() {
+				w.yieldLocked() // mostly in vain. Above is the place for the rest of a crowd
+				continue
+			}
+			w.owned, w.inflight = true, int32(shortFrameSize(len(p)))
+			w.endFrameLocked(int(w.inflight), len(p))
+			w.mu.Unlock() // unlock would find nothing to do: nothing has gathered
+			return newShort(op, p), true
+		case w.corked.Load() && w.armed && maxHeaderSize+len(p) <= cap(w.buf)-len(w.buf) && w.fitsLocked(maxHeaderSize+len(p), w.limit):
+			n, size := len(w.buf), shortFrameSize(len(p))
+			w.endFrameLocked(size, len(p))
+			w.buf = w.buf[:n+size]
+			putShort(w.buf[n:], op, p)
+			w.mu.Unlock() // unlock would find nothing to do: the flusher is on its way
+			return nil, true
 		}
-		if w.crowdedLocked() {
-			w.alone-- // admit counts this write
-			break
-		}
-		w.owned, w.inflight = true, int32(shortFrameSize(len(p)))
-		w.endFrameLocked(int(w.inflight), len(p))
-		w.mu.Unlock() // unlock would find nothing to do: nothing has gathered
-		return appendShort(bufpool.Get(size)[:0], op, p), true
-	case w.corked.Load() && w.armed && size <= cap(w.buf)-len(w.buf) && w.fitsLocked(size, w.limit):
-		w.endFrameLocked(shortFrameSize(len(p)), len(p))
-		w.buf = appendShort(w.buf, op, p)
-		w.mu.Unlock() // unlock would find nothing to do: the flusher is on its way
-		return nil, true
+		w.mu.Unlock() // not unlock: admit follows
+		return nil, false
 	}
-	w.mu.Unlock() // nothing was changed
-	return nil, false
+}
+
+// newShort returns a pooled buffer with a frame of putShort. It is not inlined,
+// to keep the frame of its caller small.
+//
+//go:noinline
+func newShort(op opcode, p []byte) []byte {
+	out := bufpool.Get(shortFrameSize(len(p)))[:shortFrameSize(len(p))]
+	putShort(out, op, p)
+	return out
 }
 
 // endFrameLocked counts a frame of size bytes, which is a whole message of n
@@ -331,23 +410,15 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 	if err := w.awaitPlaceLocked(ctx, f); err != nil {
 		return nil, err
 	}
-	f.own, f.unfinished = len(w.buf), w.half.unfinished
-	h, err := w.half.header(f.op, f.fin, f.rsv, len(f.payload), f.key)
-	if err != nil {
-		return nil, errClosed // header refuses nothing else
-	}
-	w.countLocked(f, 1)
-	if f.long {
-		w.reserveLocked(maxHeaderSize)
-		w.buf = appendHeader(w.buf, h)
-		w.end = w.end.plus(len(w.buf) - f.own)
-		return w.takeLocked(), nil
-	}
 	if w.buf == nil { // here, where the stack is less deep
-		w.reserveLocked(maxHeaderSize + len(f.payload))
+		w.buf = bufpool.Get(w.firstLocked(f))[:0]
 	}
-	w.appendFrameLocked(h, f.payload, f.more)
+	if err := w.placeLocked(f); err != nil {
+		return nil, err
+	}
 	switch {
+	case f.long:
+		return w.takeLocked(), nil
 	case !w.freeLocked():
 		w.alone = 0 // its owner, or the writer that waits for it, takes the frame along
 		return nil, nil
@@ -357,6 +428,42 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 		return nil, nil // with what gathered before it
 	}
 	return w.takeLocked(), nil
+}
+
+// firstLocked returns how large the gather buffer is to be when it begins with
+// f.
+func (w *sender) firstLocked(f *outgoing) int {
+	switch {
+	case w.corked.Load():
+		return bufpool.Medium // much will follow
+	case f.long:
+		return maxHeaderSize
+	}
+	return maxHeaderSize + len(f.payload)
+}
+
+// placeLocked appends f to the gather buffer, or its header if f is long.
+//
+//go:noinline
+func (w *sender) placeLocked(f *outgoing) error {
+	f.own, f.unfinished = len(w.buf), w.half.unfinished
+	h, err := w.half.header(f.op, f.fin, f.rsv, len(f.payload), f.key)
+	if err != nil {
+		if f.own == 0 {
+			bufpool.Put(w.buf)
+			w.buf = nil
+		}
+		return errClosed // header refuses nothing else
+	}
+	w.countLocked(f, 1)
+	if f.long {
+		w.reserveLocked(maxHeaderSize)
+		w.buf = appendHeader(w.buf, h)
+		w.end = w.end.plus(len(w.buf) - f.own)
+		return nil
+	}
+	w.appendFrameLocked(h, f.payload, f.more)
+	return nil
 }
 
 // awaitPlaceLocked waits until f may be appended. If f is long, the wire is the
@@ -449,8 +556,9 @@ func (w *sender) appendFrameLocked(h header, payload []byte, held bool) {
 	if size := maxHeaderSize + len(payload); size > cap(w.buf)-len(w.buf) {
 		w.reserveLocked(size)
 	}
-	buf := appendHeader(w.buf, h)
-	n := len(buf)
+	n := len(w.buf)
+	buf := w.buf[:n+maxHeaderSize+len(payload)]
+	n += putHeader(buf[n:], h)
 	buf = buf[:n+len(payload)]
 	if h.masked {
 		copyMask(buf[n:], payload, h.key)
@@ -575,31 +683,50 @@ func (w *sender) yieldLocked() {
 // write writes out, which its caller took and f is a part of, and leaves the
 // wire.
 func (w *sender) write(ctx context.Context, out []byte, f *outgoing) error {
-	defer w.endWrite(f)
+	f.out = out
+	if f.long || !w.t.writesRaw() {
+		return w.writeOther(ctx, f)
+	}
 	w.watchWrite(ctx, f)
+	n, err := w.t.raw.write(f.out)
+	return w.wrote(ctx, f, n, w.t.took(n, err))
+}
+
+// writeOther is write for payloads that were not gathered, and for transports
+// that are not sockets.
+func (w *sender) writeOther(ctx context.Context, f *outgoing) error {
+	defer w.endWrite(f)
+	w.beginWrite(ctx, f)
 	var n int
 	var err error
 	if f.long || w.t.cutRuins || w.t.out.foreign {
-		n, out, err = w.writeLong(ctx, out, f)
+		n, f.out, err = w.writeLong(ctx, f.out, f)
 	} else {
-		n, err = w.t.write(out)
+		n, err = w.t.write(f.out)
 	}
-	err = w.wrote(ctx, out, n, f, err)
+	err = w.wrote(ctx, f, n, err)
 	f.returned = true
 	return err
 }
 
-// watchWrite makes ctx the context whose end interrupts the write that follows,
+// beginWrite makes ctx the context whose end interrupts the write that follows,
 // and the application's deadline another limit of it, unless the library
 // writes.
-//
-//go:noinline
-func (w *sender) watchWrite(ctx context.Context, f *outgoing) {
+func (w *sender) beginWrite(ctx context.Context, f *outgoing) {
 	if f.own < 0 || f.direct {
 		w.t.out.beginOwn(w.t, ctx)
 	} else {
 		w.t.out.begin(w.t, ctx)
 	}
+}
+
+// watchWrite is beginWrite before a write that does not panic.
+//
+//go:noinline
+func (w *sender) watchWrite(ctx context.Context, f *outgoing) {
+	defer w.endWrite(f)
+	w.beginWrite(ctx, f)
+	f.returned = true
 }
 
 // wrote leaves the wire after a write of n bytes that ended with err.
@@ -608,29 +735,48 @@ func (w *sender) watchWrite(ctx context.Context, f *outgoing) {
 // frame is on the stack while the system call is made.
 //
 //go:noinline
-func (w *sender) wrote(ctx context.Context, out []byte, n int, f *outgoing, err error) error {
+func (w *sender) wrote(ctx context.Context, f *outgoing, n int, err error) error {
 	interrupted := w.t.out.settle()
 	if err != nil {
-		if interrupted && !errors.Is(err, os.ErrDeadlineExceeded) {
-			err = os.ErrDeadlineExceeded // by whatever name; another error comes again
-		}
-		return w.cut(ctx, out, n, f, err)
+		return w.failed(ctx, f, n, err, interrupted)
 	}
-	bufpool.Put(out)
-	w.mu.Lock()
-	defer w.unlock()
-	w.leaveLocked()
+	w.leave(f.out)
 	return nil
 }
 
-// endWrite is deferred by write. If the application's context or transport
-// panics under the owner of the wire, it ends the connection, because how much
-// is out is unknown.
+// leave leaves the wire after all of out was written.
+func (w *sender) leave(out []byte) {
+	bufpool.Put(out)
+	w.mu.Lock()
+	w.leaveLocked()
+	w.unlock()
+}
+
+// failed is wrote for a write that failed. The argument interrupted says that
+// this side has interrupted it.
+func (w *sender) failed(ctx context.Context, f *outgoing, n int, err error, interrupted bool) error {
+	f.returned = false
+	defer w.endWrite(f)
+	if interrupted && !errors.Is(err, os.ErrDeadlineExceeded) {
+		err = os.ErrDeadlineExceeded // by whatever name; another error comes again
+	}
+	err = w.cut(ctx, f.out, n, f, err)
+	f.returned = true
+	return err
+}
+
+// endWrite is deferred where the owner of the wire calls the application's
+// context or transport. If these panic, it ends the connection, because how
+// much is out is unknown.
 func (w *sender) endWrite(f *outgoing) {
 	if !f.returned {
-		w.halt(errWritePanicked)
-		w.t.c.end(errWritePanicked)
+		w.writePanicked()
 	}
+}
+
+func (w *sender) writePanicked() {
+	w.halt(errWritePanicked)
+	w.t.c.end(errWritePanicked)
 }
 
 // writeLong is the part of write for payloads that were not gathered, and for

@@ -34,9 +34,16 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 		return c.interruptedWrite(ctx)
 	}
 	if c.deflate != nil && len(p) >= c.deflate.threshold {
-		return c.writeDeflated(ctx, &outgoing{op: op, fin: true, payload: p})
+		return c.writeMessageDeflated(ctx, op, p)
 	}
 	return c.w.sendMessage(ctx, op, p)
+}
+
+// writeMessageDeflated is not inlined, to keep the frame of Write small.
+//
+//go:noinline
+func (c *Conn) writeMessageDeflated(ctx context.Context, op opcode, p []byte) error {
+	return c.writeDeflated(ctx, &outgoing{op: op, fin: true, payload: p})
 }
 
 // interruptedWrite is [Conn.interrupted] in fewer words of the caller's stack,
