@@ -112,30 +112,48 @@ func parse(args []string, stdout, stderr io.Writer) (*options, error) {
 		return nil, fmt.Errorf("%w; -help lists the flags", err)
 	}
 	o.command = f.Args()
+	for _, step := range []func() error{o.checkFlags, o.parseAllow, o.selectCases, o.loadTLS} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+// checkFlags looks for flags that contradict each other.
+func (o *options) checkFlags() error {
 	switch {
 	case o.list:
 	case (o.server == "") == (o.listen == ""):
-		return nil, errors.New("name either -server or -listen; -help lists the flags")
+		return errors.New("name either -server or -listen; -help lists the flags")
 	case o.server != "" && len(o.command) > 0:
-		return nil, fmt.Errorf("%q belongs to no flag", o.command[0])
+		return fmt.Errorf("%q belongs to no flag", o.command[0])
 	case o.server != "" && (o.cert != "" || o.key != ""):
-		return nil, errors.New("-cert and -key are for -listen")
+		return errors.New("-cert and -key are for -listen")
 	case o.listen != "" && (o.ca != "" || o.insecure || o.agent != "" || o.jobs != 0):
-		return nil, errors.New("-ca, -insecure, -agent and -jobs are for -server")
+		return errors.New("-ca, -insecure, -agent and -jobs are for -server")
 	case o.jobs < 0:
-		return nil, fmt.Errorf("-jobs is %d", o.jobs)
+		return fmt.Errorf("-jobs is %d", o.jobs)
 	case (o.cert == "") != (o.key == ""):
-		return nil, errors.New("-cert and -key belong together")
+		return errors.New("-cert and -key belong together")
 	}
+	return nil
+}
+
+func (o *options) parseAllow() error {
 	for a := range strings.SplitSeq(o.allow, ",") {
 		if a = strings.ToUpper(strings.TrimSpace(a)); a == "" {
 			continue
 		} else if !slices.Contains(verdicts, a) {
-			return nil, fmt.Errorf("-allow: there is no verdict %q, only %s", a, strings.Join(verdicts, ", "))
+			return fmt.Errorf("-allow: there is no verdict %q, only %s", a, strings.Join(verdicts, ", "))
 		} else {
 			o.allowed = append(o.allowed, a)
 		}
 	}
+	return nil
+}
+
+func (o *options) selectCases() error {
 	cases := suite.Cases()
 	if o.beyond {
 		cases = append(slices.Clip(cases), suite.Beyond()...)
@@ -147,32 +165,37 @@ func parse(args []string, stdout, stderr io.Writer) (*options, error) {
 				err = fmt.Errorf("%w without -beyond", err)
 			}
 		}
-		return nil, err
+		return err
 	}
 	if len(o.selected) == 0 {
-		return nil, errors.New("-exclude leaves no case")
+		return errors.New("-exclude leaves no case")
 	}
+	return nil
+}
+
+// loadTLS reads the files of certificates.
+func (o *options) loadTLS() error {
 	if o.insecure || o.ca != "" {
 		o.clientTLS = &tls.Config{InsecureSkipVerify: o.insecure}
 		if o.ca != "" {
 			pem, err := os.ReadFile(o.ca)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			o.clientTLS.RootCAs = x509.NewCertPool()
 			if !o.clientTLS.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, fmt.Errorf("%s holds no certificate", o.ca)
+				return fmt.Errorf("%s holds no certificate", o.ca)
 			}
 		}
 	}
 	if o.cert != "" {
 		pair, err := tls.LoadX509KeyPair(o.cert, o.key)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		o.serTLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 	}
-	return o, nil
+	return nil
 }
 
 // verdicts are those that -allow takes.

@@ -224,17 +224,12 @@ func (t *Tester) serve(ctx context.Context, w http.ResponseWriter, r *http.Reque
 			http.Error(w, caseErr.Error(), http.StatusBadRequest)
 			return
 		}
+		answer := func() map[string]string { return map[string]string{"id": c.ID, "description": c.Sends} }
+		if r.URL.Path == "/getCaseStatus" {
+			answer = func() map[string]string { return t.status(agent, c.ID) }
+		}
 		reply = func() string {
-			answer := map[string]string{"id": c.ID, "description": c.Sends}
-			if r.URL.Path == "/getCaseStatus" {
-				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-				defer cancel()
-				answer = map[string]string{"behavior": "MISSING"}
-				if result := t.await(ctx, agent, c.ID); result != nil {
-					answer["behavior"] = result.Behavior
-				}
-			}
-			b, _ := json.Marshal(answer)
+			b, _ := json.Marshal(answer())
 			return string(b)
 		}
 	default:
@@ -246,6 +241,16 @@ func (t *Tester) serve(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if s, early, _, _ := t.open(w, r, plain); s != nil {
 		s.run(early)
 	}
+}
+
+// status is what is known of a case that agent has run.
+func (t *Tester) status(agent, id string) map[string]string {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if r := t.await(ctx, agent, id); r != nil {
+		return map[string]string{"behavior": r.Behavior}
+	}
+	return map[string]string{"behavior": "MISSING"}
 }
 
 // tell sends one text message, unless it is empty, and closes.

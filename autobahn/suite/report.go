@@ -126,6 +126,33 @@ var groupNames = map[string]string{
 	"9": "Limits", "10": "Many fragments", "12": "Compression: payloads", "13": "Compression: parameters", "b": "Beyond the original",
 }
 
+// A tableRow counts the verdicts of some cases.
+type tableRow struct{ cases, ok, info, nonStrict, unimplemented, failed, badClose, missing int }
+
+// add counts a result. nil is that of a case that was not run.
+func (n *tableRow) add(r *Result) {
+	n.cases++
+	if r == nil {
+		n.missing++
+		return
+	}
+	switch r.Behavior {
+	case OK:
+		n.ok++
+	case Informational:
+		n.info++
+	case NonStrict:
+		n.nonStrict++
+	case Unimplemented:
+		n.unimplemented++
+	default:
+		n.failed++
+	}
+	if r.BehaviorClose != OK && r.BehaviorClose != Informational {
+		n.badClose++
+	}
+}
+
 // Table writes a table by group and a line for each case that did not pass.
 // It reports whether all passed: their verdicts are OK or INFORMATIONAL, or
 // among allow.
@@ -135,40 +162,19 @@ func (r *Report) Table(w io.Writer, allow ...string) bool {
 		fmt.Fprintf(w, "%s\n", printable(agent))
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(tw, "group\t\tcases\tOK\tINFORMATIONAL\tNON-STRICT\tUNIMPLEMENTED\tFAILED\tclose not OK\tnot run")
-		type row struct{ cases, ok, info, nonStrict, unimplemented, failed, badClose, missing int }
-		rows, total := map[string]*row{}, &row{}
+		rows, total := map[string]*tableRow{}, &tableRow{}
 		var order []string
 		var bad []*Result
 		for i, c := range r.cases {
 			group := groupOf(c.ID)
 			if rows[group] == nil {
-				rows[group] = &row{}
+				rows[group] = &tableRow{}
 				order = append(order, group)
 			}
-			for _, n := range []*row{rows[group], total} {
-				n.cases++
-				result := r.results[agent][i]
-				if result == nil {
-					n.missing++
-					continue
-				}
-				switch result.Behavior {
-				case OK:
-					n.ok++
-				case Informational:
-					n.info++
-				case NonStrict:
-					n.nonStrict++
-				case Unimplemented:
-					n.unimplemented++
-				default:
-					n.failed++
-				}
-				if result.BehaviorClose != OK && result.BehaviorClose != Informational {
-					n.badClose++
-				}
-			}
-			switch result := r.results[agent][i]; {
+			result := r.results[agent][i]
+			rows[group].add(result)
+			total.add(result)
+			switch {
 			case result == nil:
 				good = false
 			case !result.Passed(allow...):
@@ -176,7 +182,7 @@ func (r *Report) Table(w io.Writer, allow ...string) bool {
 				bad = append(bad, result)
 			}
 		}
-		line := func(group, name string, n *row) {
+		line := func(group, name string, n *tableRow) {
 			fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", group, name, n.cases, n.ok, n.info, n.nonStrict, n.unimplemented, n.failed, n.badClose, n.missing)
 		}
 		for _, g := range order {

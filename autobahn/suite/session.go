@@ -512,6 +512,47 @@ func (s *session) beginFrame() {
 	violation := func(format string, args ...any) {
 		s.fail(1002, fmt.Sprintf(format, args...))
 	}
+	s.checkFlags(int(short), violation)
+	switch short {
+	case 126:
+		p.left = uint64(rest[0])<<8 | uint64(rest[1])
+		rest = rest[2:]
+		if p.left < 126 {
+			violation("the length is not minimal")
+		}
+	case 127:
+		p.left = 0
+		for _, b := range rest[:8] {
+			p.left = p.left<<8 | uint64(b)
+		}
+		rest = rest[8:]
+		if p.left>>63 != 0 {
+			violation("the length has 64 bits")
+		}
+		if p.left < 65536 {
+			violation("the length is not minimal")
+		}
+	}
+	if p.masked {
+		copy(p.key[:], rest)
+	}
+	if p.opcode >= 8 {
+		p.control = p.control[:0]
+		return
+	}
+	if !p.inMessage {
+		p.inMessage = true
+		p.binary = p.opcode == opBinary
+		p.compressed = s.comp != nil && p.rsv == 4
+		p.payload, p.length = p.payload[:0], 0
+		p.utf8 = utf8Checker{on: p.opcode == opText}
+	}
+}
+
+// checkFlags checks the first two bytes of a header, of which short is the 7-bit
+// length.
+func (s *session) checkFlags(short int, violation func(format string, args ...any)) {
+	p := &s.in
 	if p.rsv != 0 && (s.comp == nil || p.rsv != 4) {
 		violation("RSV is %d", p.rsv)
 	}
@@ -550,40 +591,6 @@ func (s *session) beginFrame() {
 		if s.comp != nil && p.rsv == 4 && p.inMessage {
 			violation("RSV1 is set on a continuation")
 		}
-	}
-	switch short {
-	case 126:
-		p.left = uint64(rest[0])<<8 | uint64(rest[1])
-		rest = rest[2:]
-		if p.left < 126 {
-			violation("the length is not minimal")
-		}
-	case 127:
-		p.left = 0
-		for _, b := range rest[:8] {
-			p.left = p.left<<8 | uint64(b)
-		}
-		rest = rest[8:]
-		if p.left>>63 != 0 {
-			violation("the length has 64 bits")
-		}
-		if p.left < 65536 {
-			violation("the length is not minimal")
-		}
-	}
-	if p.masked {
-		copy(p.key[:], rest)
-	}
-	if p.opcode >= 8 {
-		p.control = p.control[:0]
-		return
-	}
-	if !p.inMessage {
-		p.inMessage = true
-		p.binary = p.opcode == opBinary
-		p.compressed = s.comp != nil && p.rsv == 4
-		p.payload, p.length = p.payload[:0], 0
-		p.utf8 = utf8Checker{on: p.opcode == opText}
 	}
 }
 
