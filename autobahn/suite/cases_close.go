@@ -47,9 +47,13 @@ func closeCases() []*Case {
 		closeFrame(1000, greek+surrogate+edited)).closing = closing{byMe: true, codes: []int{1002, 1007}}
 
 	for i, code := range []int{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999} {
+		codes, words := []int{1000, code}, fmt.Sprintf("1000, %d", code)
+		if code == 1000 {
+			codes, words = codes[:1], "1000"
+		}
 		closes(fmt.Sprintf("7.7.%d", 1+i), fmt.Sprintf("A close frame with %d.", code),
-			fmt.Sprintf("A close frame with 1000, %d or without a code comes back.", code), nil, closeFrame(code, "")).
-			closing = closing{byMe: true, codes: []int{1000, code}, clean: true}
+			fmt.Sprintf("A close frame with %s or without a code comes back.", words), nil, closeFrame(code, "")).
+			closing = closing{byMe: true, codes: codes, clean: true}
 	}
 	for i, code := range []int{0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999} {
 		closes(fmt.Sprintf("7.9.%d", 1+i), fmt.Sprintf("A close frame with %d, which must not be sent.", code), refused, nil,
