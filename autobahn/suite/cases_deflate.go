@@ -106,7 +106,7 @@ func (t *deflateTrips) keeps() bool { return true }
 
 func (t *deflateTrips) open(s *session) {
 	t.data.load()
-	s.behavior, s.explanation = Failed, fmt.Sprintf("The messages did not come back within %v.", s.c.limit)
+	s.behavior, s.explanation = Failed, "Not all messages came back."
 	s.comp.in.expect = func() (int, []byte, bool) { return t.place, t.plain, t.cyclic }
 	s.setLimit()
 	t.next(s)

@@ -84,7 +84,7 @@ type echoOnce struct {
 func (e *echoOnce) keeps() bool { return false }
 
 func (e *echoOnce) open(s *session) {
-	s.behavior, s.explanation = Failed, fmt.Sprintf("The message did not come back within %v.", s.c.limit)
+	s.behavior, s.explanation = Failed, "The message did not come back."
 	f := e.frame
 	switch {
 	case e.fragment > 0:
@@ -144,7 +144,7 @@ type roundTrips struct {
 func (r *roundTrips) keeps() bool { return false }
 
 func (r *roundTrips) open(s *session) {
-	s.behavior, s.explanation = Failed, fmt.Sprintf("The messages did not come back within %v.", s.c.limit)
+	s.behavior, s.explanation = Failed, "Not all messages came back."
 	s.setLimit()
 	r.next(s)
 }
