@@ -17,6 +17,11 @@ import (
 // has more, a hub knows and tells only their number.
 const MaxPresenceMembers = 1000
 
+// maxPresenceTopic bounds the name of a topic whose members the processes tell
+// each other. An engine may refuse a message that is too long, and with it the
+// members of all topics in it.
+const maxPresenceTopic = 8 << 10
+
 // MaxMemberBytes bounds the ID and Data of a Member together.
 const MaxMemberBytes = 4096
 
@@ -71,7 +76,8 @@ type Presence struct {
 	Members []Member
 	// Complete says that no member is known to be missing. It is not set while
 	// the engine is lost, or while another process has not told its members
-	// yet.
+	// yet. With a Broker it is not set if the name of the topic has more than
+	// 8,192 bytes: then only the members of this process are known.
 	Complete bool
 }
 
@@ -673,7 +679,7 @@ func (p *presence) viewLocked(r *room) Presence {
 func (p *presence) of(ctx context.Context, topic string) Presence {
 	complete := true
 	if p.gossip != nil {
-		complete = p.gossip.settle(ctx)
+		complete = p.gossip.settle(ctx) && len(topic) <= maxPresenceTopic
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

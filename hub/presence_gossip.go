@@ -272,6 +272,9 @@ func (g *gossip) collect(now time.Time) (all []gossipOut) {
 func (g *gossip) stateLocked() [][]byte {
 	parts := [][]byte{nil}
 	for topic, y := range g.p.self.rosters {
+		if len(topic) > maxPresenceTopic {
+			continue
+		}
 		b := appendText(append(parts[len(parts)-1], opTopic), topic)
 		if y.counted {
 			b = appendNumber(b, opCount, uint64(len(y.members)))
@@ -296,6 +299,9 @@ func (g *gossip) stateLocked() [][]byte {
 
 // recordLocked adds a record to out.
 func (g *gossip) recordLocked(topic string, add func(dst []byte) []byte) {
+	if len(topic) > maxPresenceTopic {
+		return
+	}
 	if g.lossy || g.outSize > maxOut {
 		g.lossy, g.out, g.outSize, g.outTopic = true, nil, 0, ""
 		return

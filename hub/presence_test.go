@@ -1069,3 +1069,56 @@ func TestPresenceReconnectStorm(t *testing.T) {
 		})
 	}
 }
+
+// A frugalBroker has an engine that takes messages of 1 MB at most, as NATS
+// does.
+type frugalBroker struct {
+	Broker
+	most atomic.Int64 // bytes of the longest message
+}
+
+func (b *frugalBroker) Publish(ctx context.Context, p Publication) error {
+	b.most.Store(max(b.most.Load(), int64(len(p.Payload))))
+	if len(p.Payload) > 1<<20 {
+		return errRefused
+	}
+	return b.Broker.Publish(ctx, p)
+}
+
+// A topic with a very long name, which a client may have chosen, does not keep
+// the members of other topics from being known.
+func TestPresenceLongTopic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemoryEngine()
+		var all []*Hub
+		var brokers []*frugalBroker
+		for range 2 {
+			b := &frugalBroker{Broker: m.Connect()}
+			opts := withPresence()
+			opts.Broker = b
+			h := New(opts)
+			defer h.Close()
+			all, brokers = append(all, h), append(brokers, b)
+		}
+		long := strings.Repeat("x", 2<<20)
+		longest := strings.Repeat("y", maxPresenceTopic)
+		for i := range 20 {
+			open(t, all[0], fmt.Sprintf("ada%02d", i), long, longest)
+		}
+		open(t, all[0], "bob", "x")
+		open(t, all[1], "eve", "x")
+		time.Sleep(10 * time.Second)
+		wantWho(t, all[1], "x", "bob eve")
+		if v, err := all[1].Presence(t.Context(), longest); err != nil || v.Count != 20 || !v.Complete {
+			t.Errorf("%d members, complete %t, %v", v.Count, v.Complete, err)
+		}
+		for i, h := range all {
+			if v, err := h.Presence(t.Context(), long); err != nil || v.Count != 20*(1-i) || v.Complete {
+				t.Errorf("process %d: %d members of the topic with the long name, complete %t, %v", i, v.Count, v.Complete, err)
+			}
+			if n := brokers[i].most.Load(); n > maxGossip+2*maxPresenceTopic {
+				t.Errorf("process %d: a message of %d bytes", i, n)
+			}
+		}
+	})
+}
