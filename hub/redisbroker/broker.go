@@ -272,6 +272,15 @@ func (b *Broker) bring(ev hub.BrokerEvent) {
 	}
 }
 
+// caught is deferred where a goroutine of the broker may dial: a function in the
+// client's options, such as CredentialsProvider, is the application's. A panic
+// there becomes an error.
+func caught(err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("%w: %v", hub.ErrBrokerPanicked, v)
+	}
+}
+
 // notifyLocked wakes all who wait for a change.
 func (b *Broker) notifyLocked() {
 	close(b.changed)

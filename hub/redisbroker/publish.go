@@ -157,7 +157,8 @@ func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
 	if b.shards != nil {
 		send = "SPUBLISH"
 	}
-	publish := func() error {
+	publish := func() (err error) {
+		defer caught(&err)
 		return publishing.Run(ctx, b.client, b.keys(p.Topic, id), b.channel(p.Topic), p.Payload, newEpoch(),
 			b.opts.PositionAge.Milliseconds(), p.History.Messages, bytes, max(age.Milliseconds(), -1), hasID, send).Err()
 	}

@@ -2,6 +2,7 @@ package redisbroker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -42,7 +43,9 @@ func (b *Broker) run() {
 			once:   ended,
 		}
 		wasLive, err := b.receive(current)
-		current.pubsub.Close()
+		if !errors.Is(err, hub.ErrBrokerPanicked) { // then the client may have left it locked
+			current.pubsub.Close()
+		}
 		if b.ctx.Err() != nil {
 			return
 		}
@@ -192,6 +195,7 @@ func (s *session) take() (c command, ok bool) {
 
 // receive asks for all topics, and then receives until the connection ends.
 func (b *Broker) receive(s *session) (wasLive bool, err error) {
+	defer caught(&err)
 	if err := s.pubsub.Ping(b.ctx); err != nil {
 		return false, err
 	}
@@ -405,13 +409,20 @@ func (b *Broker) watch(s *session, call func(context.Context) bool) (stop func()
 				asked = true
 			}
 			callCtx, cancelCall := context.WithTimeout(ctx, b.silence)
-			if call(callCtx) {
+			if b.mustHear(callCtx, call) {
 				called++
 			}
 			cancelCall()
 		}
 	}()
 	return func() { cancel(); <-ended }
+}
+
+// mustHear is call. A panic in it is none that the session must hear.
+func (b *Broker) mustHear(ctx context.Context, call func(context.Context) bool) (must bool) {
+	var err error
+	defer caught(&err)
+	return call(ctx)
 }
 
 // parsePayload splits what a channel carries: the position, if there is one, a

@@ -260,7 +260,8 @@ func (b *Broker) placeAll(topics []string) {
 }
 
 // ping asks any node whether it is there.
-func (b *Broker) ping() error {
+func (b *Broker) ping() (err error) {
+	defer caught(&err)
 	ctx, cancel := context.WithTimeout(b.ctx, b.silence)
 	defer cancel()
 	return b.shards.cluster.Ping(ctx).Err()
@@ -268,7 +269,8 @@ func (b *Broker) ping() error {
 
 // nodeOf returns the client of the node that has a topic, as far as the
 // cluster's client knows.
-func (b *Broker) nodeOf(topic string) (*redis.Client, error) {
+func (b *Broker) nodeOf(topic string) (node *redis.Client, err error) {
+	defer caught(&err)
 	ctx, cancel := context.WithTimeout(b.ctx, b.silence)
 	defer cancel()
 	return b.shards.cluster.MasterForKey(ctx, b.channel(topic))
@@ -300,7 +302,9 @@ func (b *Broker) placeAtLocked(topic string, node *redis.Client) {
 // runShard is the goroutine that receives from one node.
 func (b *Broker) runShard(s *shard) {
 	err := b.receiveShard(s)
-	s.pubsub.Close()
+	if !errors.Is(err, hub.ErrBrokerPanicked) { // then the client may have left it locked
+		s.pubsub.Close()
+	}
 	if b.ctx.Err() != nil {
 		return
 	}
@@ -321,9 +325,10 @@ func (b *Broker) runShard(s *shard) {
 }
 
 // receiveShard receives until the connection ends.
-func (b *Broker) receiveShard(s *shard) error {
+func (b *Broker) receiveShard(s *shard) (err error) {
+	defer caught(&err)
 	ctx, cancel := context.WithTimeout(b.ctx, b.silence)
-	err := s.pubsub.Ping(ctx)
+	err = s.pubsub.Ping(ctx)
 	cancel()
 	if err != nil {
 		return err
