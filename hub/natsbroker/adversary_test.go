@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -194,5 +195,38 @@ func TestJetStreamContexts(t *testing.T) {
 				t.Fatalf("%s, cancelled: %v after %v", name, err, took)
 			}
 		}
+	}
+}
+
+// A function of the application's, in the options of the connection, that
+// panics costs one attempt, not the process.
+func TestOptionPanics(t *testing.T) {
+	k, _ := configured(t, `authorization { token: "t" }`)
+	e := brokertest.Start(t, withJetStream(k))
+	var armed atomic.Int64
+	token := func() string {
+		if armed.Add(-1) >= 0 {
+			panic("boom")
+		}
+		return "t"
+	}
+	b, err := NewJetStream("nats://"+e.Addr, &JetStreamOptions{Options: Options{Connection: []nats.Option{
+		nats.TokenHandler(token), nats.ReconnectWait(20 * time.Millisecond),
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	armed.Store(1)
+	message := hub.Publication{Topic: "x", Payload: []byte("m"), History: history}
+	if err := b.Publish(t.Context(), message); !errors.Is(err, hub.ErrBrokerPanicked) || errors.Is(err, hub.ErrUnconfirmed) {
+		t.Errorf("Publish: %v", err)
+	}
+	b.mustPublish(t, "x", "m")
+	if ev := nextOf(t, b); ev.Position.IsZero() {
+		t.Errorf("%+v", ev)
 	}
 }

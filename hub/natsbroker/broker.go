@@ -130,7 +130,7 @@ func newBroker(url string, opts *Options, jet *JetStream) (*Broker, error) {
 		nats.ClosedHandler(b.closedByServer),
 		nats.ErrorHandler(b.failed),
 	)
-	conn, err := nats.Connect(url, b.options...)
+	conn, err := dial(url, b.options)
 	if err != nil {
 		return nil, fmt.Errorf("natsbroker: %w", err)
 	}

@@ -75,7 +75,7 @@ func (b *Broker) dialAgain(pause time.Duration) {
 		case <-b.done:
 			return
 		}
-		conn, err := nats.Connect(b.url, b.options...)
+		conn, err := dial(b.url, b.options)
 		if err == nil {
 			b.adopt(conn)
 			return

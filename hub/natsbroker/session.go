@@ -161,7 +161,7 @@ func (j *JetStream) dial(s *session) {
 		nats.ClosedHandler(func(*nats.Conn) { s.ended.Store(true) }),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	)
-	conn, err := nats.Connect(j.url, options...)
+	conn, err := dial(j.url, options)
 	if err != nil {
 		s.err = err
 		return
@@ -177,6 +177,17 @@ func (j *JetStream) dial(s *session) {
 		s.err = ErrClosed
 	default:
 	}
+}
+
+// dial connects. A function in the options, such as UserJWT, is the
+// application's. A panic there becomes an error.
+func dial(url string, options []nats.Option) (conn *nats.Conn, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			conn, err = nil, fmt.Errorf("%w: %v", hub.ErrBrokerPanicked, v)
+		}
+	}()
+	return nats.Connect(url, options...)
 }
 
 // A record says which epoch a class is in. It is kept as JSON.
