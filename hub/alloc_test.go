@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"context"
+	"fmt"
 	"net"
 	"reflect"
 	"runtime"
@@ -154,5 +156,71 @@ func BenchmarkSubscriberMemory(b *testing.B) {
 		b.ReportMetric(float64(heap()-before)/n, "B/subscriber-after-a-message")
 		runtime.KeepAlive(conns)
 		h.Close()
+	}
+}
+
+// A muteBroker has an engine that never brings anything.
+type muteBroker struct{}
+
+func (muteBroker) Publish(context.Context, Publication) error  { return nil }
+func (muteBroker) Subscribe(context.Context, []string) error   { return nil }
+func (muteBroker) Unsubscribe(context.Context, []string) error { return nil }
+func (muteBroker) Receive(ctx context.Context) (BrokerEvent, error) {
+	<-ctx.Done()
+	return BrokerEvent{}, ctx.Err()
+}
+func (muteBroker) Positions(ctx context.Context, topics []KeptTopic) ([]Position, error) {
+	positions := make([]Position, len(topics))
+	for i := range positions {
+		positions[i] = Position{7, 1}
+	}
+	return positions, nil
+}
+func (muteBroker) Missed(context.Context, string, Position, History) (Backlog, error) {
+	return Backlog{Top: Position{7, 1}}, nil
+}
+
+// What a topic of one subscriber takes in a process, without its name.
+func BenchmarkTopicMemory(b *testing.B) {
+	const n = 20_000
+	for _, tt := range []struct {
+		name string
+		opts Options
+	}{
+		{"alone", Options{}},
+		{"alone, history", Options{History: History{Messages: 100}}},
+		{"broker", Options{Broker: muteBroker{}}},
+		{"broker, history", Options{Broker: muteBroker{}, History: History{Messages: 100}}},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			heap := func() uint64 {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.GC()
+				runtime.ReadMemStats(&m)
+				return m.HeapAlloc
+			}
+			conns := sinkConns(b, n, nil)
+			names := make([]string, n)
+			for i := range names {
+				names[i] = fmt.Sprint("topic", i)
+			}
+			for b.Loop() {
+				h := New(&tt.opts)
+				subs := make([]*Subscriber, n)
+				for i := range subs {
+					subs[i] = h.Join(conns[i])
+				}
+				before := heap()
+				for i, s := range subs {
+					if err := s.Subscribe(b.Context(), names[i]); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(heap()-before)/n, "B/topic")
+				runtime.KeepAlive(subs)
+				h.Close()
+			}
+		})
 	}
 }
