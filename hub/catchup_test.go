@@ -533,3 +533,46 @@ func TestHistoryOfPanics(t *testing.T) {
 		}
 	})
 }
+
+// A panic of Encode for a message that was read costs that message: who needs
+// it is told, and the others are there. It is so for a message of each type,
+// before the history and behind it.
+func TestEncodePanicsInRead(t *testing.T) {
+	for _, typ := range []websocket.MessageType{websocket.MessageText, websocket.MessageBinary} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newStoreBroker()
+			b.store(6)
+			b.mu.Lock()
+			b.kept[2].Payload = appendEnvelope(nil, typ, nil) // offset 3
+			b.mu.Unlock()
+			h := New(&Options{Broker: b, History: History{Messages: 10}, Encode: func(dst []byte, m Message) []byte {
+				return append(dst, m.Data[0]) // panics if there is none
+			}})
+			defer h.Close()
+			for _, tt := range []struct {
+				after    uint64
+				complete bool
+				want     []string
+			}{{1, false, nil}, {3, true, []string{"4", "5", "6"}}, {2, false, nil}} {
+				c := connect(t, h, netfake.Options{}, nil)
+				st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, tt.after}})
+				if err != nil || st.Complete != tt.complete {
+					t.Errorf("after %d: %+v, %v", tt.after, st, err)
+				}
+				c.want(tt.want...)
+				c.s.Leave()
+			}
+			if h.Stats().Panicked == 0 {
+				t.Error("no panic is counted")
+			}
+			// The same message, behind what is known.
+			c := join(t, h, "x")
+			b.mu.Lock()
+			b.top++
+			b.kept = append(b.kept, BrokerEvent{Topic: "x", Position: Position{7, 7}, Payload: appendEnvelope(nil, typ, nil)})
+			b.mu.Unlock()
+			b.bring(1, nil) // offset 8: the one before was not seen
+			c.want("8")
+		})
+	}
+}

@@ -230,3 +230,39 @@ func TestOptionPanics(t *testing.T) {
 		t.Errorf("%+v", ev)
 	}
 }
+
+// The server has no room for more: each publication that it refuses has an
+// error that says so, and what was taken is there.
+func TestJetStreamNoRoom(t *testing.T) {
+	k, _ := configured(t, `jetstream { max_file_store: 200000 }`)
+	args := k.Args
+	k.Args = func(port, dir string) []string { return append(args(port, dir), "-sd", dir) }
+	e := brokertest.Start(t, k)
+	b := connectJetStream(t, e.Addr)
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	large := hub.History{Messages: 1000, Bytes: -1}
+	var last hub.Position
+	refused := 0
+	for range 60 {
+		p := hub.Publication{Topic: "x", Payload: make([]byte, 5000), History: large}
+		err := b.Publish(t.Context(), p)
+		switch {
+		case err == nil:
+			last = nextOf(t, b).Position
+		case errors.Is(err, hub.ErrUnconfirmed):
+			t.Fatal(err)
+		default:
+			refused++
+		}
+	}
+	if refused == 0 || last.IsZero() {
+		t.Errorf("%d were refused, the last one is %v", refused, last)
+	}
+	got, err := b.Missed(t.Context(), "x", hub.Position{}, large)
+	if err != nil || len(got.Messages) == 0 || got.Top != last {
+		t.Errorf("%d messages, top %v, want %v: %v", len(got.Messages), got.Top, last, err)
+	}
+	t.Logf("%d of 60 were refused, %d are kept", refused, len(got.Messages))
+}
