@@ -1,7 +1,9 @@
 package redisbroker
 
 import (
+	"context"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -100,4 +102,58 @@ func TestForbiddenForAWhile(t *testing.T) {
 		}
 	}
 	t.Error("the topic is allowed again, and silent")
+}
+
+// All data is removed while the server runs: another epoch begins, and a client
+// that comes back is told.
+func TestFlushed(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	b := New(&redis.Options{Addr: e.Addr}, nil)
+	defer b.Close()
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, "x", "1", kept)
+	before := nextMessage(t, b).Position
+	admin := redis.NewClient(&redis.Options{Addr: e.Addr})
+	defer admin.Close()
+	if err := admin.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, "x", "2", kept)
+	after := nextMessage(t, b).Position
+	got, err := b.Missed(t.Context(), "x", before, kept)
+	if err != nil || after.Epoch == before.Epoch || got.Complete || len(got.Messages) != 1 {
+		t.Errorf("%v, then %v: %+v, %v", before, after, got, err)
+	}
+}
+
+// A server that stands still: the deadlines of reads hold, of one server and of
+// a cluster.
+func TestReadContexts(t *testing.T) {
+	read := func(t *testing.T, b *Broker, stop *brokertest.Engine) {
+		t.Helper()
+		publish(t, b, "x", "m", kept)
+		if err := stop.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		defer stop.Signal(syscall.SIGCONT)
+		for range 10 {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			begin := time.Now()
+			_, err1 := b.Missed(ctx, "x", hub.Position{}, kept)
+			_, err2 := b.Positions(ctx, []hub.KeptTopic{{Topic: "x", History: kept}})
+			cancel()
+			if took := time.Since(begin); took > time.Second || err1 == nil || err2 == nil {
+				t.Fatalf("%v, %v after %v", err1, err2, took)
+			}
+		}
+	}
+	e := brokertest.Start(t, kind)
+	b := New(&redis.Options{Addr: e.Addr}, nil)
+	defer b.Close()
+	read(t, b, e)
+	c := startCluster(t, 0)
+	cb := c.connect(t, defaultSilence)
+	read(t, cb, c.engines[cb.master(t, "x")])
 }
