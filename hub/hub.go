@@ -149,7 +149,7 @@ func (h *Hub) PublishOnce(ctx context.Context, topic, id string, typ websocket.M
 				return err // no subscriber is there
 			}
 		}
-		// Made here, where the stack is less deep than below and no lock is held.
+		// Made here: the stack is less deep than below, and no lock is held.
 		if made, err = newMessage(typ, data); err != nil {
 			return err
 		}

@@ -77,7 +77,7 @@ type Presence struct {
 	// Complete says that no member is known to be missing. It is not set while
 	// the engine is lost, or while another process has not told its members
 	// yet. With a Broker it is not set if the name of the topic has more than
-	// 8,192 bytes: then only the members of this process are known.
+	// 8,192 bytes. Only the members of this process are known then.
 	Complete bool
 }
 

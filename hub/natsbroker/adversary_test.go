@@ -198,8 +198,8 @@ func TestJetStreamContexts(t *testing.T) {
 	}
 }
 
-// A function of the application's, in the options of the connection, that
-// panics costs one attempt, not the process.
+// A function in the options of the connection that panics costs one attempt,
+// not the process.
 func TestOptionPanics(t *testing.T) {
 	k, _ := configured(t, `authorization { token: "t" }`)
 	e := brokertest.Start(t, withJetStream(k))

@@ -75,9 +75,10 @@ func New(options *redis.Options, opts *Options) *Broker {
 
 // NewClient is New for a client that the caller has made and closes, such as
 // one for Redis Sentinel or a cluster. It should have MaxRetries -1, Protocol 2
-// and ContextTimeoutEnabled: [New] tells why. A redis.Ring cannot be used: its
-// servers do not know each other. All methods of the Broker return an error
-// then.
+// and ContextTimeoutEnabled: [New] tells why. If the client sends messages
+// again, the server keeps a key for each for two minutes, so that it counts
+// once. A redis.Ring cannot be used: its servers do not know each other. All
+// methods of the Broker return an error then.
 func NewClient(client redis.UniversalClient, opts *Options) *Broker {
 	return newBroker(client, opts, defaultSilence)
 }
@@ -99,6 +100,9 @@ func newBroker(client redis.UniversalClient, opts *Options, silence time.Duratio
 		b.shards = newShards(cluster)
 	}
 	b.resends, b.live = isCluster, isCluster
+	if single, ok := client.(*redis.Client); ok {
+		b.resends = single.Options().MaxRetries > 0
+	}
 	if opts != nil {
 		b.opts = *opts
 	}
@@ -272,9 +276,9 @@ func (b *Broker) bring(ev hub.BrokerEvent) {
 	}
 }
 
-// caught is deferred where a goroutine of the broker may dial: a function in the
-// client's options, such as CredentialsProvider, is the application's. A panic
-// there becomes an error.
+// caught is deferred where a goroutine of the broker may dial. A function in
+// the client's options, such as CredentialsProvider, is the application's. A
+// panic there becomes an error.
 func caught(err *error) {
 	if v := recover(); v != nil {
 		*err = fmt.Errorf("%w: %v", hub.ErrBrokerPanicked, v)

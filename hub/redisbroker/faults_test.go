@@ -269,13 +269,31 @@ func TestClusterLostReply(t *testing.T) {
 	})
 	var cut atomic.Int32
 	client := redis.NewClusterClient(&redis.ClusterOptions{
-		Addrs: []string{e.Addr}, MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true, ReadOnly: false,
-		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			c, err := new(net.Dialer).DialContext(ctx, network, addr)
-			return &cutConn{Conn: c, cut: &cut}, err
-		},
+		Addrs: []string{e.Addr}, MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true, ReadOnly: false, Dialer: dialCut(&cut),
 	})
 	defer client.Close()
+	loseReplies(t, client, &cut)
+}
+
+// The same with a client of one server, whose caller has left MaxRetries at its
+// default.
+func TestLostReply(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	var cut atomic.Int32
+	client := redis.NewClient(&redis.Options{Addr: e.Addr, Protocol: 2, Dialer: dialCut(&cut)})
+	defer client.Close()
+	loseReplies(t, client, &cut)
+}
+
+func dialCut(cut *atomic.Int32) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return &cutConn{Conn: c, cut: cut}, err
+	}
+}
+
+// loseReplies publishes messages whose answers are lost. None may come twice.
+func loseReplies(t *testing.T, client redis.UniversalClient, cut *atomic.Int32) {
 	b := NewClient(client, nil)
 	defer b.Close()
 	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/seed70bc5565/websocket/hub/internal/brokertest"
 )
 
-// A function of the application's, in the options of the client, that panics
-// costs one attempt, not the process.
+// A function in the options of the client that panics costs one attempt, not
+// the process.
 func TestOptionPanics(t *testing.T) {
 	e := brokertest.Start(t, kind)
 	var armed atomic.Int64
