@@ -117,7 +117,7 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 	}
 	switch err := ctx.Err(); {
 	case isTimeout(err):
-		return nil, nil, &net.OpError{Op: "dial", Net: "tcp", Err: &timeoutError{"i/o timeout", err}}
+		return nil, nil, &net.OpError{Op: "dial", Net: "tcp", Err: &timeoutError{"i/o timeout", err, true}}
 	case err != nil:
 		return nil, nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
 	}
@@ -276,7 +276,7 @@ func (t *roundTripper) failed(resp *http.Response, err error) error {
 	case t.err != nil:
 		return t.err
 	case resp == nil && isTimeout(err):
-		return &timeoutError{err.Error(), err}
+		return &timeoutError{err.Error(), err, true}
 	case resp == nil:
 		return err
 	case resp.StatusCode == http.StatusSwitchingProtocols:
@@ -366,7 +366,7 @@ func (t *roundTripper) broken(conn net.Conn, err error) error {
 	if errors.As(err, &oe) && oe.Timeout() {
 		return oe
 	}
-	return &net.OpError{Op: "read", Net: "tcp", Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: &timeoutError{"i/o timeout", os.ErrDeadlineExceeded}}
+	return &net.OpError{Op: "read", Net: "tcp", Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: os.ErrDeadlineExceeded}
 }
 
 // connect opens the connection for req: through a proxy, and with TLS, if need

@@ -47,7 +47,7 @@ var (
 	errWriterClosed      = errors.New("websocket: write closed")
 	errControlTooLong    = errors.New("websocket: invalid control frame") // of more than 125 bytes
 	errHandshakePanicked = errors.New("websocket: the opening handshake: a callback has panicked")
-	errWriteTimeout      = &timeoutError{"websocket: write timeout", os.ErrDeadlineExceeded}
+	errWriteTimeout      = &timeoutError{"websocket: write timeout", os.ErrDeadlineExceeded, true}
 	errAbnormal          = &CloseError{Code: CloseAbnormalClosure, Text: io.ErrUnexpectedEOF.Error()}
 )
 
@@ -133,17 +133,19 @@ type HandshakeError struct{ message string }
 // Error returns the text.
 func (e HandshakeError) Error() string { return e.message }
 
-// A timeoutError is a net.Error that says that a deadline has passed. It is not
-// temporary: who retries at once gets it again.
+// A timeoutError is a net.Error that says that a deadline has passed. It is
+// temporary where gorilla's is: where nothing was sent, and before there is a
+// connection. Handlers in the field go on after such an error only.
 type timeoutError struct {
-	text string
-	err  error
+	text      string
+	err       error
+	temporary bool
 }
 
 func (e *timeoutError) Error() string   { return e.text }
 func (e *timeoutError) Unwrap() error   { return e.err }
 func (e *timeoutError) Timeout() bool   { return true }
-func (e *timeoutError) Temporary() bool { return false }
+func (e *timeoutError) Temporary() bool { return e.temporary }
 
 func isTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
@@ -171,7 +173,7 @@ func (c *Conn) transportError(op string, err error) error {
 		if !found {
 			ne = c.opError(op, os.ErrDeadlineExceeded)
 		}
-		return &timeoutError{ne.Error(), err}
+		return &timeoutError{ne.Error(), err, false}
 	}
 	inner := net.ErrClosed
 	if !errors.Is(err, net.ErrClosed) {
@@ -244,7 +246,7 @@ func (c *Conn) writeError(err error) error {
 // may pass while another frame is written.
 func (c *Conn) controlError(err error) error {
 	if isTimeout(err) && c.ws.End().Cause == native.EndNone {
-		return &timeoutError{errWriteTimeout.text, err}
+		return &timeoutError{errWriteTimeout.text, err, true}
 	}
 	return c.writeError(err)
 }

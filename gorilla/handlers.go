@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"time"
 )
 
@@ -75,7 +74,7 @@ func (c *Conn) SetCloseHandler(h func(code int, text string) error) {
 // answers by itself where no handler does.
 func (c *Conn) answerPing(appData string) error {
 	err := c.WriteControl(PongMessage, []byte(appData), time.Now().Add(controlWait))
-	if errors.Is(err, ErrCloseSent) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+	if errors.Is(err, ErrCloseSent) || isTimeout(err) || errors.Is(err, net.ErrClosed) {
 		return nil // the read tells what is wrong
 	}
 	return err
@@ -128,9 +127,29 @@ func insideMessage(err error) error {
 }
 
 // fail makes err, if it is not nil, the reason why reads fail, and returns it.
+// Reads that fail do so for ever, so it is not temporary any more.
 func (c *Conn) fail(err error) error {
-	if err != nil {
-		c.failed.CompareAndSwap(nil, &failure{err})
+	if err == nil {
+		return nil
 	}
+	if e, ok := err.(temporaryError); ok && e.Temporary() {
+		err = lastingError{e}
+	}
+	c.failed.CompareAndSwap(nil, &failure{err})
 	return err
 }
+
+// A temporaryError is a net.Error with the method that is deprecated there.
+type temporaryError interface {
+	error
+	Timeout() bool
+	Temporary() bool
+}
+
+// A lastingError is a net.Error that is not temporary.
+type lastingError struct{ err temporaryError }
+
+func (e lastingError) Error() string   { return e.err.Error() }
+func (e lastingError) Unwrap() error   { return e.err }
+func (e lastingError) Timeout() bool   { return e.err.Timeout() }
+func (e lastingError) Temporary() bool { return false }

@@ -9,6 +9,12 @@ import (
 	"github.com/seed70bc5565/websocket/gorilla"
 )
 
+// temporary is net.Error with the method that is deprecated there.
+type temporary interface {
+	Timeout() bool
+	Temporary() bool
+}
+
 // readAll reads until an error, which it sends.
 func readAll(c *websocket.Conn) <-chan error {
 	errs := make(chan error, 1)
@@ -64,6 +70,46 @@ func TestWrappedPingHandler(t *testing.T) {
 }
 
 // The error of a handler ends reading, and nothing else.
+// A pong whose time runs out while another frame is written does not end
+// reading. Programs copy gorilla's own handler, which asks Temporary.
+func TestPongThatMustWait(t *testing.T) {
+	c, _ := plainPair(t)
+	done := make(chan error, 1)
+	go func() { done <- c.WriteMessage(websocket.BinaryMessage, make([]byte, 16<<20)) }() // the peer does not read
+	var err error
+	for err == nil {
+		err = c.WriteControl(websocket.PongMessage, nil, time.Now().Add(20*time.Millisecond))
+	}
+	for _, err := range []error{err, c.WriteControl(websocket.PongMessage, nil, time.Now().Add(-time.Second))} {
+		if ne, ok := err.(temporary); !ok || !ne.Timeout() || !ne.Temporary() {
+			t.Errorf("WriteControl = %v, want a temporary net.Error", err)
+		}
+	}
+	if err := c.PingHandler()("x"); err != nil {
+		t.Errorf("the default handler = %v", err)
+	}
+	c.SetWriteDeadline(time.Now())
+	if ne, ok := (<-done).(temporary); !ok || !ne.Timeout() || ne.Temporary() {
+		t.Errorf("WriteMessage = %v, want a net.Error that stays", err)
+	}
+}
+
+// A handler may return the error of its WriteControl. Reads that fail with it
+// are over: it is no longer temporary.
+func TestTemporaryErrorOfHandler(t *testing.T) {
+	c, peer := plainPair(t)
+	c.SetPingHandler(func(string) error {
+		return c.WriteControl(websocket.PongMessage, nil, time.Now().Add(-time.Second))
+	})
+	peer.WriteMessage(websocket.PingMessage, nil)
+	for range 2 {
+		_, _, err := c.ReadMessage()
+		if ne, ok := err.(temporary); !ok || !ne.Timeout() || ne.Temporary() || err.Error() != "websocket: write timeout" {
+			t.Errorf("ReadMessage = %v", err)
+		}
+	}
+}
+
 func TestHandlerError(t *testing.T) {
 	bothWays(t, func(t *testing.T, c, peer *websocket.Conn) {
 		boom := errors.New("boom")

@@ -62,7 +62,11 @@ func (c *Conn) writeControlMessage(messageType int, data []byte) error {
 	if nanos := c.deadline.Load(); nanos != 0 {
 		deadline = time.Unix(0, nanos)
 	}
-	return c.WriteControl(messageType, data, deadline)
+	err := c.WriteControl(messageType, data, deadline)
+	if e, ok := err.(*timeoutError); ok && e.temporary {
+		return c.transportError("write", e) // as of any other message
+	}
+	return err
 }
 
 // WriteControl sends a control frame: [CloseMessage], [PingMessage] or

@@ -189,6 +189,7 @@ func TestTextOfTimeouts(t *testing.T) {
 		check("ReadMessage", err, "read tcp 127.0.0.1:")
 		c.SetWriteDeadline(past)
 		check("WriteMessage", c.WriteMessage(websocket.TextMessage, nil), "write tcp 127.0.0.1:")
+		check("WriteMessage of a ping", c.WriteMessage(websocket.PingMessage, nil), "write tcp 127.0.0.1:")
 		check("WriteControl", c.WriteControl(websocket.PingMessage, nil, past), "websocket: write timeout")
 
 		c.SetWriteDeadline(time.Time{})

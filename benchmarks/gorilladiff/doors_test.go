@@ -63,6 +63,7 @@ type settings struct {
 	subprotocols []string
 	compress     bool
 	timeout      time.Duration
+	pooled       bool // with a WriteBufferPool, which open makes
 	pool         theirs.BufferPool
 	checkOrigin  func(*http.Request) bool
 	fail         func(http.ResponseWriter, *http.Request, int, error)
@@ -211,6 +212,7 @@ type stage struct {
 	client bool // c is a client's
 	secure bool // over TLS
 	peer   *peer
+	pool   *countingPool
 	sent   chan []string // what the peer has read; nil unless it answers
 	script strings.Builder
 }
@@ -243,7 +245,7 @@ func (s *stage) err(err error) string {
 		}
 	}
 	if ne, ok := err.(net.Error); ok {
-		text += fmt.Sprintf(" net.Error, timeout %v", ne.Timeout())
+		text += fmt.Sprintf(" net.Error, timeout %v, temporary %v", ne.Timeout(), err.(interface{ Temporary() bool }).Temporary())
 		if ne.Timeout() && !strings.Contains(err.Error(), "timeout") {
 			text += " without the word: " + err.Error()
 		}
@@ -402,6 +404,10 @@ var testCertificates = sync.OnceValue(func() []tls.Certificate {
 // open makes the connection of s.
 func (s *stage) open(set settings) {
 	t := s.T
+	if set.pooled {
+		s.pool = new(countingPool)
+		set.pool = s.pool
+	}
 	if !s.client {
 		conns := make(chan conn, 1)
 		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -686,6 +686,7 @@ func TestConnections(t *testing.T) {
 					name += "/TLS"
 				}
 				t.Run(name, func(t *testing.T) {
+					t.Parallel() // some of them wait
 					compare(t, sc.differs, func(s *stage) {
 						s.client, s.secure = client, secure
 						s.open(sc.set)
