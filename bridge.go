@@ -25,7 +25,11 @@ var _ = bridge.Provide(bridge.Root{
 // bridged is a Conn as the package gorilla sees it.
 type bridged Conn
 
-func (b *bridged) Transport() net.Conn { return b.t.conn }
+func (b *bridged) Transport() net.Conn {
+	b.drain(false)
+	return b.t.conn
+}
+
 func (b *bridged) Handle(h bridge.Handler) {
 	own, agreed := *b.settings, *b.agreement
 	own.door = h
@@ -133,10 +137,18 @@ func (b *bridged) Refuse(ctx context.Context, code int, reason string) {
 // drainTime bounds Drain.
 const drainTime = 10 * time.Millisecond
 
-func (b *bridged) Drain() {
+func (b *bridged) Drain() { b.drain(true) }
+
+// drain is Drain. If all is not set it does not wait for a write that another
+// call has begun.
+func (b *bridged) drain(all bool) {
 	w := &b.w
 	w.mu.Lock()
 	defer w.unlock()
+	if w.errLocked() != nil || w.owned && !all {
+		return
+	}
+	w.tryWriteLocked() // at once, where the transport can
 	if w.errLocked() != nil || len(w.buf) == 0 && !w.owned {
 		return
 	}

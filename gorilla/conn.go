@@ -125,13 +125,14 @@ func (c *Conn) LocalAddr() net.Addr { return c.ws.LocalAddr() }
 func (c *Conn) RemoteAddr() net.Addr { return c.ws.RemoteAddr() }
 
 // NetConn returns the network connection below c. Bytes that are read from it
-// or written to it directly break the WebSocket connection.
+// or written to it directly break the WebSocket connection. Messages whose
+// write has returned are given a moment to leave, as by [Conn.Close].
 func (c *Conn) NetConn() net.Conn { return c.in.Transport() }
 
 // UnderlyingConn returns the network connection below c.
 //
 // Deprecated: use [Conn.NetConn].
-func (c *Conn) UnderlyingConn() net.Conn { return c.in.Transport() }
+func (c *Conn) UnderlyingConn() net.Conn { return c.NetConn() }
 
 // SetReadDeadline sets when reads fail with a [net.Error] whose Timeout method
 // returns true, those in progress too. Nothing is lost by it: a read with a

@@ -66,6 +66,28 @@ func TestFromNative(t *testing.T) {
 	}
 }
 
+// Replies gather while the reader has more at hand. They are out before the
+// program lays hands on the transport.
+func TestNetConnBehindReply(t *testing.T) {
+	for name, end := range map[string]func(c *websocket.Conn) error{
+		"NetConn":        func(c *websocket.Conn) error { return c.NetConn().Close() },
+		"UnderlyingConn": func(c *websocket.Conn) error { return c.UnderlyingConn().Close() },
+		"Close":          func(c *websocket.Conn) error { return c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, client := plainPair(t)
+			// Both messages in one segment, of which one read gets all.
+			if _, err := client.NetConn().Write([]byte("\x81\x81\x00\x00\x00\x00a\x81\x81\x00\x00\x00\x00b")); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, server, websocket.TextMessage, "a")
+			send(t, server, websocket.TextMessage, "reply")
+			end(server)
+			expect(t, client, websocket.TextMessage, "reply")
+		})
+	}
+}
+
 // A message allocates its bytes, when they are read, and nothing else.
 func TestAllocations(t *testing.T) {
 	server, client := plainPair(t)

@@ -168,6 +168,24 @@ func uses() []scene {
 		s.c.Close()
 		s.wire()
 	})
+	add("the transport: closed behind a reply, with more to read", func(s *stage) {
+		s.peer.bytes(append(s.peer.frame(fin|text, "one"), s.peer.frame(fin|text, "two")...))
+		time.Sleep(20 * time.Millisecond) // both have come
+		s.read()
+		s.say("%s", s.err(s.c.WriteMessage(text, []byte("reply"))))
+		s.say("%s", s.err(s.c.UnderlyingConn().(interface{ CloseWrite() error }).CloseWrite()))
+		s.wire()
+	})
+	add("the transport: written behind a reply, with more to read", func(s *stage) {
+		s.peer.bytes(append(s.peer.frame(fin|text, "one"), s.peer.frame(fin|text, "two")...))
+		time.Sleep(20 * time.Millisecond) // both have come
+		s.read()
+		s.say("%s", s.err(s.c.WriteMessage(text, []byte("reply"))))
+		s.c.NetConn().Write((&peer{masked: s.client}).frame(fin|text, "by hand"))
+		s.read()
+		s.c.Close()
+		s.wire()
+	})
 	add("the transport: read", func(s *stage) {
 		s.peer.send(fin|text, "one")
 		s.read()

@@ -36,7 +36,7 @@ type Handler interface {
 // A Conn is a *websocket.Conn, seen from inside.
 type Conn interface {
 	// Transport returns the connection that frames are read from and written
-	// to.
+	// to. The caller may be about to close it: what has gathered leaves first.
 	Transport() net.Conn
 	// Handle gives the control frames that arrive from now on to h. No
 	// goroutine may be reading.
