@@ -46,6 +46,7 @@ var programs = []program{
 		packages: []string{"./internal/js/modules/k6/websockets", "./internal/js/modules/k6/ws", "./cloudapi"}, about: "its packages websockets, ws and cloudapi"},
 	{module: "github.com/btcsuite/btcd", version: "v0.26.2", door: "gorilla", large: true, packages: []string{"./rpcclient"}, about: "its package rpcclient"},
 	{module: "github.com/xtls/xray-core", version: "v1.260327.0", door: "gorilla", large: true, packages: []string{"./transport/internet/websocket"}, about: "its package transport/internet/websocket"},
+	{module: "github.com/livekit/server-sdk-go/v2", version: "v2.19.0", door: "gorilla", large: true, packages: []string{".", "./signalling"}, about: "its packages lksdk and signalling"},
 	{module: "github.com/nbd-wtf/go-nostr", version: "v0.52.3", door: "coder", packages: []string{"."}},
 	{module: "github.com/ably/ably-go", version: "v1.2.22", door: "coder", packages: []string{"./ably"}},
 	{module: "github.com/philippseith/signalr", version: "v0.8.0", door: "coder", large: true, packages: []string{"."}},
