@@ -25,6 +25,9 @@ func acceptHTTP2(w http.ResponseWriter, r *http.Request, up upgrade, opts *Accep
 		no.detail = fmt.Errorf("%s: %T hides it and has no method Unwrap", no.reason, out)
 		return nil, sendRefusal(w, r, no)
 	}
+	if err := begunHTTP2(out); err != nil {
+		return nil, err
+	}
 	stream := newHTTP2Stream(r.Body, out)
 	// The timeouts of the http.Server do not concern the connection. Where
 	// there are none to take back, that is no reason to fail.
@@ -87,6 +90,22 @@ func innermost(w http.ResponseWriter) (out http.ResponseWriter, ok bool) {
 		return w, true
 	}
 	return w, false
+}
+
+// begunHTTP2 is response.begun for net/http's ResponseWriter of HTTP/2.
+func begunHTTP2(out http.ResponseWriter) error {
+	v := reflect.ValueOf(out)
+	if v.Kind() == reflect.Pointer { // a struct from Go 1.27 on
+		v = v.Elem()
+	}
+	if !isHTTPServers(out) || v.Kind() != reflect.Struct {
+		return nil
+	}
+	state := v.FieldByName("rws")
+	if state.Kind() != reflect.Pointer || state.IsNil() {
+		return nil
+	}
+	return response{state.Elem()}.begun()
 }
 
 // isHTTPServers reports whether net/http's server for HTTP/2 made w.

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"reflect"
 )
@@ -109,34 +110,33 @@ func implements(t, iface reflect.Type) bool {
 	return t.Implements(iface) || t.Kind() == reflect.Struct && reflect.PointerTo(t).Implements(iface)
 }
 
-// findResponse looks for net/http's own ResponseWriter behind the wrapper w. A
+// findResponse looks for net/http's own ResponseWriter, which w is or wraps. A
 // wrapper has a method Unwrap, as http.ResponseController demands, or it has
-// what it wraps in a field. The result ok is false if w is net/http's own, or
-// there is no such thing behind w.
+// what it wraps in a field. The result ok is false if there is no such thing.
 //
 // Only net/http knows whether a WriteHeader has come through all wrappers. Some
 // wrappers keep it back until there is a body. So its fields are read, never
 // written. Should a release of Go name them differently, ok is false.
-func findResponse(w http.ResponseWriter) (resp response, ok bool) {
+func findResponse(w http.ResponseWriter) (resp response, behind, ok bool) {
 	v := reflect.ValueOf(w)
 	for depth := range wrapperDepth {
 		if v.Kind() == reflect.Interface {
 			v = v.Elem()
 		}
 		if !v.IsValid() {
-			return response{}, false
+			return response{}, false, false
 		}
 		if resp, ok := asResponse(v); ok {
-			return resp, depth > 0 && resp.field("wroteHeader").Kind() == reflect.Bool && resp.field("status").Kind() == reflect.Int
+			return resp, depth > 0, depth == 0 || resp.tellsStatus()
 		}
 		if !implements(v.Type(), hijackerType) && !implements(v.Type(), unwrapperType) {
-			return response{}, false // the connection cannot be taken over from there
+			return response{}, false, false // the connection cannot be taken over from there
 		}
 		if v = wrapped(v); !v.IsValid() {
-			return response{}, false
+			return response{}, false, false
 		}
 	}
-	return response{}, false
+	return response{}, false, false
 }
 
 // wrapped returns the ResponseWriter that v wraps, or the zero Value.
@@ -171,6 +171,20 @@ func wrapped(v reflect.Value) reflect.Value {
 }
 
 func (r response) field(name string) reflect.Value { return r.v.FieldByName(name) }
+
+// tellsStatus reports whether the fields are there that wroteHeader reads.
+func (r response) tellsStatus() bool {
+	return r.field("wroteHeader").Kind() == reflect.Bool && r.field("status").Kind() == reflect.Int
+}
+
+// begun returns an error if the handler has begun a response of its own. It
+// mostly looks at one field only, because each look costs time.
+func (r response) begun() error {
+	if wrote := r.field("wroteHeader"); wrote.Kind() != reflect.Bool || !wrote.Bool() || !r.tellsStatus() {
+		return nil
+	}
+	return fmt.Errorf("websocket: the handler has responded already, with status %d", r.wroteHeader())
+}
 
 // wroteHeader returns the status that the response was given, or 0.
 func (r response) wroteHeader() int {

@@ -297,12 +297,12 @@ func refuseHijack(why error) *refusal {
 // connection is taken over. If a wrapper has kept the response back, sent is
 // false.
 func sendThroughWrappers(w http.ResponseWriter, up upgrade) (sent bool, err error) {
-	resp, ok := findResponse(w)
+	resp, wrapped, ok := findResponse(w)
 	if !ok {
 		return false, nil
 	}
-	if status := resp.wroteHeader(); status != 0 {
-		return false, fmt.Errorf("websocket: the handler has responded already, with status %d", status)
+	if err := resp.begun(); err != nil || !wrapped {
+		return false, err
 	}
 	up.setHeader(w.Header())
 	w.WriteHeader(http.StatusSwitchingProtocols)

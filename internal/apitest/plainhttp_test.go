@@ -438,6 +438,8 @@ func TestAcceptRefusesThroughWrappers(t *testing.T) {
 			"", 418, "middleware has responded with status 418 in place of 101"},
 		"responded already": {func(w http.ResponseWriter) http.ResponseWriter { return &statusWriter{ResponseWriter: w} },
 			func(w http.ResponseWriter) { w.WriteHeader(202) }, "", 202, "the handler has responded already, with status 202"},
+		"responded already, no wrapper": {func(w http.ResponseWriter) http.ResponseWriter { return w },
+			func(w http.ResponseWriter) { w.WriteHeader(202) }, "", 202, "the handler has responded already, with status 202"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			errs := make(chan error, 1)

@@ -309,6 +309,37 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
+// A handler that has responded already has no connection.
+func TestRespondedAlready(t *testing.T) {
+	both(t, func(t *testing.T, secure bool) {
+		for name, wrap := range map[string]func(w http.ResponseWriter) http.ResponseWriter{
+			"no wrapper": func(w http.ResponseWriter) http.ResponseWriter { return w },
+			"a wrapper":  func(w http.ResponseWriter) http.ResponseWriter { return unwrapped{w} },
+		} {
+			errs := make(chan error, 1)
+			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(http.StatusAccepted)
+				_, err := websocket.Accept(wrap(w), r, nil)
+				errs <- err
+			})
+			s, err := serve(t, secure, h).peer(t, Window).Open(Handshake("example.com", "/"), false, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := <-errs; err == nil || !strings.Contains(err.Error(), "responded already, with status 202") {
+				t.Errorf("%s: Accept: %v", name, err)
+			}
+			if got, err := s.Header(); err != nil || got[":status"][0] != "202" {
+				t.Errorf("%s: %v, %v", name, got, err)
+			}
+		}
+	})
+}
+
+type unwrapped struct{ http.ResponseWriter }
+
+func (w unwrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 // A served is a Conn of one handler, and what it ended with.
 type served struct {
 	c    chan *websocket.Conn
