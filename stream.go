@@ -412,6 +412,7 @@ func (t *connTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		unhook()
 		return nil, err
 	}
+	resp.TLS = tlsState(t.conn) // as an http.Transport does
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		resp.Body = &tripBody{resp.Body, t.conn, unhook}
 		return resp, nil

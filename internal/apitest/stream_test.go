@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/seed70bc5565/websocket"
+	"github.com/seed70bc5565/websocket/internal/faultconn"
 	"github.com/seed70bc5565/websocket/internal/netfake"
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
@@ -160,11 +161,14 @@ func TestStreamTLSState(t *testing.T) {
 		}
 		done <- accepted{c, r}
 	}()
-	c, _, err := websocket.DialConn(context.Background(), client, "wss://localhost/", nil)
+	c, resp, err := websocket.DialConn(context.Background(), client, "wss://localhost/", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.CloseNow()
+	if resp.TLS == nil || !resp.TLS.HandshakeComplete {
+		t.Errorf("the response's TLS is %v", resp.TLS)
+	}
 	a := <-done
 	defer a.c.CloseNow()
 	if a.r.TLS == nil || !a.r.TLS.HandshakeComplete {
@@ -205,6 +209,63 @@ func TestAcceptConnPieces(t *testing.T) {
 			c.CloseNow()
 			near.Close()
 		})
+	}
+}
+
+// A fault at each call of either end of the handshake, and of the exchange that
+// follows. Both ends come to an end in time, and close the net.Conn.
+func TestStreamFaults(t *testing.T) {
+	const bound = 20 * time.Second
+	exchange := func(t *testing.T, near, far net.Conn) {
+		served := make(chan struct{})
+		ctx, cancel := context.WithTimeout(t.Context(), bound)
+		defer cancel()
+		go func() {
+			defer close(served)
+			if c, _, err := websocket.AcceptConn(ctx, far, nil); err == nil {
+				_ = echo(c)
+				c.CloseNow()
+			}
+		}()
+		c, _, err := websocket.DialConn(ctx, near, "ws://example.com/", nil)
+		if err == nil {
+			c.Write(ctx, websocket.MessageText, []byte("hello"))
+			c.Read(ctx)
+			c.Close(websocket.StatusNormalClosure, "")
+		}
+		<-served
+	}
+	for _, secure := range []bool{false, true} {
+		for _, client := range []bool{false, true} {
+			for _, kind := range faultconn.Kinds {
+				for at := range 14 {
+					t.Run(fmt.Sprintf("TLS %v/client %v/%v/%d", secure, client, kind, at), func(t *testing.T) {
+						synctest.Test(t, func(t *testing.T) {
+							near, far := netfake.Pipe(netfake.Options{})
+							ends := [2]net.Conn{far, near}
+							faulty := &ends[0]
+							if client {
+								faulty = &ends[1]
+							}
+							*faulty = faultconn.New(*faulty, faultconn.Plan{Kind: kind, At: at, ReadMax: 500})
+							if secure {
+								ends[0] = tls.Server(ends[0], &tls.Config{Certificates: []tls.Certificate{testCertificate()}})
+								ends[1] = tls.Client(ends[1], &tls.Config{InsecureSkipVerify: true})
+							}
+							began := time.Now()
+							exchange(t, ends[1], ends[0])
+							if took := time.Since(began); took > 2*bound {
+								t.Errorf("it took %v", took)
+							}
+							if near.Stats().Closes == 0 || far.Stats().Closes == 0 {
+								t.Error("a net.Conn is open")
+							}
+							time.Sleep(2 * faultconn.DelayTime) // until a call that was left behind has returned
+						})
+					})
+				}
+			}
+		}
 	}
 }
 
