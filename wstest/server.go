@@ -64,7 +64,7 @@ const settleTime = time.Hour
 // return. A bubble must not end before they do. Elsewhere it does nothing.
 func settle() {
 	// "Time in the bubble starts at midnight UTC 2000-01-01." (testing/synctest)
-	if time.Now().Year() < 2020 {
+	if time.Now().Year() == 2000 {
 		time.Sleep(settleTime)
 	}
 }
