@@ -441,8 +441,8 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 		}
 		r.publish() // it may wait
 		for try := 0; n == 0 && err == nil; try++ {
-			if n, err = c.t.conn.Read(p); try == maxEmptyReads {
-				err = io.ErrNoProgress
+			if n, err = 0, io.ErrNoProgress; try <= maxEmptyReads {
+				n, err = c.t.conn.Read(p)
 			}
 		}
 	}

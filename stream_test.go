@@ -13,6 +13,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -481,6 +482,27 @@ func TestEmptyReads(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	for empty := maxEmptyReads - 2; empty <= maxEmptyReads; empty++ {
+		calls := 0
+		odd := &oddConn{read: func(p []byte) (int, error) {
+			switch calls++; {
+			case calls <= empty:
+				return 0, nil
+			case calls == empty+1:
+				return 0, os.ErrDeadlineExceeded
+			}
+			return copy(p, wstest.Encode(wstest.Client, text("hi"))), nil
+		}}
+		odd.Conn, _ = netfake.Pipe(netfake.Options{})
+		c, _ := NewConn(odd, nil)
+		if _, _, err := c.Read(t.Context()); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a deadline behind %d reads of nothing: %v", empty, err)
+		}
+		if _, data, err := c.Read(t.Context()); string(data) != "hi" || err != nil {
+			t.Errorf("Read = %q, %v", data, err)
+		}
+		c.CloseNow()
+	}
 	synctest.Test(t, func(t *testing.T) {
 		for door, open := range map[string]func(conn net.Conn) error{
 			"AcceptConn": func(conn net.Conn) error {
