@@ -211,18 +211,25 @@ func dialRequest(req *http.Request, key string, deflate deflateConfig, opts *Dia
 		body := keepBody(resp, bound.cancel)
 		return connConfig{}, resp, bound.fail(&HandshakeError{resp.StatusCode, resp.Header, body, err})
 	}
+	cfg, err := takeResponse(resp, up, traced.conn(), bound, opts)
+	return cfg, resp, err
+}
+
+// takeResponse takes the connection out of a response that is an upgrade. below
+// is the net.Conn that the client dialed, or nil.
+func takeResponse(resp *http.Response, up upgrade, below net.Conn, bound *handshakeBound, opts *DialOptions) (connConfig, error) {
 	body, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok {
 		resp.Body.Close()
 		err := fmt.Errorf("the HTTP client returned a body of type %T for a 101 response: it cannot be written", resp.Body)
 		resp.Body = http.NoBody
-		return connConfig{}, resp, bound.fail(err)
+		return connConfig{}, bound.fail(err)
 	}
 	resp.Body = http.NoBody
-	conn, received := takeConn(body, traced.conn())
+	conn, received := takeConn(body, below)
 	if err := bound.release(); err != nil {
 		conn.Close()
-		return connConfig{}, resp, err
+		return connConfig{}, err
 	}
 	return connConfig{
 		transport:        conn,
@@ -240,7 +247,7 @@ func dialRequest(req *http.Request, key string, deflate deflateConfig, opts *Dia
 		skipUTF8:         opts.SkipUTF8Validation,
 		onPing:           opts.OnPingReceived,
 		onPong:           opts.OnPongReceived,
-	}, resp, nil
+	}, nil
 }
 
 // tlsBelow returns state, unless conn tells it by itself.
