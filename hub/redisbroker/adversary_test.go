@@ -21,7 +21,7 @@ func TestExpiredBytes(t *testing.T) {
 	defer b.Close()
 	admin := redis.NewClient(&redis.Options{Addr: e.Addr})
 	defer admin.Close()
-	limits := hub.History{Messages: 100, Bytes: 1000, Age: 50 * time.Millisecond}
+	limits := hub.History{Messages: 100, Bytes: 1000, Age: time.Second}
 	for round := range 4 {
 		publish(t, b, "x", strings.Repeat("m", 600), limits)
 		got, err := b.Missed(t.Context(), "x", hub.Position{}, limits)
@@ -77,7 +77,7 @@ func TestForbiddenForAWhile(t *testing.T) {
 	set("&*")
 	client := redis.NewClient(&redis.Options{Addr: e.Addr, Username: "u", Password: "p", MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true})
 	defer client.Close()
-	b := newBroker(client, nil, 100*time.Millisecond)
+	b := newBroker(client, nil, shortSilence)
 	defer b.Close()
 	if err := b.Subscribe(t.Context(), []string{"x", "y"}); err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func TestForbiddenForAWhile(t *testing.T) {
 	set("&*")
 	time.Sleep(50 * time.Millisecond)
 	missed := false
-	for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(20 * time.Millisecond) {
+	for begin := time.Now(); time.Since(begin) < patience; time.Sleep(20 * time.Millisecond) {
 		publish(t, b, "x", "again", hub.History{})
 		for len(b.events) > 0 {
 			ev := next(t, b)
