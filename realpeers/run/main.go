@@ -83,7 +83,7 @@ func main() {
 	flag.StringVar(&e.peers, "peers", "", "run only the peers whose name contains this `text`")
 	flag.StringVar(&e.only, "cases", "", "run only the cases whose name contains this `text`")
 	flag.BoolVar(&e.verbose, "v", false, "print how long each case took")
-	limit := flag.Duration("limit", 6*time.Minute, "`time` for everything")
+	limit := flag.Duration("limit", 12*time.Minute, "`time` for everything")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
