@@ -20,7 +20,14 @@ import (
 // Its buffer grows as bytes arrive, whatever length the peer declares. Text is
 // valid UTF-8 (section 8.1), unless SkipUTF8Validation was set.
 func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
-	typ, data, err := c.readMessage(ctx, nil)
+	if err := c.beginRead(ctx); err != nil {
+		return 0, nil, err
+	}
+	if err := c.nextMessage(ctx); err != nil {
+		c.endRead()
+		return 0, nil, err
+	}
+	typ, data, err := c.restOfMessage(ctx, nil)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -35,7 +42,14 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 // result shares the memory of buf, and ReadInto allocates nothing. With an
 // error it returns buf[:0].
 func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
-	typ, data, err := c.readMessage(ctx, buf[:0])
+	if err := c.beginRead(ctx); err != nil {
+		return 0, buf[:0], err
+	}
+	if err := c.nextMessage(ctx); err != nil {
+		c.endRead()
+		return 0, buf[:0], err
+	}
+	typ, data, err := c.restOfMessage(ctx, buf[:0])
 	if err != nil {
 		return 0, buf[:0], err
 	}
@@ -100,7 +114,29 @@ func (c *Conn) finishRead() {
 
 // nextMessage goes to the next message, or to the one that a read which was cut
 // short has left. It discards the rest of a message that was begun with Reader.
+//
+// It is nextFrame's loop and fetch in one frame of the stack of an idle
+// connection.
 func (c *Conn) nextMessage(ctx context.Context) error {
+	err := c.skipRest(ctx)
+	for err == nil && c.r.opcode == opContinuation {
+		var found bool
+		var n int
+		if found, err = c.takeFrame(ctx); found || err != nil {
+			break
+		}
+		if c.t.raw == nil {
+			_, err = c.fetch(ctx, nil)
+		} else if err = c.beginFetch(ctx, true); err == nil {
+			n, err = c.t.raw.read(&c.r, nil)
+			_, err = c.endFetch(ctx, n, err, true)
+		}
+	}
+	return err
+}
+
+// skipRest discards the rest of a message that was begun with Reader.
+func (c *Conn) skipRest(ctx context.Context) error {
 	r := &c.r
 	switch {
 	case r.opcode == opContinuation:
@@ -108,18 +144,7 @@ func (c *Conn) nextMessage(ctx context.Context) error {
 		return c.fail(ctx, errMessageLost)
 	case r.byReader:
 		r.passed = true // its reader must not go on behind the gap, if this is cut short
-		if err := c.discardRest(ctx); err != nil {
-			return err
-		}
-	}
-	// nextFrame's loop, for one frame less on the stack of an idle connection.
-	for r.opcode == opContinuation {
-		if found, err := c.takeFrame(ctx); found || err != nil {
-			return err
-		}
-		if _, err := c.fetch(ctx, nil); err != nil {
-			return err
-		}
+		return c.discardRest(ctx)
 	}
 	return nil
 }
@@ -184,29 +209,10 @@ func (c *Conn) discardMessage(ctx context.Context) error {
 	}
 }
 
-// readMessage reads one message and appends it to dst, which is empty.
+// restOfMessage reads the message that nextMessage has found, and appends it
+// to dst, which is empty.
 //
-// It is in two parts, because the first one is on the stack of a connection
-// that waits.
-func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte, error) {
-	if err := c.beginMessage(ctx); err != nil {
-		return 0, dst, err
-	}
-	return c.restOfMessage(ctx, dst)
-}
-
-// beginMessage takes the reader's turn and waits for a message.
-func (c *Conn) beginMessage(ctx context.Context) error {
-	err := c.beginRead(ctx)
-	if err == nil {
-		if err = c.nextMessage(ctx); err != nil {
-			c.endRead()
-		}
-	}
-	return err
-}
-
-// restOfMessage is readMessage from there on.
+//go:noinline
 func (c *Conn) restOfMessage(ctx context.Context, dst []byte) (MessageType, []byte, error) {
 	r := &c.r
 	typ := MessageType(r.opcode)

@@ -416,12 +416,37 @@ func (c *Conn) handOver() {
 // fetch waits for bytes from the transport and puts them into its argument, or
 // if that is nil behind those in the buffer. It gets some, or fails.
 //
-// It and what it calls are what an idle connection has on its stack: few
-// frames, and small ones.
+// What an idle connection has on its stack is nextMessage and what is below
+// it: few frames, and small ones. So what does not wait is in functions of its
+// own here.
 func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
+	if err := c.beginFetch(ctx, into == nil); err != nil {
+		return 0, err
+	}
+	if c.t.raw != nil {
+		n, err = c.t.raw.read(&c.r, into)
+	} else {
+		p := into
+		if p == nil {
+			p = c.r.in.free()
+		}
+		c.r.publish() // it may wait
+		for try := 0; n == 0 && err == nil; try++ {
+			if n, err = 0, io.ErrNoProgress; try <= maxEmptyReads {
+				n, err = c.t.conn.Read(p)
+			}
+		}
+	}
+	return c.endFetch(ctx, n, err, into == nil)
+}
+
+// beginFetch is fetch up to the wait. The bytes go into the buffer if buffered
+// is set.
+//
+//go:noinline
+func (c *Conn) beginFetch(ctx context.Context, buffered bool) error {
 	r := &c.r
-	p := into
-	if p == nil {
+	if buffered {
 		r.in.makeRoom(r.remain > 0)
 	}
 	// The reader is about to wait: what has gathered goes out now.
@@ -430,60 +455,47 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 	c.w.flushForReader()
 
 	if c.t.in.foreign && c.t.in.tooLate(ctx, r.apart) {
-		return 0, c.cutShort(ctx, os.ErrDeadlineExceeded, true)
+		return c.cutShort(ctx, os.ErrDeadlineExceeded, true)
 	}
 	c.watchRead(ctx)
-	if c.t.raw != nil {
-		n, err = c.t.raw.read(r, p)
-	} else {
-		if p == nil {
-			p = r.in.free()
-		}
-		r.publish() // it may wait
-		for try := 0; n == 0 && err == nil; try++ {
-			if n, err = 0, io.ErrNoProgress; try <= maxEmptyReads {
-				n, err = c.t.conn.Read(p)
-			}
-		}
-	}
-	interrupted := c.fetched(n, into == nil)
-	if n > 0 {
-		return n, nil // an error does not matter, it comes again
-	}
-	if cut := c.cutShort(ctx, err, interrupted); cut != nil {
-		return 0, cut
-	}
-	return 0, c.ended(err) // from here, because it takes much of the stack
-}
-
-// fetched is told how much a fetch got, into the buffer if buffered is set. It
-// reports whether the fetch was interrupted.
-//
-// It and watchRead are not inlined, to keep the frame of fetch small.
-//
-//go:noinline
-func (c *Conn) fetched(n int, buffered bool) (interrupted bool) {
-	interrupted = c.t.in.settle()
-	if n > 0 {
-		c.beat.hear()
-		c.r.countWire(n)
-		if buffered {
-			c.r.in.gained(n)
-		}
-	}
-	return interrupted
+	return nil
 }
 
 // watchRead makes ctx the context whose end interrupts the read that follows,
 // and the application's deadline another limit of it, unless the library reads.
-//
-//go:noinline
 func (c *Conn) watchRead(ctx context.Context) {
 	if c.r.apart {
 		c.t.in.beginOwn(&c.t, ctx)
 	} else {
 		c.t.in.begin(&c.t, ctx)
 	}
+}
+
+// endFetch is fetch after the wait, which got n bytes and err.
+//
+//go:noinline
+func (c *Conn) endFetch(ctx context.Context, n int, err error, buffered bool) (int, error) {
+	interrupted := c.t.in.settle()
+	if n > 0 {
+		c.beat.hear()
+		c.r.countWire(n)
+		if buffered {
+			c.r.in.gained(n)
+		}
+		return n, nil // an error does not matter, it comes again
+	}
+	return 0, c.fetchFailed(ctx, err, interrupted)
+}
+
+// fetchFailed makes the error of a fetch that got nothing. interrupted says
+// that this side has interrupted it.
+//
+//go:noinline
+func (c *Conn) fetchFailed(ctx context.Context, err error, interrupted bool) error {
+	if cut := c.cutShort(ctx, err, interrupted); cut != nil {
+		return cut
+	}
+	return c.ended(err)
 }
 
 // cutShort makes err, with which fetch got nothing, fit for the API. It returns
