@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,6 +78,24 @@ var idleHandlers = []struct {
 				return
 			}
 			if err := c.Write(r.Context(), m.Type, m.Data); err != nil {
+				return
+			}
+		}
+	}},
+	{"LogSwitch", func(c *websocket.Conn, r *http.Request) {
+		defer c.CloseNow()
+		ctx := r.Context()
+		for m, err := range c.Messages(ctx) {
+			switch {
+			case errors.Is(err, websocket.ErrMessageTooBig):
+				c.Close(websocket.StatusMessageTooBig, "at most 1 MiB")
+				return
+			case err != nil:
+				logger.Printf("read from %v: %v", c.RemoteAddr(), err)
+				return
+			}
+			if err := c.Write(ctx, m.Type, m.Data); err != nil {
+				logger.Printf("write to %v: %v", c.RemoteAddr(), err)
 				return
 			}
 		}
@@ -153,11 +172,16 @@ var (
 // after GC. That is a stack of 2 KiB, the smallest there is, though each has
 // read and written. In addition there is a little heap (the client's end is in
 // it, too). A frame that grows on the way down to the system call, or a buffer
-// that is kept, shows here. To find out which function grows the stack, stop in
-// runtime.copystack with a debugger.
+// that is kept, shows here, and fails for the handlers in smallStack. To find
+// out which function grows the stack, stop in runtime.copystack with a debugger.
 func BenchmarkIdleMemory(b *testing.B) {
 	for _, h := range idleHandlers {
-		b.Run(h.name, func(b *testing.B) { idleMemory(b, websocket.Handler(h.serve, nil)) })
+		b.Run(h.name, func(b *testing.B) {
+			stack := idleMemory(b, websocket.Handler(h.serve, nil))
+			if small := slices.Contains(smallStack, h.name); small && stack > 3<<10 && !wstest.RaceEnabled {
+				b.Errorf("%.0f bytes of stack for each connection: most of them had to grow from 2 KiB", stack)
+			}
+		})
 	}
 	b.Run("Events", func(b *testing.B) {
 		idleMemory(b, websocket.Events(func(c *websocket.Conn, r *http.Request) websocket.EventHandler {
@@ -166,7 +190,11 @@ func BenchmarkIdleMemory(b *testing.B) {
 	})
 }
 
-func idleMemory(b *testing.B, handler *websocket.Server) {
+// smallStack are the names of idleHandlers that stay within a stack of 2 KiB.
+var smallStack = []string{"Messages", "Switch", "Context", "Log", "LogSwitch", "Read", "Streams"}
+
+// idleMemory returns the bytes of stack for each connection.
+func idleMemory(b *testing.B, handler *websocket.Server) float64 {
 	const conns = 400
 	const text = `{"Text":"hello"}`
 	server := httptest.NewServer(handler)
@@ -214,4 +242,5 @@ func idleMemory(b *testing.B, handler *websocket.Server) {
 		conn.Close()
 	}
 	handler.Shutdown(context.Background())
+	return (float64(stack2) - float64(stack)) / conns
 }
