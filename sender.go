@@ -265,13 +265,15 @@ func (w *sender) sendTimed(ctx context.Context, f *outgoing) error {
 // Its frame and those below it to the system call are small, and few. They are
 // the deepest on the stack of a connection that answers.
 func (w *sender) sendMessage(ctx context.Context, op opcode, p []byte) error {
-	out, ok := w.admitShort(op, p)
+	own, ok := w.admitShort(op, p)
 	switch {
 	case !ok:
 		return w.sendWhole(ctx, op, p)
-	case out == nil:
+	case !own:
 		return nil
-	case !w.t.writesRaw():
+	}
+	out := newShort(op, p) // here, where the stack is less deep
+	if !w.t.writesRaw() {
 		return w.writeShort(ctx, out)
 	}
 	w.watchShort(ctx)
@@ -338,14 +340,15 @@ func (w *sender) failedShort(ctx context.Context, out []byte, n int, err error, 
 }
 
 // admitShort is admit for what most messages of a server meet. The wire is free
-// and nothing has gathered, so that its caller writes the frame. Or it is a
-// reply in a burst, behind others that the flusher will write. It reports
-// false if admit must look closer, which its caller then calls.
+// and nothing has gathered: then own says that its caller owns the wire, and
+// writes the frame that newShort makes. Or it is a reply in a burst, behind
+// others that the flusher will write. If admit must look closer, ok is false,
+// and the caller calls it.
 //
 // It takes a third of admit's instructions: see TestAdmitShort.
-func (w *sender) admitShort(op opcode, p []byte) (out []byte, ok bool) {
+func (w *sender) admitShort(op opcode, p []byte) (own, ok bool) {
 	if w.half.client || w.slow || len(p) > gatherMax {
-		return nil, false
+		return false, false
 	}
 	w.mu.Lock()
 	for yielded := false; ; yielded = true {
@@ -363,17 +366,17 @@ func (w *sender) admitShort(op opcode, p []byte) (out []byte, ok bool) {
 			w.owned, w.inflight = true, int32(shortFrameSize(len(p)))
 			w.endFrameLocked(int(w.inflight), len(p))
 			w.mu.Unlock() // unlock would find nothing to do: nothing has gathered
-			return newShort(op, p), true
+			return true, true
 		case w.corked.Load() && w.armed && maxHeaderSize+len(p) <= cap(w.buf)-len(w.buf) && w.fitsLocked(maxHeaderSize+len(p), w.limit):
 			n, size := len(w.buf), shortFrameSize(len(p))
 			w.endFrameLocked(size, len(p))
 			w.buf = w.buf[:n+size]
 			putShort(w.buf[n:], op, p)
 			w.mu.Unlock() // unlock would find nothing to do: the flusher is on its way
-			return nil, true
+			return false, true
 		}
 		w.mu.Unlock() // not unlock: admit follows
-		return nil, false
+		return false, false
 	}
 }
 
