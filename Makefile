@@ -51,7 +51,7 @@ staticcheck: ## staticcheck, at the pinned version
 
 .PHONY: race
 race: ## the tests under the race detector, in random order
-	go test -race -shuffle=on ./...
+	go test -race -shuffle=on -timeout 20m ./...
 
 .PHONY: poison
 poison: ## the tests with pools that overwrite what is given back, and miss what is not
@@ -155,7 +155,7 @@ interop: ## our ends against those of other libraries, in the nested module benc
 brokers: ## hubs of two processes through real servers of Redis and NATS (needs redis-server, nats-server, the module proxy)
 	@for module in hub/redisbroker hub/natsbroker examples/cluster; do \
 		printf '%s\n' "$$module"; \
-		cd "$(CURDIR)/$$module"; go vet ./...; go run $(STATICCHECK) ./...; go test -race ./...; \
+		cd "$(CURDIR)/$$module"; go vet ./...; go run $(STATICCHECK) ./...; go test -race -timeout 20m ./...; \
 	done
 
 .PHONY: brokers-full
@@ -187,7 +187,7 @@ release: ## what a release of VERSION would do; with DO=1 commit and tag all mod
 otel: ## metrics and spans by OpenTelemetry's SDK, and the page for Prometheus (needs the module proxy)
 	@for module in otelws examples/metrics; do \
 		printf '%s\n' "$$module"; \
-		cd "$(CURDIR)/$$module"; go vet ./...; go run $(STATICCHECK) ./...; go test -race ./...; \
+		cd "$(CURDIR)/$$module"; go vet ./...; go run $(STATICCHECK) ./...; go test -race -timeout 20m ./...; \
 	done
 
 .PHONY: middleware
