@@ -526,11 +526,12 @@ func (r *receiver) drain(conn net.Conn) error {
 	r.in.release()
 	buf := bufpool.Get(bufpool.Small)
 	defer bufpool.Put(buf)
-	n, err := conn.Read(buf)
-	if n == 0 && err == nil {
-		err = io.ErrNoProgress
+	for range maxEmptyReads + 1 {
+		if n, err := conn.Read(buf); n > 0 || err != nil {
+			return err
+		}
 	}
-	return err
+	return io.ErrNoProgress
 }
 
 // finish gives back what the receiver of a connection that is over holds. That

@@ -538,6 +538,37 @@ func TestEmptyReads(t *testing.T) {
 	})
 }
 
+// A connection that fails is closed when its peer has read why, and has ended
+// it, even if reads of nothing come before that.
+func TestFailLingersOverEmptyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := netfake.Pipe(netfake.Options{})
+		calls := 0
+		odd := &oddConn{Conn: far}
+		odd.read = func(p []byte) (int, error) {
+			if calls++; calls%3 != 0 {
+				return 0, nil
+			}
+			return far.Read(p)
+		}
+		c, err := NewConn(odd, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.CloseNow()
+		near.Write(wstest.Encode(wstest.Server, text("not masked")))
+		begin := time.Now()
+		time.AfterFunc(100*time.Millisecond, func() { near.Close() })
+		var broke ProtocolError
+		if _, _, err := c.Read(t.Context()); !errors.As(err, &broke) {
+			t.Errorf("Read = %v", err)
+		}
+		if took := time.Since(begin); took != 100*time.Millisecond {
+			t.Errorf("the connection was closed after %v, its peer ended it after 100ms", took)
+		}
+	})
+}
+
 // A Write that takes less than it was given, and returns no error, breaks the
 // contract of io.Writer. What it has left out must not be missed in silence.
 func TestShortWrites(t *testing.T) {
