@@ -93,11 +93,20 @@ func (c *Conn) writePrepared(ctx context.Context, m *PreparedMessage, more bool)
 	if ctx.Err() != nil {
 		return c.interrupted("write", ctx, nil)
 	}
+	switch z := c.deflate; {
+	case z != nil && len(m.data) >= z.threshold:
+		return c.writePreparedDeflated(ctx, m, more)
+	case more:
+		return c.w.send(ctx, &outgoing{op: m.op, fin: true, more: true, payload: m.data})
+	}
+	return c.w.sendMessage(ctx, m.op, m.data)
+}
+
+// writePreparedDeflated is writePrepared for a message that is long enough to
+// be compressed.
+func (c *Conn) writePreparedDeflated(ctx context.Context, m *PreparedMessage, more bool) error {
 	f := &outgoing{op: m.op, fin: true, more: more, payload: m.data}
 	z := c.deflate
-	if z == nil || len(m.data) < z.threshold {
-		return c.w.send(ctx, f)
-	}
 	out := m.forWindow(z.bits)
 	if out == nil {
 		return c.w.send(ctx, f)
