@@ -1,11 +1,13 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -482,6 +484,37 @@ func TestCloseNowFlushes(t *testing.T) {
 			p.WantFrame(wstest.Text, "1")
 			p.WantFrame(wstest.Text, "2")
 			p.WantEOF()
+		})
+	}
+}
+
+// CloseNow makes its attempt for frames that gathered behind a writer which
+// lets others run first, too: that writer does not use the wire.
+func TestCloseNowFlushesBehindYield(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // else the yield is over too soon
+	for _, link := range links {
+		t.Run(link.name, func(t *testing.T) {
+			lost := 0
+			for range 20 {
+				ours, theirs := link.make(t)
+				c := newConn(connConfig{transport: ours, pingInterval: -1})
+				c.w.alone = 0 // it has met others
+				wrote := start(func() error {
+					defer c.CloseNow()
+					return c.Write(context.Background(), MessageText, []byte("last"))
+				})
+				c.Write(context.Background(), MessageText, []byte("first"))
+				if err := <-wrote; err == nil {
+					got, _ := io.ReadAll(theirs)
+					if !bytes.Contains(got, []byte("last")) {
+						lost++
+					}
+				}
+				theirs.Close()
+			}
+			if lost > 0 {
+				t.Errorf("%d of 20 messages are lost, though Write returned nil", lost)
+			}
 		})
 	}
 }

@@ -48,7 +48,7 @@ type sender struct {
 	half     sendHalf
 	slow     bool   // immutable: writes are timed, see Trace.SlowWrite
 	owned    bool   // a goroutine owns the wire
-	flushing bool   // the flusher does
+	owner    owner  // what kind of goroutine that is, or was last
 	armed    bool   // the flusher is on its way, or at work
 	held     bool   // a goroutine will come back for all that has gathered: for its next frame, or to flush
 	news     bool   // something has changed that waiters wait for
@@ -65,6 +65,15 @@ type sender struct {
 	buf  []byte      // the gather buffer: whole frames. Pooled; nil when empty
 	rest *senderRest // nil until it is needed: see restLocked
 }
+
+// An owner is a kind of goroutine that owns the wire.
+type owner uint8
+
+const (
+	aWriter  owner = iota // or the reading goroutine, for an attempt to write
+	aYielder              // a writer that does not use the wire yet: see yieldLocked
+	theFlusher
+)
 
 // A senderRest is what few senders need. sender.mu guards it.
 type senderRest struct {
@@ -669,13 +678,17 @@ func (w *sender) crowdedLocked() bool {
 
 // yieldLocked lets other goroutines run while its caller owns the wire without
 // using it. The caller must not have appended its frame. Frames that come
-// behind it would share its fate if it is given up.
+// behind it would share its fate if it is given up. The end of the connection
+// may take the wire meanwhile: see tryFlush.
 func (w *sender) yieldLocked() {
-	w.owned = true
+	w.owned, w.owner = true, aYielder
 	w.unlock()
 	runtime.Gosched()
 	w.mu.Lock()
-	w.owned = false
+	if w.owner != aYielder {
+		return // tryFlush has taken the wire
+	}
+	w.owned, w.owner = false, aWriter
 	if w.wanted > 0 || w.errLocked() != nil {
 		w.news = true // the caller does not take the wire from those that wait for it
 	}
@@ -1047,11 +1060,14 @@ func (w *sender) flush() {
 
 func (w *sender) flushOnceLocked() {
 	out := w.takeLocked()
-	w.flushing = true
+	w.owner = theFlusher
 	w.unlock()
 	defer func() {
 		w.mu.Lock()
-		w.flushing, w.news = false, true
+		w.news = true
+		if w.owner == theFlusher { // else a writer has begun to yield
+			w.owner = aWriter
+		}
 	}()
 	w.write(context.Background(), out, &outgoing{own: -1}) // an error sticks
 }
@@ -1101,21 +1117,22 @@ const tryFor = time.Millisecond
 func (w *sender) tryFlush() {
 	w.mu.Lock()
 	defer w.unlock()
-	if w.flushing {
+	if w.owner == theFlusher {
 		// The flusher has begun to write what this call is for. Let it go on
 		// for as long as the attempt below may take.
 		w.t.conn.SetWriteDeadline(time.Now().Add(tryFor))
 		ctx, cancel := context.WithTimeout(context.Background(), tryFor)
 		defer cancel()
-		for w.flushing {
+		for w.owner == theFlusher {
 			if w.waitLocked(ctx, time.Time{}) != nil {
 				return
 			}
 		}
 	}
-	if len(w.buf) == 0 || w.owned {
+	if len(w.buf) == 0 || w.owned && w.owner != aYielder {
 		return
 	}
+	w.owner = aWriter // a writer that yields finds that the wire is not its own any more
 	out := w.takeLocked()
 	w.unlock()
 	n := len(out)
