@@ -211,8 +211,8 @@ func putHeader(dst []byte, h header) (n int) {
 }
 
 // putShort writes a message as one frame that is not masked to dst, which is as
-// long as shortFrameSize says. The payload has at most 65,535 bytes. It takes
-// less than putHeader.
+// long as shortFrameSize says. The payload has at most 65,535 bytes. putShort
+// takes fewer instructions than putHeader.
 func putShort(dst []byte, op opcode, payload []byte) {
 	dst[0] = finBit | byte(op)
 	if len(payload) < len16 {
@@ -224,7 +224,8 @@ func putShort(dst []byte, op opcode, payload []byte) {
 	copy(dst[4:], payload)
 }
 
-// shortFrameSize returns the length of a frame of putShort with n bytes of payload.
+// shortFrameSize returns the length of a frame of putShort whose payload has n
+// bytes.
 func shortFrameSize(n int) int {
 	if n < len16 {
 		return 2 + n

@@ -115,8 +115,8 @@ func (c *Conn) finishRead() {
 // nextMessage goes to the next message, or to the one that a read which was cut
 // short has left. It discards the rest of a message that was begun with Reader.
 //
-// It is nextFrame's loop and fetch in one frame of the stack of an idle
-// connection.
+// It does what nextFrame and fetch do, in one function. So an idle connection,
+// which waits in it, has one frame on its stack in place of three.
 func (c *Conn) nextMessage(ctx context.Context) error {
 	err := c.skipRest(ctx)
 	for err == nil && c.r.opcode == opContinuation {

@@ -416,9 +416,9 @@ func (c *Conn) handOver() {
 // fetch waits for bytes from the transport and puts them into its argument, or
 // if that is nil behind those in the buffer. It gets some, or fails.
 //
-// What an idle connection has on its stack is nextMessage and what is below
-// it: few frames, and small ones. So what does not wait is in functions of its
-// own here.
+// An idle connection waits below this, or below nextMessage, which does the
+// same. So the frame of fetch is small: all that does not wait is in functions
+// of its own.
 func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 	if err := c.beginFetch(ctx, into == nil); err != nil {
 		return 0, err

@@ -28,12 +28,13 @@ const gatherMax = 4 << 10
 //
 // The lock is never held across I/O or a wait. Methods that need it end in
 // Locked. They return with the lock held, whatever they return. The lock is
-// given back by unlock only, which decides who is woken and whether the flusher
-// must run.
+// given back by unlock, which decides who is woken and whether the flusher must
+// run. Only admitShort, and readers that change nothing, do without it.
 //
 // Invariant: when the lock is free and frames have gathered, one of four
 // goroutines will write them. That is the owner of the wire, a writer that
-// waits for it, the flusher, or the goroutine for which held is set.
+// waits for it, the flusher, or the goroutine for which held is set. For a
+// moment it may be none of them, while a writer goes from admitShort to admit.
 //
 // Invariant: inflight and the gather buffer together are no longer than limit,
 // or hold one message and the close frame.
@@ -271,8 +272,8 @@ func (w *sender) sendTimed(ctx context.Context, f *outgoing) error {
 
 // sendMessage is send for a whole message that is not compressed.
 //
-// Its frame and those below it to the system call are small, and few. They are
-// the deepest on the stack of a connection that answers.
+// From here down to the system call the stack of a connection that answers is
+// deepest. So the functions on the way are few, and their frames small.
 func (w *sender) sendMessage(ctx context.Context, op opcode, p []byte) error {
 	own, ok := w.admitShort(op, p)
 	switch {
@@ -297,13 +298,13 @@ func (w *sender) sendWhole(ctx context.Context, op opcode, p []byte) error {
 	return w.send(ctx, &outgoing{op: op, fin: true, payload: p})
 }
 
-// readShort makes f the frame that out holds, which admitShort has made.
+// readShort makes f the frame that out holds, which newShort has made.
 func (f *outgoing) readShort(out []byte) {
 	n, size := wholeFrame(out)
 	f.op, f.fin, f.payload, f.out = opcode(out[0]&opBits), true, out[n:n+size], out
 }
 
-// writeShort is write for what admitShort has made.
+// writeShort is write for a frame of newShort.
 //
 //go:noinline
 func (w *sender) writeShort(ctx context.Context, out []byte) error {
@@ -312,7 +313,7 @@ func (w *sender) writeShort(ctx context.Context, out []byte) error {
 	return w.write(ctx, out, f)
 }
 
-// watchShort is watchWrite for what admitShort has made.
+// watchShort is watchWrite for a frame of newShort.
 //
 //go:noinline
 func (w *sender) watchShort(ctx context.Context) {
@@ -326,7 +327,7 @@ func (w *sender) watchShort(ctx context.Context) {
 	returned = true
 }
 
-// wroteShort is wrote for what admitShort has made.
+// wroteShort is wrote for a frame of newShort.
 //
 //go:noinline
 func (w *sender) wroteShort(ctx context.Context, out []byte, n int, err error) error {
@@ -339,7 +340,7 @@ func (w *sender) wroteShort(ctx context.Context, out []byte, n int, err error) e
 	return nil
 }
 
-// failedShort is failed for what admitShort has made.
+// failedShort is failed for a frame of newShort.
 //
 //go:noinline
 func (w *sender) failedShort(ctx context.Context, out []byte, n int, err error, interrupted bool) error {
@@ -369,12 +370,12 @@ func (w *sender) admitShort(op opcode, p []byte) (own, ok bool) {
 				break
 			}
 			if !yielded && w.crowdedLocked() {
-				w.yieldLocked() // mostly in vain. Above is the place for the rest of a crowd
+				w.yieldLocked() // mostly in vain. If others came, admit goes on with their frames
 				continue
 			}
 			w.owned, w.inflight = true, int32(shortFrameSize(len(p)))
 			w.endFrameLocked(int(w.inflight), len(p))
-			w.mu.Unlock() // unlock would find nothing to do: nothing has gathered
+			w.mu.Unlock() // unlock would find nothing to do: nothing has gathered, nor is a pong late
 			return true, true
 		case w.corked.Load() && w.armed && maxHeaderSize+len(p) <= cap(w.buf)-len(w.buf) && w.fitsLocked(maxHeaderSize+len(p), w.limit):
 			n, size := len(w.buf), shortFrameSize(len(p))
@@ -384,7 +385,7 @@ func (w *sender) admitShort(op opcode, p []byte) (own, ok bool) {
 			w.mu.Unlock() // unlock would find nothing to do: the flusher is on its way
 			return false, true
 		}
-		w.mu.Unlock() // not unlock: admit follows
+		w.mu.Unlock() // not unlock: admit follows, and gives the lock back by it
 		return false, false
 	}
 }

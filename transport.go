@@ -207,7 +207,8 @@ func (t *transport) halfCloser() halfCloser {
 	return half
 }
 
-// goodbyeTimeout bounds what closing a transport may send of its own.
+// goodbyeTimeout bounds what closing a transport may send of its own, where the
+// peer may take nothing. See also goodbyeBound.
 const goodbyeTimeout = 10 * time.Millisecond
 
 // closeTLS closes t. The package crypto/tls sends an alert first. It would wait
@@ -220,7 +221,7 @@ func closeTLS(t *tls.Conn) {
 
 // goodbyeBound returns how long closing t may take. A socket that holds little
 // takes the alert at once, so only this machine can be slow. It gets more time
-// then: closing the socket in the middle would reset the connection.
+// then, because closing the socket in the middle would reset the connection.
 func goodbyeBound(t *tls.Conn) time.Duration {
 	if tellsQueue(t) && queueLen(t) < 1024 {
 		return lingerTimeout
