@@ -131,6 +131,7 @@ func TestAdmitShort(t *testing.T) {
 			} else {
 				written++
 			}
+			bufpool.Put(want)
 		}
 		if !bytes.Equal(w.buf, twin.buf) {
 			t.Fatalf("state %d, taken: %v: %d bytes have gathered; by admit %d", i, ok, len(w.buf), len(twin.buf))
