@@ -93,7 +93,7 @@ func parse(args []string, stdout, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.cases, "cases", "", "run only these `cases`, such as \"1.*,7.5.1,12.*.1-4\"")
 	f.StringVar(&o.exclude, "exclude", "", "run all but these `cases`")
 	f.BoolVar(&o.beyond, "beyond", false, "also run the cases that the original does not have")
-	f.IntVar(&o.jobs, "jobs", 0, "run this `number` of cases at the same time (default 8 of those that wait, one a processor of the others)")
+	f.IntVar(&o.jobs, "jobs", 0, "run this `number` of cases at the same time (default 8 of those that wait, two for each processor of the others)")
 	f.StringVar(&o.agent, "agent", "", "the `name` of the server in the report (default: its URL)")
 	f.StringVar(&o.json, "json", "", "write the verdicts to `file`, as the original's index.json")
 	f.StringVar(&o.outdir, "outdir", "", "write reports to this `folder`: index.json, index.html, and a page a case")

@@ -18,7 +18,7 @@ type Options struct {
 	// Cases are those to run. nil: the 517 of the original.
 	Cases []*Case
 	// Jobs is how many cases run at the same time. 0: eight of those that
-	// mostly wait, and one a processor of those that do not.
+	// mostly wait, and two for each processor of those that do not.
 	Jobs int
 	// TLS is for wss. For a server under test nil means the system's roots.
 	// For a client under test it holds the suite's certificate; nil means ws.
@@ -131,7 +131,9 @@ const timedJobs = 8
 func runAll(ctx context.Context, o Options, cases []*Case, one func(int)) {
 	jobs, untimedJobs := o.Jobs, o.Jobs
 	if o.Jobs <= 0 {
-		jobs, untimedJobs = timedJobs, runtime.GOMAXPROCS(0)
+		// An echo is the turn of one process only: two cases keep one processor
+		// busy.
+		jobs, untimedJobs = timedJobs, 2*runtime.GOMAXPROCS(0)
 	}
 	var timed, untimed []int
 	for i, c := range cases {
