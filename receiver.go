@@ -3,7 +3,6 @@ package websocket
 import (
 	"context"
 	"errors"
-	"io"
 	"math"
 	"net"
 	"os"
@@ -431,11 +430,7 @@ func (c *Conn) fetch(ctx context.Context, into []byte) (n int, err error) {
 			p = c.r.in.free()
 		}
 		c.r.publish() // it may wait
-		for try := 0; n == 0 && err == nil; try++ {
-			if n, err = 0, io.ErrNoProgress; try <= maxEmptyReads {
-				n, err = c.t.conn.Read(p)
-			}
-		}
+		n, err = readSome(c.t.conn, p)
 	}
 	return c.endFetch(ctx, n, err, into == nil)
 }
@@ -526,12 +521,8 @@ func (r *receiver) drain(conn net.Conn) error {
 	r.in.release()
 	buf := bufpool.Get(bufpool.Small)
 	defer bufpool.Put(buf)
-	for range maxEmptyReads + 1 {
-		if n, err := conn.Read(buf); n > 0 || err != nil {
-			return err
-		}
-	}
-	return io.ErrNoProgress
+	_, err := readSome(conn, buf)
+	return err
 }
 
 // finish gives back what the receiver of a connection that is over holds. That

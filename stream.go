@@ -228,14 +228,8 @@ var errHeadTooLong = fmt.Errorf("the header of the request has more than %d byte
 // buffer grows with what arrives.
 func readHead(conn net.Conn) (buf []byte, head int, err error) {
 	buf = bufpool.Get(bufpool.Small)[:0]
-	empty := 0
 	for {
-		n, err := conn.Read(buf[len(buf):cap(buf)])
-		if n > 0 || err != nil {
-			empty = 0
-		} else if empty++; empty > maxEmptyReads {
-			err = io.ErrNoProgress
-		}
+		n, err := readSome(conn, buf[len(buf):cap(buf)])
 		searched := max(0, len(buf)-2)
 		buf = buf[:len(buf)+n]
 		if k := headEnd(buf[searched:]); k > 0 && searched+k <= maxRequestHead {

@@ -116,6 +116,17 @@ func writeTo(conn net.Conn, p []byte) (int, error) {
 // no error. One such read is no end (io.Reader).
 const maxEmptyReads = 100
 
+// readSome reads from conn until it has got bytes or an error. After too many
+// reads of nothing the error is io.ErrNoProgress.
+func readSome(conn net.Conn, p []byte) (n int, err error) {
+	for range maxEmptyReads + 1 {
+		if n, err = conn.Read(p); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, io.ErrNoProgress
+}
+
 // writePieces is write through the net.Conn.
 func (t *transport) writePieces(p []byte) (n int, err error) {
 	for {
