@@ -456,6 +456,18 @@ func (c *oddConn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
+// tryAccept returns the error of AcceptConn.
+func tryAccept(t *testing.T, conn net.Conn) error {
+	_, _, err := AcceptConn(t.Context(), conn, nil)
+	return err
+}
+
+// tryDial returns the error of DialConn.
+func tryDial(t *testing.T, conn net.Conn) error {
+	_, _, err := DialConn(t.Context(), conn, "ws://example.com/", nil)
+	return err
+}
+
 // A Read that returns nothing, and no error, says nothing (io.Reader). One that
 // goes on so is an error, and no loop.
 func TestEmptyReads(t *testing.T) {
@@ -505,14 +517,8 @@ func TestEmptyReads(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		for door, open := range map[string]func(conn net.Conn) error{
-			"AcceptConn": func(conn net.Conn) error {
-				_, _, err := AcceptConn(t.Context(), conn, nil)
-				return err
-			},
-			"DialConn": func(conn net.Conn) error {
-				_, _, err := DialConn(t.Context(), conn, "ws://example.com/", nil)
-				return err
-			},
+			"AcceptConn": func(conn net.Conn) error { return tryAccept(t, conn) },
+			"DialConn":   func(conn net.Conn) error { return tryDial(t, conn) },
 			"Read": func(conn net.Conn) error {
 				c, err := NewConn(conn, nil)
 				if err == nil {
@@ -574,14 +580,8 @@ func TestFailLingersOverEmptyReads(t *testing.T) {
 func TestShortWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for door, open := range map[string]func(conn net.Conn) error{
-			"AcceptConn": func(conn net.Conn) error {
-				_, _, err := AcceptConn(t.Context(), conn, nil)
-				return err
-			},
-			"DialConn": func(conn net.Conn) error {
-				_, _, err := DialConn(t.Context(), conn, "ws://example.com/", nil)
-				return err
-			},
+			"AcceptConn": func(conn net.Conn) error { return tryAccept(t, conn) },
+			"DialConn":   func(conn net.Conn) error { return tryDial(t, conn) },
 			"Accept": func(conn net.Conn) error {
 				return writeResponse(conn, []byte("response"), time.Minute)
 			},

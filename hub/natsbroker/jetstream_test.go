@@ -351,6 +351,31 @@ func TestJetStreamOtherClass(t *testing.T) {
 	}
 }
 
+// changeStream changes the limits of the stream that keeps the topics of the
+// tests. It returns a function that tells the state of the stream.
+func changeStream(t *testing.T, b *JetStream, change func(*nats.StreamConfig)) (state func() (nats.StreamState, error)) {
+	t.Helper()
+	js, err := b.js(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := js.StreamInfo("websocket_topic_" + classOf(history).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(&info.Config)
+	if _, err := js.UpdateStream(&info.Config); err != nil {
+		t.Fatal(err)
+	}
+	return func() (nats.StreamState, error) {
+		info, err := js.StreamInfo(info.Config.Name)
+		if err != nil {
+			return nats.StreamState{}, err
+		}
+		return info.State, nil
+	}
+}
+
 // The stream may have fewer bytes than its topics: the server drops the oldest
 // messages, and who misses one is told. History.Bytes bounds what is read.
 func TestJetStreamMaxBytes(t *testing.T) {
@@ -360,18 +385,7 @@ func TestJetStreamMaxBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.mustPublish(t, "x", "0")
-	js, err := b.js(t)
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := js.StreamInfo("websocket_topic_" + classOf(history).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	info.Config.MaxBytes = 100_000
-	if _, err := js.UpdateStream(&info.Config); err != nil {
-		t.Fatal(err)
-	}
+	state := changeStream(t, b, func(c *nats.StreamConfig) { c.MaxBytes = 100_000 })
 	at := []hub.Position{nextOf(t, b).Position}
 	for n := 1; n < 4; n++ {
 		b.mustPublish(t, "x", fmt.Sprint(n))
@@ -399,8 +413,8 @@ func TestJetStreamMaxBytes(t *testing.T) {
 	b.mustPublish(t, "x", "5")
 	at = append(at, nextOf(t, b).Position, nextOf(t, b).Position)
 	check(4, "5", true)
-	if info, err := js.StreamInfo(info.Config.Name); err != nil || info.State.Bytes > 100_000 {
-		t.Errorf("%+v, %v", info, err)
+	if s, err := state(); err != nil || s.Bytes > 100_000 {
+		t.Errorf("%+v, %v", s, err)
 	}
 }
 

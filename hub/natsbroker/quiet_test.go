@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/seed70bc5565/websocket/hub"
 	"github.com/seed70bc5565/websocket/hub/internal/brokertest"
 )
@@ -60,18 +62,7 @@ func TestJetStreamDropped(t *testing.T) {
 		t.Errorf("in a process that has a topic without messages, it goes from %v to %v", quiet, again)
 	}
 
-	js, err := first.js(t)
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := js.StreamInfo("websocket_topic_" + classOf(history).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	info.Config.MaxBytes = 100_000
-	if _, err := js.UpdateStream(&info.Config); err != nil {
-		t.Fatal(err)
-	}
+	changeStream(t, first, func(c *nats.StreamConfig) { c.MaxBytes = 100_000 })
 	at(first, "quiet") // as the hub asks, every 30 s
 	first.mustPublish(t, "x", "lost")
 	if ev := nextOf(t, second); string(ev.Payload) != "lost" || ev.Previous > begin.Offset+2 {
@@ -108,27 +99,18 @@ func TestJetStreamAged(t *testing.T) {
 	topics := []hub.KeptTopic{{Topic: "x", History: history}}
 	b.mustPublish(t, "x", "1")
 	last := nextOf(t, b).Position
-	js, err := b.js(t)
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := js.StreamInfo("websocket_topic_" + classOf(history).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	info.Config.MaxAge, info.Config.Duplicates = time.Second, time.Second
-	if _, err := js.UpdateStream(&info.Config); err != nil {
-		t.Fatal(err)
-	}
+	state := changeStream(t, b, func(c *nats.StreamConfig) {
+		c.MaxAge, c.Duplicates = time.Second, time.Second
+	})
 	for begin := time.Now(); ; time.Sleep(100 * time.Millisecond) {
 		b.mustPublish(t, "other", "1")
 		at, err := b.Positions(t.Context(), topics)
 		if err != nil || at[0] != last {
 			t.Fatalf("%v, %v, want %v", at, err, last)
 		}
-		if info, err := js.StreamInfo(info.Config.Name); err != nil || time.Since(begin) > 20*time.Second {
+		if s, err := state(); err != nil || time.Since(begin) > 20*time.Second {
 			t.Fatal("the message is not dropped: ", err)
-		} else if offset(info.State.FirstSeq) > last.Offset+3 {
+		} else if offset(s.FirstSeq) > last.Offset+3 {
 			break
 		}
 	}
