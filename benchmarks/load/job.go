@@ -25,6 +25,10 @@ type Job struct {
 	// is.
 	Bursts bool
 
+	// Slowest makes Echo measure how long each message takes to come back, with
+	// one in flight on each connection.
+	Slowest bool
+
 	// Deflate makes Echo and Idle use compressed JSON texts of about Size
 	// bytes. Idle then has Outstanding messages echoed on each connection, one
 	// after the other.
@@ -66,7 +70,10 @@ type Result struct {
 	Reads    int64 // of the server: system calls that read, and that write
 	Writes   int64
 	Bytes    float64 // of a compressed answer, with its header
-	Err      string
+
+	// P99 is what 99 of 100 echoes took at most, if the job has Slowest.
+	P99 time.Duration
+	Err string
 }
 
 // MessagesPerWriter is how many messages each writing goroutine sends on one

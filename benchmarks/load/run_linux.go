@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -85,6 +86,20 @@ type conn struct {
 	check   checker
 	sent    int64 // bytes
 	pending int   // bytes to be sent
+	since   time.Time
+}
+
+// echoTimes is how long echoes took. It has room for all of a long measurement,
+// so that nothing is allocated while the clock runs.
+type echoTimes []time.Duration
+
+// p99 returns what 99 of 100 echoes took at most.
+func (t echoTimes) p99() time.Duration {
+	if len(t) == 0 {
+		return 0
+	}
+	slices.Sort(t)
+	return t[(len(t)-1)*99/100]
 }
 
 // flush sends what is pending, as far as the socket takes it.
@@ -172,6 +187,10 @@ func (j *Job) messages(addr netip.AddrPort) (Result, error) {
 	}
 
 	m := meter{job: j}
+	var took echoTimes
+	if j.Slowest {
+		took = make(echoTimes, 0, 4<<20)
+	}
 	var total, due int64
 	due = int64(j.PerTrigger)
 	last := time.Now()
@@ -180,6 +199,7 @@ func (j *Job) messages(addr netip.AddrPort) (Result, error) {
 		if turn&63 == 0 {
 			over, err := m.tick(total)
 			if over || err != nil {
+				m.result.P99 = took.p99()
 				return m.result, err
 			}
 			if time.Since(last) > patience {
@@ -217,9 +237,15 @@ func (j *Job) messages(addr netip.AddrPort) (Result, error) {
 				if k > 0 {
 					last = time.Now()
 				}
+				if k > 0 && j.Slowest && m.running && len(took) < cap(took) {
+					took = append(took, last.Sub(c.since))
+				}
 			}
 			if err := c.answer(frames); err != nil {
 				return Result{}, err
+			}
+			if j.Slowest && c.pending > 0 {
+				c.since = time.Now()
 			}
 			if err := c.flush(frames); err != nil {
 				return Result{}, err

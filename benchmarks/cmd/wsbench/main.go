@@ -257,6 +257,9 @@ func (c *config) once(s scenario, l library, round int) (float64, error) {
 	if s.wire {
 		return res.Bytes, nil
 	}
+	if s.p99 {
+		return res.P99.Seconds() * 1e6, nil
+	}
 	return float64(res.Messages) / res.CPU.Seconds(), nil
 }
 

@@ -256,6 +256,8 @@ func times(q float64) string {
 var readmeRows = []struct{ scenario, library, text string }{
 	{"a", "ours", "echo of 128 B, one message at a time, 64 connections"},
 	{"a", "ours-events", "the same, `Events`"},
+	{"a-p99", "ours", "what 99 of 100 of these echoes take at most"},
+	{"a-p99", "ours-events", "the same, `Events`"},
 	{"b", "ours", "echo of 128 B, 32 messages at a time, 64 connections"},
 	{"c", "ours", "echo of 16 KiB, 16 connections"},
 	{"d", "ours", "echo of 1 MiB, 4 connections"},

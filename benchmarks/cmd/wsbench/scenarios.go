@@ -55,6 +55,7 @@ type scenario struct {
 	memory bool     // the figure is bytes per connection, and less is better
 	unit   string
 	wire   bool // the figure is bytes of a compressed message, and less is better
+	p99    bool // the figure is microseconds that an echo takes, and less is better
 	http   bool // through net/http for everyone; the floors are left out
 	bare   bool // without net/http for those that can; the floors are left out
 	floors bool // the floors are not left out
@@ -68,6 +69,7 @@ const (
 	messages = "messages per second of server CPU"
 	bytes    = "bytes of RSS per connection"
 	wire     = "bytes on the wire per message"
+	slowest  = "microseconds, 99th percentile"
 )
 
 // uncompressing lists those whose servers here have no compression, and those
@@ -82,6 +84,8 @@ var (
 var scenarios = []scenario{
 	{id: "a", title: "ping-pong, 64 connections, 128 B", short: "echo of 128 B, one message at a time", unit: messages,
 		job: load.Job{Kind: load.Echo, Conns: 64, Outstanding: 1, Size: 128}},
+	{id: "a-p99", title: "the same: how long 99 of 100 echoes take at most", short: "time of an echo, 99th percentile", unit: slowest, p99: true, slow: true,
+		job: load.Job{Kind: load.Echo, Conns: 64, Outstanding: 1, Size: 128, Slowest: true}},
 	{id: "b", title: "pipelined, 64 connections with 32 messages outstanding, 128 B", short: "echo of 128 B, 32 messages at a time", unit: messages,
 		job: load.Job{Kind: load.Echo, Conns: 64, Outstanding: 32, Size: 128}},
 	{id: "c", title: "16 KiB, 16 connections", short: "echo of 16 KiB", unit: messages,
@@ -129,7 +133,7 @@ var scenarios = []scenario{
 }
 
 // less reports whether a smaller figure is a better one.
-func (s scenario) less() bool { return s.memory || s.wire }
+func (s scenario) less() bool { return s.memory || s.wire || s.p99 }
 
 // leaves reports whether l has no part in s.
 func (s scenario) leaves(l library) bool {
@@ -142,6 +146,9 @@ func (s scenario) format(figure float64) string {
 	}
 	if s.wire {
 		return fmt.Sprintf("%.0f B", figure)
+	}
+	if s.p99 {
+		return fmt.Sprintf("%.0f µs", figure)
 	}
 	if figure >= 1e5 {
 		return fmt.Sprintf("%.0f k/s", figure/1e3)
