@@ -16,6 +16,7 @@ import (
 
 var kind = brokertest.Kind{
 	Program: "nats-server",
+	Module:  module,
 	Args: func(port, dir string) []string {
 		return []string{"-a", "127.0.0.1", "-p", port}
 	},
@@ -27,6 +28,9 @@ var kind = brokertest.Kind{
 		return b, b.Close
 	},
 }
+
+// module is the module of the server, which is written in Go.
+const module = "github.com/nats-io/nats-server/v2"
 
 func TestMain(m *testing.M) { os.Exit(brokertest.Main(m, kind, jetKind, clusterKind)) }
 

@@ -18,6 +18,7 @@ import (
 var clusterKind = brokertest.Kind{
 	Name:    "jetstream cluster",
 	Program: "nats-server",
+	Module:  module,
 	Connect: func(addr string) (hub.Broker, func() error) {
 		opts := &JetStreamOptions{Replicas: 3, Options: Options{Connection: []nats.Option{nats.ReconnectWait(50 * time.Millisecond)}}}
 		b, err := NewJetStream(addr, opts)
@@ -46,9 +47,9 @@ func freePorts(t *testing.T, n int) []string {
 	return ports
 }
 
-// startCluster starts three servers with JetStream. It returns when they take
-// streams.
-func startCluster(t *testing.T) (engines map[string]*brokertest.Engine, addr string) {
+// startCluster starts three servers with JetStream, whose clocks are ahead by
+// skews. It returns when they take streams.
+func startCluster(t *testing.T, skews ...time.Duration) (engines map[string]*brokertest.Engine, addr string) {
 	t.Helper()
 	routes := freePorts(t, 3)
 	engines = map[string]*brokertest.Engine{}
@@ -61,7 +62,11 @@ func startCluster(t *testing.T) (engines map[string]*brokertest.Engine, addr str
 				"-cluster", "nats://127.0.0.1:" + route,
 				"-routes", "nats://127.0.0.1:" + strings.Join(routes, ",nats://127.0.0.1:")}
 		}
-		engines[name] = brokertest.Start(t, k)
+		if i < len(skews) {
+			engines[name] = brokertest.StartWithClock(t, k, brokertest.NewClock(t, skews[i]))
+		} else {
+			engines[name] = brokertest.Start(t, k)
+		}
 		urls = append(urls, "nats://"+engines[name].Addr)
 	}
 	addr = strings.Join(urls, ",")
@@ -103,8 +108,16 @@ func eventually(t *testing.T, what string, f func() error) {
 // The leader of the stream is killed, again and again: no client misses a
 // message, or it is told so. It is if a hub cannot read the stream within 5 s,
 // because an election takes longer.
-func TestLeaderKilled(t *testing.T) {
-	engines, addr := startCluster(t)
+func TestLeaderKilled(t *testing.T) { leaderKilled(t, "LeaderKilled") }
+
+// The same while the clocks of the servers differ.
+func TestLeaderKilledClocks(t *testing.T) {
+	leaderKilled(t, "LeaderKilledClocks", 0, 10*time.Minute, -10*time.Minute)
+}
+
+// leaderKilled is TestLeaderKilled for servers whose clocks are ahead by skews.
+func leaderKilled(t *testing.T, name string, skews ...time.Duration) {
+	engines, addr := startCluster(t, skews...)
 	js := clusterAdmin(t, addr)
 	info := func() (*jetstream.StreamInfo, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -117,7 +130,7 @@ func TestLeaderKilled(t *testing.T) {
 		return nil, jetstream.ErrStreamNotFound
 	}
 	killed := 0
-	brokertest.ClusterFault(t, clusterKind, addr, "LeaderKilled", *full, false, func() {
+	brokertest.ClusterFault(t, clusterKind, addr, name, *full, false, func() {
 		s, err := info()
 		if err != nil || s.Cluster == nil || engines[s.Cluster.Leader] == nil {
 			return // an election is under way

@@ -58,6 +58,10 @@
 // server, and so is each message that is read. Servers from 2.11 on return a
 // thousand messages for one request.
 //
+// How old a message is, the server's clock says. Servers before 2.10 do not
+// tell what time it is. Such a server gets a small message of the broker, at
+// most every 10 s, and tells when it came.
+//
 // The subjects of streams begin with the Prefix and "_kept." or "_epochs.". A
 // user with permissions needs these, the Prefix, and "$JS.API.>".
 //

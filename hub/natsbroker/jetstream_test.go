@@ -19,6 +19,7 @@ import (
 var jetKind = brokertest.Kind{
 	Name:    "jetstream",
 	Program: "nats-server",
+	Module:  module,
 	Args: func(port, dir string) []string {
 		return []string{"-a", "127.0.0.1", "-p", port, "-js", "-sd", dir}
 	},

@@ -17,3 +17,8 @@ func TestPresenceJetStream(t *testing.T) {
 	t.Parallel()
 	brokertest.Presence(t, jetKind)
 }
+
+func TestPresenceClocks(t *testing.T) {
+	t.Parallel()
+	brokertest.PresenceClocks(t, kind)
+}

@@ -32,6 +32,8 @@ type session struct {
 
 	mu     sync.Mutex // guards what follows; not held across I/O
 	opened map[class]*opening
+	told   time.Time // what the server's clock said, see now; zero: the server did not say
+	toldAt time.Time // when that was; zero: never
 }
 
 // An opening is a class whose stream and epoch are known, or about to be.
@@ -421,12 +423,20 @@ func (j *JetStream) missed(ctx context.Context, s *session, o *opening, c class,
 	if err := s.read(ctx, o, subject, after.Offset, last, take); err != nil {
 		return b, err
 	}
-	if len(b.Messages) > 0 && b.Messages[0].Previous == 0 {
-		first := &b.Messages[0]
-		if first.Previous, b.Now, err = j.oldest(ctx, s, o, c, topic, after, n); err != nil {
+	if len(b.Messages) > 0 {
+		info, err := s.state(ctx, o)
+		if err != nil {
 			return b, err
 		}
-		first.Previous = min(first.Previous, first.Position.Offset-1)
+		if b.Now = info.TimeStamp; b.Now.IsZero() {
+			b.Now = j.now(ctx, s)
+		}
+		if first := &b.Messages[0]; first.Previous == 0 {
+			if first.Previous, err = j.oldest(ctx, s, o, c, topic, after, n, info); err != nil {
+				return b, err
+			}
+			first.Previous = min(first.Previous, first.Position.Offset-1)
+		}
 	}
 	b.Complete = isOfEpoch && len(b.Messages) > 0 && b.Messages[0].Previous <= after.Offset
 	return b, nil
@@ -457,26 +467,57 @@ func (j *JetStream) quiet(ctx context.Context, s *session, o *opening, c class, 
 }
 
 // oldest returns the offset behind which the n messages behind after are all
-// that there were; the largest number if that is not known. It returns the
-// server's time, if that is known: servers tell it from 2.10 on.
+// that there were; the largest number if that is not known. The state of the
+// stream was asked for after the messages.
 func (j *JetStream) oldest(ctx context.Context, s *session, o *opening, c class, topic string, after hub.Position, n int,
-) (since uint64, now time.Time, err error) {
-	info, err := s.state(ctx, o)
-	if err != nil {
-		return 0, now, err
-	}
-	now = info.TimeStamp
+	state *jetstream.StreamInfo) (since uint64, err error) {
 	if after.Offset > o.base.Offset {
 		m, ok, err := s.get(ctx, o, query{Sequence: after.Offset - 1})
 		if err != nil || ok && m.subject == j.storedSubject(c, topic) {
-			return after.Offset, now, err
+			return after.Offset, err
 		}
 	}
-	if limit := info.Config.MaxMsgsPerSubject; limit > 0 && int64(n) >= limit {
-		return math.MaxUint64, now, nil // one may have been dropped for another
+	if limit := state.Config.MaxMsgsPerSubject; limit > 0 && int64(n) >= limit {
+		return math.MaxUint64, nil // one may have been dropped for another
 	}
-	since = j.wholeSince(topic, c, o.base.Epoch, info.State.FirstSeq)
-	return max(since, after.Offset), now, nil // what lies before after was not read
+	since = j.wholeSince(topic, c, o.base.Epoch, state.State.FirstSeq)
+	return max(since, after.Offset), nil // what lies before after was not read
+}
+
+const (
+	// toldFor is how long the time that the server told counts, with what a
+	// clock of this process adds. The server's clock may have been set since.
+	toldFor = 10 * time.Second
+	// tellTimeout bounds how long the server may take to tell it.
+	tellTimeout = time.Second
+)
+
+// now returns the time of a server that does not tell it with the state of a
+// stream, as those before 2.10. Such a server tells when it got a message, so
+// it is given one. It returns zero if the server does not say.
+func (j *JetStream) now(ctx context.Context, s *session) time.Time {
+	s.mu.Lock()
+	told, at := s.told, s.toldAt
+	s.mu.Unlock()
+	if at.IsZero() || time.Since(at) >= toldFor {
+		ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+		defer cancel()
+		subject := j.prefix + "_epochs.clock" // no class has this name
+		told, at = time.Time{}, time.Now()
+		if _, err := s.js.Publish(ctx, subject, nil); err == nil {
+			m, _, err := s.get(ctx, &opening{name: j.streamName("epochs")}, query{Last: subject})
+			if err == nil {
+				told = m.time // zero if there is none
+			}
+		}
+		s.mu.Lock()
+		s.told, s.toldAt = told, at
+		s.mu.Unlock()
+	}
+	if told.IsZero() {
+		return told
+	}
+	return told.Add(time.Since(at))
 }
 
 // maxGets is how many messages are asked for one by one. A consumer costs more

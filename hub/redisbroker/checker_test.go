@@ -9,15 +9,19 @@ import (
 
 var full = flag.Bool("full", false, "publish 100,000 messages for each fault of TestFaults")
 
-// A server that keeps what it has confirmed.
-func TestFaults(t *testing.T) {
+// keeping returns a server that keeps what it has confirmed.
+func keeping() brokertest.Kind {
 	k := kind
 	k.Args = func(port, dir string) []string {
 		return []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--appendonly", "yes",
 			"--appendfsync", "always"}
 	}
-	brokertest.Faults(t, k, *full)
+	return k
 }
+
+func TestFaults(t *testing.T) { brokertest.Faults(t, keeping(), *full) }
+
+func TestFaultsClocks(t *testing.T) { brokertest.Clocks(t, keeping(), *full) }
 
 func TestFaultsPacketsLost(t *testing.T) {
 	k := kind

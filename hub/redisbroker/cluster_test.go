@@ -109,7 +109,16 @@ var sentinelKind = brokertest.Kind{
 
 // A master, two replicas and three sentinels: the master is killed, and a
 // replica promoted.
-func TestSentinelFailover(t *testing.T) {
+func TestSentinelFailover(t *testing.T) { sentinelFailover(t, "Sentinel", nil) }
+
+// The same while the clocks of the servers differ.
+func TestSentinelFailoverClocks(t *testing.T) {
+	sentinelFailover(t, "SentinelClocks", []time.Duration{0, 10 * time.Minute, -10 * time.Minute})
+}
+
+// sentinelFailover is TestSentinelFailover for servers whose clocks are ahead by
+// skews.
+func sentinelFailover(t *testing.T, name string, skews []time.Duration) {
 	var engines []*brokertest.Engine
 	var sentinels []string
 	for i := range 6 {
@@ -132,7 +141,12 @@ func TestSentinelFailover(t *testing.T) {
 			}
 			return args
 		}
-		e := brokertest.Start(t, k)
+		var e *brokertest.Engine
+		if i < len(skews) {
+			e = brokertest.StartWithClock(t, k, brokertest.NewClock(t, skews[i]))
+		} else {
+			e = brokertest.Start(t, k)
+		}
 		engines = append(engines, e)
 		if i >= 3 {
 			sentinels = append(sentinels, e.Addr)
@@ -158,7 +172,7 @@ func TestSentinelFailover(t *testing.T) {
 	}
 	eventually(t, "no sentinels", func() bool { return master() != "" })
 	killed := 0
-	brokertest.ClusterFault(t, sentinelKind, strings.Join(sentinels, ","), "Sentinel", *full, false, func() {
+	brokertest.ClusterFault(t, sentinelKind, strings.Join(sentinels, ","), name, *full, false, func() {
 		at := master()
 		for _, e := range engines[:3] {
 			if e.Addr == at {

@@ -10,3 +10,8 @@ func TestPresence(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	brokertest.Presence(t, kind)
 }
+
+func TestPresenceClocks(t *testing.T) {
+	t.Parallel()
+	brokertest.PresenceClocks(t, kind)
+}

@@ -32,8 +32,9 @@ type Kind struct {
 	Args    func(port, dir string) []string // its arguments, to listen on 127.0.0.1 with its files in dir
 	Second  func(port string) string        // another port that it listens on then; nil: none
 	Connect func(addr string) (b hub.Broker, close func() error)
-	Numbers bool // the engine gives positions, and one order for all
-	Keeps   bool // the engine keeps history
+	Module  string // of Program, if that is written in Go
+	Numbers bool   // the engine gives positions, and one order for all
+	Keeps   bool   // the engine keeps history
 }
 
 // An Engine is one that runs.
@@ -42,6 +43,7 @@ type Engine struct {
 
 	kind  Kind
 	space *namespace // where it runs; nil: where the test does
+	clock *Clock     // nil: the system's
 	port  string
 	dir   string
 	cmd   *exec.Cmd
@@ -51,10 +53,16 @@ type Engine struct {
 // Start starts an engine for the time of the test.
 func Start(t testing.TB, kind Kind) *Engine {
 	t.Helper()
-	return start(t, kind, nil)
+	return start(t, kind, nil, nil)
 }
 
-func start(t testing.TB, kind Kind, space *namespace) *Engine {
+// StartWithClock is Start for an engine with a clock of its own.
+func StartWithClock(t testing.TB, kind Kind, c *Clock) *Engine {
+	t.Helper()
+	return start(t, kind, nil, c)
+}
+
+func start(t testing.TB, kind Kind, space *namespace, c *Clock) *Engine {
 	t.Helper()
 	if _, err := exec.LookPath(kind.Program); err != nil {
 		if os.Getenv(SkipVariable) != "" {
@@ -62,7 +70,7 @@ func start(t testing.TB, kind Kind, space *namespace) *Engine {
 		}
 		t.Fatalf("%v: install it, or set %s to skip this test", err, SkipVariable)
 	}
-	e := &Engine{kind: kind, space: space, dir: t.TempDir()}
+	e := &Engine{kind: kind, space: space, clock: c, dir: t.TempDir()}
 	t.Cleanup(e.Kill)
 	for try := 1; ; try++ {
 		e.choosePort(t)
@@ -124,7 +132,13 @@ func (e *Engine) run() error {
 		return err
 	}
 	defer log.Close()
-	command := append([]string{e.kind.Program}, e.kind.Args(e.port, e.dir)...)
+	program, env := e.kind.Program, []string(nil)
+	if e.clock != nil {
+		if program, env, err = e.kind.withClock(e.clock); err != nil {
+			return err
+		}
+	}
+	command := append([]string{program}, e.kind.Args(e.port, e.dir)...)
 	if e.space != nil {
 		for i, arg := range command {
 			command[i] = strings.ReplaceAll(arg, "127.0.0.1", e.space.far)
@@ -133,6 +147,7 @@ func (e *Engine) run() error {
 	}
 	cmd, ended := exec.Command(command[0], command[1:]...), make(chan struct{})
 	cmd.Dir, cmd.Stdout, cmd.Stderr = e.dir, log, log
+	cmd.Env = append(os.Environ(), env...)
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -227,6 +242,7 @@ func Main(m *testing.M, kinds ...Kind) int {
 		}
 		return 0
 	}
+	defer removeBuilt()
 	return m.Run()
 }
 
@@ -248,8 +264,24 @@ func startProcess(t *testing.T, e *Engine) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self)
+	return startProgram(t, e, self, nil)
+}
+
+// startProcessWithClock is startProcess for a process with a clock of its own.
+func startProcessWithClock(t *testing.T, e *Engine, c *Clock) *server {
+	t.Helper()
+	own, err := ownProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startProgram(t, e, own, c.env())
+}
+
+func startProgram(t *testing.T, e *Engine, program string, env []string) *server {
+	t.Helper()
+	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), addrVariable+"="+e.Addr, kindVariable+"="+e.kind.Name)
+	cmd.Env = append(cmd.Env, env...)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

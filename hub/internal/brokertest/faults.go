@@ -63,6 +63,49 @@ func ClusterFault(t *testing.T, kind Kind, addr, name string, full, keeps bool, 
 	v.report(t, f, s)
 }
 
+// Clocks is Faults for clocks: those of the processes and that of the engine
+// differ, and then they are set while messages are published. Meanwhile
+// processes are killed, so that the next ones read the engine.
+func Clocks(t *testing.T, kind Kind, full bool) {
+	s := scaleOf(full)
+	for _, engine := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
+		f := fault{fmt.Sprint("ClocksDiffer", engine), func(f *field) {
+			f.proxies[processes].reset() // messages are in doubt
+			f.killProcess()
+		}, true}
+		t.Run(f.name, func(t *testing.T) {
+			runClocks(t, kind, f, s, engine, -3*time.Hour, 0, 10*time.Minute)
+		})
+	}
+	jumps := []time.Duration{time.Hour, -time.Hour, 3 * time.Hour, 0}
+	n := 0
+	f := fault{"ClocksJump", func(f *field) {
+		f.clocks[0].Set(f.t, jumps[n%len(jumps)])
+		f.clocks[1+f.any()].Set(f.t, jumps[n%len(jumps)])
+		n++
+		f.wait(f.scale.short / 2)
+		f.killProcess()
+	}, false} // messages are too old when the clock is beyond the age of the history
+	t.Run(f.name, func(t *testing.T) { runClocks(t, kind, f, s, 0, 0, 0, 0) })
+}
+
+// runClocks runs a fault with an engine and processes whose clocks are ahead.
+func runClocks(t *testing.T, kind Kind, f fault, s scale, ahead ...time.Duration) {
+	program, err := ownProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fld := &field{t: t, kind: kind, scale: s, program: program}
+	for _, d := range ahead {
+		fld.clocks = append(fld.clocks, NewClock(t, d))
+	}
+	fld.engine = StartWithClock(t, kind, fld.clocks[0])
+	fld.addr = fld.engine.Addr
+	v, _ := observe(t, fld, f)
+	fld.checkClocks()
+	v.report(t, f, s)
+}
+
 func scaleOf(full bool) scale {
 	if full {
 		return scale{messages: 100_000, pace: 2000, times: 100, short: 5 * time.Second, long: 20 * time.Second}
@@ -107,6 +150,8 @@ type field struct {
 	addr      string
 	processes []*process
 	proxies   []*proxy // of the processes, and one for the publishers
+	program   string   // of the processes, which have clocks; empty: the test's own
+	clocks    []*Clock // of the engine, and of the processes; nil: the system's
 	over      atomic.Bool
 }
 
@@ -168,6 +213,37 @@ func runFault(t *testing.T, kind Kind, f fault, s scale) {
 		spoil(t, logs)
 	}
 	v.report(t, f, s)
+}
+
+// checkClocks fails the test if the engine or a process does not have its
+// clock.
+func (f *field) checkClocks() {
+	f.t.Helper()
+	b, closeBroker := f.kind.Connect(f.addr)
+	defer closeBroker()
+	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+	defer cancel()
+	if err := b.Publish(ctx, hub.Publication{Topic: "clock", Payload: []byte("tick"), History: checkHistory}); err != nil {
+		f.t.Fatal(err)
+	}
+	got, err := b.(hub.Historian).Missed(ctx, "clock", hub.Position{}, checkHistory)
+	if err != nil || len(got.Messages) != 1 {
+		f.t.Fatalf("%+v, %v", got, err)
+	}
+	f.clocks[0].check(f.t, "the engine", got.Messages[0].Time)
+	f.clocks[0].check(f.t, "the engine, as the broker says", got.Now)
+	for i, p := range f.processes {
+		reply, err := http.Get("http" + strings.TrimPrefix(p.url(), "ws"))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		reply.Body.Close()
+		at, err := http.ParseTime(reply.Header.Get("Date"))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.clocks[1+i].check(f.t, "a process", at)
+	}
 }
 
 // report says what a checker found.
@@ -233,7 +309,12 @@ func observe(t *testing.T, f *field, ft fault) (verdict, []topicLog) {
 			addr = p.addr
 		}
 		if i < processes {
-			f.processes = append(f.processes, newProcess(t, f.kind, addr))
+			p := &process{t: t, kind: f.kind, addr: addr}
+			if f.clocks != nil {
+				p.program, p.clock = f.program, f.clocks[1+i]
+			}
+			f.processes = append(f.processes, p)
+			p.begin()
 		}
 	}
 	broker, closeBroker := f.kind.Connect(addr) // the publishers'
@@ -533,31 +614,39 @@ type process struct {
 	kind Kind
 	addr string // of the engine
 
+	program string // empty: the test's own
+	clock   *Clock // of program; nil: the system's
+
 	mu    sync.Mutex
 	cmd   *exec.Cmd
 	where string
 }
 
-func newProcess(t *testing.T, kind Kind, addr string) *process {
-	t.Helper()
-	p := &process{t: t, kind: kind, addr: addr}
+// begin starts the process for the time of the test.
+func (p *process) begin() {
+	p.t.Helper()
 	if err := p.start(); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	p.t.Cleanup(func() {
 		p.cmd.Process.Kill()
 		p.cmd.Wait()
 	})
-	return p
 }
 
 func (p *process) start() error {
-	self, err := os.Executable()
+	program, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(self)
+	if p.program != "" {
+		program = p.program
+	}
+	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), addrVariable+"="+p.addr, kindVariable+"="+p.kind.Name, checkVariable+"=1")
+	if p.clock != nil {
+		cmd.Env = append(cmd.Env, p.clock.env()...)
+	}
 	cmd.Stderr = &raceFinder{p.t}
 	if _, err := cmd.StdinPipe(); err != nil { // it ends with this process
 		return err

@@ -86,7 +86,7 @@ func PacketsLost(t *testing.T, kind Kind, full bool) {
 	}
 	s.times = len(durations)
 	n := newNamespace(t)
-	e := start(t, kind, n)
+	e := start(t, kind, n, nil)
 	net := &field{t: t, kind: kind, scale: s, addr: e.Addr}
 	cuts := 0
 	f := fault{name: "PacketsLost", do: func(f *field) {

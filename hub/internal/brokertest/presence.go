@@ -129,3 +129,26 @@ func Presence(t *testing.T, kind Kind) {
 	}
 	here.wantHere(t, "ada bob kim zoe", patience)
 }
+
+// PresenceClocks tests who is known to be there while the clocks of the
+// processes differ, and are set.
+func PresenceClocks(t *testing.T, kind Kind) {
+	behind, ahead := NewClock(t, -3*time.Hour), NewClock(t, 3*time.Hour)
+	e := StartWithClock(t, kind, ahead)
+	here := startServer(t, e)
+	there, third := startProcessWithClock(t, e, behind), startProcessWithClock(t, e, ahead)
+	visit(t, here, "ada")
+	bob := visit(t, there, "bob")
+	visit(t, third, "eve")
+	here.wantHere(t, "ada bob eve", patience)
+	behind.Set(t, time.Hour)
+	ahead.Set(t, -time.Hour)
+	here.stays(t, "ada bob eve", gone+time.Second)
+	bob.CloseNow()
+	here.stays(t, "ada bob eve", 3*time.Second) // it may come back
+	here.wantHere(t, "ada eve", patience)
+	if err := third.signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	here.wantHere(t, "ada", gone)
+}
