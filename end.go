@@ -167,7 +167,7 @@ var (
 	errDeadPeer      = deadPeer("no pong in time", ErrPongTimeout.Error())
 	errTakesNothing  = deadPeer("nothing is taken", "the peer takes nothing of what is sent to it")
 	errMessageLost   = &localEnd{EndByClose, StatusInternalError, "", "a message is lost in part: a callback has panicked inside it", net.ErrClosed}
-	errWritePanicked = interruptedEnd("websocket: the connection is over: a write of the transport panicked: " + net.ErrClosed.Error())
+	errWritePanicked = interruptedEnd("websocket: the connection is over: the transport, or the context of a write, panicked: " + net.ErrClosed.Error())
 )
 
 // closedWith returns the end by a Close of this side.
