@@ -57,6 +57,9 @@ type Broker struct {
 	writing  chan struct{}  // holds a token while a message is written to the connection
 	done     chan struct{}  // closed by Close
 	pause    time.Duration  // forbiddenPause, except in tests
+	every    time.Duration  // immutable: defaultBeat, except in tests
+	alive    string         // immutable: the subject of beats
+	heard    chan *nats.Msg // beats
 
 	// asking serialises those who change the subscriptions of the connection.
 	// It is held across I/O, and taken before mu. Methods that need it end in
@@ -77,17 +80,22 @@ type Broker struct {
 	lastErr  error           // the latest of them
 	taken    map[string]bool // topics that the server has taken away, and that are asked for again
 	limit    int             // the subscriptions that the server has taken, when it took no more; 0: not known
+	id       string          // of this process in its beats
+	number   uint64          // of its latest beat
+	peers    map[string]peer // the other processes, by their ids
+	listens  time.Time       // since when beats are heard; zero: not yet
+	deaf     bool            // the server does not permit beats
 }
 
 // New returns a broker, which connects in the background to the servers in url,
 // separated by commas. The only errors are those of url and opts.
 //
 // The broker tries again when the server refuses its credentials, too.
-func New(url string, opts *Options) (*Broker, error) { return newBroker(url, opts, nil) }
+func New(url string, opts *Options) (*Broker, error) { return newBroker(url, opts, nil, defaultBeat) }
 
 // newBroker is New. If jet is not nil, messages from JetStream have positions,
 // and jet notes them.
-func newBroker(url string, opts *Options, jet *JetStream) (*Broker, error) {
+func newBroker(url string, opts *Options, jet *JetStream, every time.Duration) (*Broker, error) {
 	b := &Broker{
 		url:      url,
 		jet:      jet,
@@ -102,6 +110,9 @@ func newBroker(url string, opts *Options, jet *JetStream) (*Broker, error) {
 		gone:     make(chan struct{}),
 		taken:    map[string]bool{},
 		pause:    forbiddenPause,
+		every:    every,
+		heard:    make(chan *nats.Msg, maxPeers),
+		peers:    map[string]peer{},
 	}
 	b.options = []nats.Option{
 		nats.ReconnectWait(reconnectWait),
@@ -118,6 +129,7 @@ func newBroker(url string, opts *Options, jet *JetStream) (*Broker, error) {
 	if err := checkPrefix(b.prefix); err != nil {
 		return nil, fmt.Errorf("natsbroker: %w", err)
 	}
+	b.alive = b.prefix + "_alive"
 	b.options = append(b.options,
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
@@ -135,6 +147,7 @@ func newBroker(url string, opts *Options, jet *JetStream) (*Broker, error) {
 		return nil, fmt.Errorf("natsbroker: %w", err)
 	}
 	go b.pump()
+	go b.beats()
 	b.adopt(conn)
 	return b, nil
 }
@@ -156,6 +169,7 @@ func (b *Broker) adopt(conn *nats.Conn) {
 		conn.Close()
 		return
 	}
+	conn.ChanSubscribe(b.alive, b.heard) // fails if it is closed, as what follows
 	for _, topic := range topics {
 		if b.askLocked(conn, topic) != nil {
 			break // it is closed: there will be another
@@ -195,7 +209,7 @@ func (b *Broker) connection() *nats.Conn {
 func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
 	err := ctx.Err()
 	if err == nil {
-		err = b.publish(ctx, p)
+		err = b.publish(ctx, b.subject(p.Topic), p.Payload)
 	}
 	if err != nil && err != ErrClosed {
 		err = fmt.Errorf("natsbroker: %w", err)
@@ -203,7 +217,7 @@ func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
 	return err
 }
 
-func (b *Broker) publish(ctx context.Context, p hub.Publication) error {
+func (b *Broker) publish(ctx context.Context, subject string, payload []byte) error {
 	select {
 	case b.writing <- struct{}{}:
 	case <-ctx.Done():
@@ -211,15 +225,15 @@ func (b *Broker) publish(ctx context.Context, p hub.Publication) error {
 	case <-b.done:
 		return ErrClosed
 	}
-	conn, subject := b.connection(), b.subject(p.Topic)
+	conn := b.connection()
 	if ctx.Done() == nil {
 		defer func() { <-b.writing }()
-		return conn.Publish(subject, p.Payload)
+		return conn.Publish(subject, payload)
 	}
 	// A server that takes nothing holds the write up.
 	published := make(chan error, 1)
 	go func() {
-		published <- conn.Publish(subject, p.Payload)
+		published <- conn.Publish(subject, payload)
 		<-b.writing
 	}()
 	select {

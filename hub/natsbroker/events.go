@@ -26,6 +26,9 @@ func (b *Broker) connected(conn *nats.Conn) {
 	isConnected := conn.IsConnected() // not under mu: a write that is held up has the connection's lock
 	b.mu.Lock()
 	b.limit = 0
+	if b.conn == conn && isConnected {
+		b.listenLocked()
+	}
 	recovered := b.lost && b.conn == conn && isConnected
 	if recovered {
 		b.lost = false
@@ -103,12 +106,14 @@ func (b *Broker) failed(conn *nats.Conn, sub *nats.Subscription, err error) {
 		text := err.Error()
 		if m := refusedPublish.FindStringSubmatch(text); m != nil {
 			b.noteRefusal("", err)
+			b.refusesBeats(m[1])
 			b.tellOf(m[1], hub.BrokerFailed, err)
 		} else if m := refusedSubscription.FindStringSubmatch(text); m == nil {
 			if !b.noteRefusal("", err) { // the limit has changed: the server does not say for which topics
 				b.tell(hub.BrokerEvent{Kind: hub.BrokerFailed, Err: err})
 			}
 		} else if !b.noteRefusal(m[1], err) { // the permissions have changed
+			b.refusesBeats(m[1])
 			b.tellOf(m[1], hub.BrokerMissed, err)
 			b.askLater(m[1], err)
 		}

@@ -102,7 +102,7 @@ func NewJetStream(url string, opts *JetStreamOptions) (*JetStream, error) {
 	if j.age < time.Second || j.replicas < 1 {
 		return nil, fmt.Errorf("natsbroker: PositionAge %v and Replicas %d: not a second and one", o.PositionAge, o.Replicas)
 	}
-	b, err := newBroker(url, &o.Options, j)
+	b, err := newBroker(url, &o.Options, j, defaultBeat)
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func Clocks(t *testing.T, kind Kind, full bool) {
 	s := scaleOf(full)
 	for _, engine := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
 		f := fault{fmt.Sprint("ClocksDiffer", engine), func(f *field) {
-			f.proxies[processes].reset() // messages are in doubt
+			f.proxies[processes].Reset() // messages are in doubt
 			f.killProcess()
 		}, true}
 		t.Run(f.name, func(t *testing.T) {
@@ -149,7 +149,7 @@ type field struct {
 	engine    *Engine // nil: there are others, and nothing lies between them and the processes
 	addr      string
 	processes []*process
-	proxies   []*proxy // of the processes, and one for the publishers
+	proxies   []*Proxy // of the processes, and one for the publishers
 	program   string   // of the processes, which have clocks; empty: the test's own
 	clocks    []*Clock // of the engine, and of the processes; nil: the system's
 	over      atomic.Bool
@@ -175,7 +175,7 @@ func (f *field) stopProcess() {
 	p.cmd.Process.Signal(syscall.SIGCONT)
 }
 
-func (f *field) resetConnections() { f.proxies[f.any()].reset() }
+func (f *field) resetConnections() { f.proxies[f.any()].Reset() }
 
 func (f *field) cutNetwork() { f.cut(f.proxies[f.any()], f.scale.short) }
 
@@ -183,10 +183,10 @@ func (f *field) cutNetworkLong() { f.cut(f.proxies[f.any()], 3*f.scale.long) }
 
 func (f *field) cutPublishers() { f.cut(f.proxies[processes], f.scale.short) }
 
-func (f *field) cut(p *proxy, d time.Duration) {
-	p.cut(true)
+func (f *field) cut(p *Proxy, d time.Duration) {
+	p.Cut(true)
 	f.wait(d)
-	p.cut(false)
+	p.Cut(false)
 }
 
 func (f *field) stopEngine() {
@@ -304,9 +304,9 @@ func observe(t *testing.T, f *field, ft fault) (verdict, []topicLog) {
 	addr := f.addr
 	for i := range processes + 1 {
 		if f.engine != nil {
-			p := newProxy(t, f.addr)
+			p := NewProxy(t, f.addr)
 			f.proxies = append(f.proxies, p)
-			addr = p.addr
+			addr = p.Addr
 		}
 		if i < processes {
 			p := &process{t: t, kind: f.kind, addr: addr}
@@ -694,27 +694,29 @@ func (p *process) restart(t *testing.T) {
 	}
 }
 
-// A proxy is the network between a process and the engine.
-type proxy struct {
-	addr, engine string
+// A Proxy is the network between a process and an engine, or between engines.
+type Proxy struct {
+	Addr string
 
 	mu      sync.Mutex
+	engine  string // where new connections go
 	conns   []net.Conn
 	passing chan struct{} // closed while the network is whole
 }
 
-func newProxy(t *testing.T, engine string) *proxy {
+// NewProxy returns the network to an engine, for the time of the test.
+func NewProxy(t *testing.T, engine string) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{addr: l.Addr().String(), engine: engine, passing: make(chan struct{})}
+	p := &Proxy{Addr: l.Addr().String(), engine: engine, passing: make(chan struct{})}
 	close(p.passing)
 	t.Cleanup(func() {
 		l.Close()
-		p.cut(false)
-		p.reset()
+		p.Cut(false)
+		p.Reset()
 	})
 	go func() {
 		for {
@@ -728,9 +730,9 @@ func newProxy(t *testing.T, engine string) *proxy {
 	return p
 }
 
-// cut makes the network swallow what is sent until it is whole again, when TCP
+// Cut makes the network swallow what is sent until it is whole again, when TCP
 // sends it once more.
-func (p *proxy) cut(on bool) {
+func (p *Proxy) Cut(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	select {
@@ -746,15 +748,22 @@ func (p *proxy) cut(on bool) {
 }
 
 // whole waits until the network is whole.
-func (p *proxy) whole() {
+func (p *Proxy) whole() {
 	p.mu.Lock()
 	passing := p.passing
 	p.mu.Unlock()
 	<-passing
 }
 
-// reset ends all connections.
-func (p *proxy) reset() {
+// Lead makes new connections go to another engine. Those that are there stay.
+func (p *Proxy) Lead(engine string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.engine = engine
+}
+
+// Reset ends all connections.
+func (p *Proxy) Reset() {
 	p.mu.Lock()
 	conns := p.conns
 	p.conns = nil
@@ -764,10 +773,13 @@ func (p *proxy) reset() {
 	}
 }
 
-func (p *proxy) serve(c net.Conn) {
+func (p *Proxy) serve(c net.Conn) {
 	defer c.Close()
 	p.whole()
-	e, err := net.Dial("tcp", p.engine)
+	p.mu.Lock()
+	engine := p.engine
+	p.mu.Unlock()
+	e, err := net.Dial("tcp", engine)
 	if err != nil {
 		return
 	}
