@@ -105,7 +105,7 @@ func begunHTTP2(out http.ResponseWriter) error {
 	if state.Kind() != reflect.Pointer || state.IsNil() {
 		return nil
 	}
-	return response{state.Elem()}.begun()
+	return response{state.Elem()}.begun(&streamWrote)
 }
 
 // isHTTPServers reports whether net/http's server for HTTP/2 made w.

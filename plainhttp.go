@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"sync/atomic"
 )
 
 // The values of a request that a handler may keep after it returned. A router,
@@ -27,44 +28,114 @@ import (
 // made for, and the context of that. Should a release of Go name one of these
 // fields differently, nothing is plain.
 func plainValues(w http.ResponseWriter, ctx context.Context) (values context.Context, plain bool) {
-	all := ctx
 	resp, ok := asResponse(reflect.ValueOf(w))
 	if !ok {
-		return all, false
+		return ctx, false
 	}
 	own, ok := resp.context()
+	if !ok {
+		return ctx, false
+	}
+	if values = plainParent(ctx, own); values == nil {
+		return ctx, false
+	}
+	return values, true
+}
+
+// plainParent returns what plainValues returns for ctx if it is plain, else
+// nil. The argument own is where the context of net/http's request is.
+func plainParent(ctx context.Context, own uintptr) context.Context {
 	derived := false // from own
 	for range plainContextDepth {
 		v := reflect.ValueOf(ctx)
-		if !ok || v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
-			return all, false
+		if v.Kind() != reflect.Pointer || v.IsNil() {
+			return nil
 		}
 		derived = derived || v.Pointer() == own
-		f := v.Elem().FieldByName("Context")
-		if !f.IsValid() || !f.CanInterface() {
-			return all, false
-		}
-		parent, isContext := f.Interface().(context.Context)
-		if !isContext {
-			return all, false
-		}
-		if v.Type() != cancelContextType {
-			if derived && v.Type().Elem().PkgPath() == "context" && // a value that stands here, and not below
-				ctx.Value(http.LocalAddrContextKey) != nil && parent.Value(http.LocalAddrContextKey) == nil {
-				return ctx, true
+		switch v.Type() {
+		case cancelContextType:
+			if ctx = cancelParent.context(v.Elem()); ctx == nil {
+				return nil
 			}
-			return all, false
+		case valueContextType:
+			parent := valueParent.context(v.Elem())
+			if derived && parent != nil && // a value that stands here, and not below
+				ctx.Value(http.LocalAddrContextKey) != nil && parent.Value(http.LocalAddrContextKey) == nil {
+				return ctx
+			}
+			return nil
+		default:
+			return nil
 		}
-		ctx = parent
 	}
-	return all, false
+	return nil
 }
 
-var cancelContextType = func() reflect.Type {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return reflect.TypeOf(ctx)
-}()
+var (
+	cancelContextType = func() reflect.Type {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		return reflect.TypeOf(ctx)
+	}()
+	valueContextType = reflect.TypeOf(context.WithValue(context.Background(), http.LocalAddrContextKey, 0))
+)
+
+// The fields of other packages that are looked at for each handshake.
+var (
+	cancelParent  = knownField{name: "Context"}
+	valueParent   = knownField{name: "Context"}
+	responseReq   = knownField{name: "req"}
+	responseWrote = knownField{name: "wroteHeader"}
+	streamWrote   = knownField{name: "wroteHeader"}
+	requestCtx    = knownField{name: "ctx"}
+)
+
+// A knownField is a field of a struct, which is mostly of the same type. It
+// keeps where that type has the field: package reflect compares the names of
+// all fields, with 900 bytes of stack.
+type knownField struct {
+	name string
+	at   atomic.Pointer[fieldPlace]
+}
+
+type fieldPlace struct {
+	in    reflect.Type
+	index int // -1: it has no such field
+}
+
+// of returns the field of v, which is a struct, or the zero Value.
+func (f *knownField) of(v reflect.Value) reflect.Value {
+	at := f.at.Load()
+	if at == nil || at.in != v.Type() {
+		at = f.find(v.Type())
+	}
+	if at.index < 0 {
+		return reflect.Value{}
+	}
+	return v.Field(at.index)
+}
+
+// find is apart, to keep the frame of its caller small.
+//
+//go:noinline
+func (f *knownField) find(t reflect.Type) *fieldPlace {
+	at := &fieldPlace{in: t, index: -1}
+	if field, ok := t.FieldByName(f.name); ok && len(field.Index) == 1 {
+		at.index = field.Index[0]
+	}
+	f.at.Store(at)
+	return at
+}
+
+// context returns the field of v if it is a context, else nil.
+func (f *knownField) context(v reflect.Value) context.Context {
+	parent := f.of(v)
+	if !parent.IsValid() || !parent.CanInterface() {
+		return nil
+	}
+	ctx, _ := parent.Interface().(context.Context)
+	return ctx
+}
 
 // plainContextDepth is how many contexts plainValues looks at.
 const plainContextDepth = 8
@@ -75,20 +146,37 @@ type response struct{ v reflect.Value }
 // asResponse returns what v is, if that is net/http's own ResponseWriter of
 // HTTP/1.1.
 func asResponse(v reflect.Value) (resp response, ok bool) {
-	if v.Kind() != reflect.Pointer || v.IsNil() || v.Type().Elem().PkgPath() != "net/http" || v.Type().Elem().Name() != "response" {
+	if v.Kind() != reflect.Pointer || v.IsNil() || !isResponse(v.Type()) {
 		return response{}, false
 	}
 	return response{v.Elem()}, true
 }
 
+// isResponse reports whether t is a pointer to net/http's own ResponseWriter of
+// HTTP/1.1.
+func isResponse(t reflect.Type) bool {
+	if known := responseType.Load(); known != nil && *known == t {
+		return true
+	}
+	if t.Elem().PkgPath() != "net/http" || t.Elem().Name() != "response" {
+		return false
+	}
+	found := t // which the heap gets, not t
+	responseType.Store(&found)
+	return true
+}
+
+// responseType is what isResponse has found before.
+var responseType atomic.Pointer[reflect.Type]
+
 // context returns where the context of the request is that the response was
 // made for.
 func (r response) context() (ptr uintptr, ok bool) {
-	req := r.field("req")
+	req := responseReq.of(r.v)
 	if req.Kind() != reflect.Pointer || req.IsNil() {
 		return 0, false
 	}
-	ctx := req.Elem().FieldByName("ctx")
+	ctx := requestCtx.of(req.Elem())
 	if ctx.Kind() != reflect.Interface || ctx.Elem().Kind() != reflect.Pointer {
 		return 0, false
 	}
@@ -178,9 +266,9 @@ func (r response) tellsStatus() bool {
 }
 
 // begun returns an error if the handler has begun a response of its own. It
-// mostly looks at one field only, because each look costs time.
-func (r response) begun() error {
-	if wrote := r.field("wroteHeader"); wrote.Kind() != reflect.Bool || !wrote.Bool() || !r.tellsStatus() {
+// mostly looks at one field only, which the argument knows.
+func (r response) begun(field *knownField) error {
+	if wrote := field.of(r.v); wrote.Kind() != reflect.Bool || !wrote.Bool() || !r.tellsStatus() {
 		return nil
 	}
 	return fmt.Errorf("websocket: the handler has responded already, with status %d", r.wroteHeader())

@@ -188,7 +188,7 @@ func accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*connC
 	if ok, last := canHijack(w); !ok {
 		return nil, sendRefusal(w, r, refuseHijack(fmt.Errorf("%T has neither a method Hijack nor Unwrap", last)))
 	}
-	sent, err := sendThroughWrappers(w, up)
+	sent, err := sendThroughWrappers(w, &up)
 	if err != nil {
 		return nil, err
 	}
@@ -296,12 +296,12 @@ func refuseHijack(why error) *refusal {
 // the status, or set a cookie. The package net/http sends the response when the
 // connection is taken over. If a wrapper has kept the response back, sent is
 // false.
-func sendThroughWrappers(w http.ResponseWriter, up upgrade) (sent bool, err error) {
+func sendThroughWrappers(w http.ResponseWriter, up *upgrade) (sent bool, err error) {
 	resp, wrapped, ok := findResponse(w)
 	if !ok {
 		return false, nil
 	}
-	if err := resp.begun(); err != nil || !wrapped {
+	if err := resp.begun(&responseWrote); err != nil || !wrapped {
 		return false, err
 	}
 	up.setHeader(w.Header())
