@@ -386,7 +386,7 @@ func (c *Conn) refuse(ctx context.Context, code StatusCode, reason string) {
 // ended is what a read returns for a transport that ended or broke.
 func (c *Conn) ended(err error) error {
 	c.r.publish()
-	if errors.Is(err, io.EOF) {
+	if isErr(err, io.EOF) {
 		c.w.tryFlush() // the peer may have ended only its own direction
 		err = errAbruptEnd
 		if c.r.opcode != opContinuation || c.r.in.buffered() > 0 {

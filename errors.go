@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 
 	"github.com/seed70bc5565/websocket/internal/field"
 )
@@ -153,10 +154,26 @@ func (e writeError) Unwrap() error { return e.cause }
 
 func (e writeError) Is(target error) bool { return target == net.ErrClosed }
 
+// isErr is errors.Is for a target that no system error matches. A connection
+// mostly ends with such an error, or with io.EOF, deep in its stack: errors.Is
+// could make that grow.
+func isErr(err, target error) bool {
+	if e, ok := err.(*opError); ok {
+		err = e.err
+	}
+	if err == target {
+		return true
+	}
+	if _, ok := err.(syscall.Errno); ok {
+		return false
+	}
+	return err != io.EOF && errors.Is(err, target)
+}
+
 // toWriters returns cause, why a connection is over, in the form that writes
 // return. It matches net.ErrClosed.
 func toWriters(cause error) error {
-	if cause == nil || errors.Is(cause, net.ErrClosed) {
+	if cause == nil || isErr(cause, net.ErrClosed) {
 		return cause
 	}
 	return writeError{cause}

@@ -3,7 +3,6 @@ package websocket
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"io"
 	"iter"
 	"sync/atomic"
@@ -49,7 +48,7 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 				continue // the next step's borrow gives back what this one used
 			}
 			c.giveBack(&l)
-			if err != nil && !errors.Is(err, io.EOF) {
+			if err != nil && !isErr(err, io.EOF) {
 				yield(Message{}, err)
 			}
 			return

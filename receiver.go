@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"context"
-	"errors"
 	"math"
 	"net"
 	"os"
@@ -503,12 +502,12 @@ func (c *Conn) cutShort(ctx context.Context, err error, interrupted bool) error 
 	if raw, ok := err.(*net.OpError); ok && c.t.raw != nil {
 		raw.Op = "read" // of a syscall.RawConn, which says "raw-read"
 	}
-	if interrupted && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if interrupted && !isErr(err, os.ErrDeadlineExceeded) {
 		// A transport may have a name of its own for it. If it is another
 		// error, it comes again.
 		err = os.ErrDeadlineExceeded
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if isErr(err, os.ErrDeadlineExceeded) {
 		// The connection lives on, unless another goroutine ended it meanwhile.
 		return c.interrupted("read", ctx, err)
 	}
