@@ -150,10 +150,9 @@ type Conn struct {
 	t transport
 	w sender
 
-	r     receiver
-	life  lifetime
-	pings atomic.Pointer[pingList] // made by the first Ping
-	beat  heartbeat
+	r    receiver
+	life lifetime
+	beat heartbeat
 
 	began    int64 // immutable: see sinceEpoch
 	controls controlCounts

@@ -18,11 +18,7 @@ func (c *Conn) Ping(ctx context.Context) error {
 	if err := platformPings(c.t.conn); err != nil {
 		return apiError("ping", err)
 	}
-	l := c.pings.Load()
-	if l == nil {
-		c.pings.CompareAndSwap(nil, new(pingList))
-		l = c.pings.Load()
-	}
+	l := c.w.pingList()
 	id, pong := l.add(sinceEpoch())
 	defer l.drop(id)
 	var payload [8]byte
@@ -52,6 +48,27 @@ type pingList struct {
 type waitingPing struct {
 	pong chan struct{} // closed when it comes
 	sent int64         // see sinceEpoch
+}
+
+// pingList returns the pings that wait for their pongs. The first call makes it.
+func (w *sender) pingList() *pingList {
+	w.mu.Lock()
+	defer w.mu.Unlock() // nothing was changed that concerns unlock
+	rest := w.restLocked()
+	if rest.pings == nil {
+		rest.pings = new(pingList)
+	}
+	return rest.pings
+}
+
+// pinged is pingList, or nil if there was no Ping yet.
+func (w *sender) pinged() *pingList {
+	w.mu.Lock()
+	defer w.mu.Unlock() // nothing was changed
+	if w.rest == nil {
+		return nil
+	}
+	return w.rest.pings
 }
 
 func (l *pingList) add(now int64) (id uint64, pong <-chan struct{}) {
@@ -106,7 +123,7 @@ func (c *Conn) pong(payload []byte) bool {
 	if len(payload) == 4 && h.answered(binary.BigEndian.Uint32(payload)) {
 		return false
 	}
-	if sent, ok := c.pings.Load().pong(payload); ok {
+	if sent, ok := c.w.pinged().pong(payload); ok {
 		h.measured(sent)
 	}
 	return true

@@ -47,7 +47,7 @@ func TestWritePreparedTogether(t *testing.T) {
 		t.Run(fmt.Sprintf("%+v", tt), func(t *testing.T) {
 			out := &tally{}
 			c := newConn(connConfig{transport: out, writeBufferLimit: tt.limit})
-			c.t.pieces = false // as over a socket
+			c.t.out.pieces = false // as over a socket
 			ms, payloads := prepare(t, tt.messages, tt.size)
 			if err := c.WritePrepared(context.Background(), ms...); err != nil {
 				t.Fatal(err)

@@ -82,6 +82,7 @@ type senderRest struct {
 	err     error         // why no more frames are taken; the first one sticks
 	changed chan struct{} // closed and dropped by unlock when there is news; nil: no goroutine waits
 	flusher func()        // the flusher's body, made once
+	pings   *pingList     // made by the first Ping
 }
 
 // restLocked returns the rest, which it makes if there is none.
@@ -527,7 +528,7 @@ func (w *sender) awaitPlaceLocked(ctx context.Context, f *outgoing) error {
 // the end of ctx would end the connection before the first byte of the writer's
 // own frame.
 func (w *sender) leavesGatheredLocked(ctx context.Context) bool {
-	return w.t.cutRuins && len(w.buf) > 0 && (ctx.Done() != nil || !w.t.out.applicationDeadline().IsZero())
+	return w.t.out.ruins && len(w.buf) > 0 && (ctx.Done() != nil || !w.t.out.applicationDeadline().IsZero())
 }
 
 // writeGatheredLocked takes the wire and writes what has gathered, as far as
@@ -716,7 +717,7 @@ func (w *sender) writeOther(ctx context.Context, f *outgoing) error {
 	w.beginWrite(ctx, f)
 	var n int
 	var err error
-	if f.long || w.t.cutRuins || w.t.out.foreign {
+	if f.long || w.t.out.ruins || w.t.out.foreign {
 		n, f.out, err = w.writeLong(ctx, f.out, f)
 	} else {
 		n, err = w.t.write(f.out)
@@ -800,7 +801,7 @@ func (w *sender) writePanicked() {
 // transports that a cut write ruins. It returns the buffer in place of out.
 func (w *sender) writeLong(ctx context.Context, out []byte, f *outgoing) (n int, buf []byte, err error) {
 	switch {
-	case (w.t.cutRuins || w.t.out.foreign) && f.own >= 0 && w.t.out.tooLate(ctx, f.direct):
+	case (w.t.out.ruins || w.t.out.foreign) && f.own >= 0 && w.t.out.tooLate(ctx, f.direct):
 		f.untried = true
 		return 0, out, os.ErrDeadlineExceeded
 	case !f.long:
@@ -809,7 +810,7 @@ func (w *sender) writeLong(ctx context.Context, out []byte, f *outgoing) (n int,
 	case !w.half.client && w.t.writesRaw():
 		n, err = w.t.writeBoth(out, f.payload)
 		return n, out, err
-	case !w.half.client && !w.t.cutRuins && len(f.payload) > copyMax:
+	case !w.half.client && !w.t.out.ruins && len(f.payload) > copyMax:
 		// A write more costs less than the copy.
 		if n, err = w.t.write(out); err != nil {
 			return n, out, err
@@ -873,7 +874,7 @@ func (w *sender) cut(ctx context.Context, out []byte, n int, f *outgoing, err er
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		err = ctxErr
 	}
-	if (!w.t.cutRuins || f.untried) && n <= f.own && !(f.stream && f.unfinished) {
+	if (!w.t.out.ruins || f.untried) && n <= f.own && !(f.stream && f.unfinished) {
 		w.giveUp(out[n:f.own], f)
 		bufpool.Put(out)
 		return w.t.c.life.interrupted("write", ctx, err)

@@ -17,10 +17,6 @@ type transport struct {
 	conn net.Conn  // immutable
 	raw  rawSocket // immutable; nil if conn has no descriptor to wait on
 
-	cutRuins bool // immutable: a write that was cut short ruins conn, even one of nothing
-	pieces   bool // immutable: only writes that have returned tell what the peer has taken
-
-	ruined   atomic.Bool  // a write was cut short, on a transport that cutRuins
 	accepted atomic.Int64 // bytes that conn has taken. Written by the owner of the wire
 
 	c *Conn // immutable: what stands on it
@@ -46,17 +42,16 @@ type rawSocket interface {
 
 func (t *transport) init(conn net.Conn, c *Conn) {
 	t.conn, t.c = conn, c
-	t.out.write = true
 	foreign := !honoursDeadlines(conn)
 	t.in.foreign, t.out.foreign = foreign, foreign
 	t.in.timed, t.out.timed = foreign, foreign
-	t.pieces = !tellsQueue(conn)
+	t.out.pieces = !tellsQueue(conn)
 	switch conn.(type) {
 	case *tls.Conn:
-		t.cutRuins = true
+		t.out.ruins = true
 		t.out.timed = true // crypto/tls may write inside Read: a deadline that is left behind would end the connection
 	case *bodyConn, *http2Conn:
-		t.cutRuins = true
+		t.out.ruins = true
 		t.out.foreign = true // a write takes its time to heed a deadline: see writeGrace
 	}
 }
@@ -76,7 +71,7 @@ func (t *transport) write(p []byte) (n int, err error) {
 }
 
 // writesRaw reports whether writes need not go through the net.Conn.
-func (t *transport) writesRaw() bool { return t.raw != nil && !t.pieces }
+func (t *transport) writesRaw() bool { return t.raw != nil && !t.out.pieces }
 
 // took counts what a write of the socket has given to it, and dresses its
 // error. It is not inlined, to keep the frame of write small.
@@ -131,14 +126,14 @@ func readSome(conn net.Conn, p []byte) (n int, err error) {
 func (t *transport) writePieces(p []byte) (n int, err error) {
 	for {
 		piece := p[n:]
-		last := !t.pieces || len(piece) <= pieceSize
+		last := !t.out.pieces || len(piece) <= pieceSize
 		if !last {
 			piece = piece[:pieceSize]
 		}
 		k, err := writeTo(t.conn, piece)
 		t.accepted.Add(int64(k))
-		if err != nil && t.cutRuins {
-			t.ruined.Store(true)
+		if err != nil && t.out.ruins {
+			t.out.call.set(callRuined, true)
 		}
 		if n += k; err != nil || last {
 			return n, err
@@ -169,7 +164,7 @@ func (t *transport) queued() int { return queueLen(t.conn) }
 
 // end closes the transport. Calls in progress return.
 func (t *transport) end() {
-	if c, ok := t.conn.(*tls.Conn); ok && t.ruined.Load() {
+	if c, ok := t.conn.(*tls.Conn); ok && t.out.call.has(callRuined) {
 		// The alert would be a record that the peer cannot verify.
 		c.NetConn().Close()
 	} else if ok {

@@ -21,9 +21,10 @@ import (
 // one. A call then costs one comparison. Two contexts are the same if they
 // share their Done channel, because they end at the same moment.
 type watch struct {
-	write   bool // immutable: which direction
 	timed   bool // immutable: the application's deadline is kept by a timer of the guard
 	foreign bool // immutable: whether the transport heeds deadlines is not known
+	ruins   bool // immutable: a call that was cut short ruins the transport, even one of nothing
+	pieces  bool // immutable: only calls that have returned tell what the peer has taken
 
 	call callFlags
 
@@ -39,6 +40,7 @@ const (
 	callOwn   = 1 << iota // the application's deadline does not concern it. Written by the direction's owner
 	callBusy              // it may have to be interrupted. Written by the direction's owner
 	callStuck             // it could not be interrupted: the connection has ended for that
+	callRuined            // a call was cut short, and ruins is set. Written by the direction's owner
 )
 
 func (f *callFlags) has(bit uint32) bool { return f.bits.Load()&bit != 0 }
@@ -258,7 +260,7 @@ func (g *guard) interruptLocked() {
 	if g.w.call.has(callOwn) {
 		grace = interruptGraceOwn
 	}
-	if g.w.write && g.t.cutRuins && !g.w.foreign {
+	if g.w.ruins && !g.w.foreign {
 		// A write that does not wait for the peer goes through. If it were cut
 		// before its first byte, or behind its last, it would end the
 		// connection for nothing.
@@ -426,7 +428,7 @@ func (w *watch) end() {
 
 // apply sets the transport's deadline. It does not wait for I/O.
 func (g *guard) apply(t time.Time) error {
-	if g.w.write {
+	if g.w == &g.t.out {
 		return g.t.conn.SetWriteDeadline(t)
 	}
 	return g.t.conn.SetReadDeadline(t)

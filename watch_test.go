@@ -282,7 +282,9 @@ func TestWatchLeavesNoTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, timed := range []bool{false, true} {
 			conn := new(recordedDeadline)
-			w, tr := &watch{write: true, timed: timed}, &transport{conn: conn}
+			tr := &transport{conn: conn}
+			w := &tr.out
+			w.timed = timed
 			ctx, cancel := context.WithCancel(context.Background())
 			for range 3 {
 				w.begin(tr, ctx)
