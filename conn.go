@@ -97,10 +97,17 @@ type settings struct {
 	onPing       func(ctx context.Context, payload []byte) bool
 	onPong       func(ctx context.Context, payload []byte)
 	door         bridge.Handler // of package gorilla, or nil
+	set          *connSet       // has looks made, in place of a timer of the connection; or nil
 }
 
 // quarter is the longest time between two looks.
-func (s *settings) quarter() time.Duration { return (s.pingInterval + 3) / 4 }
+func (s *settings) quarter() time.Duration {
+	q := (s.pingInterval + 3) / 4
+	if s.set != nil {
+		q = min(q, s.set.wheel.longest())
+	}
+	return q
+}
 
 // defaultAgreement is what makePlain returns for the default options.
 var (

@@ -198,8 +198,8 @@ func runShort(t *testing.T, l net.Listener, dial func(ctx context.Context, _, _ 
 		}
 	}
 	handler.live.mu.Lock()
-	if handler.live.n != 0 || len(handler.live.all) != 0 {
-		t.Errorf("the server has %d connections left, of which it knows %d", handler.live.n, len(handler.live.all))
+	if handler.live.n != 0 || handler.live.openLocked() != 0 {
+		t.Errorf("the server has %d connections left, of which it knows %d", handler.live.n, handler.live.openLocked())
 	}
 	handler.live.mu.Unlock()
 	if made.Load() < int64(n)/2 || whole.Load() < int64(n)/4 || served.Load() < made.Load() {

@@ -53,14 +53,13 @@ func Events(open func(c *Conn, r *http.Request) EventHandler, opts *ServerOption
 	}
 	s := checkedServer(opts)
 	s.events = &eventGroup{open: open}
-	s.events.polled.init(&s.opts.AcceptOptions)
 	return s
 }
 
 // An eventGroup is what a Server made by Events has for all its connections.
 type eventGroup struct {
 	open   func(c *Conn, r *http.Request) EventHandler // immutable
-	polled polledGroup                                 // immutable
+	polled polledGroup                                 // has its own locks
 }
 
 // An eventConn is a connection whose messages go to an EventHandler.

@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// A heartbeat finds out whether the peer is still there. Each connection has
-// one timer. When bytes arrive, the reading goroutine sets a flag, which costs
-// one atomic load if the flag is set already. The timer looks at the flag four
-// times in an interval.
+// A heartbeat finds out whether the peer is still there. When bytes arrive, the
+// reading goroutine sets a flag, which costs one atomic load if the flag is set
+// already. Four times in an interval look looks at the flag. The wheel of a
+// Server has that done for its connections, and a timer for each other
+// connection.
 //
 // A peer that sends bytes or takes them is alive. After an interval without
 // either a ping goes out, if a goroutine is reading, and the looks come closer
@@ -26,11 +27,11 @@ import (
 // does not end its connections at the first look after that. Their readers
 // first get to what waits.
 type heartbeat struct {
-	heard atomic.Bool   // something has arrived since the last look. The reader sets it, the timer clears it
+	heard atomic.Bool   // something has arrived since the last look. The reader sets it, look clears it
 	id    atomic.Uint32 // payload of the last ping, 0 when its pong has come
 
-	// Owner of this group: the timer's function, which is not called again
-	// until it has set the timer.
+	// Owner of this group: look, which is not called again until it has called
+	// lookAgain.
 	wait   time.Duration // from the last look to this one
 	silent time.Duration // for how long the peer has sent nothing and taken nothing
 	stuck  time.Duration // for how long it has taken no byte of what waits
@@ -39,9 +40,13 @@ type heartbeat struct {
 	pinged bool          // a ping waits for its pong
 	waited bool          // at the last look something waited to be taken
 
+	// The place in the wheel. The lock of the wheel's connSet guards it.
+	list          uint16 // of the wheel; 0: the connection is in none
+	after, before *Conn  // in the list; before is nil for the first
+
 	sent  atomic.Int64 // when the last ping was made: see sinceEpoch
 	rtt   atomic.Int64 // the last round-trip time, in nanoseconds; 0: none
-	timer *time.Timer  // guarded by lifetime.mu; nil if there is no heartbeat, or the socket of a poller has the timer
+	timer *time.Timer  // guarded by lifetime.mu; nil if there is no heartbeat, or a wheel has looks made
 }
 
 // epoch is what the times of pings are relative to: a difference is half the
@@ -74,24 +79,38 @@ func (c *Conn) startHeartbeat() {
 	// ping are counted back from it, for the same reason.
 	early, _ := bits.Mul64(uint64(interval/2), uint64(newMaskingKey())<<32)
 	h.silent = time.Duration(early)
-	c.life.mu.Lock()
 	h.wait = (interval-h.silent-1)%c.quarter() + 1
-	if x := c.t.polled(); x != nil {
-		x.setTimer(h.wait)
-	} else {
-		h.timer = time.AfterFunc(h.wait, func() {
-			if c.look() {
-				c.w.flush() // it may wait for the peer: the next look does not wait with it
-			}
-		})
+	if c.set != nil {
+		return // it goes on when the Server has taken c in
 	}
+	c.life.mu.Lock()
+	h.timer = time.AfterFunc(h.wait, func() { c.follow(c.look()) })
 	c.life.mu.Unlock()
 }
 
-// look is called by the timer. It reports whether its caller must flush.
-func (c *Conn) look() (flush bool) {
+// lookAside is look for a goroutine that must not wait.
+func (c *Conn) lookAside() {
+	if flush, dead := c.look(); flush || dead != nil {
+		go c.follow(flush, dead)
+	}
+}
+
+// follow does what look asks for. It may wait for the peer, but the next look
+// does not wait with it.
+func (c *Conn) follow(flush bool, dead *localEnd) {
+	switch {
+	case dead != nil:
+		c.endDead(dead)
+	case flush:
+		c.w.flush()
+	}
+}
+
+// look looks whether the peer is still there. It asks its caller to flush, or
+// to end the connection because the peer is dead. It does not wait.
+func (c *Conn) look() (flush bool, dead *localEnd) {
 	if c.life.isOver() {
-		return false
+		return false, nil
 	}
 	h := &c.beat
 	heard := h.heard.Swap(false)
@@ -125,11 +144,9 @@ func (c *Conn) look() (flush bool) {
 	if c.pongTimeout >= 0 {
 		switch bound := c.pingInterval + c.pongTimeout; {
 		case h.pinged && h.silent >= bound:
-			c.endDead(errDeadPeer)
-			return false
+			return false, errDeadPeer
 		case h.stuck >= bound:
-			c.endDead(errTakesNothing)
-			return false
+			return false, errTakesNothing
 		}
 	}
 	if (!h.pinged || c.pongTimeout < 0) && h.silent >= c.pingInterval && reading {
@@ -141,7 +158,7 @@ func (c *Conn) look() (flush bool) {
 	}
 	h.wait = h.next(c.settings)
 	c.lookAgain(h.wait)
-	return flush
+	return flush, nil
 }
 
 // next returns how long after this look the next one is. In the pong timeout
@@ -164,16 +181,16 @@ func (h *heartbeat) next(s *settings) time.Duration {
 	return max(1, next)
 }
 
-// lookAgain sets the timer, unless the connection has ended.
+// lookAgain has the next look made after d, unless the connection has ended.
 func (c *Conn) lookAgain(d time.Duration) {
+	if c.set != nil {
+		c.set.lookAgain(c, d)
+		return
+	}
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
-	switch {
-	case c.life.isOver():
-	case c.beat.timer != nil:
+	if !c.life.isOver() {
 		c.beat.timer.Reset(d)
-	default:
-		c.t.polled().setTimer(d)
 	}
 }
 

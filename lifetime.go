@@ -119,7 +119,7 @@ func (c *Conn) end(err error) bool {
 		l.made.grace.Stop()
 	}
 	if c.beat.timer != nil {
-		c.beat.timer.Stop() // the timer of a poller ends with its socket
+		c.beat.timer.Stop() // the next look of a wheel does nothing
 	}
 	l.mu.Unlock()
 

@@ -452,7 +452,10 @@ func checkedServer(opts *ServerOptions) *Server {
 	if _, err := checkAcceptOptions(&s.opts.AcceptOptions); err != nil {
 		panic("websocket: NewServer: " + err.Error())
 	}
-	s.plain = s.opts.connConfig(nil, &upgrade{}).makePlain()
+	s.live.wheel.slot = wheelSlot(&s.opts.AcceptOptions)
+	own := *s.opts.connConfig(nil, &upgrade{}).makePlain().settings
+	own.set = &s.live
+	s.plain = &agreement{settings: &own, proto: protoHTTP1}
 	return s
 }
 

@@ -48,8 +48,8 @@ func (s *Server) Stats() ServerStats {
 	l := &s.live
 	l.mu.Lock()
 	stats := ServerStats{
-		Open:        len(l.all),
-		Handshaking: l.n - len(l.all),
+		Open:        l.openLocked(),
+		Handshaking: l.n - l.openLocked(),
 		Accepted:    l.counts.accepted,
 		Refused:     maps.Clone(l.counts.refused),
 		Ended:       make([]EndCount, 0, len(l.counts.ended)),

@@ -211,14 +211,15 @@ func (s *Server) turnAway(c *Conn, ended bool) {
 
 // A connSet is the connections of a Server.
 type connSet struct {
-	mu    sync.Mutex // guards what follows; never held across I/O or a wait
-	n     int        // with those in the handshake
-	all   map[*Conn]struct{}
-	down  bool          // no more connections
-	code  StatusCode    // of the close frames that end those in their handshake; set with down
-	why   string        // their reason
-	ended bool          // Close was called
-	empty chan struct{} // made by the first Shutdown; closed when n is 0, which then stays so
+	mu     sync.Mutex // guards what follows; never held across I/O or a wait
+	n      int        // with those in the handshake
+	wheel  wheel      // of those that have the options of the Server
+	others map[*Conn]struct{}
+	down   bool          // no more connections
+	code   StatusCode    // of the close frames that end those in their handshake; set with down
+	why    string        // their reason
+	ended  bool          // Close was called
+	empty  chan struct{} // made by the first Shutdown; closed when n is 0, which then stays so
 
 	counts connCounts
 }
@@ -242,7 +243,8 @@ func (l *connSet) reserve(limit int) *refusal {
 func (l *connSet) adopt(c *Conn, limit int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, twice := l.all[c]
+	_, twice := l.others[c]
+	twice = twice || l.wheelsLocked(c)
 	switch {
 	case l.down:
 		return http.ErrServerClosed
@@ -252,10 +254,7 @@ func (l *connSet) adopt(c *Conn, limit int) error {
 		return errors.New("the server has as many connections as it takes")
 	}
 	l.n++
-	if l.all == nil {
-		l.all = make(map[*Conn]struct{})
-	}
-	l.all[c] = struct{}{}
+	l.enterLocked(c)
 	l.counts.accepted++
 	return nil
 }
@@ -266,10 +265,7 @@ func (l *connSet) adopt(c *Conn, limit int) error {
 func (l *connSet) add(c *Conn) (down, ended bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.all == nil {
-		l.all = make(map[*Conn]struct{})
-	}
-	l.all[c] = struct{}{}
+	l.enterLocked(c)
 	l.counts.accepted++
 	return l.down, l.ended
 }
@@ -301,12 +297,54 @@ func (l *connSet) farewell() (code StatusCode, reason string) {
 	return l.code, l.why
 }
 
+// enterLocked takes c in.
+func (l *connSet) enterLocked(c *Conn) {
+	if c.set == l {
+		l.wheel.enterLocked(c, l.tick)
+		return
+	}
+	if l.others == nil {
+		l.others = make(map[*Conn]struct{})
+	}
+	l.others[c] = struct{}{}
+}
+
+// wheelsLocked reports whether c is in the wheel.
+func (l *connSet) wheelsLocked(c *Conn) bool { return c.set == l && c.beat.list != noList }
+
+// openLocked returns how many connections there are without those in the
+// handshake.
+func (l *connSet) openLocked() int { return l.wheel.n + len(l.others) }
+
 func (l *connSet) listLocked() []*Conn {
-	conns := make([]*Conn, 0, len(l.all))
-	for c := range l.all {
+	conns := make([]*Conn, 0, l.openLocked())
+	for c := range l.wheel.allLocked() {
+		conns = append(conns, c)
+	}
+	for c := range l.others {
 		conns = append(conns, c)
 	}
 	return conns
+}
+
+// lookAgain has c looked at after d, if it is still there.
+func (l *connSet) lookAgain(c *Conn, d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wheel.lookLocked(c, d, l.tick)
+}
+
+// tick is called by the timer of the wheel. It makes the looks that are due.
+func (l *connSet) tick() {
+	for {
+		l.mu.Lock()
+		c := l.wheel.tickLocked(l.tick)
+		l.mu.Unlock()
+		if c == nil {
+			return
+		}
+		c.lookAside()
+	}
 }
 
 // gone returns a channel that is closed when all places are free. No more
@@ -336,7 +374,11 @@ func (l *connSet) release(c *Conn) {
 	if c != nil {
 		l.countEndLocked(&last)
 	}
-	delete(l.all, c)
+	if c != nil && l.wheelsLocked(c) {
+		l.wheel.leaveLocked(c)
+	} else {
+		delete(l.others, c)
+	}
 	l.n--
 	if l.n == 0 && l.empty != nil {
 		close(l.empty)

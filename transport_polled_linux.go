@@ -68,7 +68,7 @@ type stepper = poller.Stepper
 
 // A polledGroup is the pollers of a server. They run while it has connections.
 type polledGroup struct {
-	g *poller.Group // immutable
+	g poller.Group // has its own locks
 
 	mu    sync.Mutex                 // guards what follows
 	addrs map[[3]string]*sharedAddrs // by network and addresses; maxAddrs at most
@@ -97,17 +97,6 @@ func (p *polledGroup) share(local, named net.Addr) *sharedAddrs {
 		p.addrs[key] = a
 	}
 	return a
-}
-
-func (p *polledGroup) init(opts *AcceptOptions) {
-	// Looks of a heartbeat are a quarter of an interval apart at most, and a
-	// quarter of PongTimeout at least.
-	finest := orDefault(opts.PingInterval, defaultPingInterval) / 8
-	if t := orDefault(opts.PongTimeout, defaultPongTimeout); t >= 0 {
-		finest = min(finest, t/4)
-	}
-	// Each look may be a slot late, and a dead peer is found after eight or so.
-	p.g = poller.NewGroup(min(max(finest/16, time.Millisecond), 50*time.Millisecond))
 }
 
 // adopt moves the socket of cfg from Go's poller to x and a poller of this
@@ -141,7 +130,7 @@ func (p *polledGroup) adopt(cfg *connConfig, x *polledConn, work stepper) {
 		x.remote, named = packRemote(a), nil
 	}
 	x.shared = p.share(cfg.transport.LocalAddr(), named)
-	if x.Socket.Init(p.g, fd, work) != nil {
+	if x.Socket.Init(&p.g, fd, work) != nil {
 		return
 	}
 	cfg.transport.Close() // its copy of the descriptor
@@ -166,16 +155,6 @@ func isPolled(conn net.Conn) bool {
 func (x *polledConn) start() { _ = x.Socket.Start() } // else it is closed: calls fail
 
 func (x *polledConn) wake() { x.Socket.Wake() }
-
-// Tick is called by the timer of the heartbeat: see [poller.Stepper].
-func (x *polledConn) Tick() {
-	if x.c.look() {
-		go x.c.w.flush()
-	}
-}
-
-// setTimer has Tick called after d. The end of x stops the timer.
-func (x *polledConn) setTimer(d time.Duration) { x.Socket.SetTimer(d) }
 
 // read implements rawSocket.
 func (x *polledConn) read(r *receiver, p []byte) (int, error) {

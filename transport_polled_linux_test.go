@@ -3,9 +3,6 @@ package websocket
 import (
 	"net"
 	"testing"
-	"time"
-
-	"github.com/seed70bc5565/websocket/internal/poller"
 )
 
 // A poller waits on this link, as with [Events]. Calls that read wait there
@@ -15,7 +12,7 @@ func init() { links = append(links, link{"polled", false, polledLink}) }
 func polledLink(t *testing.T) (ours, theirs net.Conn) {
 	t.Helper()
 	ours, theirs = tcpLink(t)
-	g := &polledGroup{g: poller.NewGroup(10 * time.Millisecond)}
+	g := new(polledGroup)
 	cfg, x := connConfig{transport: ours}, new(polledConn)
 	g.adopt(&cfg, x, noSteps{x})
 	if cfg.transport != x {

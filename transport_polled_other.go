@@ -4,7 +4,6 @@ package websocket
 
 import (
 	"net"
-	"time"
 )
 
 // A polledConn is a socket that a poller of our own waits for. This system has
@@ -13,7 +12,6 @@ type polledConn struct{ c *Conn }
 
 func (*polledConn) start()                              {}
 func (*polledConn) wake()                               {}
-func (*polledConn) setTimer(time.Duration)              {}
 func (*polledConn) read(*receiver, []byte) (int, error) { return 0, errNotNow }
 func (*polledConn) write([]byte) (int, error)           { return 0, errNotNow }
 func (*polledConn) writeBoth(_, _ []byte) (int, error)  { return 0, errNotNow }
@@ -25,7 +23,6 @@ type polledGroup struct{}
 // A stepper does the work of a polledConn.
 type stepper interface{ Step() (again bool) }
 
-func (*polledGroup) init(*AcceptOptions)                     {}
 func (*polledGroup) adopt(*connConfig, *polledConn, stepper) {}
 
 func asPolled(*Conn) rawSocket { return nil }

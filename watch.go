@@ -37,10 +37,10 @@ type watch struct {
 type callFlags struct{ bits atomic.Uint32 }
 
 const (
-	callOwn   = 1 << iota // the application's deadline does not concern it. Written by the direction's owner
-	callBusy              // it may have to be interrupted. Written by the direction's owner
-	callStuck             // it could not be interrupted: the connection has ended for that
-	callRuined            // a call was cut short, and ruins is set. Written by the direction's owner
+	callOwn    = 1 << iota // the application's deadline does not concern it. Written by the direction's owner
+	callBusy               // it may have to be interrupted. Written by the direction's owner
+	callStuck              // it could not be interrupted: the connection has ended for that
+	callRuined             // a call was cut short, and ruins is set. Written by the direction's owner
 )
 
 func (f *callFlags) has(bit uint32) bool { return f.bits.Load()&bit != 0 }

@@ -19,17 +19,11 @@ type Stepper interface {
 	// to be called again after the other sockets that are due. Steps of one
 	// socket never run at the same time.
 	Step() (again bool)
-
-	// Tick is called when the socket's timer is due, perhaps while a step runs.
-	// It must not wait.
-	Tick()
 }
 
 // A Group is a set of sockets and the pollers that wait for them. Its zero
-// value is not usable: see [NewGroup]. A group without sockets has no goroutine
-// and no descriptor.
+// value has no sockets. Then it has no goroutine and no descriptor.
 type Group struct {
-	slot  time.Duration // immutable: the resolution of timers
 	table table
 
 	mu      sync.Mutex // guards what follows; never held across a step
@@ -38,10 +32,6 @@ type Group struct {
 	pollers []*poller  // nil while there are no sockets
 	serial  int32      // of the last socket; tells events of a closed descriptor from those of its successor
 }
-
-// NewGroup returns a group whose timers are exact to slot, which must be
-// positive.
-func NewGroup(slot time.Duration) *Group { return &Group{slot: slot} }
 
 // maxPollers bounds the pollers of a group: one for each processor, up to this.
 const maxPollers = 16
@@ -95,8 +85,7 @@ const batch = 128
 // Invariant: while the poller is not stopped, one goroutine is the leader: the
 // one that runs lead with the current term.
 type poller struct {
-	g     *Group // immutable
-	wheel wheel  // has its own lock
+	g *Group // immutable
 
 	// The epoll set is itself in the set of Go's own poller. So a leader
 	// without work parks as any goroutine that waits for a socket does. No
@@ -132,7 +121,6 @@ func newPoller(g *Group) (*poller, error) {
 		p.file.Close()
 		return nil, err
 	}
-	p.wheel.slot = g.slot
 	go p.lead(0)
 	return p, nil
 }
@@ -148,7 +136,6 @@ func (p *poller) stop() {
 		p.watch.Stop()
 	}
 	p.mu.Unlock()
-	p.wheel.end()
 	p.file.Close() // the leader's wait ends
 }
 

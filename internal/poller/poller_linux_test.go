@@ -18,11 +18,9 @@ import (
 // A stepper calls its functions.
 type stepper struct {
 	step func() bool
-	tick func()
 }
 
 func (s *stepper) Step() bool { return s.step() }
-func (s *stepper) Tick()      { s.tick() }
 
 // pair returns a socket of g whose steps step makes, and its peer.
 func pair(t *testing.T, g *Group, work Stepper) (*Socket, net.Conn) {
@@ -52,7 +50,7 @@ func pair(t *testing.T, g *Group, work Stepper) (*Socket, net.Conn) {
 // Many sockets echo what comes in pieces of any size, and end when their peers
 // do.
 func TestSteps(t *testing.T) {
-	g := NewGroup(time.Millisecond)
+	g := new(Group)
 	var all sync.WaitGroup
 	for range 50 {
 		var s *Socket
@@ -121,7 +119,7 @@ func TestSteps(t *testing.T) {
 
 // Steps that block hold up no other socket, be they as many as there are.
 func TestStepsBlock(t *testing.T) {
-	g := NewGroup(time.Millisecond)
+	g := new(Group)
 	release := make(chan struct{})
 	var blocked sync.WaitGroup
 	for range 2 * batch {
@@ -146,7 +144,7 @@ func TestStepsBlock(t *testing.T) {
 
 // Wake makes a step, also on a socket that is closed and the last one.
 func TestWake(t *testing.T) {
-	g := NewGroup(time.Millisecond)
+	g := new(Group)
 	stepped := make(chan struct{}, 100)
 	s, _ := pair(t, g, &stepper{step: func() bool { stepped <- struct{}{}; return false }})
 	for range 100 {
@@ -160,7 +158,7 @@ func TestWake(t *testing.T) {
 
 // Calls that wait end by their deadlines, and by Close.
 func TestDeadlines(t *testing.T) {
-	g := NewGroup(time.Millisecond)
+	g := new(Group)
 	s, peer := pair(t, g, &stepper{step: func() bool { return false }})
 	buf := make([]byte, 1<<20)
 	for _, call := range []struct {
@@ -208,56 +206,10 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-// A timer runs once, not before its time, and not when it was taken back.
-func TestTimers(t *testing.T) {
-	g := NewGroup(time.Millisecond)
-	ticks := make(chan time.Time, 100)
-	s, _ := pair(t, g, &stepper{step: func() bool { return false }, tick: func() { ticks <- time.Now() }})
-	other, _ := pair(t, g, &stepper{step: func() bool { return false }, tick: func() { t.Error("a timer that was taken back") }})
-	for _, d := range []time.Duration{0, time.Microsecond, 3 * time.Millisecond, 20 * time.Millisecond, 600 * time.Millisecond} {
-		begin := time.Now()
-		other.SetTimer(d / 2)
-		s.SetTimer(time.Hour)
-		s.SetTimer(d)
-		other.StopTimer()
-		if took := (<-ticks).Sub(begin); took < d {
-			t.Errorf("%v came after %v", d, took)
-		}
-	}
-	s.SetTimer(time.Millisecond)
-	s.Close()
-	s.SetTimer(time.Millisecond)
-	other.Close()
-	if len(ticks) > 1 {
-		t.Error("ticks of a closed socket")
-	}
-}
-
-// A timer is due within a slot of its time, no matter when it is set. A
-// heartbeat has many timers, one after the other.
-func TestTimersAreExact(t *testing.T) {
-	const slot = time.Second
-	for _, phase := range []time.Duration{0, 1, slot / 3, slot - time.Millisecond, 5*slot + slot/2, 700 * slot} {
-		for _, d := range []time.Duration{-1, 0, 1, slot / 2, slot, slot + 1, 10*slot - 1, 1000 * slot} {
-			w := wheel{slot: slot, begin: time.Now().Add(-phase), ticks: true}
-			before := time.Now()
-			var s Socket
-			w.set(&s, d)
-			due, after := w.begin.Add(time.Duration(s.timer.at)*slot), time.Now()
-			if due.Before(before.Add(d)) || due.After(after.Add(max(d, 0)+slot)) {
-				t.Errorf("%v into the wheel: a timer of %v is due after %v", phase, d, due.Sub(before))
-			}
-			if rest := w.rest(); rest <= 0 || rest > slot {
-				t.Errorf("%v into the wheel: the slot lasts %v", phase, rest)
-			}
-		}
-	}
-}
-
 // A descriptor that is closed under calls in progress is not that of another
 // socket while they run.
 func TestCloseRace(t *testing.T) {
-	g := NewGroup(time.Millisecond)
+	g := new(Group)
 	for range 200 {
 		s, peer := pair(t, g, &stepper{step: func() bool { return false }})
 		var all sync.WaitGroup
@@ -286,7 +238,7 @@ func TestWriteBothIsOneCall(t *testing.T) {
 	}
 	defer syscall.Close(fds[1])
 	s := new(Socket)
-	if err := s.Init(NewGroup(time.Millisecond), fds[0], &stepper{}); err != nil {
+	if err := s.Init(new(Group), fds[0], &stepper{}); err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
@@ -304,7 +256,7 @@ func TestWriteBothIsOneCall(t *testing.T) {
 // WriteBoth loses nothing where the socket takes a part of one slice, and waits
 // for the rest.
 func TestWriteBothInParts(t *testing.T) {
-	s, peer := pair(t, NewGroup(time.Millisecond), &stepper{step: func() bool { return false }})
+	s, peer := pair(t, new(Group), &stepper{step: func() bool { return false }})
 	if err := syscall.SetsockoptInt(int(s.fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, 8192); err != nil {
 		t.Fatal(err)
 	}

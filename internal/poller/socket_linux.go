@@ -30,7 +30,6 @@ type Socket struct {
 	flags flags        // what events told
 
 	waits atomic.Pointer[waits] // made by the first call that waits or has a deadline
-	timer timer                 // guarded by the wheel
 }
 
 // States of the steps.
@@ -198,7 +197,6 @@ func (s *Socket) Close() error {
 			break
 		}
 	}
-	s.p.wheel.stop(s)
 	s.p.g.table.put(int(s.fd), nil)
 	if w := s.waits.Load(); w != nil {
 		w.read.tell()
