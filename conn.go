@@ -97,14 +97,14 @@ type settings struct {
 	onPing       func(ctx context.Context, payload []byte) bool
 	onPong       func(ctx context.Context, payload []byte)
 	door         bridge.Handler // of package gorilla, or nil
-	set          *connSet       // has looks made, in place of a timer of the connection; or nil
+	wheel        *wheel         // has looks made, in place of a timer of the connection; or nil
 }
 
 // quarter is the longest time between two looks.
 func (s *settings) quarter() time.Duration {
 	q := (s.pingInterval + 3) / 4
-	if s.set != nil {
-		q = min(q, s.set.wheel.longest())
+	if s.wheel != nil {
+		q = min(q, s.wheel.longest())
 	}
 	return q
 }

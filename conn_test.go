@@ -35,7 +35,7 @@ func TestConnFitsItsSize(t *testing.T) {
 		most uintptr
 	}{
 		{reflect.TypeFor[Conn](), 512},
-		{reflect.TypeFor[eventConn](), 160},
+		{reflect.TypeFor[eventConn](), 144},
 	} {
 		if size := tt.of.Size(); size > tt.most {
 			t.Errorf("a %v has %d bytes, want at most %d", tt.of, size, tt.most)

@@ -40,8 +40,8 @@ type heartbeat struct {
 	pinged bool          // a ping waits for its pong
 	waited bool          // at the last look something waited to be taken
 
-	// The place in the wheel. The lock of the wheel's connSet guards it.
-	list          uint16 // of the wheel; 0: the connection is in none
+	// The place in the wheel, whose lock guards it.
+	list          uint16 // 0: the connection is in none
 	after, before *Conn  // in the list; before is nil for the first
 
 	sent  atomic.Int64 // when the last ping was made: see sinceEpoch
@@ -80,7 +80,7 @@ func (c *Conn) startHeartbeat() {
 	early, _ := bits.Mul64(uint64(interval/2), uint64(newMaskingKey())<<32)
 	h.silent = time.Duration(early)
 	h.wait = (interval-h.silent-1)%c.quarter() + 1
-	if c.set != nil {
+	if c.wheel != nil {
 		return // it goes on when the Server has taken c in
 	}
 	c.life.mu.Lock()
@@ -183,8 +183,8 @@ func (h *heartbeat) next(s *settings) time.Duration {
 
 // lookAgain has the next look made after d, unless the connection has ended.
 func (c *Conn) lookAgain(d time.Duration) {
-	if c.set != nil {
-		c.set.lookAgain(c, d)
+	if c.wheel != nil {
+		c.wheel.look(c, d)
 		return
 	}
 	c.life.mu.Lock()

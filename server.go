@@ -454,7 +454,7 @@ func checkedServer(opts *ServerOptions) *Server {
 	}
 	s.live.wheel.slot = wheelSlot(&s.opts.AcceptOptions)
 	own := *s.opts.connConfig(nil, &upgrade{}).makePlain().settings
-	own.set = &s.live
+	own.wheel = &s.live.wheel
 	s.plain = &agreement{settings: &own, proto: protoHTTP1}
 	return s
 }

@@ -211,15 +211,16 @@ func (s *Server) turnAway(c *Conn, ended bool) {
 
 // A connSet is the connections of a Server.
 type connSet struct {
-	mu     sync.Mutex // guards what follows; never held across I/O or a wait
-	n      int        // with those in the handshake
-	wheel  wheel      // of those that have the options of the Server
-	others map[*Conn]struct{}
-	down   bool          // no more connections
-	code   StatusCode    // of the close frames that end those in their handshake; set with down
-	why    string        // their reason
-	ended  bool          // Close was called
-	empty  chan struct{} // made by the first Shutdown; closed when n is 0, which then stays so
+	wheel wheel // of those with the options of the Server. It has its own lock
+
+	mu     sync.Mutex         // guards what follows; never held across I/O or a wait
+	n      int                // with those in the handshake
+	others map[*Conn]struct{} // that are not in the wheel
+	down   bool               // no more connections
+	code   StatusCode         // of the close frames that end those in their handshake; set with down
+	why    string             // their reason
+	ended  bool               // Close was called
+	empty  chan struct{}      // made by the first Shutdown; closed when n is 0, which then stays so
 
 	counts connCounts
 }
@@ -244,7 +245,7 @@ func (l *connSet) adopt(c *Conn, limit int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, twice := l.others[c]
-	twice = twice || l.wheelsLocked(c)
+	twice = twice || l.wheel.has(c)
 	switch {
 	case l.down:
 		return http.ErrServerClosed
@@ -299,8 +300,8 @@ func (l *connSet) farewell() (code StatusCode, reason string) {
 
 // enterLocked takes c in.
 func (l *connSet) enterLocked(c *Conn) {
-	if c.set == l {
-		l.wheel.enterLocked(c, l.tick)
+	if c.wheel == &l.wheel {
+		l.wheel.enter(c)
 		return
 	}
 	if l.others == nil {
@@ -309,42 +310,16 @@ func (l *connSet) enterLocked(c *Conn) {
 	l.others[c] = struct{}{}
 }
 
-// wheelsLocked reports whether c is in the wheel.
-func (l *connSet) wheelsLocked(c *Conn) bool { return c.set == l && c.beat.list != noList }
-
 // openLocked returns how many connections there are without those in the
 // handshake.
-func (l *connSet) openLocked() int { return l.wheel.n + len(l.others) }
+func (l *connSet) openLocked() int { return l.wheel.count() + len(l.others) }
 
 func (l *connSet) listLocked() []*Conn {
-	conns := make([]*Conn, 0, l.openLocked())
-	for c := range l.wheel.allLocked() {
-		conns = append(conns, c)
-	}
+	conns := l.wheel.appendTo(make([]*Conn, 0, l.openLocked()))
 	for c := range l.others {
 		conns = append(conns, c)
 	}
 	return conns
-}
-
-// lookAgain has c looked at after d, if it is still there.
-func (l *connSet) lookAgain(c *Conn, d time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.wheel.lookLocked(c, d, l.tick)
-}
-
-// tick is called by the timer of the wheel. It makes the looks that are due.
-func (l *connSet) tick() {
-	for {
-		l.mu.Lock()
-		c := l.wheel.tickLocked(l.tick)
-		l.mu.Unlock()
-		if c == nil {
-			return
-		}
-		c.lookAside()
-	}
 }
 
 // gone returns a channel that is closed when all places are free. No more
@@ -374,9 +349,7 @@ func (l *connSet) release(c *Conn) {
 	if c != nil {
 		l.countEndLocked(&last)
 	}
-	if c != nil && l.wheelsLocked(c) {
-		l.wheel.leaveLocked(c)
-	} else {
+	if c == nil || !l.wheel.leave(c) {
 		delete(l.others, c)
 	}
 	l.n--

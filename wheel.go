@@ -1,8 +1,8 @@
 package websocket
 
 import (
-	"iter"
 	"math"
+	"sync"
 	"time"
 )
 
@@ -11,11 +11,11 @@ import (
 // which the look is due. So one timer of package time serves all of them, and
 // it is set only for slots that have a connection.
 //
-// The lock of the connSet guards it: all methods end in Locked. No look is made
-// with the lock held.
+// No look is made with the lock held.
 type wheel struct {
 	slot time.Duration // immutable: how long a slot is; 0: no connection waits for a look
 
+	mu    sync.Mutex                // guards what follows
 	first *[slotLists + slots]*Conn // of each list; nil until there is a connection
 	n     int                       // connections in all lists
 	begin time.Time                 // of slot 0; set when the first connection enters
@@ -58,8 +58,10 @@ func wheelSlot(opts *AcceptOptions) time.Duration {
 // longest returns how long a connection can wait for a look.
 func (w *wheel) longest() time.Duration { return (slots - 2) * w.slot }
 
-// enterLocked takes c in. Its first look is after c.beat.wait.
-func (w *wheel) enterLocked(c *Conn, tick func()) {
+// enter takes c in. Its first look is after c.beat.wait.
+func (w *wheel) enter(c *Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.first == nil {
 		w.first = new([slotLists + slots]*Conn)
 		w.next = noSlot
@@ -70,17 +72,63 @@ func (w *wheel) enterLocked(c *Conn, tick func()) {
 	w.n++
 	w.moveLocked(c, restList)
 	if c.pingInterval >= 0 {
-		w.lookLocked(c, c.beat.wait, tick)
+		w.lookLocked(c, c.beat.wait)
 	}
 }
 
-// leaveLocked forgets c. Without connections a wheel has no timer: it might be
-// of a bubble of testing/synctest.
-func (w *wheel) leaveLocked(c *Conn) {
+// leave forgets c, and reports whether it was there. Without connections a
+// wheel has no timer: it might be of a bubble of testing/synctest.
+func (w *wheel) leave(c *Conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.hasLocked(c) {
+		return false
+	}
 	w.moveLocked(c, noList)
 	if w.n--; w.n == 0 && w.timer != nil {
 		w.timer.Stop()
 		w.timer, w.next = nil, noSlot
+	}
+	return true
+}
+
+// has reports whether c is there.
+func (w *wheel) has(c *Conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hasLocked(c)
+}
+
+func (w *wheel) hasLocked(c *Conn) bool { return c.wheel == w && c.beat.list != noList }
+
+// count returns how many connections are there.
+func (w *wheel) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.n
+}
+
+// appendTo appends the connections to conns.
+func (w *wheel) appendTo(conns []*Conn) []*Conn {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.n == 0 {
+		return conns
+	}
+	for _, c := range w.first {
+		for ; c != nil; c = c.beat.after {
+			conns = append(conns, c)
+		}
+	}
+	return conns
+}
+
+// look has c looked at after d, or up to a slot later, if it is still there.
+func (w *wheel) look(c *Conn, d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c.beat.list != noList {
+		w.lookLocked(c, d)
 	}
 }
 
@@ -107,19 +155,14 @@ func (w *wheel) moveLocked(c *Conn, list uint16) {
 	w.first[list] = c
 }
 
-// lookLocked has c looked at after d, or up to a slot later. It does nothing if
-// c has left.
-func (w *wheel) lookLocked(c *Conn, d time.Duration, tick func()) {
-	if c.beat.list == noList {
-		return
-	}
+func (w *wheel) lookLocked(c *Conn, d time.Duration) {
 	now := time.Since(w.begin)
 	w.turnLocked(now)
 	at := int64((now + min(d, w.longest()) + w.slot - 1) / w.slot)
 	at = max(at, w.now+1)
 	w.moveLocked(c, listOf(at))
 	if at < w.next {
-		w.setLocked(at, tick)
+		w.setLocked(at)
 	}
 }
 
@@ -127,11 +170,11 @@ func (w *wheel) lookLocked(c *Conn, d time.Duration, tick func()) {
 func listOf(slot int64) uint16 { return slotLists + uint16(slot%slots) }
 
 // setLocked sets the timer for a slot.
-func (w *wheel) setLocked(slot int64, tick func()) {
+func (w *wheel) setLocked(slot int64) {
 	w.next = slot
 	d := time.Duration(slot)*w.slot - time.Since(w.begin)
 	if w.timer == nil {
-		w.timer = time.AfterFunc(d, tick)
+		w.timer = time.AfterFunc(d, w.tick)
 	} else {
 		w.timer.Reset(d)
 	}
@@ -148,9 +191,18 @@ func (w *wheel) turnLocked(now time.Duration) {
 	w.now = max(w.now, to)
 }
 
-// tickLocked begins a tick: it takes a connection whose look is due. After the
-// last one it sets the timer, and returns nil.
-func (w *wheel) tickLocked(tick func()) *Conn {
+// tick is called by the timer. It makes the looks that are due.
+func (w *wheel) tick() {
+	for c := w.due(); c != nil; c = w.due() {
+		c.lookAside()
+	}
+}
+
+// due takes a connection whose look is due. If there is none, it sets the timer
+// and returns nil.
+func (w *wheel) due() *Conn {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.next = 0
 	w.turnLocked(time.Since(w.begin))
 	if c := w.first[dueList]; c != nil {
@@ -160,25 +212,9 @@ func (w *wheel) tickLocked(tick func()) *Conn {
 	w.next = noSlot
 	for s := w.now + 1; s < w.now+slots; s++ {
 		if w.first[listOf(s)] != nil {
-			w.setLocked(s, tick)
+			w.setLocked(s)
 			break
 		}
 	}
 	return nil
-}
-
-// allLocked returns an iterator over all connections.
-func (w *wheel) allLocked() iter.Seq[*Conn] {
-	return func(yield func(*Conn) bool) {
-		if w.first == nil {
-			return
-		}
-		for _, c := range w.first {
-			for ; c != nil; c = c.beat.after {
-				if !yield(c) {
-					return
-				}
-			}
-		}
-	}
 }

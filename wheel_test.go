@@ -13,37 +13,23 @@ import (
 	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
-// newWheel returns a set of connections whose wheel has slots of that length.
-func newWheel(slot time.Duration) *connSet {
-	l := new(connSet)
-	l.wheel.slot = slot
-	return l
-}
-
-// overConn returns a connection of l that is over: a look at it does nothing.
-func overConn(l *connSet) *Conn {
-	c := &Conn{agreement: &agreement{settings: &settings{set: l}}}
+// overConn returns a connection of w that is over: a look at it does nothing.
+func overConn(w *wheel) *Conn {
+	c := &Conn{agreement: &agreement{settings: &settings{wheel: w}}}
 	c.life.over(errClosed)
 	return c
 }
 
-// enter takes c in. Its first look is after d.
-func (l *connSet) enter(c *Conn, d time.Duration) {
+// enterFor has w take c in. Its first look is after d.
+func (w *wheel) enterFor(c *Conn, d time.Duration) {
 	c.beat.wait = d
-	l.add(c)
-}
-
-// leave is release without the counts.
-func (l *connSet) leave(c *Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.wheel.leaveLocked(c)
+	w.enter(c)
 }
 
 // waits reports whether c waits for a look.
-func (l *connSet) waits(c *Conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (w *wheel) waits(c *Conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return c.beat.list >= slotLists
 }
 
@@ -55,20 +41,20 @@ func TestWheelIsExact(t *testing.T) {
 		for _, phase := range []time.Duration{0, 1, slot / 3, slot - time.Millisecond, 5*slot + slot/2, 700 * slot} {
 			for _, d := range []time.Duration{0, 1, slot / 2, slot, slot + 1, 10*slot - 1, 510 * slot} {
 				time.Sleep(phase)
-				l := newWheel(slot)
-				c := overConn(l)
-				l.enter(c, d)
+				w := &wheel{slot: slot}
+				c := overConn(w)
+				w.enterFor(c, d)
 				time.Sleep(d - 1)
 				synctest.Wait()
-				if d > 0 && !l.waits(c) {
+				if d > 0 && !w.waits(c) {
 					t.Errorf("%v into a slot: a look after %v came before that", phase, d)
 				}
 				time.Sleep(slot + min(d, 1))
 				synctest.Wait()
-				if l.waits(c) {
+				if w.waits(c) {
 					t.Errorf("%v into a slot: a look after %v has not come a slot after that", phase, d)
 				}
-				l.leave(c)
+				w.leave(c)
 			}
 		}
 	})
@@ -81,23 +67,23 @@ func TestWheelRandom(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 0))
-			l := newWheel(slot)
+			w := &wheel{slot: slot}
 			due := map[*Conn]time.Time{}
 			for range 400 {
 				switch rng.IntN(3) {
 				case 0, 1:
-					c, d := overConn(l), time.Duration(rng.Int64N(int64(l.wheel.longest())))
+					c, d := overConn(w), time.Duration(rng.Int64N(int64(w.longest())))
 					due[c] = time.Now().Add(d)
-					l.enter(c, d)
+					w.enterFor(c, d)
 				default:
 					for c := range due {
 						if rng.IntN(2) == 0 {
-							l.leave(c)
+							w.leave(c)
 							delete(due, c)
 						} else {
 							d := time.Duration(rng.Int64N(int64(2 * time.Second)))
 							due[c] = time.Now().Add(d)
-							l.lookAgain(c, d)
+							w.look(c, d)
 						}
 						break
 					}
@@ -105,28 +91,28 @@ func TestWheelRandom(t *testing.T) {
 				time.Sleep(time.Duration(rng.Int64N(int64(time.Second))))
 				synctest.Wait()
 				listed := map[*Conn]bool{}
-				for c := range l.wheel.allLocked() {
+				for _, c := range w.appendTo(nil) {
 					listed[c] = true
 				}
-				if len(listed) != len(due) || l.openLocked() != len(due) {
-					t.Fatalf("the wheel has %d connections and says %d, want %d", len(listed), l.openLocked(), len(due))
+				if len(listed) != len(due) || w.count() != len(due) {
+					t.Fatalf("the wheel has %d connections and says %d, want %d", len(listed), w.count(), len(due))
 				}
 				for c, at := range due {
 					switch left := time.Until(at); {
 					case !listed[c]:
 						t.Fatal("a connection is missing")
-					case left > 0 && !l.waits(c):
+					case left > 0 && !w.waits(c):
 						t.Fatalf("a look came %v early", left)
-					case left < -slot && l.waits(c):
+					case left < -slot && w.waits(c):
 						t.Fatalf("a look is %v late", -left)
 					}
 				}
 			}
 			for c := range due {
-				l.leave(c)
-				l.lookAgain(c, 0) // has no effect
+				w.leave(c)
+				w.look(c, 0) // has no effect
 			}
-			if l.wheel.timer != nil || l.wheel.n != 0 {
+			if w.timer != nil || w.n != 0 {
 				t.Error("an empty wheel has a timer, or connections")
 			}
 		})
@@ -137,26 +123,26 @@ func TestWheelRandom(t *testing.T) {
 // look that is due once. One that is asked for meanwhile does not come early.
 func TestWheelStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newWheel(time.Second)
+		w := &wheel{slot: time.Second}
 		var all []*Conn
 		for i := range slots - 1 {
-			c := overConn(l)
+			c := overConn(w)
 			all = append(all, c)
-			l.enter(c, time.Duration(i)*time.Second)
+			w.enterFor(c, time.Duration(i)*time.Second)
 		}
-		l.mu.Lock()
-		l.wheel.timer.Stop()
-		l.mu.Unlock()
+		w.mu.Lock()
+		w.timer.Stop()
+		w.mu.Unlock()
 		time.Sleep(3*slots*time.Second + time.Second/2)
-		fresh := overConn(l)
-		l.enter(fresh, time.Second)
-		l.tick()
+		fresh := overConn(w)
+		w.enterFor(fresh, time.Second)
+		w.tick()
 		for _, c := range all {
-			if l.waits(c) {
+			if w.waits(c) {
 				t.Fatal("a look that is due was not made")
 			}
 		}
-		if !l.waits(fresh) {
+		if !w.waits(fresh) {
 			t.Error("a look came early")
 		}
 	})
