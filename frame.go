@@ -210,22 +210,20 @@ func putHeader(dst []byte, h header) (n int) {
 	return n
 }
 
-// putShort writes a message as one frame that is not masked to dst, which is as
-// long as shortFrameSize says. The payload has at most 65,535 bytes. putShort
-// takes fewer instructions than putHeader.
-func putShort(dst []byte, op opcode, payload []byte) {
-	dst[0] = finBit | byte(op)
-	if len(payload) < len16 {
-		dst[1] = byte(len(payload))
-		copy(dst[2:], payload)
-		return
+// appendShort appends a message as one frame that is not masked. The payload
+// has at most 65,535 bytes. appendShort takes fewer instructions than putHeader
+// and a copy.
+func appendShort(dst []byte, op opcode, payload []byte) []byte {
+	if n := len(payload); n < len16 {
+		dst = append(dst, finBit|byte(op), byte(n))
+	} else {
+		dst = append(dst, finBit|byte(op), len16, byte(n>>8), byte(n))
 	}
-	dst[1], dst[2], dst[3] = len16, byte(len(payload)>>8), byte(len(payload))
-	copy(dst[4:], payload)
+	return append(dst, payload...)
 }
 
-// shortFrameSize returns the length of a frame of putShort whose payload has n
-// bytes.
+// shortFrameSize returns the length of a frame of appendShort whose payload has
+// n bytes.
 func shortFrameSize(n int) int {
 	if n < len16 {
 		return 2 + n

@@ -379,10 +379,9 @@ func (w *sender) admitShort(op opcode, p []byte) (own, ok bool) {
 			w.mu.Unlock() // unlock would find nothing to do: nothing has gathered, nor is a pong late
 			return true, true
 		case w.corked.Load() && w.armed && maxHeaderSize+len(p) <= cap(w.buf)-len(w.buf) && w.fitsLocked(maxHeaderSize+len(p), w.limit):
-			n, size := len(w.buf), shortFrameSize(len(p))
-			w.endFrameLocked(size, len(p))
-			w.buf = w.buf[:n+size]
-			putShort(w.buf[n:], op, p)
+			n := len(w.buf)
+			w.buf = appendShort(w.buf, op, p)
+			w.endFrameLocked(len(w.buf)-n, len(p))
 			w.mu.Unlock() // unlock would find nothing to do: the flusher is on its way
 			return false, true
 		}
@@ -391,14 +390,12 @@ func (w *sender) admitShort(op opcode, p []byte) (own, ok bool) {
 	}
 }
 
-// newShort returns a pooled buffer with a frame of putShort. It is not inlined,
-// to keep the frame of its caller small.
+// newShort returns a pooled buffer with a frame of appendShort. It is not
+// inlined, to keep the frame of its caller small.
 //
 //go:noinline
 func newShort(op opcode, p []byte) []byte {
-	out := bufpool.Get(shortFrameSize(len(p)))[:shortFrameSize(len(p))]
-	putShort(out, op, p)
-	return out
+	return appendShort(bufpool.Get(shortFrameSize(len(p)))[:0], op, p)
 }
 
 // endFrameLocked counts a frame of size bytes, which is a whole message of n
