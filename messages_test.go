@@ -263,9 +263,9 @@ type drained struct{ replay }
 
 func (*drained) Read([]byte) (int, error) { return 0, io.EOF }
 
-// borrowWhole takes the messages that are one whole frame. All else is left to
-// nextMessage and borrowMessage, which judge it.
-func TestBorrowWhole(t *testing.T) {
+// borrowNext takes a message that is one whole frame and follows another. All
+// else is left to nextMessage and borrowMessage, which judge it.
+func TestBorrowNext(t *testing.T) {
 	masked := func(f wstest.Frame) []byte { return f.Append(nil, wstest.Client) }
 	text200 := text(strings.Repeat("ä", 100))
 	tests := []struct {
@@ -282,6 +282,8 @@ func TestBorrowWhole(t *testing.T) {
 		{"as long as the limit", masked(text("12345")), connConfig{readLimit: 5}, "12345"},
 		{"longer than the limit", masked(text("123456")), connConfig{readLimit: 5}, ""},
 		{"no limit", masked(text("123456")), connConfig{readLimit: -1}, "123456"},
+		{"not UTF-8", masked(text("abc\xff")), connConfig{}, ""},
+		{"not UTF-8, of a server", text("abc\xff").Append(nil, wstest.Server), connConfig{client: true}, ""},
 		{"not UTF-8, which is not checked", masked(text("abc\xff")), connConfig{skipUTF8: true}, "abc\xff"},
 		{"empty", masked(text("")), connConfig{}, ""},
 		{"not masked", text("hello").Append(nil, wstest.Server), connConfig{}, ""},
@@ -294,35 +296,42 @@ func TestBorrowWhole(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.cfg.transport, tt.cfg.received = &drained{}, append(tt.stream, "room"...)[:len(tt.stream)]
+			peer := wstest.Client
+			if tt.cfg.client {
+				peer = wstest.Server
+			}
+			before := wstest.Final(wstest.Binary, "1").Append(nil, peer)
+			tt.cfg.transport, tt.cfg.received = &drained{}, append(before, tt.stream...)
 			c := newConn(tt.cfg)
 			defer c.CloseNow()
-			c.r.turn.Lock(t.Context())
-			before := c.r.half
 			var l lease
-			n, size := c.r.wholeMessage()
-			if n+size > len(tt.stream) || size != len(tt.want) {
-				t.Fatalf("wholeMessage = %d, %d, want %q", n, size, tt.want)
+			if m, err := c.borrow(t.Context(), &l); err != nil || string(m.Data) != "1" {
+				t.Fatalf("the message before is %q, %v", m.Data, err)
 			}
-			if size > 0 {
-				m, err := c.borrowWhole(t.Context(), &l, n, size)
-				if err != nil || string(m.Data) != tt.want {
-					t.Fatalf("borrowWhole = %q, %v, want %q", m.Data, err, tt.want)
-				}
-				if c.r.message != 1 || int(c.r.payload) != size || c.r.in.lent != &l || c.r.in.buffered() != len(tt.stream)-n-size {
-					t.Errorf("%d messages of %d bytes are counted, %d bytes are left", c.r.message, c.r.payload, c.r.in.buffered())
-				}
-			} else if !bytes.Equal(c.r.in.unread(), tt.stream) || c.r.half != before || c.r.message != 0 {
-				t.Error("something has changed, though it is left alone")
+			c.r.turn.Lock(t.Context())
+			defer c.giveBack(&l)
+			defer c.endRead()
+			half := c.r.half
+			m, ok := c.borrowNext(&l)
+			if ok != (tt.want != "") || string(m.Data) != tt.want {
+				t.Fatalf("borrowNext = %q, %v, want %q", m.Data, ok, tt.want)
 			}
-			c.r.in.takeBack(&l)
-			c.endRead()
+			if !ok {
+				if !bytes.Equal(c.r.in.unread(), tt.stream) || c.r.half != half || c.r.message != 1 {
+					t.Error("something has changed, though it is left alone")
+				}
+				return
+			}
+			if c.r.message != 2 || int(c.r.payload) != 1+len(tt.want) || c.r.in.lent != &l || c.r.in.buffered() > 1 {
+				t.Errorf("%d messages of %d bytes are counted, %d bytes are left", c.r.message, c.r.payload, c.r.in.buffered())
+			}
 		})
 	}
 }
 
-// Messages, which takes whole frames in one step, yields what Read returns,
-// which does not. They count the same, and end for the same reason.
+// Messages, which takes whole frames by a short way, yields what Read returns,
+// which does not. They count the same, and end for the same reason. So they do
+// where each message after every one's is read in the body of the loop.
 func FuzzMessages(f *testing.F) {
 	masked := func(frames ...wstest.Frame) (b []byte) {
 		for _, f := range frames {
@@ -330,12 +339,14 @@ func FuzzMessages(f *testing.F) {
 		}
 		return b
 	}
-	f.Add(masked(text("one"), text(strings.Repeat("ä", 100)), ping("p"), text(""), text("last")), false, int64(0))
-	f.Add(masked(text("one"), first(wstest.Text, "tw"), ping("p"), cont("o"), text("three")), false, int64(3))
-	f.Add(masked(text("one"), text("tw\xff"), text("three")), false, int64(0))
-	f.Add(masked(text("one"), first(wstest.Text, "tw"), text("three")), false, int64(0))
-	f.Add(text("one").Append(text("two").Append(nil, wstest.Server), wstest.Server), true, int64(0))
-	f.Fuzz(func(t *testing.T, stream []byte, client bool, limit int64) {
+	f.Add(masked(text("one"), text(strings.Repeat("ä", 100)), ping("p"), text(""), text("last")), false, int64(0), 0)
+	f.Add(masked(text("one"), first(wstest.Text, "tw"), ping("p"), cont("o"), text("three")), false, int64(3), 0)
+	f.Add(masked(text("one"), text("tw\xff"), text("three")), false, int64(0), 0)
+	f.Add(masked(text("one"), first(wstest.Text, "tw"), text("three")), false, int64(0), 0)
+	f.Add(text("one").Append(text("two").Append(nil, wstest.Server), wstest.Server), true, int64(0), 0)
+	f.Add(masked(text("one"), text("two"), text("three"), text("four"), text("five"), text("six")), false, int64(0), 2)
+	f.Add(masked(text("one"), text("two"), ping("p"), text("three"), text("four")), false, int64(0), 1)
+	f.Fuzz(func(t *testing.T, stream []byte, client bool, limit int64, every int) {
 		open := func() *Conn {
 			return newConn(connConfig{transport: &drained{}, received: bytes.Clone(stream), client: client, readLimit: limit, closeTimeout: -1})
 		}
@@ -343,6 +354,7 @@ func FuzzMessages(f *testing.F) {
 		defer fast.CloseNow()
 		defer naive.CloseNow()
 		ctx := t.Context()
+		step := 0
 		for m, err := range fast.Messages(ctx) {
 			typ, data, want := naive.Read(ctx)
 			if err == nil && (want != nil || typ != m.Type || !bytes.Equal(data, m.Data)) {
@@ -350,6 +362,13 @@ func FuzzMessages(f *testing.F) {
 			}
 			if err != nil && (want == nil || err.Error() != want.Error()) {
 				t.Fatalf("Messages ends with %v, Read with %q, %v", err, data, want)
+			}
+			if step++; err == nil && every > 0 && step%every == 0 {
+				_, inBody, err := fast.Read(ctx)
+				_, data, want := naive.Read(ctx)
+				if !bytes.Equal(inBody, data) || (err == nil) != (want == nil) {
+					t.Fatalf("Read in the body returns %q, %v, without a loop %q, %v", inBody, err, data, want)
+				}
 			}
 		}
 		_, _, err := fast.Read(ctx)

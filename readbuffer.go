@@ -172,13 +172,14 @@ func (b *readBuffer) release() {
 	b.r, b.w = 0, 0
 }
 
-// lend lets l's step use the pooled buffer. It reports false if there is none,
-// or another step uses it: an outer range over the same connection.
+// lend lets l's step use the pooled buffer, in front of what is not used yet. It
+// reports false if there is none, or another step uses it: an outer range over
+// the same connection.
 func (b *readBuffer) lend(l *lease) bool {
 	if b.lent != nil || b.isSmall() {
 		return false
 	}
-	b.lent, l.shared = l, true
+	b.lent, l.at = l, b.r
 	if l.parted.Load() { // in an earlier step
 		l.parted.Store(false)
 	}
@@ -190,7 +191,7 @@ func (b *readBuffer) takeBack(l *lease) {
 	if b.lent == l {
 		b.lent = nil
 	}
-	l.shared = false
+	l.at = 0
 	if l.buf != nil { // mostly not
 		bufpool.Put(l.buf)
 		l.buf = nil

@@ -115,25 +115,6 @@ func (r *receiver) init(t *transport, cfg *connConfig) {
 	r.countWire(len(cfg.received))
 }
 
-// wholeMessage looks whether the next message is as most of a burst: one frame
-// that lies whole in the buffer, where Messages can lend it. It returns the
-// lengths of its header and payload, else 0. Compressed messages are not meant,
-// and neither is what judge would refuse. It changes nothing.
-func (r *receiver) wholeMessage() (n, size int) {
-	b := r.in.unread()
-	n, size = wholeFrame(b)
-	switch {
-	case size == 0, r.opcode != opContinuation, r.half.message != opContinuation:
-	case b[0] != finBit|byte(opText) && b[0] != finBit|byte(opBinary):
-	case b[1]&maskBit != 0 == r.half.client:
-	case uint64(size) > uint64(r.limit.Load()): // a negative limit is none
-	case r.in.lent != nil, r.in.isSmall():
-	default:
-		return n, size
-	}
-	return 0, 0
-}
-
 // nextFrame takes frames off the transport until it has the header of a data
 // frame, and takes note of it in c.r.
 func (c *Conn) nextFrame(ctx context.Context) error {
@@ -392,20 +373,18 @@ func (c *Conn) handOver() {
 		r.ponged = false
 		c.w.flushSoon()
 	}
-	if r.in.buffered() == 0 {
-		c.w.cork(false)
+	n := 0
+	switch {
+	case r.in.buffered() == 0:
 		if r.in.lent == nil {
 			r.in.release()
 		}
-		return
-	}
-	if r.remain > 0 {
-		c.w.cork(false) // the bytes here are of a message that is not finished
-		return
+	case r.remain > 0: // the bytes here are of a message that is not finished
+	default:
+		n, _ = wholeFrame(r.in.unread())
 	}
 	// While whole frames wait here, the replies to those before gather: the
 	// reader will flush them.
-	n, _ := wholeFrame(r.in.unread())
 	c.w.cork(n > 0)
 }
 
