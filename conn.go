@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -312,27 +312,41 @@ func (c *Conn) interrupted(op string, ctx context.Context, err error) error {
 
 // A connContext is the context of a request that has become a connection. It
 // has the values of the request's context, and ends with the connection. The
-// first call makes what that takes, because most connections do without.
+// first call of Done makes what that takes, because most connections do without.
 type connContext struct {
-	values context.Context
+	values context.Context // may lack the value of http.LocalAddrContextKey
 	c      *Conn
-
-	once sync.Once
-	ctx  atomic.Pointer[context.Context] // made by made
+	ctx    atomic.Pointer[context.Context] // made by made
 }
 
 func (x *connContext) made() context.Context {
-	x.once.Do(func() {
+	if x.ctx.Load() == nil {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(x.values))
-		x.c.onEnd(cancel)
-		x.ctx.Store(&ctx)
-	})
+		if x.ctx.CompareAndSwap(nil, &ctx) {
+			x.c.onEnd(cancel)
+		} else {
+			cancel() // another goroutine was faster
+		}
+	}
 	return *x.ctx.Load()
 }
 
 func (x *connContext) Deadline() (time.Time, bool) { return time.Time{}, false }
 func (x *connContext) Done() <-chan struct{}       { return x.made().Done() }
-func (x *connContext) Value(key any) any           { return x.made().Value(key) }
+
+// Value makes nothing. Package context asks for the context that ends with
+// Done, but only after it has called Done.
+func (x *connContext) Value(key any) any {
+	values := context.WithoutCancel(x.values)
+	if ctx := x.ctx.Load(); ctx != nil {
+		values = *ctx
+	}
+	v := values.Value(key)
+	if v == nil && key == http.LocalAddrContextKey {
+		return x.c.LocalAddr()
+	}
+	return v
+}
 
 // Err makes nothing while the connection lives: each call of the Conn asks.
 func (x *connContext) Err() error {

@@ -19,7 +19,8 @@ import (
 //
 // If plain is true, values has the values of ctx. It does without the contexts
 // around it that only end: they take 270 bytes, which a connection would keep.
-// If plain is false, values is ctx.
+// The result shared has the same without http.LocalAddrContextKey. It mostly is
+// the context of all connections. If plain is false, both are ctx.
 //
 // net/http makes the connection's context with the value LocalAddrContextKey,
 // and from it the context of each request, by context.WithCancel alone. The
@@ -27,48 +28,48 @@ import (
 // make may look so. But net/http's ResponseWriter knows the request that it was
 // made for, and the context of that. Should a release of Go name one of these
 // fields differently, nothing is plain.
-func plainValues(w http.ResponseWriter, ctx context.Context) (values context.Context, plain bool) {
+func plainValues(w http.ResponseWriter, ctx context.Context) (values, shared context.Context, plain bool) {
 	resp, ok := asResponse(reflect.ValueOf(w))
 	if !ok {
-		return ctx, false
+		return ctx, ctx, false
 	}
 	own, ok := resp.context()
 	if !ok {
-		return ctx, false
+		return ctx, ctx, false
 	}
-	if values = plainParent(ctx, own); values == nil {
-		return ctx, false
+	if values, shared = plainParent(ctx, own); values == nil {
+		return ctx, ctx, false
 	}
-	return values, true
+	return values, shared, true
 }
 
 // plainParent returns what plainValues returns for ctx if it is plain, else
 // nil. The argument own is where the context of net/http's request is.
-func plainParent(ctx context.Context, own uintptr) context.Context {
+func plainParent(ctx context.Context, own uintptr) (values, shared context.Context) {
 	derived := false // from own
 	for range plainContextDepth {
 		v := reflect.ValueOf(ctx)
 		if v.Kind() != reflect.Pointer || v.IsNil() {
-			return nil
+			return nil, nil
 		}
 		derived = derived || v.Pointer() == own
 		switch v.Type() {
 		case cancelContextType:
 			if ctx = cancelParent.context(v.Elem()); ctx == nil {
-				return nil
+				return nil, nil
 			}
 		case valueContextType:
 			parent := valueParent.context(v.Elem())
 			if derived && parent != nil && // a value that stands here, and not below
 				ctx.Value(http.LocalAddrContextKey) != nil && parent.Value(http.LocalAddrContextKey) == nil {
-				return ctx
+				return ctx, parent
 			}
-			return nil
+			return nil, nil
 		default:
-			return nil
+			return nil, nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 var (

@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -10,9 +9,9 @@ import (
 // A connection keeps the values of net/http's context, and no context that only
 // ends: on every version of Go that the module supports.
 func TestConnKeepsValuesOnly(t *testing.T) {
-	kept := make(chan context.Context, 1)
+	kept := make(chan *connContext, 1)
 	s := httptest.NewServer(Handler(func(c *Conn, r *http.Request) {
-		kept <- r.Context().(*connContext).values
+		kept <- r.Context().(*connContext)
 		c.Read(r.Context())
 	}, nil))
 	defer s.Close()
@@ -21,13 +20,24 @@ func TestConnKeepsValuesOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.CloseNow()
-	values := <-kept
+	ctx := <-kept
+	values := ctx.values
 	if values.Done() != nil {
 		t.Errorf("the context that is kept can end: %T", values)
 	}
-	for _, key := range []any{http.LocalAddrContextKey, http.ServerContextKey} {
-		if values.Value(key) == nil {
-			t.Errorf("the context that is kept has no value for %v", key)
+	if values.Value(http.ServerContextKey) == nil {
+		t.Error("the context that is kept has no value for http.ServerContextKey")
+	}
+	if v := values.Value(http.LocalAddrContextKey); v != nil {
+		t.Errorf("the context that is kept has the address %v of its own", v)
+	}
+	if ctx.ctx.Load() != nil {
+		t.Error("the values have made a context that ends")
+	}
+	for range 2 { // before and after the first call of Done
+		if v := ctx.Value(http.LocalAddrContextKey); v != ctx.c.LocalAddr() {
+			t.Errorf("the local address is %v, want %v", v, ctx.c.LocalAddr())
 		}
+		ctx.Done()
 	}
 }

@@ -490,7 +490,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.serve == nil && s.events == nil {
 		panic("websocket: ServeHTTP of a Server that NewServer did not make: there is no function to serve")
 	}
-	own, plain := plainValues(w, r.Context())
+	own, shared, plain := plainValues(w, r.Context())
 	before := r
 	r = s.opts.Trace.begin(r)
 	if no := s.live.reserve(s.opts.MaxConnections); no != nil {
@@ -541,13 +541,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
+	if s.opts.Detach == nil && r == before {
+		values = shared
+	}
 	r = r.WithContext(&connContext{values: values, c: c})
-	x := &serving{s, c, server, r}
 	if !returns {
-		x.run()
+		s.run(c, server, r)
 		return
 	}
-	go x.run()
+	go s.run(c, server, r)
 }
 
 // refused is told of a request that was refused with err.
@@ -570,33 +572,24 @@ func (s *Server) detach(r *http.Request, own context.Context, plain bool) (value
 	return own, false
 }
 
-// A serving is the call of a server's function for one connection.
-type serving struct {
-	s      *Server
-	c      *Conn
-	server *http.Server // the one whose request this was, or nil
-	r      *http.Request
-}
-
-// run runs for as long as the connection. Only the call of serve may keep the
-// request. The frames stay small, because this is the stack that idle
+// run calls serve for c. The argument server is the one whose request r was, or
+// nil. It runs for as long as the connection. Only the call of serve may keep
+// the request. The frames stay small, because this is the stack that idle
 // connections pay for.
-func (x *serving) run() {
-	defer x.finish()
-	r := x.r
-	x.r = nil
-	x.s.serve(x.c, r)
+func (s *Server) run(c *Conn, server *http.Server, r *http.Request) {
+	defer s.finish(c, server)
+	s.serve(c, r)
 }
 
 // finish is deferred around serve.
-func (x *serving) finish() {
+func (s *Server) finish(c *Conn, server *http.Server) {
 	cause := closedNormally
-	if reportedPanic(x.c, x.server, recover()) {
+	if reportedPanic(c, server, recover()) {
 		cause = closedForPanic
 	}
-	defer x.s.live.release(x.c)
-	defer contain(x.c, x.server)
-	if !x.c.life.at().isClosed() {
-		_ = x.c.closeFor(cause) // fails if serve is closing the connection: all the same
+	defer s.live.release(c)
+	defer contain(c, server)
+	if !c.life.at().isClosed() {
+		_ = c.closeFor(cause) // fails if serve is closing the connection: all the same
 	}
 }
