@@ -44,8 +44,12 @@
 //
 // The broker publishes to a channel of its own every few seconds, through the
 // connections that publish. A session that does not hear that is not where
-// publishers are, and is replaced. A client of a cluster sends again what may
-// have arrived. The broker gives each message an id, so that it counts once.
+// publishers are, and is replaced. So is one whose server has become a replica
+// of theirs. A client of a cluster sends again what may have arrived. The
+// broker gives each message an id, so that it counts once.
+//
+// A process with all its connections at a master that was replaced cannot know
+// that. The option min-replicas-to-write makes such a master refuse messages.
 //
 // In a Redis Cluster the keys and the channel of a topic are in one slot. Live
 // messages go through sharded publish/subscribe: from the node that has the

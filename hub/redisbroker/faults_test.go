@@ -203,6 +203,66 @@ func TestSplitFailover(t *testing.T) {
 	}
 }
 
+// The master becomes a replica, as in a failover by hand behind an address that
+// leads to the master. The connections that it has stay. One of two processes
+// has only new connections. The session of the other one hears messages through
+// the replica, and perhaps not all of them: it goes where publishers are.
+func TestSplitReplica(t *testing.T) {
+	old, promoted := brokertest.Start(t, kind), brokertest.Start(t, kind)
+	admin := map[string]*redis.Client{}
+	for _, e := range []*brokertest.Engine{old, promoted} {
+		admin[e.Addr] = redis.NewClient(&redis.Options{Addr: e.Addr})
+		defer admin[e.Addr].Close()
+	}
+	follow := func(e, master *brokertest.Engine) {
+		t.Helper()
+		if err := admin[e.Addr].SlaveOf(t.Context(), "127.0.0.1", portOf(master.Addr)).Err(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "no replica", func() bool {
+			return strings.Contains(admin[e.Addr].Info(t.Context(), "replication").Val(), "master_link_status:up")
+		})
+	}
+	follow(promoted, old)
+	address := brokertest.NewProxy(t, old.Addr)
+	start := func() *Broker {
+		client := redis.NewClient(&redis.Options{Addr: address.Addr, MaxRetries: -1, Protocol: 2, ContextTimeoutEnabled: true,
+			ConnMaxLifetime: 100 * time.Millisecond})
+		t.Cleanup(func() { client.Close() })
+		b := newBroker(client, nil, shortSilence)
+		t.Cleanup(func() { b.Close() })
+		if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	behind := start()
+	publish(t, behind, "x", "1", hub.History{})
+	if ev := next(t, behind); string(ev.Payload) != "1" {
+		t.Fatalf("%+v", ev)
+	}
+	address.Lead(promoted.Addr)
+	if err := admin[promoted.Addr].SlaveOf(t.Context(), "NO", "ONE").Err(); err != nil {
+		t.Fatal(err)
+	}
+	follow(old, promoted)
+	follows := start()
+	for _, want := range []hub.BrokerEventKind{hub.BrokerLost, hub.BrokerRecovered} {
+		if ev := next(t, behind); ev.Kind != want {
+			t.Fatalf("%+v, want %v", ev, want)
+		}
+	}
+	publish(t, follows, "x", "2", hub.History{})
+	for _, b := range []*Broker{behind, follows} {
+		if ev := next(t, b); string(ev.Payload) != "2" {
+			t.Fatalf("%+v", ev)
+		}
+	}
+	if n := admin[old.Addr].PubSubNumSub(t.Context(), "websocket:topic:x").Val(); n["websocket:topic:x"] != 0 {
+		t.Errorf("the replica has subscribers: %v", n)
+	}
+}
+
 // A hub that takes no event for a while has not lost the server, which speaks.
 func TestSlowHub(t *testing.T) {
 	e := brokertest.Start(t, kind)

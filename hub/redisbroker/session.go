@@ -210,7 +210,7 @@ func (b *Broker) receive(s *session) (wasLive bool, err error) {
 		return false, ErrClosed // Close may not have seen the session
 	}
 	stop := b.watch(s, func(ctx context.Context) bool {
-		return !s.deaf.Load() && b.client.Publish(ctx, s.alive, "").Err() == nil
+		return !s.deaf.Load() && b.client.Eval(ctx, calling, nil, s.alive).Err() == nil
 	})
 	defer stop()
 	// A goroutine must read while the topics are sent: there may be many, and
@@ -365,6 +365,14 @@ func (b *Broker) sessionLives() {
 		b.bring(hub.BrokerEvent{Kind: hub.BrokerRecovered})
 	}
 }
+
+// calling publishes to a channel on the server where the script runs, and not
+// on its replicas. A session with a replica hears what the master publishes, as
+// long as the two are connected, and is not told when they are not.
+const calling = `
+redis.set_repl(redis.REPL_NONE)
+return redis.call('PUBLISH', ARGV[1], '')
+`
 
 // watch ends a session whose connection is silent, though it was sent a ping:
 // nothing else would notice that the server's machine has gone. It also
