@@ -442,3 +442,41 @@ func (b *clockBroker) Missed(ctx context.Context, topic string, after Position, 
 	backlog.Now = time.Now().Add(b.skew)
 	return backlog, err
 }
+
+// Another process has no history for the topic, and the engine does not number
+// its messages. A client that may have missed one is told so.
+func TestUnkeptMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newStoreBroker()
+		var told []BrokerEvent
+		h := storeHub(b, func(ev BrokerEvent) { told = append(told, ev) })
+		defer h.Close()
+		here := join(t, h, "x")
+		b.bring(3, nil)
+		here.wantOffsets(t, 7, 1, 2, 3)
+		resumes := func(after uint64, want bool) {
+			t.Helper()
+			c := connect(t, h, netfake.Options{}, nil)
+			st, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, after}})
+			if err != nil || st.Complete != want {
+				t.Errorf("after %d: %+v, %v, want %t", after, st, err, want)
+			}
+			c.s.Leave()
+		}
+		resumes(3, true)
+		for range 2 {
+			b.events <- BrokerEvent{Topic: "x", Payload: appendEnvelope(nil, websocket.MessageText, []byte("unkept"))}
+		}
+		synctest.Wait()
+		resumes(3, false)
+		resumes(1, false)
+		b.bring(2, nil)
+		synctest.Wait()
+		resumes(3, false)
+		resumes(4, true)
+		resumes(5, true)
+		if len(told) != 1 || told[0].Kind != BrokerFailed || told[0].Topic != "x" || told[0].Err != errUnkept {
+			t.Errorf("%+v", told)
+		}
+	})
+}

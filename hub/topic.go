@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -45,6 +46,9 @@ type reading struct {
 	// quiet is an offset: no message lies between it and the topic's position.
 	// It counts only while the history is empty. Zero: not known.
 	quiet uint64
+	// unkept is an offset. A message without a number came before the message
+	// that has it, and behind all with lower ones. Zero: none came.
+	unkept uint64
 }
 
 // A message is one that was published, as it waits in queues and histories. It
@@ -163,6 +167,7 @@ func (t *topic) resetLocked(at Position, numbered bool) {
 		}
 	}
 	t.clearLocked()
+	t.beginEpochLocked(at.Epoch)
 	t.last, t.numbered, t.stale = at, numbered, false
 }
 
@@ -171,6 +176,14 @@ func (t *topic) clearLocked() {
 	t.hist.clear()
 	t.filled, t.parts = false, 0
 	t.setQuietLocked(0)
+}
+
+// beginEpochLocked forgets what belongs to the epoch before, if epoch is
+// another one.
+func (t *topic) beginEpochLocked(epoch uint64) {
+	if t.reading != nil && epoch != t.last.Epoch {
+		t.unkept = 0
+	}
 }
 
 func (t *topic) setQuietLocked(offset uint64) {
@@ -250,6 +263,9 @@ func (t *topic) publishLocked(typ websocket.MessageType, data []byte, made *mess
 	// A stranger's message without a number, among those that the engine
 	// numbers, has no place in the history.
 	keep := t.hist != nil && (numbered || !t.numbered)
+	if t.hist != nil && !keep {
+		t.strangeLocked()
+	}
 	if t.hist == nil {
 		at = Position{}
 	}
@@ -291,6 +307,23 @@ func (t *topic) publishLocked(typ websocket.MessageType, data []byte, made *mess
 	return nil
 }
 
+// errUnkept is told once for a topic in an epoch.
+var errUnkept = errors.New("hub: another process publishes without a history to a topic that has one: clients that come back cannot get the message")
+
+// strangeLocked notes that a message came that no engine keeps: its publisher
+// has no history for the topic, and the engine did not number it. A client
+// whose latest message is one before it may have missed it.
+func (t *topic) strangeLocked() {
+	if t.unkept == 0 {
+		t.report(errUnkept, t.last)
+	}
+	t.unkept = t.last.Offset + 1
+}
+
+// hasUnkeptLocked reports whether a client with the message at offset has got
+// all messages that no engine keeps, as far as this process knows.
+func (t *topic) hasUnkeptLocked(offset uint64) bool { return t.reading == nil || offset >= t.unkept }
+
 // encode makes a message of what was published. A panic of Encode costs this
 // message only.
 //
@@ -323,6 +356,7 @@ func (t *topic) advanceLocked(at Position, previous uint64, numbered bool) {
 		t.clearLocked() // what lies between was not seen here
 	}
 	t.setQuietLocked(0)
+	t.beginEpochLocked(at.Epoch)
 	t.last, t.numbered, t.stale = at, numbered, false
 }
 
@@ -355,7 +389,7 @@ func (t *topic) addLocked(s *Subscriber, from *SubscribeOptions) (SubscribeResul
 	}
 	if t.hist != nil && from != nil {
 		t.hist.expire(time.Since(t.hub.start))
-		if from.After.Epoch == t.last.Epoch && !from.After.IsZero() && !t.stale {
+		if from.After.Epoch == t.last.Epoch && !from.After.IsZero() && !t.stale && t.hasUnkeptLocked(from.After.Offset) {
 			missed, st.Complete = t.afterLocked(from.After.Offset)
 		}
 		if !st.Complete {

@@ -73,7 +73,9 @@
 // user with permissions needs these, the Prefix, and "$JS.API.>".
 //
 // A publisher whose hub keeps no history of such a topic goes through core
-// NATS. Its message has no position, and is not kept.
+// NATS. Its message has no position, and is not kept. A hub that gets it tells
+// OnBroker so, once for the topic, and tells clients that come back to start
+// afresh if they may have missed it.
 //
 // # What the server refuses
 //
