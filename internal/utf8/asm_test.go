@@ -13,4 +13,11 @@ func init() {
 	u := utf8Variants[0]
 	u.name, u.valid = "words", validWords
 	utf8Variants = append(utf8Variants, u)
+	u.name, u.valid = "blocks", func(p []byte) bool { // Valid without isASCII
+		if len(p) < simd.UTF8Min {
+			return validWords(p)
+		}
+		return simd.UTF8Blocks(&p[0], len(p)) && unfinished(p) == 0
+	}
+	utf8Variants = append(utf8Variants, u)
 }

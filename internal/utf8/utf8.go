@@ -135,7 +135,31 @@ func Valid(p []byte) bool {
 	if len(p) < simd.UTF8Min || !simd.HasVectors {
 		return validWords(p)
 	}
+	if len(p) <= asciiMax && isASCII(p) {
+		return true
+	}
 	return simd.UTF8Blocks(&p[0], len(p)) && unfinished(p) == 0
+}
+
+// asciiMax is the longest text that is looked at for being ASCII before it is
+// checked. From 144 bytes up UTF8Blocks skips ASCII itself.
+const asciiMax = 143
+
+// isASCII reports whether p, 8 bytes at least, is ASCII. Short messages mostly
+// are, and this takes half the time of UTF8Blocks. Other text pays 1 to 2 ns.
+func isASCII(p []byte) bool {
+	last := binary.LittleEndian.Uint64(p[len(p)-8:])
+	for ; len(p) > 32; p = p[32:] {
+		a, b := binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[8:])
+		c, d := binary.LittleEndian.Uint64(p[16:]), binary.LittleEndian.Uint64(p[24:])
+		if (a|b|c|d)&highBits != 0 {
+			return false
+		}
+	}
+	for ; len(p) > 8; p = p[8:] {
+		last |= binary.LittleEndian.Uint64(p)
+	}
+	return last&highBits == 0
 }
 
 const (
