@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/hub"
@@ -113,6 +114,21 @@ var idleHandlers = []struct {
 				return
 			}
 			if err := c.Write(ctx, typ, p); err != nil {
+				return
+			}
+		}
+	}},
+	{"Timeout", func(c *websocket.Conn, r *http.Request) {
+		defer c.CloseNow()
+		ctx := r.Context()
+		for m, err := range c.Messages(ctx) {
+			if err != nil {
+				return
+			}
+			wctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			err := c.Write(wctx, m.Type, m.Data)
+			cancel()
+			if err != nil {
 				return
 			}
 		}
