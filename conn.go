@@ -127,8 +127,8 @@ func (cfg *connConfig) makePlain() *agreement {
 	both.settings = settings{
 		skipUTF8:     cfg.skipUTF8,
 		closeTimeout: orDefault(cfg.closeTimeout, defaultCloseTimeout),
-		pingInterval: orDefault(cfg.pingInterval, defaultPingInterval),
-		pongTimeout:  orDefault(cfg.pongTimeout, defaultPongTimeout),
+		pingInterval: min(orDefault(cfg.pingInterval, defaultPingInterval), longestBeat),
+		pongTimeout:  min(orDefault(cfg.pongTimeout, defaultPongTimeout), longestBeat),
 		onPing:       cfg.onPing,
 		onPong:       cfg.onPong,
 	}

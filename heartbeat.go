@@ -53,6 +53,10 @@ type heartbeat struct {
 // size of a [time.Time], and monotonic.
 var epoch = time.Now()
 
+// longestBeat bounds pingInterval and pongTimeout, so that sums of them do not
+// overflow. It is 36 years.
+const longestBeat time.Duration = 1 << 60
+
 func sinceEpoch() int64 { return int64(time.Since(epoch)) }
 
 // RoundTripTime returns the time between the last ping that was answered and

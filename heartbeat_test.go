@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -279,6 +281,37 @@ func TestHeartbeatOff(t *testing.T) {
 		p.c.CloseNow()
 		<-read
 	})
+}
+
+// Times that mean "never" are no reason to give up a peer that sends and takes
+// nothing, with a wheel and without.
+func TestHeartbeatNever(t *testing.T) {
+	const never = math.MaxInt64
+	for _, opts := range []AcceptOptions{{PingInterval: never}, {PongTimeout: never}, {PingInterval: never, PongTimeout: never}} {
+		for _, own := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d %d %v", opts.PingInterval, opts.PongTimeout, own), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					if own { // the connection has a timer of its own
+						opts.Configure = func(*http.Request, *AcceptOptions) error { return nil }
+					}
+					ends := make(chan error, 1)
+					s := Handler(func(c *Conn, r *http.Request) {
+						_, _, err := c.Read(r.Context())
+						ends <- err
+					}, &opts)
+					p := beatServer(t, s)
+					go io.Copy(io.Discard, p.Conn)
+					time.Sleep(24 * time.Hour)
+					select {
+					case err := <-ends:
+						t.Errorf("Read = %v, want no end", err)
+					default:
+					}
+					s.Close()
+				})
+			})
+		}
+	}
 }
 
 // The pongs of heartbeats are not the application's; all others are, with
