@@ -39,14 +39,20 @@ func sinkConns(tb testing.TB, n int, opts *websocket.AcceptOptions) []*websocket
 	tb.Helper()
 	conns := make([]*websocket.Conn, n)
 	for i := range conns {
-		r := upgrade(tb, "Sec-WebSocket-Extensions: permessage-deflate")
-		c, err := websocket.Accept(&hijacker{conn: sink{}}, r, opts)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		conns[i] = c
+		conns[i] = accept(tb, sink{}, opts)
 	}
 	return conns
+}
+
+// accept makes a connection over a transport.
+func accept(tb testing.TB, transport net.Conn, opts *websocket.AcceptOptions) *websocket.Conn {
+	tb.Helper()
+	r := upgrade(tb, "Sec-WebSocket-Extensions: permessage-deflate")
+	c, err := websocket.Accept(&hijacker{conn: transport}, r, opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
 }
 
 // publishAndWait publishes a message, and returns when all have it.

@@ -32,11 +32,12 @@
 // # Slow subscribers
 //
 // Each subscriber has a queue, bounded in messages and in bytes. Publish puts
-// the message into the queues and returns; it never writes to a connection. A
-// subscriber whose queue is not empty has a goroutine. It writes the messages
-// that wait, many with one system call, and ends when the queue is empty. An
-// idle subscriber has no goroutine. It costs about 200 bytes, and 24 bytes for
-// each of its topics (about 70 each if it has more than 32).
+// the message into the queues and returns; it never writes to a connection. The
+// hub's goroutines write the messages that wait, many with one system call. A
+// write that blocks keeps one of them. Beyond those there are as many as
+// processors, and one, however many subscribers wait. They end when the queues
+// are empty. An idle subscriber costs about 200 bytes, and 24 bytes for each of
+// its topics (about 70 each if it has more than 32).
 //
 // When a queue is full the [Policy] decides. By default the subscriber is
 // disconnected with StatusTryAgainLater (1013). Otherwise its oldest or newest

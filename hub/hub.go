@@ -52,6 +52,7 @@ type Hub struct {
 	closed   atomic.Bool
 	link     *link     // immutable; nil without a broker
 	presence *presence // immutable; nil if no topic has one
+	flushers flushers
 
 	subscribers  atomic.Int64
 	published    atomic.Uint64
@@ -83,6 +84,7 @@ func New(opts *Options) *Hub {
 		h.shards[i].topics = map[string]*topic{}
 	}
 	h.epochs.Store(randomEpoch())
+	h.flushers.init()
 	if h.opts.PresenceOf != nil {
 		h.presence = newPresence(h)
 	}

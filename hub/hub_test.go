@@ -116,7 +116,11 @@ func TestOrderAndWrites(t *testing.T) {
 func goroutines() int {
 	buf := make([]byte, 1<<20)
 	buf = buf[:runtime.Stack(buf, true)]
-	return strings.Count(string(buf), "created by github.com/seed70bc5565/websocket/hub.(*Subscriber).")
+	n := 0
+	for _, creator := range []string{"(*Subscriber)", "(*flushers)"} {
+		n += strings.Count(string(buf), "created by github.com/seed70bc5565/websocket/hub."+creator+".")
+	}
+	return n
 }
 
 // All subscribers of a topic get its messages in one order, with several

@@ -3,25 +3,9 @@ package hub
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/seed70bc5565/websocket"
 )
-
-// The most that the flusher takes out of a queue at once. With the headers it
-// fits into a buffer of 32 KiB, which a connection has as long as its peer
-// takes nothing.
-const (
-	batchMessages = 64
-	batchBytes    = 31 << 10
-)
-
-// A batch holds what a flusher writes at once. On its stack it would make the
-// stack grow beyond the 2 KiB that a goroutine begins with. That cost more than
-// all else in a delivery.
-type batch [batchMessages]*websocket.PreparedMessage
-
-var batches = sync.Pool{New: func() any { return new(batch) }}
 
 // maxExtra bounds the messages that are replayed to one subscriber while it has
 // not taken those before.
@@ -179,7 +163,7 @@ func (s *Subscriber) disconnect() {
 	s.closeConn(websocket.StatusTryAgainLater, "too slow")
 }
 
-// pushLocked appends m, and starts the flusher unless it is there.
+// pushLocked appends m, and has a flusher come.
 func (s *Subscriber) pushLocked(m *message) {
 	if s.queue == nil {
 		s.queue = s.small[:0]
@@ -189,16 +173,12 @@ func (s *Subscriber) pushLocked(m *message) {
 	s.wakeFlusherLocked()
 }
 
-// wakeFlusherLocked starts the flusher, unless it is there.
+// wakeFlusherLocked has a flusher come, unless one is here or on its way.
 func (s *Subscriber) wakeFlusherLocked() {
-	if s.flushing {
-		return
+	if !s.flushing {
+		s.flushing = true
+		s.hub.flushers.call(s)
 	}
-	s.flushing = true
-	if s.flusher == nil {
-		s.flusher = s.flush
-	}
-	go s.flusher()
 }
 
 // emptyLocked forgets what waits.
@@ -207,10 +187,9 @@ func (s *Subscriber) emptyLocked() {
 	s.queue, s.bytes, s.replayed = nil, 0, nil
 }
 
-// flush writes what waits until nothing does. It is the body of the flusher
-// goroutine.
-func (s *Subscriber) flush() {
-	batch := batches.Get().(*batch)
+// flush writes what waits until nothing does. A flusher calls it, with its
+// batch.
+func (s *Subscriber) flush(batch *batch) {
 	for {
 		n, bye := s.take(batch)
 		if n > 0 {
@@ -226,7 +205,6 @@ func (s *Subscriber) flush() {
 			bye.late.Stop()
 			s.closeConn(bye.code, bye.reason)
 		}
-		batches.Put(batch)
 		return
 	}
 }

@@ -26,11 +26,12 @@ type Subscriber struct {
 	small    [2]*message
 	bytes    int       // of what waits
 	replayed *replayed // what waits beyond the bounds, because it was replayed; nil: nothing
-	flushing bool      // the flusher is at work, or on its way
-	flusher  func()    // its body, made once
+	flushing bool      // a flusher is at work, or on its way
 	dropped  uint64
-	bye      *closing // what the flusher does when nothing waits any more; nil: nothing
+	bye      *closing // what a flusher does when nothing waits any more; nil: nothing
 	err      error    // why it is a subscriber no more
+
+	next *Subscriber // waits for a flusher, too; flushers.mu guards it
 }
 
 // manyTopics is how many topics of a subscriber are searched one by one.

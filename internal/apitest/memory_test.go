@@ -207,7 +207,7 @@ func BenchmarkIdleMemory(b *testing.B) {
 }
 
 // smallStack are the names of idleHandlers that stay within a stack of 2 KiB.
-var smallStack = []string{"Messages", "Switch", "Context", "Log", "LogSwitch", "Read", "Streams"}
+var smallStack = []string{"Messages", "Switch", "Context", "Log", "LogSwitch", "Read", "Streams", "Hub"}
 
 // idleMemory returns the bytes of stack for each connection.
 func idleMemory(b *testing.B, handler *websocket.Server) float64 {
