@@ -91,7 +91,7 @@ func TestCallbackPanics(t *testing.T) {
 					if n := h.Stats().Panicked; n != 1 {
 						t.Errorf("%d panics are counted", n)
 					}
-					if h.has("new") {
+					if h.lookup("new") != nil {
 						t.Error("the topic is there")
 					}
 					if got := c.s.Topics(); len(got) != 1 {

@@ -142,37 +142,53 @@ func (h *Hub) PublishOnce(ctx context.Context, topic, id string, typ websocket.M
 	if h.link != nil {
 		return h.link.publish(ctx, topic, id, typ, data)
 	}
+	t := h.lookup(topic)
+	if t == nil {
+		if kept, err := h.historyOf(topic); err != nil || kept.Messages <= 0 {
+			return err // no subscriber is there
+		}
+	}
 	var made *message // nil: Encode makes it of data, under the topic's lock
 	if h.opts.Encode == nil {
-		var err error
-		if !h.has(topic) {
-			kept, err := h.historyOf(topic)
-			if err != nil || kept.Messages <= 0 {
-				return err // no subscriber is there
-			}
-		}
 		// Made here: the stack is less deep than below, and no lock is held.
+		var err error
 		if made, err = newMessage(typ, data); err != nil {
 			return err
 		}
 	}
-	return h.publishHere(topic, typ, data, made)
+	return h.publishHere(t, topic, typ, data, made)
 }
 
-// publishHere is Publish without a Broker.
-func (h *Hub) publishHere(topic string, typ websocket.MessageType, data []byte, made *message) error {
-	t := h.find(topic)
-	if t == nil {
-		kept, err := h.historyOf(topic)
-		if err != nil || kept.Messages <= 0 {
-			return err // no subscriber is there
-		}
-		if t, err = h.findOrMake(topic); err != nil {
+// publishHere is Publish without a Broker. t is the topic if it was there a
+// moment ago, or nil if it has a history.
+func (h *Hub) publishHere(t *topic, name string, typ websocket.MessageType, data []byte, made *message) error {
+	if t == nil || !t.lock() {
+		var err error
+		if t, err = h.findKept(name); t == nil {
 			return err
 		}
 	}
-	defer t.unlock()
-	return t.publishLocked(typ, data, made, Position{}, 0, time.Now())
+	if made != nil && t.hist == nil {
+		t.deliverLocked(made)
+		t.unlock()
+		return nil
+	}
+	return t.publishAndUnlock(typ, data, made)
+}
+
+// findKept is find for a message: it makes a topic that has a history.
+//
+// It is not inlined, to keep the frame of publishHere small.
+//
+//go:noinline
+func (h *Hub) findKept(name string) (*topic, error) {
+	if t := h.find(name); t != nil {
+		return t, nil
+	}
+	if kept, err := h.historyOf(name); err != nil || kept.Messages <= 0 {
+		return nil, err // no subscriber is there
+	}
+	return h.findOrMake(name)
 }
 
 // Subscriptions returns how many subscribers of this process have topic.
@@ -280,21 +296,20 @@ func (h *Hub) shard(name string) *shard {
 	return &h.shards[maphash.String(h.seed, name)%shardCount]
 }
 
-// has reports whether the topic is there.
-func (h *Hub) has(name string) bool {
+// lookup returns the topic, or nil if there is none. It does not lock it: the
+// topic may go.
+func (h *Hub) lookup(name string) *topic {
 	s := h.shard(name)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.topics[name] != nil
+	t := s.topics[name]
+	s.mu.Unlock()
+	return t
 }
 
 // find returns the topic, locked, or nil if there is none.
 func (h *Hub) find(name string) *topic {
-	s := h.shard(name)
 	for {
-		s.mu.Lock()
-		t := s.topics[name]
-		s.mu.Unlock()
+		t := h.lookup(name)
 		if t == nil || t.lock() {
 			return t
 		}

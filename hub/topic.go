@@ -55,9 +55,11 @@ type reading struct {
 // is immutable.
 type message struct {
 	*websocket.PreparedMessage
-	size             int
+	size int
+
+	// What follows is set in a topic with history.
 	at               time.Duration // when it was published, since the hub's start
-	offset, previous uint64        // in a topic with history: its own, and that of the message before it
+	offset, previous uint64        // its own, and that of the message before it
 }
 
 // newTopic makes a topic. The error is that of a callback.
@@ -251,6 +253,17 @@ func (t *topic) takeLocked(ev BrokerEvent, now time.Time) error {
 	return t.publishLocked(typ, data, nil, ev.Position, ev.previous(), now)
 }
 
+// publishAndUnlock publishes a message of this process, where it is not
+// delivered as it is.
+//
+// It is not inlined, to keep the frame of publishHere small.
+//
+//go:noinline
+func (t *topic) publishAndUnlock(typ websocket.MessageType, data []byte, made *message) error {
+	defer t.unlock()
+	return t.publishLocked(typ, data, made, Position{}, 0, time.Now())
+}
+
 // publishLocked puts a message into the history and the queues. The position at
 // is the engine's, or zero; then previous counts for nothing. The message is
 // made, or nil if it has to be made of data. The error is that of Encode.
@@ -300,11 +313,16 @@ func (t *topic) publishLocked(typ websocket.MessageType, data []byte, made *mess
 	if t.hist != nil && h.link == nil {
 		t.used, t.wasUsed = m.at, true
 	}
-	h.published.Add(1)
+	t.deliverLocked(m)
+	return nil
+}
+
+// deliverLocked puts a message into the queues.
+func (t *topic) deliverLocked(m *message) {
+	t.hub.published.Add(1)
 	for _, s := range t.subs {
 		s.put(m)
 	}
-	return nil
 }
 
 // errUnkept is told once for a topic in an epoch.
