@@ -147,18 +147,18 @@ func subscribeError(err error) error { return fmt.Errorf("hub: subscribe: %w", e
 // prepare makes room for topics, or returns why s cannot subscribe to them. The
 // room is made here, because the stack is deep in admit.
 func (s *Subscriber) prepare(topics []string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.errLocked(); err != nil {
-		return err
-	}
 	for _, topic := range topics {
 		if err := reserved(topic); err != nil {
 			return err
 		}
 	}
-	s.topics = slices.Grow(s.topics, len(topics))
-	return nil
+	s.mu.Lock()
+	err := s.errLocked()
+	if err == nil {
+		s.topics = slices.Grow(s.topics, len(topics))
+	}
+	s.mu.Unlock()
+	return err
 }
 
 // subscribeLinked is subscribe with a Broker.
@@ -190,20 +190,27 @@ func (s *Subscriber) subscribeLinked(ctx context.Context, from *SubscribeOptions
 
 // addAll adds s to topics of this process: to all of them, or to none.
 func (s *Subscriber) addAll(from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
-	added := topics[:0:0] // all but the last
+	var had []int // indexes of topics that s had before
 	for i, name := range topics {
-		st, err = s.hub.add(s, name, from)
-		switch {
-		case err == ErrSubscribed && from == nil:
-			err = nil
-		case err != nil:
-			s.Unsubscribe(added...)
+		if st, err = s.hub.add(s, name, from); err == nil {
+			continue
+		}
+		if err != ErrSubscribed || from != nil {
+			s.undo(topics[:i], had)
 			return st, err
-		case i+1 < len(topics):
-			added = append(added, name)
+		}
+		had = append(had, i)
+	}
+	return st, nil
+}
+
+// undo ends the subscriptions to topics, except to those that s had before.
+func (s *Subscriber) undo(topics []string, had []int) {
+	for i, name := range topics {
+		if !slices.Contains(had, i) {
+			s.Unsubscribe(name)
 		}
 	}
-	return st, err
 }
 
 // add adds a subscriber to a topic.

@@ -406,7 +406,9 @@ func (t *topic) addLocked(s *Subscriber, from *SubscribeOptions) (SubscribeResul
 		st.Position = t.last
 	}
 	if t.hist != nil && from != nil {
-		t.hist.expire(time.Since(t.hub.start))
+		if t.hist.len() > 0 {
+			t.hist.expire(time.Since(t.hub.start))
+		}
 		if from.After.Epoch == t.last.Epoch && !from.After.IsZero() && !t.stale && t.hasUnkeptLocked(from.After.Offset) {
 			missed, st.Complete = t.afterLocked(from.After.Offset)
 		}
