@@ -84,9 +84,44 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
+// Join allocates the subscriber. Subscribe allocates room for the topics, once.
+// SubscribeFrom allocates what it is asked for, in addition.
+func TestSubscribeAllocations(t *testing.T) {
+	if wstest.RaceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	ctx := t.Context()
+	topics := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}
+	h := New(&Options{History: History{Messages: 10}})
+	conns := sinkConns(t, 2, nil)
+	if err := h.Join(conns[0]).Subscribe(ctx, topics...); err != nil { // the topics stay
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name      string
+		subscribe func(s *Subscriber) error
+		want      float64
+	}{
+		{"one topic", func(s *Subscriber) error { return s.Subscribe(ctx, "a") }, 2},
+		{"ten topics", func(s *Subscriber) error { return s.Subscribe(ctx, topics...) }, 2},
+		{"from", func(s *Subscriber) error { _, err := s.SubscribeFrom(ctx, "a", SubscribeOptions{}); return err }, 3},
+	} {
+		got := testing.AllocsPerRun(100, func() {
+			s := h.Join(conns[1])
+			if err := tt.subscribe(s); err != nil {
+				t.Error(err)
+			}
+			s.Leave()
+		})
+		if got > tt.want {
+			t.Errorf("%s: %v allocations, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 // What the package's documentation says of an idle subscriber.
 func TestSizes(t *testing.T) {
-	if got := reflect.TypeFor[Subscriber]().Size(); got > 192 {
+	if got := reflect.TypeFor[Subscriber]().Size(); got > 160 {
 		t.Errorf("a Subscriber has %d bytes", got)
 	}
 	if got := reflect.TypeFor[membership]().Size() + reflect.TypeFor[*Subscriber]().Size(); got > 24 {

@@ -43,9 +43,9 @@ func (h *Hub) callEncode(published *Message) (data []byte, err error) {
 }
 
 //go:noinline
-func (h *Hub) callGreet(from *SubscribeOptions, st SubscribeResult) (typ websocket.MessageType, data []byte, err error) {
+func (h *Hub) callGreet(b *beginning) (typ websocket.MessageType, data []byte, err error) {
 	defer h.caught(&err, ErrCallbackPanicked, "Greet")
-	typ, data = from.Greet(st)
+	typ, data = b.from.Greet(b.got)
 	return typ, data, nil
 }
 

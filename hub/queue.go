@@ -73,12 +73,9 @@ type replayed struct {
 // A run is a number of replayed messages, with other messages in front of them.
 type run struct{ others, messages int }
 
-// replayLocked puts messages into the queue that do not count for its
-// bound.
+// replayLocked puts messages into the queue that do not count for its bound.
+// There must be one.
 func (s *Subscriber) replayLocked(ms []*message) error {
-	if len(ms) == 0 {
-		return nil
-	}
 	if s.replayed == nil {
 		s.replayed = &replayed{}
 	} else if s.replayed.messages+len(ms) > maxExtra {

@@ -45,7 +45,12 @@ func (s *Subscriber) findLocked(t *topic) int {
 		}
 		return -1
 	}
-	return slices.IndexFunc(s.topics, func(m membership) bool { return m.topic == t })
+	for i := range s.topics {
+		if s.topics[i].topic == t {
+			return i
+		}
+	}
+	return -1
 }
 
 // A membership is a topic of a subscriber, and where the topic has it.
@@ -96,6 +101,12 @@ type SubscribeResult struct {
 	Messages int
 }
 
+// A beginning is what SubscribeFrom asks for, and what comes of it.
+type beginning struct {
+	from SubscribeOptions // immutable
+	got  SubscribeResult
+}
+
 // Conn returns the connection.
 func (s *Subscriber) Conn() *websocket.Conn { return s.conn }
 
@@ -107,8 +118,7 @@ func (s *Subscriber) Conn() *websocket.Conn { return s.conn }
 // engine is told of them when it is back. ctx bounds that. After an error the
 // subscriber has the topics that it had before.
 func (s *Subscriber) Subscribe(ctx context.Context, topics ...string) error {
-	_, err := s.subscribe(ctx, nil, topics)
-	return err
+	return s.subscribe(ctx, nil, topics)
 }
 
 // SubscribeFrom subscribes to a topic that has a history, and sends what the
@@ -121,21 +131,27 @@ func (s *Subscriber) Subscribe(ctx context.Context, topics ...string) error {
 //
 // ctx and other errors are as for Subscribe.
 func (s *Subscriber) SubscribeFrom(ctx context.Context, topic string, from SubscribeOptions) (SubscribeResult, error) {
-	return s.subscribe(ctx, &from, []string{topic})
+	b := &beginning{from: from}
+	if err := s.subscribe(ctx, b, []string{topic}); err != nil {
+		return SubscribeResult{}, err
+	}
+	return b.got, nil
 }
 
-func (s *Subscriber) subscribe(ctx context.Context, from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
-	switch err = s.prepare(topics); {
+// subscribe is SubscribeFrom with one topic, or Subscribe with b nil.
+func (s *Subscriber) subscribe(ctx context.Context, b *beginning, topics []string) error {
+	err := s.prepare(topics)
+	switch {
 	case err != nil:
 	case s.hub.link != nil:
-		st, err = s.subscribeLinked(ctx, from, topics)
+		err = s.subscribeLinked(ctx, b, topics)
 	default:
-		st, err = s.addAll(from, topics)
+		err = s.addAll(b, topics)
 	}
 	if err != nil {
-		return SubscribeResult{}, subscribeError(err)
+		return subscribeError(err)
 	}
-	return st, nil
+	return nil
 }
 
 // subscribeError is not inlined, to keep the frame of subscribe small: a
@@ -154,7 +170,11 @@ func (s *Subscriber) prepare(topics []string) error {
 	}
 	s.mu.Lock()
 	err := s.errLocked()
-	if err == nil {
+	switch {
+	case err != nil:
+	case s.topics == nil:
+		s.topics = make([]membership, 0, len(topics))
+	case cap(s.topics)-len(s.topics) < len(topics):
 		s.topics = slices.Grow(s.topics, len(topics))
 	}
 	s.mu.Unlock()
@@ -162,7 +182,7 @@ func (s *Subscriber) prepare(topics []string) error {
 }
 
 // subscribeLinked is subscribe with a Broker.
-func (s *Subscriber) subscribeLinked(ctx context.Context, from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
+func (s *Subscriber) subscribeLinked(ctx context.Context, b *beginning, topics []string) error {
 	h := s.hub
 	pinned := topics[:0:0]
 	defer func() { h.unpin(pinned) }()
@@ -170,7 +190,7 @@ func (s *Subscriber) subscribeLinked(ctx context.Context, from *SubscribeOptions
 	for _, name := range topics {
 		a, err := h.pin(name)
 		if err != nil {
-			return st, err
+			return err
 		}
 		if a != nil {
 			attempts = append(attempts, a)
@@ -178,30 +198,31 @@ func (s *Subscriber) subscribeLinked(ctx context.Context, from *SubscribeOptions
 		pinned = append(pinned, name)
 	}
 	if err := h.link.settle(ctx, attempts); err != nil {
-		return st, err
+		return err
 	}
-	for try := 1; from != nil && h.link.keeps() && h.link.fill(ctx, topics[0], *from) && try < maxFills; try++ {
-		if st, err = h.addFresh(s, topics[0], from); err != errStale {
-			return st, err
+	for try := 1; b != nil && h.link.keeps() && h.link.fill(ctx, topics[0], b.from) && try < maxFills; try++ {
+		if err := h.addFresh(s, topics[0], b); err != errStale {
+			return err
 		}
 	}
-	return s.addAll(from, topics)
+	return s.addAll(b, topics)
 }
 
 // addAll adds s to topics of this process: to all of them, or to none.
-func (s *Subscriber) addAll(from *SubscribeOptions, topics []string) (st SubscribeResult, err error) {
+func (s *Subscriber) addAll(b *beginning, topics []string) error {
 	var had []int // indexes of topics that s had before
 	for i, name := range topics {
-		if st, err = s.hub.add(s, name, from); err == nil {
-			continue
-		}
-		if err != ErrSubscribed || from != nil {
+		err := s.hub.add(s, name, b)
+		switch {
+		case err == nil:
+		case err == ErrSubscribed && b == nil:
+			had = append(had, i)
+		default:
 			s.undo(topics[:i], had)
-			return st, err
+			return err
 		}
-		had = append(had, i)
 	}
-	return st, nil
+	return nil
 }
 
 // undo ends the subscriptions to topics, except to those that s had before.
@@ -214,27 +235,27 @@ func (s *Subscriber) undo(topics []string, had []int) {
 }
 
 // add adds a subscriber to a topic.
-func (h *Hub) add(s *Subscriber, topic string, from *SubscribeOptions) (SubscribeResult, error) {
+func (h *Hub) add(s *Subscriber, topic string, b *beginning) error {
 	t, err := h.findOrMake(topic)
 	if err != nil {
-		return SubscribeResult{}, err
+		return err
 	}
 	defer t.unlock()
-	return t.addLocked(s, from)
+	return t.addLocked(s, b)
 }
 
 // addFresh is add, unless messages may have been lost since the engine was
 // read: then the error is errStale.
-func (h *Hub) addFresh(s *Subscriber, topic string, from *SubscribeOptions) (SubscribeResult, error) {
+func (h *Hub) addFresh(s *Subscriber, topic string, b *beginning) error {
 	t, err := h.findOrMake(topic)
 	if err != nil {
-		return SubscribeResult{}, err
+		return err
 	}
 	defer t.unlock()
 	if t.stale {
-		return SubscribeResult{}, errStale
+		return errStale
 	}
-	return t.addLocked(s, from)
+	return t.addLocked(s, b)
 }
 
 // Unsubscribe ends subscriptions. Messages that wait already are still sent.
@@ -373,24 +394,31 @@ func (s *Subscriber) leaveTopics() {
 }
 
 // admit is the subscriber's part of [topic.addLocked]: the caller has locked t.
-func (s *Subscriber) admit(t *topic, from *SubscribeOptions, st SubscribeResult, missed []*message) error {
-	if from != nil && from.Greet != nil {
-		greeted, err := s.greet(from, st, missed)
+func (s *Subscriber) admit(t *topic, b *beginning, missed []*message) error {
+	if b != nil && b.from.Greet != nil {
+		greeted, err := s.greet(b, missed)
 		if err != nil {
 			return err
 		}
 		missed = greeted
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	err := s.admitLocked(t, missed)
+	s.mu.Unlock()
+	return err
+}
+
+func (s *Subscriber) admitLocked(t *topic, missed []*message) error {
 	if s.err != nil {
 		return s.err
 	}
 	if s.findLocked(t) >= 0 {
 		return ErrSubscribed
 	}
-	if err := s.replayLocked(missed); err != nil {
-		return err
+	if len(missed) > 0 {
+		if err := s.replayLocked(missed); err != nil {
+			return err
+		}
 	}
 	s.topics = append(s.topics, membership{t, len(t.subs)})
 	switch n := len(s.topics); {
@@ -410,8 +438,8 @@ func (s *Subscriber) admit(t *topic, from *SubscribeOptions, st SubscribeResult,
 // It is not inlined, to keep the frame of admit small.
 //
 //go:noinline
-func (s *Subscriber) greet(from *SubscribeOptions, st SubscribeResult, missed []*message) ([]*message, error) {
-	typ, data, err := s.hub.callGreet(from, st)
+func (s *Subscriber) greet(b *beginning, missed []*message) ([]*message, error) {
+	typ, data, err := s.hub.callGreet(b)
 	if err != nil || data == nil {
 		return missed, err
 	}
@@ -426,7 +454,12 @@ func (s *Subscriber) greet(from *SubscribeOptions, st SubscribeResult, missed []
 // The caller has locked t.
 func (s *Subscriber) forget(t *topic) int {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	index := s.forgetLocked(t)
+	s.mu.Unlock()
+	return index
+}
+
+func (s *Subscriber) forgetLocked(t *topic) int {
 	i := s.findLocked(t)
 	if i < 0 {
 		return -1

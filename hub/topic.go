@@ -108,6 +108,9 @@ func (t *topic) lingersLocked() bool {
 	if t.hist == nil || !t.wasUsed {
 		return false
 	}
+	if t.timer != nil {
+		return true // it looks again when it fires
+	}
 	age := t.hist.limits.Age
 	if t.hub.link.keeps() && (age < 0 || age > defaultHistoryAge) {
 		age = defaultHistoryAge // what is forgotten here can be read again
@@ -116,7 +119,7 @@ func (t *topic) lingersLocked() bool {
 		return true
 	}
 	left := age - (time.Since(t.hub.start) - t.used)
-	if left > 0 && t.timer == nil {
+	if left > 0 {
 		t.timer = time.AfterFunc(left, t.aged)
 	}
 	return left > 0
@@ -391,40 +394,47 @@ func (t *topic) gapLocked() {
 	}
 }
 
-// addLocked makes s a subscriber. Its queue first gets the messages that from
-// asks for.
-func (t *topic) addLocked(s *Subscriber, from *SubscribeOptions) (SubscribeResult, error) {
+// addLocked makes s a subscriber. Its queue first gets the messages that b asks
+// for, which may be nil.
+func (t *topic) addLocked(s *Subscriber, b *beginning) error {
 	if t.hub.closed.Load() {
-		return SubscribeResult{}, ErrClosed
+		return ErrClosed
 	}
-	var st SubscribeResult
 	var missed []*message
 	if t.hist != nil {
-		if t.last.Epoch == 0 && t.hub.link == nil {
-			t.last.Epoch = t.hub.newEpoch()
-		}
-		st.Position = t.last
+		missed = t.missedLocked(b)
 	}
-	if t.hist != nil && from != nil {
-		if t.hist.len() > 0 {
-			t.hist.expire(time.Since(t.hub.start))
-		}
-		if from.After.Epoch == t.last.Epoch && !from.After.IsZero() && !t.stale && t.hasUnkeptLocked(from.After.Offset) {
-			missed, st.Complete = t.afterLocked(from.After.Offset)
-		}
-		if !st.Complete {
-			missed = t.hist.recent(from.Recent)
-		}
-		st.Messages = len(missed)
-	}
-	if err := s.admit(t, from, st, missed); err != nil {
-		return SubscribeResult{}, err
+	if err := s.admit(t, b, missed); err != nil {
+		return err
 	}
 	t.subs = append(t.subs, s)
 	if t.present {
 		t.hub.presence.subscribed(t.name, s)
 	}
-	return st, nil
+	return nil
+}
+
+// missedLocked returns the messages that b asks for, and notes in b what they
+// are. The topic must have a history.
+func (t *topic) missedLocked(b *beginning) (missed []*message) {
+	if t.last.Epoch == 0 && t.hub.link == nil {
+		t.last.Epoch = t.hub.newEpoch()
+	}
+	if b == nil {
+		return nil
+	}
+	if t.hist.len() > 0 {
+		t.hist.expire(time.Since(t.hub.start))
+	}
+	complete := false
+	if after := b.from.After; after.Epoch == t.last.Epoch && !after.IsZero() && !t.stale && t.hasUnkeptLocked(after.Offset) {
+		missed, complete = t.afterLocked(after.Offset)
+	}
+	if !complete {
+		missed = t.hist.recent(b.from.Recent)
+	}
+	b.got = SubscribeResult{Position: t.last, Complete: complete, Messages: len(missed)}
+	return missed
 }
 
 // dropLocked ends the subscription of s, if it has one.
