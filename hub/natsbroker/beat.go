@@ -41,7 +41,10 @@ func (b *Broker) beats() {
 		case <-ticker.C:
 			b.beat()
 		case m := <-b.heard:
-			if b.hear(string(m.Data), time.Now()) {
+			if m.Subject != b.alive {
+				b.jet.watch.echoed.Store(true)
+				b.jet.watch.heard.Store(true)
+			} else if b.hear(string(m.Data), time.Now()) {
 				b.tell(hub.BrokerEvent{Kind: hub.BrokerLost, Err: errMissedBeat})
 				b.tell(hub.BrokerEvent{Kind: hub.BrokerRecovered})
 			}

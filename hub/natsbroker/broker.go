@@ -130,6 +130,9 @@ func newBroker(url string, opts *Options, jet *JetStream, every time.Duration) (
 		return nil, fmt.Errorf("natsbroker: %w", err)
 	}
 	b.alive = b.prefix + "_alive"
+	if jet != nil {
+		jet.watch.call = fmt.Sprintf("%s.%016x", b.alive, newEpoch())
+	}
 	b.options = append(b.options,
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
@@ -170,6 +173,9 @@ func (b *Broker) adopt(conn *nats.Conn) {
 		return
 	}
 	conn.ChanSubscribe(b.alive, b.heard) // fails if it is closed, as what follows
+	if b.jet != nil {
+		conn.ChanSubscribe(b.jet.watch.call, b.heard)
+	}
 	for _, topic := range topics {
 		if b.askLocked(conn, topic) != nil {
 			break // it is closed: there will be another

@@ -72,6 +72,11 @@
 // The subjects of streams begin with the Prefix and "_kept." or "_epochs.". A
 // user with permissions needs these, the Prefix, and "$JS.API.>".
 //
+// Both connections move to another server of a cluster when theirs is cut off
+// from JetStream. The broker asks for the state of its streams every 5 s. It
+// publishes a message through one connection, in a subject of its own behind
+// the Prefix and "_alive.", and expects it on the other one.
+//
 // A publisher whose hub keeps no history of such a topic goes through core
 // NATS. Its message has no position, and is not kept. A hub that gets it tells
 // OnBroker so, once for the topic, and tells clients that come back to start

@@ -52,6 +52,7 @@ type JetStream struct {
 	age      time.Duration         // immutable
 	replicas int                   // immutable
 	storage  jetstream.StorageType // immutable
+	watch    watch
 
 	smu     sync.Mutex // guards what follows; not held across I/O; taken inside mu
 	current *session
@@ -87,6 +88,10 @@ type JetStreamOptions struct {
 // NewJetStream is [New] for a server with JetStream. The streams are made when
 // a topic needs them.
 func NewJetStream(url string, opts *JetStreamOptions) (*JetStream, error) {
+	return newJetStream(url, opts, defaultBeat)
+}
+
+func newJetStream(url string, opts *JetStreamOptions, every time.Duration) (*JetStream, error) {
 	var o JetStreamOptions
 	if opts != nil {
 		o = *opts
@@ -102,11 +107,12 @@ func NewJetStream(url string, opts *JetStreamOptions) (*JetStream, error) {
 	if j.age < time.Second || j.replicas < 1 {
 		return nil, fmt.Errorf("natsbroker: PositionAge %v and Replicas %d: not a second and one", o.PositionAge, o.Replicas)
 	}
-	b, err := newBroker(url, &o.Options, j, defaultBeat)
+	b, err := newBroker(url, &o.Options, j, every)
 	if err != nil {
 		return nil, err
 	}
 	j.Broker = b
+	go j.watchServers()
 	return j, nil
 }
 

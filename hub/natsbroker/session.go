@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ type session struct {
 
 	mu     sync.Mutex // guards what follows; not held across I/O
 	opened map[class]*opening
+	names  []string  // of the streams that were asked for, each once
 	told   time.Time // what the server's clock said, see now; zero: the server did not say
 	toldAt time.Time // when that was; zero: never
 }
@@ -86,6 +88,9 @@ func (j *JetStream) open(ctx context.Context, c class) (*session, *opening, erro
 	if o == nil {
 		o = &opening{ready: make(chan struct{}), name: j.streamName(c.String())}
 		s.opened[c] = o
+		if !slices.Contains(s.names, o.name) {
+			s.names = append(s.names, o.name)
+		}
 		go func() {
 			defer close(o.ready)
 			if o.err = j.prepare(s, c, o); o.err != nil {
@@ -492,6 +497,10 @@ const (
 	tellTimeout = time.Second
 )
 
+// clockSubject is the subject of messages without a meaning. No class has this
+// name.
+func (j *JetStream) clockSubject() string { return j.prefix + "_epochs.clock" }
+
 // now returns the time of a server that does not tell it with the state of a
 // stream, as those before 2.10. Such a server tells when it got a message, so
 // it is given one. It returns zero if the server does not say.
@@ -502,7 +511,7 @@ func (j *JetStream) now(ctx context.Context, s *session) time.Time {
 	if at.IsZero() || time.Since(at) >= toldFor {
 		ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 		defer cancel()
-		subject := j.prefix + "_epochs.clock" // no class has this name
+		subject := j.clockSubject()
 		told, at = time.Time{}, time.Now()
 		if _, err := s.js.Publish(ctx, subject, nil); err == nil {
 			m, _, err := s.get(ctx, &opening{name: j.streamName("epochs")}, query{Last: subject})

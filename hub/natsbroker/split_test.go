@@ -1,11 +1,18 @@
 package natsbroker
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed70bc5565/websocket/hub"
 	"github.com/seed70bc5565/websocket/hub/internal/brokertest"
@@ -22,13 +29,15 @@ func split(t *testing.T, k brokertest.Kind, servers int) (addrs []string, betwee
 		own.Args = func(port, dir string) []string {
 			args := append(k.Args(port, dir), "-n", fmt.Sprint("server", i), "-cluster_name", "test", "-cluster", "nats://127.0.0.1:"+route)
 			if i == 0 {
-				return append(args, "-cluster_advertise", between.Addr) // the others connect to it
+				// The others connect to it. JetStream wants a route: it is one to itself.
+				return append(args, "-cluster_advertise", between.Addr, "-routes", "nats://"+between.Addr)
 			}
 			to := []string{"nats://" + between.Addr}
 			for _, other := range routes[1:i] {
 				to = append(to, "nats://127.0.0.1:"+other)
 			}
-			return append(args, "-routes", strings.Join(to, ","))
+			// The first one cannot connect to them: nothing listens there.
+			return append(args, "-cluster_advertise", "127.0.0.1:1", "-routes", strings.Join(to, ","))
 		}
 		addrs = append(addrs, brokertest.Start(t, own).Addr)
 	}
@@ -102,6 +111,104 @@ func TestServersApart(t *testing.T) {
 		}
 		arrives("after")
 	}
+}
+
+// The server of a process is cut off from the other two, which have JetStream.
+// The process moves to one of these, with the connections that were there.
+func TestJetStreamApart(t *testing.T) {
+	for name, apart := range map[string]struct{ receiving, session bool }{
+		"both": {true, true}, "receiving": {true, false}, "session": {false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := clusterKind
+			k.Args = jetKind.Args
+			addrs, between := split(t, k, 3)
+			js := clusterAdmin(t, "nats://"+addrs[1])
+			eventually(t, "no stream can be made", func() error {
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "probe", Subjects: []string{"probe"}, Replicas: 3})
+				return err
+			})
+			var at dialer
+			at.lead(addrs[0], !apart.receiving, addrs[1])
+			opts := &JetStreamOptions{Replicas: 3, Options: Options{Prefix: name, Connection: []nats.Option{
+				nats.SetCustomDialer(&at), nats.ReconnectWait(50 * time.Millisecond)}}}
+			b, err := newJetStream("nats://"+addrs[0], opts, time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { b.Close() })
+			if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+				t.Fatal(err)
+			}
+			at.lead(addrs[0], !apart.session, addrs[1])
+			send := func(text string) error {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				return b.Publish(ctx, hub.Publication{Topic: "x", Payload: []byte(text), History: history})
+			}
+			// arrives sends until a message arrives: the connection that receives
+			// may not be where JetStream is. It returns what else came.
+			arrives := func(text string) (events []hub.BrokerEventKind) {
+				arrived, done := make(chan struct{}), make(chan struct{})
+				go func() {
+					defer close(done)
+					for {
+						send(text)
+						select {
+						case <-arrived:
+							return
+						case <-time.After(100 * time.Millisecond):
+						}
+					}
+				}()
+				defer func() { close(arrived); <-done }()
+				for {
+					ev := next(t, b.Broker)
+					if ev.Kind == hub.BrokerMessage && string(ev.Payload) == text {
+						return events
+					}
+					if ev.Kind != hub.BrokerMessage {
+						events = append(events, ev.Kind)
+					}
+				}
+			}
+			arrives("before")
+			eventually(t, "the broker does not hear its own call", func() error {
+				if !b.watch.heard.Load() {
+					return errors.New("no call")
+				}
+				return nil
+			})
+			at.lead(addrs[0], true, addrs[1])
+			between.Cut(true)
+			defer func() { between.Reset(); between.Cut(false) }()
+			eventually(t, "Publish fails while a server is apart", func() error { return send("apart") })
+			events := arrives("after")
+			want := []hub.BrokerEventKind(nil)
+			if apart.receiving {
+				want = []hub.BrokerEventKind{hub.BrokerLost, hub.BrokerRecovered}
+			}
+			if !slices.Equal(events, want) {
+				t.Errorf("%v, want %v", events, want)
+			}
+		})
+	}
+}
+
+// A dialer is the network: it leads connections to a server.
+type dialer struct{ to atomic.Value }
+
+func (d *dialer) lead(to string, instead bool, other string) {
+	if instead {
+		to = other
+	}
+	d.to.Store(to)
+}
+
+func (d *dialer) Dial(network, _ string) (net.Conn, error) {
+	return net.Dial(network, d.to.Load().(string))
 }
 
 // shortBeat is in place of defaultBeat in tests.
