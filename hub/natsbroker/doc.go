@@ -79,8 +79,8 @@
 //
 // A publisher whose hub keeps no history of such a topic goes through core
 // NATS. Its message has no position, and is not kept. A hub that gets it tells
-// OnBroker so, once for the topic, and tells clients that come back to start
-// afresh if they may have missed it.
+// OnBroker so, once for the topic. It tells clients that come back to start
+// afresh, if they may have missed it.
 //
 // # What the server refuses
 //

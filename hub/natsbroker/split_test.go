@@ -29,7 +29,7 @@ func split(t *testing.T, k brokertest.Kind, servers int) (addrs []string, betwee
 		own.Args = func(port, dir string) []string {
 			args := append(k.Args(port, dir), "-n", fmt.Sprint("server", i), "-cluster_name", "test", "-cluster", "nats://127.0.0.1:"+route)
 			if i == 0 {
-				// The others connect to it. JetStream wants a route: it is one to itself.
+				// The others connect to it. JetStream wants a route: to itself.
 				return append(args, "-cluster_advertise", between.Addr, "-routes", "nats://"+between.Addr)
 			}
 			to := []string{"nats://" + between.Addr}
@@ -44,7 +44,7 @@ func split(t *testing.T, k brokertest.Kind, servers int) (addrs []string, betwee
 	return addrs, between
 }
 
-// The server of the receiver is cut off from that of a publisher, whose messages
+// The server of the receiver is cut off from that of a publisher. Its messages
 // are lost without an error. The receiver is told when the servers have met
 // again.
 func TestServersApart(t *testing.T) {
@@ -148,8 +148,8 @@ func TestJetStreamApart(t *testing.T) {
 				defer cancel()
 				return b.Publish(ctx, hub.Publication{Topic: "x", Payload: []byte(text), History: history})
 			}
-			// arrives sends until a message arrives: the connection that receives
-			// may not be where JetStream is. It returns what else came.
+			// arrives sends until a message arrives. The connection that
+			// receives may not be where JetStream is. It returns what else came.
 			arrives := func(text string) (events []hub.BrokerEventKind) {
 				arrived, done := make(chan struct{}), make(chan struct{})
 				go func() {

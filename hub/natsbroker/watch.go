@@ -58,7 +58,7 @@ func (j *JetStream) watchServers() {
 		case !conn.IsConnected():
 			called = 0
 		case called == 2:
-			// A leader that is cut off answers for a while. It takes no message.
+			// A leader that is cut off answers for a while, and takes nothing.
 			if j.takes(s) {
 				conn.ForceReconnect() // fails if it is closed: there will be another
 			} else {

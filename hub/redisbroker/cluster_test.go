@@ -116,8 +116,8 @@ func TestSentinelFailoverClocks(t *testing.T) {
 	sentinelFailover(t, "SentinelClocks", []time.Duration{0, 10 * time.Minute, -10 * time.Minute})
 }
 
-// sentinelFailover is TestSentinelFailover for servers whose clocks are ahead by
-// skews.
+// sentinelFailover is TestSentinelFailover for servers whose clocks are ahead
+// by skews.
 func sentinelFailover(t *testing.T, name string, skews []time.Duration) {
 	var engines []*brokertest.Engine
 	var sentinels []string
