@@ -62,6 +62,9 @@ func (w *wheel) longest() time.Duration { return (slots - 2) * w.slot }
 func (w *wheel) enter(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.hasLocked(c) {
+		return // Trace.Accepted has had it adopted
+	}
 	if w.first == nil {
 		w.first = new([slotLists + slots]*Conn)
 		w.next = noSlot

@@ -229,3 +229,30 @@ func TestWheelDoesNotWait(t *testing.T) {
 		close(goOn)
 	})
 }
+
+// A connection that Trace.Accepted has the Server adopt is in the wheel once,
+// and leaves nothing there.
+func TestWheelAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s *Server
+		s = Handler(func(c *Conn, r *http.Request) { c.Read(r.Context()) }, &AcceptOptions{Trace: &Trace{
+			Accepted: func(_ context.Context, c *Conn) {
+				if err := s.Adopt(c); err != nil {
+					t.Error(err)
+				}
+			},
+		}})
+		p := beatServer(t, s)
+		if n := s.Stats().Open; n != 1 {
+			t.Errorf("%d connections are open, want 1", n)
+		}
+		p.Close()
+		synctest.Wait()
+		if n := s.live.wheel.count(); n != 0 || s.live.wheel.timer != nil {
+			t.Errorf("an empty wheel has a timer, or says that it has %d connections", n)
+		}
+		if n := s.Connections(); n != 0 {
+			t.Errorf("the server has %d connections", n)
+		}
+	})
+}
