@@ -229,7 +229,6 @@ func (j *JetStream) prepare(s *session, c class, o *opening) error {
 		return err
 	}
 	o.stream = stream
-	subject := j.prefix + "_epochs." + c.String()
 	epochs, err := makeStream(ctx, s.js, jetstream.StreamConfig{
 		Name:              j.streamName("epochs"),
 		Subjects:          []string{j.prefix + "_epochs.>"},
@@ -240,13 +239,20 @@ func (j *JetStream) prepare(s *session, c class, o *opening) error {
 	if err != nil {
 		return err
 	}
+	return j.agree(ctx, s, c, o, epochs)
+}
+
+// agree reads the epoch of o's stream, on which all processes agree. It begins
+// another one if the server has lost messages since that was noted.
+func (j *JetStream) agree(ctx context.Context, s *session, c class, o *opening, epochs jetstream.Stream) error {
+	subject := j.prefix + "_epochs." + c.String()
 	for {
 		// The server must have all messages that this process saw before it
 		// asks.
 		j.smu.Lock()
 		seen := j.seen[c]
 		j.smu.Unlock()
-		info, err := stream.Info(ctx)
+		info, err := o.stream.Info(ctx)
 		if err != nil {
 			return err
 		}
@@ -254,17 +260,9 @@ func (j *JetStream) prepare(s *session, c class, o *opening) error {
 		if info.Cluster == nil || info.Cluster.Name == "" {
 			now.Server = s.conn.ConnectedServerId()
 		}
-		var last record
-		var sequence uint64
-		m, err := epochs.GetLastMsgForSubject(ctx, subject)
-		switch {
-		case err == nil:
-			sequence = m.Sequence
-			if err := json.Unmarshal(m.Data, &last); err != nil {
-				return fmt.Errorf("the epoch of stream %s: %w", o.name, err)
-			}
-		case !errors.Is(err, jetstream.ErrMsgNotFound):
-			return err
+		last, sequence, err := lastRecord(ctx, epochs, subject)
+		if err != nil {
+			return fmt.Errorf("the epoch of stream %s: %w", o.name, err)
 		}
 		if last.Created == now.Created && last.Server == now.Server && last.Base <= now.Base &&
 			(seen.Epoch != last.Epoch || seen.Offset <= offset(now.Base)) {
@@ -283,6 +281,20 @@ func (j *JetStream) prepare(s *session, c class, o *opening) error {
 		}
 		// It is read again, as another process may have been quicker.
 	}
+}
+
+// lastRecord returns the record that is in subject, and its sequence. Both are
+// zero if there is none.
+func lastRecord(ctx context.Context, epochs jetstream.Stream, subject string) (last record, sequence uint64, err error) {
+	m, err := epochs.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return record{}, 0, nil
+	}
+	if err != nil {
+		return record{}, 0, err
+	}
+	err = json.Unmarshal(m.Data, &last)
+	return last, m.Sequence, err
 }
 
 // makeStream makes a stream, unless it is there.

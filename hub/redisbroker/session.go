@@ -252,20 +252,26 @@ func (b *Broker) receive(s *session) (wasLive bool, err error) {
 			s.answered()
 			if topic, ok := strings.CutPrefix(m.Channel, s.prefix); ok && m.Kind == "subscribe" {
 				delete(missing, topic)
-				if !b.confirm(topic) {
-					s.send(unsubscribe, []string{topic})
-					if b.wants(topic) { // again, and what asked for it may have gone out before
-						s.send(subscribe, []string{topic})
-					}
-				} else if b.givenBack(topic) {
-					b.bring(hub.BrokerEvent{Kind: hub.BrokerMissed, Topic: topic})
-				}
+				b.confirmed(s, topic)
 			}
 		}
 		if !wasLive && len(missing) == 0 {
 			wasLive = true
 			b.sessionLives()
 		}
+	}
+}
+
+// confirmed is called when the server has subscribed s to topic.
+func (b *Broker) confirmed(s *session, topic string) {
+	switch {
+	case !b.confirm(topic):
+		s.send(unsubscribe, []string{topic})
+		if b.wants(topic) { // again, and what asked for it may have gone out before
+			s.send(subscribe, []string{topic})
+		}
+	case b.givenBack(topic):
+		b.bring(hub.BrokerEvent{Kind: hub.BrokerMissed, Topic: topic})
 	}
 }
 
