@@ -51,14 +51,14 @@ func wheelSlot(opts *AcceptOptions) time.Duration {
 	if timeout >= 0 {
 		finest = min(finest, timeout/4)
 	}
-	// Each look may be a slot late, and a dead peer is found after eight or so.
+	// Each look may be a slot late. The next one counts that: see lookLocked.
 	return min(max(finest/16, time.Millisecond), 50*time.Millisecond)
 }
 
 // longest returns how long a connection can wait for a look.
 func (w *wheel) longest() time.Duration { return (slots - 2) * w.slot }
 
-// enter takes c in. Its first look is after c.beat.wait.
+// enter takes c in. Its first look is after c.beat.wait, or up to a slot later.
 func (w *wheel) enter(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -158,11 +158,14 @@ func (w *wheel) moveLocked(c *Conn, list uint16) {
 	w.first[list] = c
 }
 
+// lookLocked is look for a connection that is there. It notes how long the look
+// has to wait for its slot: else many looks that are late would add up.
 func (w *wheel) lookLocked(c *Conn, d time.Duration) {
 	now := time.Since(w.begin)
 	w.turnLocked(now)
 	at := int64((now + min(d, w.longest()) + w.slot - 1) / w.slot)
 	at = max(at, w.now+1)
+	c.beat.wait = time.Duration(at)*w.slot - now
 	w.moveLocked(c, listOf(at))
 	if at < w.next {
 		w.setLocked(at)

@@ -205,6 +205,33 @@ func TestWheelHeartbeat(t *testing.T) {
 	}
 }
 
+// Looks that come late by a part of a slot do not add up, however many there
+// are until a peer is given up.
+func TestWheelManyLooks(t *testing.T) {
+	for _, opts := range []AcceptOptions{
+		{PingInterval: 2 * time.Millisecond, PongTimeout: time.Second},
+		{PingInterval: time.Second - 1, PongTimeout: 30 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ended := make(chan time.Time, 1)
+			s := Handler(func(c *Conn, r *http.Request) {
+				c.Read(r.Context())
+				ended <- time.Now()
+			}, &opts)
+			p := beatServer(t, s)
+			if f := p.ReadFrame(); f.Op != wstest.Ping {
+				t.Fatalf("got %v, want a ping", f)
+			}
+			pinged := time.Now()
+			p.WantClose(int(StatusInternalError))
+			d, slot := (<-ended).Sub(pinged), s.live.wheel.slot
+			if d < opts.PongTimeout || d > opts.PongTimeout+5*slot {
+				t.Errorf("given up after %v, want %v", d, opts.PongTimeout)
+			}
+		})
+	}
+}
+
 // A peer that is given up is told of in callbacks that may wait. They hold up
 // no other connection's heartbeat.
 func TestWheelDoesNotWait(t *testing.T) {
