@@ -59,7 +59,11 @@
 // "{chat}:". All its topics are in one slot then.
 //
 // The hub is told that the server is lost when one node is. The topics of the
-// other nodes go on meanwhile. A slot may move to another node. The broker
+// other nodes go on meanwhile. A node that the other nodes have lost is lost,
+// too, though processes reach it: it refuses publications, and its replica may
+// be promoted. The broker asks each node for that every few seconds, by CLUSTER
+// INFO. Leave cluster-allow-reads-when-down at no. Else such a node tells
+// clients that they have missed nothing. A slot may move to another node. The broker
 // follows, and tells the hub which topics may have missed messages
 // (hub.BrokerMissed). Their histories begin a new epoch there. While the keys
 // of a slot move, the server answers TRYAGAIN, and Publish fails.

@@ -47,6 +47,7 @@ type shard struct {
 	session
 	addr   string            // immutable
 	topics map[string]uint64 // that are placed here, and the command that asked for each; the Broker's mu guards it
+	apart  bool              // the node says that it is not with the majority of the cluster; the Broker's mu guards it
 	ready  chan struct{}     // holds a token if queue has something
 
 	queueMu sync.Mutex // guards what follows; taken inside the Broker's mu
@@ -171,8 +172,11 @@ func (b *Broker) place() (next time.Time) {
 	if t.why != nil {
 		b.bring(hub.BrokerEvent{Kind: hub.BrokerLost, Err: t.why})
 	}
+	for _, s := range t.apart {
+		b.askAgain(s)
+	}
 	answers := t.asks && b.ping() == nil
-	if t.asks && !answers {
+	if t.asks && !answers || len(t.apart) > 0 {
 		t.next = now.Add(maxPause)
 	}
 	b.recoverIf(answers)
@@ -184,6 +188,7 @@ func (b *Broker) place() (next time.Time) {
 type turn struct {
 	why    error     // why the server was lost, if the hub has to be told
 	asks   bool      // any node has to be asked whether it is there: the hub wants no topic that tells
+	apart  []*shard  // sessions whose nodes have to be asked whether they are with the majority again
 	topics []string  // to be placed
 	next   time.Time // when the next topic has its time; zero: there is none
 }
@@ -211,16 +216,29 @@ func (b *Broker) takeTurn(now time.Time) (t turn) {
 	} else if again {
 		sh.pause = min(2*sh.pause, maxPause)
 	}
+	t.apart = sh.apartLocked()
 	t.asks = b.lost && len(sh.pending) == 0 && !sh.answered
 	return t
 }
 
-// recoverIf tells the hub that the server is back, if all topics are confirmed.
-// A node must have answered: answers says that one has.
+// apartLocked returns the sessions that have topics at a node which is not with
+// the majority.
+func (sh *shards) apartLocked() (apart []*shard) {
+	for _, s := range sh.nodes {
+		if s.apart && len(s.topics) > 0 {
+			apart = append(apart, s)
+		}
+	}
+	return apart
+}
+
+// recoverIf tells the hub that the server is back, if all topics are confirmed
+// by nodes that are with the majority. A node must have answered: answers says
+// that one has.
 func (b *Broker) recoverIf(answers bool) {
 	sh := b.shards
 	b.mu.Lock()
-	recovered := b.lost && len(sh.pending) == 0 && (sh.answered || answers)
+	recovered := b.lost && len(sh.pending) == 0 && (sh.answered || answers) && len(sh.apartLocked()) == 0
 	if recovered {
 		b.lost = false
 		b.notifyLocked()
@@ -532,7 +550,17 @@ func (b *Broker) callShard(ctx context.Context, s *shard) bool {
 	if !calls {
 		return false
 	}
-	node, err := sh.cluster.MasterForKey(ctx, called)
+	return b.stands(ctx, s, called) && sh.cluster.SPublish(ctx, called, "").Err() == nil
+}
+
+// stands reports whether the client takes the node of a session for that of a
+// channel. Else the topics of the session are placed again. The hub is told if
+// the node is not with the majority. The others may have promoted its replica.
+// It cannot know that, ends no subscription, and takes SPUBLISH. The client may
+// have asked this very node for the slots, so it asks again.
+func (b *Broker) stands(ctx context.Context, s *shard, channel string) bool {
+	sh := b.shards
+	node, err := sh.cluster.MasterForKey(ctx, channel)
 	if err != nil {
 		return false
 	}
@@ -540,7 +568,44 @@ func (b *Broker) callShard(ctx context.Context, s *shard) bool {
 		b.moveAll(s)
 		return false
 	}
-	return sh.cluster.SPublish(ctx, called, "").Err() == nil
+	info, err := node.ClusterInfo(ctx).Result()
+	if err != nil {
+		return true // the user may not ask
+	}
+	apart := !strings.Contains(info, "cluster_state:ok")
+	if apart {
+		sh.cluster.ReloadState(b.ctx)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case apart && !s.apart:
+		b.loseLocked(fmt.Errorf("redisbroker: node %s: %w", s.addr, errApart))
+	case s.apart && !apart:
+		sh.rouse() // perhaps the server is back
+	}
+	s.apart = apart
+	return true
+}
+
+var errApart = errors.New("it says that the cluster is down")
+
+// askAgain is stands for a session whose node was not with the majority.
+func (b *Broker) askAgain(s *shard) (err error) {
+	defer caught(&err)
+	ctx, cancel := context.WithTimeout(b.ctx, b.silence)
+	defer cancel()
+	b.mu.Lock()
+	channel := ""
+	for topic := range s.topics {
+		channel = b.channel(topic)
+		break
+	}
+	b.mu.Unlock()
+	if channel != "" {
+		b.stands(ctx, s, channel)
+	}
+	return nil
 }
 
 // moveAll places those topics of a session again whose slots are elsewhere.
@@ -571,6 +636,9 @@ func (b *Broker) moveAll(s *shard) {
 	called := s.called
 	s.called, s.calls = "", false
 	s.queueMu.Unlock()
+	if called == "" {
+		return
+	}
 	b.mu.Lock()
 	sh.enqueueLocked(s, unsubscribe, called)
 	b.mu.Unlock()

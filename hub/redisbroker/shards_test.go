@@ -30,9 +30,16 @@ type cluster struct {
 // startCluster starts three masters, and as many replicas of each.
 func startCluster(t *testing.T, replicas int) *cluster {
 	t.Helper()
+	return startClusterOf(t, replicas, func(int) brokertest.Kind { return clusterKind })
+}
+
+// startClusterOf is startCluster for servers that differ: kindOf returns the
+// kind of each.
+func startClusterOf(t *testing.T, replicas int, kindOf func(server int) brokertest.Kind) *cluster {
+	t.Helper()
 	c := &cluster{engines: map[string]*brokertest.Engine{}, nodes: map[string]*redis.Client{}}
-	for range 3 * (1 + replicas) {
-		e := brokertest.Start(t, clusterKind)
+	for i := range 3 * (1 + replicas) {
+		e := brokertest.Start(t, kindOf(i))
 		c.engines[e.Addr] = e
 		c.addrs = append(c.addrs, e.Addr)
 		client := redis.NewClient(&redis.Options{Addr: e.Addr})
