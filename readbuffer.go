@@ -100,7 +100,8 @@ func (b *readBuffer) gained(n int) {
 // unshrink makes sure that there is a pooled buffer.
 func (b *readBuffer) unshrink() {
 	if b.isSmall() {
-		b.adopt(bufpool.Get(b.size()))
+		b.buf = bufpool.Get(b.size())
+		b.moveIn()
 	}
 }
 
@@ -135,16 +136,16 @@ func (b *readBuffer) expect(n int) {
 // holds reports whether n bytes fit the buffer from the first that is not used.
 func (b *readBuffer) holds(n int64) bool { return n <= int64(len(b.buf)-int(b.r)) }
 
-// adopt makes pooled the buffer in place of small.
+// moveIn copies what is in small to the pooled buffer, which has just come in
+// its place.
 //
-// It and shrink are not inlined, to keep the frame of their caller in a rawConn
+// It and shrink are not inlined, to keep the frames of unshrink and of a rawConn
 // small.
 //
 //go:noinline
-func (b *readBuffer) adopt(pooled []byte) {
-	b.w = int32(copy(pooled, b.unread()))
+func (b *readBuffer) moveIn() {
+	b.w = int32(copy(b.buf, b.small[b.r:b.w]))
 	b.r = 0
-	b.buf = pooled
 }
 
 // shrink returns the pooled buffer, to be given back, if there is one and what

@@ -395,7 +395,18 @@ func (w *sender) admitShort(op opcode, p []byte) (own, ok bool) {
 //
 //go:noinline
 func newShort(op opcode, p []byte) []byte {
-	return appendShort(bufpool.Get(shortFrameSize(len(p)))[:0], op, p)
+	if size := shortFrameSize(len(p)); size > bufpool.Small {
+		return fillShort(bufpool.Get(size), op, p)
+	}
+	return fillShort(bufpool.GetSmall(), op, p)
+}
+
+// fillShort returns out with a frame of appendShort. It is not inlined, for the
+// same reason.
+//
+//go:noinline
+func fillShort(out []byte, op opcode, p []byte) []byte {
+	return appendShort(out[:0], op, p)
 }
 
 // endFrameLocked counts a frame of size bytes, which is a whole message of n

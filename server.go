@@ -545,11 +545,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		values = shared
 	}
 	r = r.WithContext(&connContext{values: values, c: c})
+	x := &serving{s, c, server, r}
 	if !returns {
-		s.run(c, server, r)
+		x.run()
 		return
 	}
-	go s.run(c, server, r)
+	go x.run()
 }
 
 // refused is told of a request that was refused with err.
@@ -572,11 +573,20 @@ func (s *Server) detach(r *http.Request, own context.Context, plain bool) (value
 	return own, false
 }
 
-// run calls serve for c. The argument server is the one whose request r was, or
-// nil. It runs for as long as the connection. Only the call of serve may keep
-// the request. The frames stay small, because this is the stack that idle
-// connections pay for.
-func (s *Server) run(c *Conn, server *http.Server, r *http.Request) {
+// A serving is the call of a server's function for one connection.
+type serving struct {
+	s      *Server
+	c      *Conn
+	server *http.Server // the one whose request r was, or nil
+	r      *http.Request
+}
+
+// run calls serve. It runs for as long as the connection. Its frame, and that of
+// the go statement, which has one argument, stay small: this is the stack that
+// idle connections pay for. Nothing keeps x, and only the call of serve may keep
+// the request.
+func (x *serving) run() {
+	s, c, server, r := x.s, x.c, x.server, x.r
 	defer s.finish(c, server)
 	s.serve(c, r)
 }
