@@ -1109,7 +1109,7 @@ func TestFailWithoutHalfClose(t *testing.T) {
 }
 
 // Over such a transport a client may answer the close frame and wait for the
-// end of TCP, for half a second in the Autobahn suite. The server ends it sooner.
+// end of TCP. The Autobahn suite waits half a second. The server ends it sooner.
 func TestFailWithoutHalfCloseEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := netfake.Pipe(netfake.Options{})

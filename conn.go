@@ -312,7 +312,7 @@ func (c *Conn) interrupted(op string, ctx context.Context, err error) error {
 
 // A connContext is the context of a request that has become a connection. It
 // has the values of the request's context, and ends with the connection. The
-// first call of Done makes what that takes, because most connections do without.
+// first call of Done makes what that takes. Most connections do without.
 type connContext struct {
 	values context.Context // may lack the value of http.LocalAddrContextKey
 	c      *Conn

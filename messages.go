@@ -163,8 +163,8 @@ func (c *Conn) notNow() error {
 
 // borrowNext is borrow for most messages of a burst. It becomes l's step if the
 // next frame lies whole behind the last step's message, and is a message of its
-// own. Else borrowNext changes nothing and reports false. So it does for all that
-// judge would refuse.
+// own. Else borrowNext changes nothing and reports false. It leaves all that
+// judge would refuse to the longer way.
 //
 // Where the last step stands, no message is in progress and no pong waits. That
 // need not be looked at again. So a step takes half the instructions that it

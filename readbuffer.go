@@ -139,8 +139,8 @@ func (b *readBuffer) holds(n int64) bool { return n <= int64(len(b.buf)-int(b.r)
 // moveIn copies what is in small to the pooled buffer, which has just come in
 // its place.
 //
-// It and shrink are not inlined, to keep the frames of unshrink and of a rawConn
-// small.
+// It and shrink are not inlined, to keep the frames of unshrink and of a
+// rawConn small.
 //
 //go:noinline
 func (b *readBuffer) moveIn() {
@@ -173,9 +173,9 @@ func (b *readBuffer) release() {
 	b.r, b.w = 0, 0
 }
 
-// lend lets l's step use the pooled buffer, in front of what is not used yet. It
-// reports false if there is none, or another step uses it: an outer range over
-// the same connection.
+// lend lets l's step use the pooled buffer, in front of what is not used yet.
+// It reports false if there is none, or another step uses it: an outer range
+// over the same connection.
 func (b *readBuffer) lend(l *lease) bool {
 	if b.lent != nil || b.isSmall() {
 		return false

@@ -452,7 +452,7 @@ func (w *sender) admit(ctx context.Context, f *outgoing) ([]byte, error) {
 	return w.takeLocked(), nil
 }
 
-// firstLocked returns how large the gather buffer is to be when it begins with
+// firstLocked returns how large the gather buffer must be when it begins with
 // f.
 func (w *sender) firstLocked(f *outgoing) int {
 	switch {

@@ -581,8 +581,8 @@ type serving struct {
 	r      *http.Request
 }
 
-// run calls serve. It runs for as long as the connection. Its frame, and that of
-// the go statement, which has one argument, stay small: this is the stack that
+// run calls serve. It runs for as long as the connection. Its frame is small,
+// and so is that of a go statement with one argument. This is the stack that
 // idle connections pay for. Nothing keeps x, and only the call of serve may keep
 // the request.
 func (x *serving) run() {

@@ -117,7 +117,7 @@ func TestServer(t *testing.T) {
 }
 
 // A handler that sleeps when its test ends has the time to find its connection
-// broken: a bubble must not end with a goroutine that waits.
+// broken. A bubble must not end with a goroutine that waits.
 func TestHandlerSleeps(t *testing.T) {
 	tick := func(c *websocket.Conn, interval time.Duration) {
 		for c.Write(context.Background(), websocket.MessageText, []byte("tick")) == nil {

@@ -187,9 +187,10 @@ var (
 // BenchmarkIdleMemory reports what an idle connection of an echo server keeps
 // after GC. That is a stack of 2 KiB, the smallest there is, though each has
 // read and written. In addition there is a little heap (the client's end is in
-// it, too). A frame that grows on the way down to the system call, or a buffer
-// that is kept, shows here, and fails for the handlers in smallStack. To find
-// out which function grows the stack, stop in runtime.copystack with a debugger.
+// it, too). A frame that grows on the way down to the system call shows here,
+// and so does a buffer that is kept. It fails for the handlers in smallStack. To
+// find the function that grows the stack, stop in runtime.copystack with a
+// debugger.
 func BenchmarkIdleMemory(b *testing.B) {
 	for _, h := range idleHandlers {
 		b.Run(h.name, func(b *testing.B) {
