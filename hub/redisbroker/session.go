@@ -97,6 +97,7 @@ type session struct {
 
 	mu   sync.Mutex // guards what follows; held while a command is written, so that sent has the order of the answers
 	sent []command  // that the server has not answered
+	came uint64     // answers so far
 }
 
 // A command is one that the server answers with a line for each channel, or
@@ -164,6 +165,7 @@ func (s *session) answered() {
 	if len(s.sent) == 0 {
 		return
 	}
+	s.came++
 	if c := &s.sent[0]; c.answers+1 < len(c.channels) {
 		c.answers++
 	} else {
@@ -188,9 +190,17 @@ func (s *session) take() (c command, ok bool) {
 	if len(s.sent) == 0 {
 		return command{}, false
 	}
+	s.came++
 	c = s.sent[0]
 	s.sent = s.sent[1:]
 	return c, true
+}
+
+// waits reports whether a command waits for an answer, and how many have come.
+func (s *session) waits() (waits bool, came uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sent) > 0, s.came
 }
 
 // receive asks for all topics, and then receives until the connection ends.
@@ -385,7 +395,8 @@ return redis.call('PUBLISH', ARGV[1], '')
 // publishes to a channel of the session's own, through the connections that
 // publish. A session that does not hear that is not where publishers are. After
 // a failover it may have stayed behind. call publishes, and reports whether the
-// session must hear that.
+// session must hear that. A session also ends if commands wait and none is
+// answered: messages may come though nothing arrives at the server.
 func (b *Broker) watch(s *session, call func(context.Context) bool) (stop func()) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	ended := make(chan struct{})
@@ -393,7 +404,7 @@ func (b *Broker) watch(s *session, call func(context.Context) bool) (stop func()
 		defer close(ended)
 		ticker := time.NewTicker(b.silence)
 		defer ticker.Stop()
-		asked, called := false, 0
+		asked, called, unanswered, cameBefore := false, 0, 0, uint64(0)
 		for {
 			select {
 			case <-ticker.C:
@@ -407,11 +418,18 @@ func (b *Broker) watch(s *session, call func(context.Context) bool) (stop func()
 			// concern the server. What was called may lie behind much that
 			// waits.
 			if s.waited.Swap(false) || s.held.Load() {
-				asked, called = false, 0
+				asked, called, unanswered = false, 0, 0
 				continue
 			}
+			waits, came := s.waits()
+			if waits && came == cameBefore {
+				unanswered++ // the first time, the command may be new
+			} else {
+				unanswered = 0
+			}
+			cameBefore = came
 			switch {
-			case called >= 2:
+			case called >= 2, unanswered > 2:
 				s.pubsub.Close()
 				return
 			case s.heard.Swap(false):

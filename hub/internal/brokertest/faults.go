@@ -702,7 +702,11 @@ type Proxy struct {
 	engine  string // where new connections go
 	conns   []net.Conn
 	passing chan struct{} // closed while the network is whole
+	held    []*held       // of the connections that are there
 }
+
+// A held says in which directions a connection is dead.
+type held struct{ toEngine, fromEngine atomic.Bool }
 
 // NewProxy returns the network to an engine, for the time of the test.
 func NewProxy(t *testing.T, engine string) *Proxy {
@@ -762,6 +766,18 @@ func (p *Proxy) Lead(engine string) {
 	p.engine = engine
 }
 
+// Hold makes the connections that are there dead in some directions, as a
+// broken proxy does. It takes what is sent, passes nothing on, and tells
+// neither end. Connections that come later live.
+func (p *Proxy) Hold(toEngine, fromEngine bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, h := range p.held {
+		h.toEngine.Store(toEngine)
+		h.fromEngine.Store(fromEngine)
+	}
+}
+
 // Reset ends all connections.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
@@ -786,15 +802,17 @@ func (p *Proxy) serve(c net.Conn) {
 	defer e.Close()
 	p.mu.Lock()
 	p.conns = append(p.conns, c, e)
+	own := &held{}
+	p.held = append(p.held, own)
 	p.mu.Unlock()
 	done := make(chan struct{}, 2)
-	forward := func(to, from net.Conn) {
+	forward := func(to, from net.Conn, dead *atomic.Bool) {
 		defer func() { done <- struct{}{} }()
 		buf := make([]byte, 32<<10)
 		for {
 			n, err := from.Read(buf)
 			p.whole()
-			if n > 0 {
+			if n > 0 && !dead.Load() {
 				if _, err := to.Write(buf[:n]); err != nil {
 					return
 				}
@@ -804,8 +822,8 @@ func (p *Proxy) serve(c net.Conn) {
 			}
 		}
 	}
-	go forward(c, e)
-	go forward(e, c)
+	go forward(c, e, &own.fromEngine)
+	go forward(e, c, &own.toEngine)
 	<-done
 	c.Close()
 	e.Close()
@@ -813,4 +831,5 @@ func (p *Proxy) serve(c net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conns = slices.DeleteFunc(p.conns, func(x net.Conn) bool { return x == c || x == e })
+	p.held = slices.DeleteFunc(p.held, func(x *held) bool { return x == own })
 }
