@@ -127,8 +127,9 @@ func (h *Hub) Publish(ctx context.Context, topic string, typ websocket.MessageTy
 // PublishOnce is Publish for a message that has an id, unique in its topic. A
 // caller that was told [ErrUnconfirmed] calls it again with the same id: an
 // engine that keeps history then has the message once. How long it knows an id
-// is the engine's choice, two minutes or more. Without a Broker the id has no
-// meaning.
+// is the engine's choice, two minutes or more by its own clock. If that is set
+// forward meanwhile, the message may count twice. Without a Broker the id has
+// no meaning.
 func (h *Hub) PublishOnce(ctx context.Context, topic, id string, typ websocket.MessageType, data []byte) error {
 	if typ != websocket.MessageText && typ != websocket.MessageBinary {
 		return noSuchType(typ)

@@ -80,7 +80,9 @@
 // A publisher whose hub keeps no history of such a topic goes through core
 // NATS. Its message has no position, and is not kept. A hub that gets it tells
 // OnBroker so, once for the topic. It tells clients that come back to start
-// afresh, if they may have missed it.
+// afresh, if they may have missed it. A process that was not subscribed then
+// cannot know of the message, and tells such clients that they have missed
+// nothing. So give all processes the same History.
 //
 // # What the server refuses
 //

@@ -84,3 +84,38 @@ func TestUnlikePublishers(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// A publisher without a history publishes while no process is subscribed. A
+// process that starts later tells a client of the message, if the server knows
+// that the topic has a history. Else it tells the client to start afresh.
+func TestUnlikePublisherAlone(t *testing.T) {
+	e := brokertest.Start(t, kind)
+	start := func() *Broker {
+		b := New(&redis.Options{Addr: e.Addr}, nil)
+		t.Cleanup(func() { b.Close() })
+		return b
+	}
+	b := start()
+	for name, forget := range map[string]bool{"known": false, "forgotten": true} {
+		publish(t, b, name, "\x111", kept)
+		first, err := b.Positions(t.Context(), []hub.KeptTopic{{Topic: name, History: kept}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if forget { // as PositionAge does
+			if err := b.client.Del(t.Context(), b.keys(name, "")[:2]...).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		publish(t, start(), name, "\x112", hub.History{})
+		got, err := start().Missed(t.Context(), name, first[0], kept)
+		if err != nil || got.Complete == forget || !forget && len(got.Messages) != 1 {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+		publish(t, b, name, "\x113", kept)
+		got, err = start().Missed(t.Context(), name, first[0], kept)
+		if err != nil || got.Complete == forget || !forget && len(got.Messages) != 2 {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
