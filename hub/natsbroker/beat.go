@@ -30,8 +30,6 @@ type peer struct {
 	heard  time.Time // when that was
 }
 
-func newID() string { return fmt.Sprintf("%016x", newEpoch()) }
-
 // beats is the goroutine that publishes beats, and hears those of the others.
 func (b *Broker) beats() {
 	ticker := time.NewTicker(b.every)
