@@ -74,10 +74,12 @@ const (
 
 // uncompressing lists those whose servers here have no compression, and those
 // that have no context takeover. The list left has those that
-// never stay in a handler: their documentation advises against it.
+// never stay in a handler: their documentation advises against it. The list
+// others has all but ours.
 var (
 	uncompressing = []string{"gobwas", "xnet", "rawtcp", "rawepoll", "copyloop"}
 	forgetting    = append([]string{"gorilla", "ours-gorilla"}, uncompressing...)
+	others        = []string{"ours-events", "ours-bare", "gorilla", "ours-gorilla", "coder", "gobwas", "gws", "xnet", "rawtcp", "rawepoll", "copyloop"}
 	left          = []string{"ours-events", "gobwas", "gws", "rawtcp", "rawepoll", "copyloop"}
 )
 
@@ -99,6 +101,16 @@ var scenarios = []scenario{
 	{id: "e-tls", title: "idle connections over TLS, one echo of 128 B each", short: "memory of an idle connection, TLS", unit: bytes, memory: true,
 		job: load.Job{Kind: load.Idle, Size: 128, TLS: true}, args: []string{"-tls"},
 		without: []string{"rawtcp", "rawepoll", "copyloop"}},
+	{id: "e-small", title: "the same, the smallest loop over Messages", short: "memory, the smallest loop", unit: bytes, memory: true, slow: true,
+		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-typical", "small"}, without: others},
+	{id: "e-read", title: "the same, a loop over Read with a logger", short: "memory, a loop over Read", unit: bytes, memory: true, slow: true,
+		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-typical", "read"}, without: others},
+	{id: "e-log", title: "the same, errors are logged", short: "memory, errors are logged", unit: bytes, memory: true, slow: true,
+		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-typical", "log"}, without: others},
+	{id: "e-hub", title: "the same, a subscriber of a hub that also publishes", short: "memory, a subscriber of a hub", unit: bytes, memory: true, slow: true,
+		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-typical", "hub"}, without: others},
+	{id: "e-request", title: "the same, the request is used in the loop", short: "memory, the request is kept", unit: bytes, memory: true, slow: true,
+		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-typical", "request"}, without: others},
 	{id: "e-stay", title: "idle connections whose handler stays, one echo of 128 B each", short: "memory of an idle connection, the handler stays", unit: bytes, memory: true, slow: true,
 		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-stay"}, without: left},
 	{id: "f", title: "opening handshakes through net/http", short: "handshakes through net/http", unit: "handshakes per second of server CPU", http: true,

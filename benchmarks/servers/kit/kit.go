@@ -40,6 +40,8 @@ type Options struct {
 	// Stay asks for a handler that stays as long as its connection, where the
 	// library advises both that and another way.
 	Stay bool
+	// Typical names a handler other than the library's usual one.
+	Typical string
 
 	size, queued, writers int
 	broadcast             func(conns []Conn, payload []byte, queued int)
@@ -77,6 +79,7 @@ func Main(s Server) {
 	deflate := flag.String("deflate", "", "compress: no-takeover or takeover")
 	flag.IntVar(&o.WindowBits, "window", 0, "bits of the windows")
 	flag.BoolVar(&o.Stay, "stay", false, "stay in the handler")
+	flag.StringVar(&o.Typical, "typical", "", "another handler, by its name in the server")
 	useTLS := flag.Bool("tls", false, "serve over TLS")
 	flag.Parse()
 	o.Echo = *task == "echo"

@@ -1,11 +1,12 @@
 // Command ours serves this library to the benchmarks, with a handler as people
 // write it and the default options. It keeps the context of the request, not
 // the request. With -stay it accepts in the handler of net/http, and stays
-// there.
+// there. With -typical it has another handler that people write.
 package main
 
 import (
 	"errors"
+	"log"
 	"net/http"
 
 	"github.com/seed70bc5565/websocket"
@@ -29,7 +30,14 @@ func handler(o *kit.Options) http.Handler {
 			echo(c, r)
 		})
 	}
-	return websocket.Handler(echo, &opts)
+	if o.Typical == "" {
+		return websocket.Handler(echo, &opts)
+	}
+	serve := typical[o.Typical]
+	if serve == nil {
+		log.Fatalf("there is no handler %q", o.Typical)
+	}
+	return websocket.Handler(serve, &opts)
 }
 
 func echo(c *websocket.Conn, r *http.Request) {
