@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -191,5 +192,61 @@ func TestNodeApart(t *testing.T) {
 	}
 	if n := len(b.events); n > 0 {
 		t.Errorf("%d more events, the first: %+v", n, <-b.events)
+	}
+}
+
+// A master stands still until its replica is promoted, and goes on then. The
+// session follows. Nobody is told that nothing was missed, and no message comes
+// twice.
+func TestShardPaused(t *testing.T) {
+	c := startCluster(t, 1)
+	b, publisher := c.connect(t, shortSilence), c.connect(t, shortSilence)
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, publisher, "x", "1", kept)
+	first := nextMessage(t, b)
+	old := b.master(t, "x")
+	if err := c.engines[old].Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	var events []hub.BrokerEvent
+	eventually(t, "no replica is promoted", func() bool {
+		publisher.shards.cluster.ReloadState(t.Context())
+		return publisher.master(t, "x") != old
+	})
+	publish(t, publisher, "x", "2", kept)
+	if err := c.engines[old].Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the session does not follow", func() bool {
+		got, err := b.Missed(t.Context(), "x", first.Position, kept)
+		if err == nil && got.Complete {
+			t.Fatalf("%+v", got)
+		}
+		publish(t, publisher, "x", "again", kept)
+		for len(b.events) > 0 {
+			events = append(events, next(t, b))
+		}
+		if len(events) == 0 {
+			return false
+		}
+		ev := events[len(events)-1]
+		return ev.Kind == hub.BrokerMessage && ev.Position.Epoch != first.Position.Epoch
+	})
+	told := false
+	for _, ev := range events {
+		told = told || ev.Kind == hub.BrokerLost || ev.Kind == hub.BrokerMissed
+	}
+	if !told {
+		t.Errorf("the hub is not told: %+v", events)
+	}
+	c.agree(t, c.admin.ClusterKeySlot(t.Context(), b.channel("x")).Val())
+	last := events[len(events)-1].Position
+	for i := range uint64(20) {
+		publish(t, publisher, "x", "more", kept)
+		if ev := nextMessage(t, b); ev.Position.Epoch != last.Epoch || ev.Position.Offset != last.Offset+i+1 {
+			t.Fatalf("%v behind %v and %d", ev.Position, last, i)
+		}
 	}
 }
