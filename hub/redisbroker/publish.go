@@ -180,6 +180,9 @@ func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
 		}
 	}
 	if err != nil {
+		if b.shards != nil && redis.IsClusterDownError(err) {
+			b.shards.cluster.ReloadState(b.ctx) // another node may have the slot: see stands
+		}
 		return fmt.Errorf("redisbroker: %w", err)
 	}
 	return nil
