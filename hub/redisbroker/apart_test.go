@@ -23,10 +23,10 @@ import (
 // its number.
 type bus struct {
 	ports []string // where the others reach each server
-	real  []string // where each server listens
 
 	mu    sync.Mutex
-	apart int // the server that is cut off; -1: none
+	real  []string // where each server listens
+	apart int      // the server that is cut off; -1: none
 	conns map[net.Conn][2]int
 }
 
@@ -73,7 +73,10 @@ func (b *bus) serve(c net.Conn, server int) {
 			from = i
 		}
 	}
-	e, err := net.Dial("tcp", "127.0.0.1:"+b.real[server])
+	b.mu.Lock()
+	to := "127.0.0.1:" + b.real[server]
+	b.mu.Unlock()
+	e, err := net.Dial("tcp", to)
 	if err != nil {
 		return
 	}
@@ -89,6 +92,13 @@ func (b *bus) serve(c net.Conn, server int) {
 	b.mu.Lock()
 	delete(b.conns, c)
 	b.mu.Unlock()
+}
+
+// lead says where a server listens.
+func (b *bus) lead(server int, port string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.real[server] = port
 }
 
 // reset ends the connections of a server.
@@ -120,7 +130,7 @@ func TestNodeApart(t *testing.T) {
 	c := startClusterOf(t, 1, func(server int) brokertest.Kind {
 		k := clusterKind
 		k.Args = func(port, dir string) []string {
-			between.real[server] = busPort(port)
+			between.lead(server, busPort(port))
 			return append(clusterKind.Args(port, dir), "--protected-mode", "no", "--bind-source-addr", sourceOf(server),
 				"--cluster-announce-ip", "127.0.0.1", "--cluster-announce-bus-port", between.ports[server])
 		}
