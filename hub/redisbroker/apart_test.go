@@ -44,13 +44,17 @@ func newBus(t *testing.T, servers int) *bus {
 	} else {
 		l.Close()
 	}
-	for server := range servers {
+	listeners := make([]net.Listener, servers)
+	for server := range listeners {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { l.Close(); b.reset(server) })
+		listeners[server] = l
 		b.ports = append(b.ports, portOf(l.Addr().String()))
+	}
+	for server, l := range listeners { // the ports of all are known now
 		go func() {
 			for {
 				c, err := l.Accept()

@@ -20,7 +20,8 @@ type Options struct {
 	Prefix string
 	// PositionAge is how long Redis remembers the position of a topic after its
 	// last message. It should be longer than the Age of the hub's histories.
-	// Default: 24 hours.
+	// Default: 24 hours. The methods of a Broker with less than a second return
+	// an error.
 	PositionAge time.Duration
 }
 
@@ -117,6 +118,9 @@ func newBroker(client redis.UniversalClient, opts *Options, silence time.Duratio
 		b.unfit = errRing
 	} else if isCluster {
 		b.unfit = checkTag(b.opts.Prefix)
+	}
+	if b.unfit == nil && b.opts.PositionAge < time.Second {
+		b.unfit = fmt.Errorf("PositionAge %v: not a second", b.opts.PositionAge)
 	}
 	switch {
 	case b.unfit != nil:

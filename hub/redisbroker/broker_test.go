@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"syscall"
@@ -226,6 +227,35 @@ func TestServerSide(t *testing.T) {
 	}
 	if _, err := b.Receive(t.Context()); err == nil {
 		t.Error("Receive after Close")
+	}
+}
+
+// A PositionAge that would delete each position at once is an error of all
+// methods.
+func TestPositionAge(t *testing.T) {
+	for _, age := range []time.Duration{-1, 1, time.Second - 1} {
+		b := New(&redis.Options{Addr: "127.0.0.1:1"}, &Options{PositionAge: age})
+		err := b.Publish(t.Context(), hub.Publication{Topic: "x", History: kept})
+		if err == nil || !strings.Contains(err.Error(), "PositionAge") || errors.Is(err, hub.ErrUnconfirmed) {
+			t.Errorf("%v: %v", age, err)
+		}
+		if ev := next(t, b); ev.Kind != hub.BrokerLost || ev.Err == nil {
+			t.Errorf("%v: %+v", age, ev)
+		}
+		b.Close()
+	}
+}
+
+// The script takes ages in milliseconds. None may become 0, which deletes the
+// stream at once, unless it is 0.
+func TestMilliseconds(t *testing.T) {
+	for age, want := range map[time.Duration]int64{
+		-time.Hour: -1, -1: -1, 1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, time.Hour: 3_600_000,
+		math.MaxInt64: 9223372036855, math.MinInt64: -1,
+	} {
+		if got := milliseconds(age); got != want {
+			t.Errorf("%d ns: %d, want %d", age, got, want)
+		}
 	}
 }
 

@@ -160,7 +160,7 @@ func (b *Broker) Publish(ctx context.Context, p hub.Publication) error {
 	publish := func() (err error) {
 		defer caught(&err)
 		return publishing.Run(ctx, b.client, b.keys(p.Topic, id), b.channel(p.Topic), p.Payload, newEpoch(),
-			b.opts.PositionAge.Milliseconds(), p.History.Messages, bytes, max(age.Milliseconds(), -1), hasID, send).Err()
+			b.opts.PositionAge.Milliseconds(), p.History.Messages, bytes, milliseconds(age), hasID, send).Err()
 	}
 	err := ctx.Err()
 	if err == nil && ctx.Done() == nil {
@@ -192,6 +192,19 @@ const (
 	defaultBytes = 1 << 20         // of a history, as in package hub
 	defaultAge   = 5 * time.Minute // of a history, as in package hub
 )
+
+// milliseconds returns the age of a history for the script, in which -1 is no
+// limit. An age of 0 would delete the stream at once, so it rounds up.
+func milliseconds(age time.Duration) int64 {
+	if age < 0 {
+		return -1
+	}
+	ms := age.Milliseconds()
+	if time.Duration(ms)*time.Millisecond < age {
+		ms++
+	}
+	return ms
+}
 
 // unconfirmed adds hub.ErrUnconfirmed to an error after which the server may
 // have the message: all but the server's own answers and those of dialling.
