@@ -305,7 +305,7 @@ func (r *report) readme() string {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", row.text, ref.name, readable(s, spreadOf(figures).median), ratio, floor)
 	}
-	fmt.Fprintf(&b, "\nMeasured on %s, %s.\n\nMedians and ranges of %d rounds, in which all libraries take turns.\n",
+	fmt.Fprintf(&b, "\nMeasured on %s,\n%s.\n\nMedians and ranges of %d rounds, in which all libraries take turns.\n",
 		r.When.Format("2006-01-02"), r.Machine, r.Rounds)
 	return b.String()
 }
