@@ -337,11 +337,12 @@ func (x *connContext) Done() <-chan struct{}       { return x.made().Done() }
 // Value makes nothing. Package context asks for the context that ends with
 // Done, but only after it has called Done.
 func (x *connContext) Value(key any) any {
-	values := context.WithoutCancel(x.values)
+	var v any
 	if ctx := x.ctx.Load(); ctx != nil {
-		values = *ctx
+		v = (*ctx).Value(key)
+	} else {
+		v = context.WithoutCancel(x.values).Value(key) // without what cancels them
 	}
-	v := values.Value(key)
 	if v == nil && key == http.LocalAddrContextKey {
 		return x.c.LocalAddr()
 	}

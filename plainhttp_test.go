@@ -40,4 +40,7 @@ func TestConnKeepsValuesOnly(t *testing.T) {
 		}
 		ctx.Done()
 	}
+	if n := testing.AllocsPerRun(100, func() { ctx.Value(http.ServerContextKey) }); n != 0 {
+		t.Errorf("a look at a value after the first call of Done: %v allocations", n)
+	}
 }
