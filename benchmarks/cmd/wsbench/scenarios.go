@@ -61,6 +61,7 @@ type scenario struct {
 	floors bool // the floors are not left out
 	slow   bool // not a part of a quick run
 	utf8   bool // the best peer is the best of those that validate
+	own    bool // of this library's own server only
 	// without names the servers that cannot take part.
 	without []string
 }
@@ -74,12 +75,10 @@ const (
 
 // uncompressing lists those whose servers here have no compression, and those
 // that have no context takeover. The list left has those that
-// never stay in a handler: their documentation advises against it. The list
-// others has all but ours.
+// never stay in a handler: their documentation advises against it.
 var (
 	uncompressing = []string{"gobwas", "xnet", "rawtcp", "rawepoll", "copyloop"}
 	forgetting    = append([]string{"gorilla", "ours-gorilla"}, uncompressing...)
-	others        = []string{"ours-events", "ours-bare", "gorilla", "ours-gorilla", "coder", "gobwas", "gws", "xnet", "rawtcp", "rawepoll", "copyloop"}
 	left          = []string{"ours-events", "gobwas", "gws", "rawtcp", "rawepoll", "copyloop"}
 )
 
@@ -101,16 +100,11 @@ var scenarios = []scenario{
 	{id: "e-tls", title: "idle connections over TLS, one echo of 128 B each", short: "memory of an idle connection, TLS", unit: bytes, memory: true,
 		job: load.Job{Kind: load.Idle, Size: 128, TLS: true}, args: []string{"-tls"},
 		without: []string{"rawtcp", "rawepoll", "copyloop"}},
-	{id: "e-small", title: "the same, the smallest loop over Messages", short: "memory, the smallest loop", unit: bytes, memory: true, slow: true,
-		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-typical", "small"}, without: others},
-	{id: "e-read", title: "the same, a loop over Read with a logger", short: "memory, a loop over Read", unit: bytes, memory: true, slow: true,
-		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-typical", "read"}, without: others},
-	{id: "e-log", title: "the same, errors are logged", short: "memory, errors are logged", unit: bytes, memory: true, slow: true,
-		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-typical", "log"}, without: others},
-	{id: "e-hub", title: "the same, a subscriber of a hub that also publishes", short: "memory, a subscriber of a hub", unit: bytes, memory: true, slow: true,
-		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-typical", "hub"}, without: others},
-	{id: "e-request", title: "the same, the request is used in the loop", short: "memory, the request is kept", unit: bytes, memory: true, slow: true,
-		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-typical", "request"}, without: others},
+	typical("small", "the smallest loop over Messages"),
+	typical("read", "a loop over Read with a logger"),
+	typical("log", "errors are logged"),
+	typical("hub", "a subscriber of a hub that also publishes"),
+	typical("request", "the request is used in the loop"),
 	{id: "e-stay", title: "idle connections whose handler stays, one echo of 128 B each", short: "memory of an idle connection, the handler stays", unit: bytes, memory: true, slow: true,
 		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-stay"}, without: left},
 	{id: "f", title: "opening handshakes through net/http", short: "handshakes through net/http", unit: "handshakes per second of server CPU", http: true,
@@ -144,12 +138,18 @@ var scenarios = []scenario{
 		job: load.Job{Kind: load.Idle, Conns: 1000, Outstanding: 10, Size: 1000, Deflate: load.Takeover}, args: []string{"-deflate", "takeover", "-window", "12"}},
 }
 
+// typical returns scenario e with another handler of servers/ours.
+func typical(handler, what string) scenario {
+	return scenario{id: "e-" + handler, title: "the same, " + what, short: "memory, " + what, unit: bytes, memory: true, slow: true, own: true,
+		job: load.Job{Kind: load.Idle, Size: 128}, args: []string{"-typical", handler}}
+}
+
 // less reports whether a smaller figure is a better one.
 func (s scenario) less() bool { return s.memory || s.wire || s.p99 }
 
 // leaves reports whether l has no part in s.
 func (s scenario) leaves(l library) bool {
-	return slices.Contains(s.without, l.name) || (s.http || s.bare) && l.floor && !s.floors || l.bare && !s.bare
+	return slices.Contains(s.without, l.name) || s.own && l.name != "ours" && l.name != "before" || (s.http || s.bare) && l.floor && !s.floors || l.bare && !s.bare
 }
 
 func (s scenario) format(figure float64) string {
