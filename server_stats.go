@@ -47,9 +47,10 @@ type EndCount struct {
 func (s *Server) Stats() ServerStats {
 	l := &s.live
 	l.mu.Lock()
+	open := l.openLocked()
 	stats := ServerStats{
-		Open:        l.openLocked(),
-		Handshaking: l.n - l.openLocked(),
+		Open:        open,
+		Handshaking: l.n - open,
 		Accepted:    l.counts.accepted,
 		Refused:     maps.Clone(l.counts.refused),
 		Ended:       make([]EndCount, 0, len(l.counts.ended)),

@@ -210,8 +210,8 @@ func TestNodeApart(t *testing.T) {
 }
 
 // A master stands still until its replica is promoted, and goes on then. The
-// session follows. Nobody is told that nothing was missed, and no message comes
-// twice.
+// session follows the topic to the new master. The broker does not call the
+// messages complete meanwhile, and brings none of them twice.
 func TestShardPaused(t *testing.T) {
 	c := startCluster(t, 1)
 	b, publisher := c.connect(t, shortSilence), c.connect(t, shortSilence)

@@ -63,8 +63,8 @@
 // too, though processes reach it: it refuses publications, and its replica may
 // be promoted. The broker asks each node for that every few seconds, by CLUSTER
 // INFO. Leave cluster-allow-reads-when-down at no. Else such a node tells
-// clients that they have missed nothing. A slot may move to another node. The broker
-// follows, and tells the hub which topics may have missed messages
+// clients that they have missed nothing. A slot may move to another node. The
+// broker follows, and tells the hub which topics may have missed messages
 // (hub.BrokerMissed). Their histories begin a new epoch there. While the keys
 // of a slot move, the server answers TRYAGAIN, and Publish fails.
 //
