@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/seed70bc5565/websocket"
 )
@@ -10,6 +11,113 @@ import (
 // maxExtra bounds the messages that are replayed to one subscriber while it has
 // not taken those before.
 const maxExtra = 1 << 16
+
+// A queue is what waits for one subscriber, in order. The lock of the
+// subscriber guards it. A subscriber has one only while something waits: most
+// subscribers wait for messages, not these for them.
+type queue struct {
+	messages []*message // in small while they fit
+	small    [8]*message
+	bytes    int       // of all messages
+	replayed *replayed // what waits beyond the bounds, because it was replayed; nil: nothing
+}
+
+// queues has empty ones.
+var queues = sync.Pool{New: func() any { return new(queue) }}
+
+func (q *queue) len() int { return len(q.messages) }
+
+// push appends m.
+func (q *queue) push(m *message) {
+	if q.messages == nil {
+		q.messages = q.small[:0]
+	}
+	q.messages = append(q.messages, m)
+	q.bytes += m.size
+}
+
+// replayed tells which messages in a queue were replayed. Such messages do not
+// count for the bounds of the queue.
+type replayed struct {
+	messages, bytes int
+	runs            []run
+	between         int // the other messages in front of runs, and between them
+}
+
+// A run is a number of replayed messages, with other messages in front of them.
+type run struct{ others, messages int }
+
+// replay puts messages into the queue that do not count for its bound.
+// There must be one.
+func (q *queue) replay(ms []*message) error {
+	if q.replayed == nil {
+		q.replayed = &replayed{}
+	} else if q.replayed.messages+len(ms) > maxExtra {
+		return ErrFull
+	}
+	r := q.replayed
+	others := len(q.messages) - r.messages - r.between // behind the last run
+	if last := len(r.runs) - 1; last >= 0 && others == 0 {
+		r.runs[last].messages += len(ms)
+	} else {
+		r.runs = append(r.runs, run{others, len(ms)})
+		r.between += others
+	}
+	r.messages += len(ms)
+	for _, m := range ms {
+		r.bytes += m.size
+		q.push(m)
+	}
+	return nil
+}
+
+// drop takes the first n messages out of the queue.
+func (q *queue) drop(n int) {
+	for i, m := range q.messages[:n] {
+		q.bytes -= m.size
+		q.messages[i] = nil
+		if r := q.replayed; r != nil {
+			if first := &r.runs[0]; first.others > 0 {
+				first.others--
+				r.between--
+				continue
+			} else if first.messages--; first.messages == 0 {
+				r.runs = r.runs[1:]
+			}
+			r.messages--
+			r.bytes -= m.size
+			if r.messages == 0 {
+				q.replayed = nil
+			}
+		}
+	}
+	q.messages = q.messages[n:]
+}
+
+// take takes what can be written at once out of the queue. It returns how many
+// messages these are.
+func (q *queue) take(batch *batch) (n int) {
+	bytes := 0
+	for n < len(q.messages) && n < batchMessages {
+		m := q.messages[n]
+		if bytes += m.size; n > 0 && bytes > batchBytes {
+			break
+		}
+		batch[n] = m.PreparedMessage
+		n++
+	}
+	q.drop(n)
+	return n
+}
+
+// full reports whether there is no room for m.
+func (q *queue) full(o *Options, m *message) bool {
+	waiting, bytes := len(q.messages), q.bytes
+	if r := q.replayed; r != nil {
+		waiting, bytes = waiting-r.messages, bytes-r.bytes
+	}
+	return o.QueueMessages > 0 && waiting >= o.QueueMessages || o.QueueBytes > 0 && bytes+m.size > o.QueueBytes
+}
 
 func newMessage(typ websocket.MessageType, data []byte) (*message, error) {
 	p, err := websocket.NewPreparedMessage(typ, data)
@@ -51,83 +159,17 @@ func (s *Subscriber) put(m *message) error {
 		s.mu.Unlock()
 		return err
 	}
-	if len(s.queue) > 0 && s.fullLocked(m) {
+	q := s.queueLocked()
+	if q.len() > 0 && q.full(&s.hub.opts, m) {
 		if err := s.makeRoomLocked(m); err != nil {
 			s.mu.Unlock()
 			return err
 		}
 	}
-	s.pushLocked(m)
+	q.push(m)
+	s.wakeFlusherLocked()
 	s.mu.Unlock()
 	return nil
-}
-
-// replayed tells which messages in a queue were replayed. Such messages do not
-// count for the bounds of the queue.
-type replayed struct {
-	messages, bytes int
-	runs            []run
-	between         int // the other messages in front of runs, and between them
-}
-
-// A run is a number of replayed messages, with other messages in front of them.
-type run struct{ others, messages int }
-
-// replayLocked puts messages into the queue that do not count for its bound.
-// There must be one.
-func (s *Subscriber) replayLocked(ms []*message) error {
-	if s.replayed == nil {
-		s.replayed = &replayed{}
-	} else if s.replayed.messages+len(ms) > maxExtra {
-		return ErrFull
-	}
-	r := s.replayed
-	others := len(s.queue) - r.messages - r.between // behind the last run
-	if last := len(r.runs) - 1; last >= 0 && others == 0 {
-		r.runs[last].messages += len(ms)
-	} else {
-		r.runs = append(r.runs, run{others, len(ms)})
-		r.between += others
-	}
-	r.messages += len(ms)
-	for _, m := range ms {
-		r.bytes += m.size
-		s.pushLocked(m)
-	}
-	return nil
-}
-
-// dequeueLocked takes the first n messages out of the queue.
-func (s *Subscriber) dequeueLocked(n int) {
-	for i, m := range s.queue[:n] {
-		s.bytes -= m.size
-		s.queue[i] = nil
-		if r := s.replayed; r != nil {
-			if first := &r.runs[0]; first.others > 0 {
-				first.others--
-				r.between--
-				continue
-			} else if first.messages--; first.messages == 0 {
-				r.runs = r.runs[1:]
-			}
-			r.messages--
-			r.bytes -= m.size
-			if r.messages == 0 {
-				s.replayed = nil
-			}
-		}
-	}
-	s.queue = s.queue[n:]
-}
-
-// fullLocked reports whether there is no room for m.
-func (s *Subscriber) fullLocked(m *message) bool {
-	o := &s.hub.opts
-	waiting, bytes := len(s.queue), s.bytes
-	if r := s.replayed; r != nil {
-		waiting, bytes = waiting-r.messages, bytes-r.bytes
-	}
-	return o.QueueMessages > 0 && waiting >= o.QueueMessages || o.QueueBytes > 0 && bytes+m.size > o.QueueBytes
 }
 
 // makeRoomLocked does what the policy says.
@@ -139,8 +181,8 @@ func (s *Subscriber) makeRoomLocked(m *message) error {
 		h.dropped.Add(1)
 		return ErrFull
 	case DropOldest:
-		for len(s.queue) > 0 && s.fullLocked(m) {
-			s.dequeueLocked(1)
+		for q := s.queue; q.len() > 0 && q.full(&h.opts, m); {
+			q.drop(1)
 			s.dropped++
 			h.dropped.Add(1)
 		}
@@ -160,14 +202,13 @@ func (s *Subscriber) disconnect() {
 	s.closeConn(websocket.StatusTryAgainLater, "too slow")
 }
 
-// pushLocked appends m, and has a flusher come.
-func (s *Subscriber) pushLocked(m *message) {
+// queueLocked returns the queue of s, with which the caller puts a message into
+// it.
+func (s *Subscriber) queueLocked() *queue {
 	if s.queue == nil {
-		s.queue = s.small[:0]
+		s.queue = queues.Get().(*queue)
 	}
-	s.queue = append(s.queue, m)
-	s.bytes += m.size
-	s.wakeFlusherLocked()
+	return s.queue
 }
 
 // wakeFlusherLocked has a flusher come, unless one is here or on its way.
@@ -180,8 +221,12 @@ func (s *Subscriber) wakeFlusherLocked() {
 
 // emptyLocked forgets what waits.
 func (s *Subscriber) emptyLocked() {
-	clear(s.queue)
-	s.queue, s.bytes, s.replayed = nil, 0, nil
+	if q := s.queue; q != nil {
+		clear(q.messages)
+		*q = queue{}
+		s.queue = nil
+		queues.Put(q)
+	}
 }
 
 // flush writes what waits until nothing does. A flusher calls it, with its
@@ -211,18 +256,11 @@ func (s *Subscriber) flush(batch *batch) {
 func (s *Subscriber) take(batch *batch) (n int, bye *closing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	bytes := 0
-	for n < len(s.queue) && n < batchMessages {
-		m := s.queue[n]
-		if bytes += m.size; n > 0 && bytes > batchBytes {
-			break
+	if q := s.queue; q != nil {
+		n = q.take(batch)
+		if q.len() == 0 {
+			s.emptyLocked()
 		}
-		batch[n] = m.PreparedMessage
-		n++
-	}
-	s.dequeueLocked(n)
-	if len(s.queue) == 0 {
-		s.queue = nil
 	}
 	if n == 0 {
 		s.flushing = false

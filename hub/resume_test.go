@@ -216,7 +216,7 @@ func TestReplayLeaves(t *testing.T) {
 	}
 	replay := func(n int) {
 		for range n {
-			if err := s.replayLocked([]*message{msg()}); err != nil {
+			if err := s.queueLocked().replay([]*message{msg()}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -226,13 +226,13 @@ func TestReplayLeaves(t *testing.T) {
 	live(1)
 	replay(2)
 	live(5) // one of them finds room
-	if len(s.queue) != 9 || s.dropped != 4 {
-		t.Fatalf("%d wait, %d dropped", len(s.queue), s.dropped)
+	if s.queue.len() != 9 || s.dropped != 4 {
+		t.Fatalf("%d wait, %d dropped", s.queue.len(), s.dropped)
 	}
 	for left := 8; left >= 0; left-- {
-		s.dequeueLocked(1)
-		if len(s.queue) != left {
-			t.Fatalf("%d wait", len(s.queue))
+		s.queue.drop(1)
+		if s.queue.len() != left {
+			t.Fatalf("%d wait", s.queue.len())
 		}
 		room := 4
 		for _, isLive := range []bool{true, true, false, false, false, true, false, false, true}[9-left:] {
@@ -241,19 +241,19 @@ func TestReplayLeaves(t *testing.T) {
 			}
 		}
 		free := 0
-		for ; !s.fullLocked(msg()) && free < 10; free++ {
-			s.pushLocked(msg())
+		for ; !s.queue.full(&h.opts, msg()) && free < 10; free++ {
+			s.queue.push(msg())
 		}
 		if free != room {
 			t.Errorf("%d wait: room for %d, want %d", left, free, room)
 		}
 		for range free { // the latest go again
-			s.bytes -= 5
-			s.queue = s.queue[:len(s.queue)-1]
+			s.queue.bytes -= 5
+			s.queue.messages = s.queue.messages[:s.queue.len()-1]
 		}
 	}
-	if s.replayed != nil {
-		t.Errorf("%+v", s.replayed)
+	if s.queue.replayed != nil {
+		t.Errorf("%+v", s.queue.replayed)
 	}
 }
 

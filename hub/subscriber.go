@@ -22,11 +22,8 @@ type Subscriber struct {
 	mu       sync.Mutex // guards what follows
 	topics   []membership
 	byTopic  map[*topic]int // where topics has them, once there are many
-	queue    []*message     // what waits; in small while it fits
-	small    [2]*message
-	bytes    int       // of what waits
-	replayed *replayed // what waits beyond the bounds, because it was replayed; nil: nothing
-	flushing bool      // a flusher is at work, or on its way
+	queue    *queue         // what waits; nil: nothing
+	flushing bool           // a flusher is at work, or on its way
 	dropped  uint64
 	bye      *closing // what a flusher does when nothing waits any more; nil: nothing
 	err      error    // why it is a subscriber no more
@@ -352,7 +349,11 @@ type SubscriberStats struct {
 func (s *Subscriber) Stats() SubscriberStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return SubscriberStats{Queued: len(s.queue), QueuedBytes: s.bytes, Dropped: s.dropped}
+	st := SubscriberStats{Dropped: s.dropped}
+	if q := s.queue; q != nil {
+		st.Queued, st.QueuedBytes = q.len(), q.bytes
+	}
+	return st
 }
 
 // end makes err the reason why s is a subscriber no more, unless there is one.
@@ -416,9 +417,10 @@ func (s *Subscriber) admitLocked(t *topic, missed []*message) error {
 		return ErrSubscribed
 	}
 	if len(missed) > 0 {
-		if err := s.replayLocked(missed); err != nil {
+		if err := s.queueLocked().replay(missed); err != nil {
 			return err
 		}
+		s.wakeFlusherLocked()
 	}
 	s.topics = append(s.topics, membership{t, len(t.subs)})
 	switch n := len(s.topics); {
