@@ -17,7 +17,7 @@ const maxExtra = 1 << 16
 // subscribers wait for messages, not these for them.
 type queue struct {
 	messages []*message // in small while they fit
-	small    [8]*message
+	small    [6]*message
 	bytes    int       // of all messages
 	replayed *replayed // what waits beyond the bounds, because it was replayed; nil: nothing
 }
