@@ -5,6 +5,7 @@ package websocket
 import (
 	"io"
 	"net"
+	"sync"
 	"syscall"
 
 	"github.com/seed70bc5565/websocket/internal/bufpool"
@@ -28,15 +29,6 @@ type rawConn struct {
 	waited bool   // the read in progress has found nothing at first
 	more   bool   // the read in progress needs a larger buffer
 	eager  bool   // the last read has found something at once
-
-	// Owner: the owner of the wire. writeFn is built once, too, by the first
-	// write.
-	try      bool // stop where the socket takes no more
-	writeErr sysErr
-	writeFn  func(fd uintptr) bool
-	src      []byte // what is left
-	next     []byte // what follows it; nil between calls
-	wrote    int
 }
 
 // A sysErr is a syscall.Errno in half the memory, or sysEOF; 0: no error.
@@ -144,9 +136,10 @@ func (x *rawConn) read(r *receiver, p []byte) (int, error) {
 
 // tryWrite writes as much of p as the socket takes at once.
 func (x *rawConn) tryWrite(p []byte) int {
-	x.try = true
-	n, _ := x.write(p) // an error comes up again at the next write that waits
-	x.try = false
+	w := startWrite()
+	w.a, w.try = p, true
+	w.failed = x.sock.Write(w.step)
+	n, _ := w.finish() // an error comes up again at the next write that waits
 	return n
 }
 
@@ -155,56 +148,90 @@ func (x *rawConn) tryWrite(p []byte) int {
 // It gains 2 KiB of stack on a connection whose handler writes. Below it are
 // fewer and smaller frames than below net.Conn's Write.
 func (x *rawConn) write(p []byte) (int, error) {
-	if x.writeFn == nil {
-		x.writeFn = x.writer()
-	}
-	x.src, x.wrote, x.writeErr = p, 0, 0
-	err := x.sock.Write(x.writeFn)
-	x.src, x.next = nil, nil
-	if err == nil {
-		err = x.writeErr.err()
-	}
-	return x.wrote, err
+	w := startWrite()
+	w.a = p
+	w.failed = x.sock.Write(w.step)
+	return w.finish()
 }
 
 // writeBoth implements rawSocket.
 func (x *rawConn) writeBoth(a, b []byte) (int, error) {
-	x.next = b
-	return x.write(a)
+	w := startWrite()
+	w.a, w.b = a, b
+	w.failed = x.sock.Write(w.step)
+	return w.finish()
+}
+
+// A rawWrite is a write of a rawConn in progress. Few connections have one at a
+// time, so it comes from a pool. That saves 80 bytes a connection.
+type rawWrite struct {
+	// step is called when the socket may take bytes. It returns false to be
+	// called again when the socket takes more. It is built once: passing it
+	// allocates nothing.
+	step func(fd uintptr) bool
+
+	a, b   []byte // what is left: a, and then b
+	try    bool   // stop where the socket takes no more
+	wrote  int
+	err    sysErr // of the socket
+	failed error  // of the runtime's poller
+}
+
+var rawWrites = sync.Pool{New: func() any { return newRawWrite() }}
+
+// startWrite returns a write of nothing yet.
+//
+// It and finish are not inlined, and take few arguments, to keep the frame of
+// write small.
+//
+//go:noinline
+func startWrite() *rawWrite { return rawWrites.Get().(*rawWrite) }
+
+// finish returns what came of the write, which is over.
+//
+//go:noinline
+func (w *rawWrite) finish() (n int, err error) {
+	n, err = w.wrote, w.failed
+	if err == nil {
+		err = w.err.err()
+	}
+	*w = rawWrite{step: w.step}
+	rawWrites.Put(w)
+	return n, err
 }
 
 // maxRaw is the most bytes of one system call: some systems refuse more than 2
 // GB.
 const maxRaw = 1 << 30
 
-// writer returns what is called when the socket may take bytes. It returns
-// false to be called again when the socket takes more.
-func (x *rawConn) writer() func(fd uintptr) bool {
-	return func(fd uintptr) bool {
-		for len(x.src) > 0 {
+func newRawWrite() *rawWrite {
+	w := new(rawWrite)
+	w.step = func(fd uintptr) bool {
+		for len(w.a) > 0 {
 			var n int
 			var errno syscall.Errno
-			if len(x.next) > 0 {
-				n, errno = sysWritev(fd, x.src, x.next)
+			if len(w.b) > 0 {
+				n, errno = sysWritev(fd, w.a, w.b)
 			} else {
-				n, errno = sysWrite(fd, x.src[:min(len(x.src), maxRaw)])
+				n, errno = sysWrite(fd, w.a[:min(len(w.a), maxRaw)])
 			}
 			switch errno {
 			case 0:
-				x.wrote += n
-				if n < len(x.src) {
-					x.src = x.src[n:]
+				w.wrote += n
+				if n < len(w.a) {
+					w.a = w.a[n:]
 				} else {
-					x.src, x.next = x.next[n-len(x.src):], nil
+					w.a, w.b = w.b[n-len(w.a):], nil
 				}
 			case syscall.EINTR:
 			case syscall.EAGAIN:
-				return x.try
+				return w.try
 			default:
-				x.writeErr = sysErr(errno)
+				w.err = sysErr(errno)
 				return true
 			}
 		}
 		return true
 	}
+	return w
 }

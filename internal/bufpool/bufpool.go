@@ -1,7 +1,7 @@
 // Package bufpool has the pools of buffers, and is the only place with pools,
-// except the one of masking keys. A pool keeps pieces of one fixed size, so
-// that it cannot keep more than it was made for. A buffer longer than the
-// largest piece is left to the collector.
+// except those of masking keys and of writes in progress. A pool keeps pieces
+// of one fixed size, so that it cannot keep more than it was made for. A buffer
+// longer than the largest piece is left to the collector.
 //
 // Pooled memory never crosses the API, except where Messages lends it for one
 // step.

@@ -281,6 +281,9 @@ func (c *config) memory(sv *server, job load.Job) (float64, error) {
 	}
 	var after int64
 	err = holding(job, func() error {
+		if err := sv.rest(); err != nil {
+			return err
+		}
 		if err := sv.order("gc"); err != nil {
 			return err
 		}

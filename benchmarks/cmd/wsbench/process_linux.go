@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/seed70bc5565/websocket/benchmarks/load"
 )
@@ -51,6 +52,19 @@ func startServer(bin string, args []string) (*server, error) {
 		return nil, fmt.Errorf("the server did not start: %w", err)
 	}
 	return &server{p, bin, strings.TrimSpace(line)}, nil
+}
+
+// rest waits until the server uses next to no CPU: a hub may still deliver what
+// the connections have published.
+func (s *server) rest() error {
+	const look, idle = 100 * time.Millisecond, 2 * time.Millisecond
+	for used := time.Duration(-1); ; time.Sleep(look) {
+		now, err := load.CPUTime(s.pid())
+		if err != nil || used >= 0 && now-used < idle {
+			return err
+		}
+		used = now
+	}
 }
 
 // order has the server carry out one order.

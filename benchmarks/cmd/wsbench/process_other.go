@@ -16,6 +16,7 @@ func startServer(bin string, args []string) (*server, error) { return nil, errLi
 
 func (*server) pid() int                { return 0 }
 func (*server) stop()                   {}
+func (*server) rest() error             { return errLinuxOnly }
 func (*server) order(line string) error { return errLinuxOnly }
 
 type loader struct{}
