@@ -7,6 +7,7 @@ import (
 
 	native "github.com/seed70bc5565/websocket"
 	"github.com/seed70bc5565/websocket/gorilla"
+	"github.com/seed70bc5565/websocket/internal/wstest"
 )
 
 // The two APIs speak side by side over one connection.
@@ -90,6 +91,9 @@ func TestNetConnBehindReply(t *testing.T) {
 
 // A message allocates its bytes, when they are read, and nothing else.
 func TestAllocations(t *testing.T) {
+	if wstest.RaceEnabled {
+		t.Skip("pools forget under the race detector")
+	}
 	server, client := plainPair(t)
 	message := make([]byte, 1000)
 	pm, _ := websocket.NewPreparedMessage(websocket.TextMessage, message)

@@ -121,7 +121,7 @@ func TestSubscribeAllocations(t *testing.T) {
 
 // What the package's documentation says of an idle subscriber.
 func TestSizes(t *testing.T) {
-	if got := reflect.TypeFor[Subscriber]().Size(); got > 160 {
+	if got := reflect.TypeFor[Subscriber]().Size(); got > 112 {
 		t.Errorf("a Subscriber has %d bytes", got)
 	}
 	if got := reflect.TypeFor[membership]().Size() + reflect.TypeFor[*Subscriber]().Size(); got > 24 {
