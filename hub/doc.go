@@ -36,7 +36,7 @@
 // hub's goroutines write the messages that wait, many with one system call. A
 // write that blocks keeps one of them. Beyond those there are as many as
 // processors, and one, however many subscribers wait. They end when the queues
-// are empty. An idle subscriber costs about 200 bytes, and 24 bytes for each of
+// are empty. An idle subscriber costs about 110 bytes, and 24 bytes for each of
 // its topics (about 70 each if it has more than 32).
 //
 // When a queue is full the [Policy] decides. By default the subscriber is
