@@ -32,8 +32,12 @@ func (q *queue) push(m *message) {
 	if q.messages == nil {
 		q.messages = q.small[:0]
 	}
+	moves := len(q.messages) == cap(q.messages)
 	q.messages = append(q.messages, m)
 	q.bytes += m.size
+	if moves {
+		clear(q.small[:]) // it would keep these messages until the queue is empty
+	}
 }
 
 // replayed tells which messages in a queue were replayed. Such messages do not
