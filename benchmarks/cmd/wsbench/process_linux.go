@@ -54,17 +54,20 @@ func startServer(bin string, args []string) (*server, error) {
 	return &server{p, bin, strings.TrimSpace(line)}, nil
 }
 
-// rest waits until the server uses next to no CPU: a hub may still deliver what
-// the connections have published.
+// rest waits until the server uses next to no CPU, for 30 s at most: a hub may
+// still deliver what the connections have published.
 func (s *server) rest() error {
 	const look, idle = 100 * time.Millisecond, 2 * time.Millisecond
-	for used := time.Duration(-1); ; time.Sleep(look) {
+	used := time.Duration(-1)
+	for range 300 {
 		now, err := load.CPUTime(s.pid())
 		if err != nil || used >= 0 && now-used < idle {
 			return err
 		}
 		used = now
+		time.Sleep(look)
 	}
+	return errors.New("the server has no rest")
 }
 
 // order has the server carry out one order.
