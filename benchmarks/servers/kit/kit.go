@@ -123,9 +123,6 @@ func accept(l net.Listener, serve func(net.Conn)) {
 	}
 }
 
-// top lies above all other memory of the heap for a moment.
-var top []byte
-
 // obey carries out the harness's orders, one a line, and answers each with a
 // line.
 func obey() {
@@ -139,9 +136,9 @@ func obey() {
 				runtime.GC()
 				time.Sleep(10 * time.Millisecond) // finalizers, and goroutines that end
 			}
-			// Without top, FreeOSMemory often left some MB that were free.
-			top = make([]byte, 64<<20)
-			top = nil
+			// FreeOSMemory often left some MB that were free, unless something
+			// lay above all other memory before.
+			runtime.KeepAlive(make([]byte, 64<<20))
 			debug.FreeOSMemory()
 		case "profile":
 			var f *os.File
