@@ -13,8 +13,8 @@ import (
 const maxExtra = 1 << 16
 
 // A queue is what waits for one subscriber, in order. The lock of the
-// subscriber guards it. A subscriber has one only while something waits: most
-// subscribers wait for messages, not these for them.
+// subscriber guards it. A subscriber has one only while something waits, and at
+// most times nothing does.
 type queue struct {
 	messages []*message // in small while they fit
 	small    [6]*message

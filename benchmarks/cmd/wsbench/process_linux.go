@@ -67,7 +67,7 @@ func (s *server) rest() error {
 		used = now
 		time.Sleep(look)
 	}
-	return errors.New("the server has no rest")
+	return errors.New("the server still uses CPU after 30 s")
 }
 
 // order has the server carry out one order.
