@@ -73,9 +73,11 @@
 // user with permissions needs these, the Prefix, and "$JS.API.>".
 //
 // Both connections move to another server of a cluster when theirs is cut off
-// from JetStream. The broker asks for the state of its streams every 5 s. It
-// publishes a message through one connection, in a subject of its own behind
-// the Prefix and "_alive.", and expects it on the other one.
+// from JetStream. A server that is cut off goes on answering questions, and
+// takes no message. So a process that has published nothing for 5 s gives its
+// server a small message. The stream keeps only the latest of these. Every 5 s
+// the process also publishes through one connection, in a subject of its own
+// behind the Prefix and "_alive.", and expects that on the other one.
 //
 // A publisher whose hub keeps no history of such a topic goes through core
 // NATS. Its message has no position, and is not kept. A hub that gets it tells

@@ -56,6 +56,7 @@ type JetStream struct {
 
 	smu     sync.Mutex // guards what follows; not held across I/O; taken inside mu
 	current *session
+	asked   []class                // that were asked for, in any session
 	seen    map[class]hub.Position // the highest, in any session
 	places  map[string]*place      // of topics whose positions the hub has asked for
 }
@@ -358,6 +359,7 @@ func (j *JetStream) Publish(ctx context.Context, p hub.Publication) error {
 		if a.err != nil {
 			return wrap(j.publishFailed(s, c, a.err))
 		}
+		j.taken(s)
 		at := hub.Position{Epoch: o.base.Epoch, Offset: offset(a.ack.Sequence)}
 		j.smu.Lock()
 		back := !a.ack.Duplicate && at.Epoch == j.seen[c].Epoch && at.Offset+reordered < j.seen[c].Offset

@@ -30,12 +30,13 @@ type session struct {
 	conn  *nats.Conn          // nil after an error
 	ended atomic.Bool         // conn has ended; conn.IsClosed waits for a write that is held up
 	js    jetstream.JetStream // of conn
+	took  atomic.Bool         // JetStream took a publication since watchServers looked last
 
-	mu     sync.Mutex // guards what follows; not held across I/O
-	opened map[class]*opening
-	names  []string  // of the streams that were asked for, each once
-	told   time.Time // what the server's clock said, see now; zero: the server did not say
-	toldAt time.Time // when that was; zero: never
+	mu      sync.Mutex // guards what follows; not held across I/O
+	opened  map[class]*opening
+	failing bool      // JetStream was not there for the latest class
+	told    time.Time // what the server's clock said, see now; zero: the server did not say
+	toldAt  time.Time // when that was; zero: never
 }
 
 // An opening is a class whose stream and epoch are known, or about to be.
@@ -70,6 +71,9 @@ func (j *JetStream) ask(ctx context.Context, c class, f func(*session, *opening)
 // time share the work. The session is nil if there is none.
 func (j *JetStream) open(ctx context.Context, c class) (*session, *opening, error) {
 	j.smu.Lock()
+	if !slices.Contains(j.asked, c) {
+		j.asked = append(j.asked, c)
+	}
 	s := j.current
 	if s == nil || s.over() {
 		s = &session{ready: make(chan struct{}), opened: map[class]*opening{}}
@@ -88,14 +92,10 @@ func (j *JetStream) open(ctx context.Context, c class) (*session, *opening, erro
 	if o == nil {
 		o = &opening{ready: make(chan struct{}), name: j.streamName(c.String())}
 		s.opened[c] = o
-		if !slices.Contains(s.names, o.name) {
-			s.names = append(s.names, o.name)
-		}
 		go func() {
 			defer close(o.ready)
-			if o.err = j.prepare(s, c, o); o.err != nil {
-				s.forget(c)
-			}
+			o.err = j.prepare(s, c, o)
+			s.prepared(c, o.err)
 		}()
 	}
 	s.mu.Unlock()
@@ -134,6 +134,34 @@ func (s *session) close() {
 	if s.conn != nil {
 		s.conn.Close()
 	}
+}
+
+// prepared notes how the opening of a class ended.
+func (s *session) prepared(c class, err error) {
+	if err != nil {
+		s.forget(c)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failing = isUnavailable(err)
+}
+
+// clusterNotAvailable is the code by which a server says that it knows no
+// leader of the cluster, or of the stream.
+const clusterNotAvailable jetstream.ErrorCode = 10008
+
+// isUnavailable reports whether an error says that JetStream does not work where
+// it was asked.
+func isUnavailable(err error) bool {
+	var answer *jetstream.APIError
+	if errors.As(err, &answer) {
+		switch answer.ErrorCode {
+		case clusterNotAvailable, jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount:
+			return true
+		}
+		return false
+	}
+	return err != nil && !errors.Is(err, errNotOurs)
 }
 
 // forget makes the next who needs a class look again.

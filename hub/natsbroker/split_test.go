@@ -116,85 +116,148 @@ func TestServersApart(t *testing.T) {
 // The server of a process is cut off from the other two, which have JetStream.
 // The process moves to one of these, with the connections that were there.
 func TestJetStreamApart(t *testing.T) {
-	for name, apart := range map[string]struct{ receiving, session bool }{
-		"both": {true, true}, "receiving": {true, false}, "session": {false, true},
+	for _, tt := range []apart{
+		{name: "receiving", receiving: true},
+		{name: "session", session: true},
+		{name: "led", receiving: true, session: true, leads: []string{"led_8"}},
+		{name: "epochs", receiving: true, session: true, leads: []string{"epochs_epochs"}},
+		{name: "all", receiving: true, session: true, leads: []string{"all_8", "all_epochs"}},
+		{name: "listening", receiving: true, session: true, listens: true},
+		{name: "listens_all", receiving: true, session: true, listens: true, leads: []string{"listens_all_8", "listens_all_epochs"}},
+		{name: "starts", receiving: true, session: true, starts: true},
+		{name: "starts_listening", receiving: true, session: true, starts: true, listens: true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			k := clusterKind
-			k.Args = jetKind.Args
-			addrs, between := split(t, k, 3)
-			js := clusterAdmin(t, "nats://"+addrs[1])
-			eventually(t, "no stream can be made", func() error {
-				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-				defer cancel()
-				_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "probe", Subjects: []string{"probe"}, Replicas: 3})
-				return err
-			})
-			var at dialer
-			at.lead(addrs[0], !apart.receiving, addrs[1])
-			opts := &JetStreamOptions{Replicas: 3, Options: Options{Prefix: name, Connection: []nats.Option{
-				nats.SetCustomDialer(&at), nats.ReconnectWait(50 * time.Millisecond)}}}
-			b, err := newJetStream("nats://"+addrs[0], opts, time.Second)
-			if err != nil {
-				t.Fatal(err)
+		t.Run(tt.name, tt.test)
+	}
+}
+
+// An apart says what a server has when it is cut off from the two others.
+type apart struct {
+	name               string   // the Prefix too
+	receiving, session bool     // the connections of the process
+	leads              []string // the streams that it leads
+	listens            bool     // another process publishes, in place of this one
+	starts             bool     // the process begins when the server is cut off
+}
+
+func (tt apart) test(t *testing.T) {
+	t.Parallel() // it waits for the most part
+	k := clusterKind
+	k.Args = jetKind.Args
+	addrs, between := split(t, k, 3)
+	js := clusterAdmin(t, "nats://"+addrs[1])
+	eventually(t, "no stream can be made", func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "probe", Subjects: []string{"probe"}, Replicas: 3})
+		return err
+	})
+	if tt.starts {
+		between.Cut(true)
+	}
+	defer func() { between.Reset(); between.Cut(false) }()
+	var at dialer
+	at.lead(addrs[0], !tt.receiving, addrs[1])
+	b := tt.connect(t, addrs[0], nats.SetCustomDialer(&at))
+	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	at.lead(addrs[0], !tt.session, addrs[1])
+	publisher := b
+	if tt.listens {
+		publisher = tt.connect(t, addrs[1])
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := b.Positions(ctx, []hub.KeptTopic{{Topic: "x", History: history}}); (err != nil) != tt.starts {
+		t.Fatal(err)
+	}
+	send := func(text string) error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		return publisher.Publish(ctx, hub.Publication{Topic: "x", Payload: []byte(text), History: history})
+	}
+	if !tt.starts {
+		arrives(t, b, "before", send)
+		eventually(t, "the broker does not hear its own call", func() error {
+			if !b.watch.heard.Load() {
+				return errors.New("no call")
 			}
-			t.Cleanup(func() { b.Close() })
-			if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
-				t.Fatal(err)
-			}
-			at.lead(addrs[0], !apart.session, addrs[1])
-			send := func(text string) error {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-				defer cancel()
-				return b.Publish(ctx, hub.Publication{Topic: "x", Payload: []byte(text), History: history})
-			}
-			// arrives sends until a message arrives. The connection that
-			// receives may not be where JetStream is. It returns what else came.
-			arrives := func(text string) (events []hub.BrokerEventKind) {
-				arrived, done := make(chan struct{}), make(chan struct{})
-				go func() {
-					defer close(done)
-					for {
-						send(text)
-						select {
-						case <-arrived:
-							return
-						case <-time.After(100 * time.Millisecond):
-						}
-					}
-				}()
-				defer func() { close(arrived); <-done }()
-				for {
-					ev := next(t, b.Broker)
-					if ev.Kind == hub.BrokerMessage && string(ev.Payload) == text {
-						return events
-					}
-					if ev.Kind != hub.BrokerMessage {
-						events = append(events, ev.Kind)
-					}
-				}
-			}
-			arrives("before")
-			eventually(t, "the broker does not hear its own call", func() error {
-				if !b.watch.heard.Load() {
-					return errors.New("no call")
-				}
-				return nil
-			})
-			at.lead(addrs[0], true, addrs[1])
-			between.Cut(true)
-			defer func() { between.Reset(); between.Cut(false) }()
-			eventually(t, "Publish fails while a server is apart", func() error { return send("apart") })
-			events := arrives("after")
-			want := []hub.BrokerEventKind(nil)
-			if apart.receiving {
-				want = []hub.BrokerEventKind{hub.BrokerLost, hub.BrokerRecovered}
-			}
-			if !slices.Equal(events, want) {
-				t.Errorf("%v, want %v", events, want)
-			}
+			return nil
 		})
 	}
+	for _, stream := range tt.leads {
+		makeLeader(t, js, stream, "server0")
+	}
+	at.lead(addrs[0], true, addrs[1])
+	between.Cut(true)
+	eventually(t, "Publish fails while a server is apart", func() error { return send("apart") })
+	events := arrives(t, b, "after", send)
+	want := []hub.BrokerEventKind(nil)
+	if tt.receiving {
+		want = []hub.BrokerEventKind{hub.BrokerLost, hub.BrokerRecovered}
+	}
+	if !slices.Equal(events, want) {
+		t.Errorf("%v, want %v", events, want)
+	}
+}
+
+func (tt apart) connect(t *testing.T, addr string, own ...nats.Option) *JetStream {
+	t.Helper()
+	own = append(own, nats.ReconnectWait(50*time.Millisecond))
+	b, err := newJetStream("nats://"+addr, &JetStreamOptions{Replicas: 3, Options: Options{Prefix: tt.name, Connection: own}}, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+// arrives sends until a message arrives. The connection that receives may not
+// be where JetStream is. It returns what else came.
+func arrives(t *testing.T, b *JetStream, text string, send func(string) error) (events []hub.BrokerEventKind) {
+	t.Helper()
+	arrived, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			send(text)
+			select {
+			case <-arrived:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}()
+	defer func() { close(arrived); <-done }()
+	for {
+		ev := next(t, b.Broker)
+		if ev.Kind == hub.BrokerMessage && string(ev.Payload) == text {
+			return events
+		}
+		if ev.Kind != hub.BrokerMessage {
+			events = append(events, ev.Kind)
+		}
+	}
+}
+
+// makeLeader has a stream elect leaders until a server is one.
+func makeLeader(t *testing.T, js jetstream.JetStream, stream, server string) {
+	t.Helper()
+	eventually(t, server+" does not lead "+stream, func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		s, err := js.Stream(ctx, stream)
+		if err != nil {
+			return err
+		}
+		leader := s.CachedInfo().Cluster.Leader
+		if leader == server {
+			return nil
+		}
+		_, err = js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.LEADER.STEPDOWN."+stream, nil)
+		return fmt.Errorf("%s leads, %w", leader, err)
+	})
 }
 
 // A dialer is the network: it leads connections to a server.

@@ -14,22 +14,27 @@ import (
 // servers of a cluster. Servers that lose each other do not tell their clients.
 // So the server of the session may not reach JetStream, while others do. And
 // the one that brings messages may not be where JetStream is.
+//
+// A server that is cut off answers questions all the same, some for ever: it
+// was the leader of a stream, or of the cluster. It takes no message, because
+// most of the others have to agree. So only a message is a proof.
 
 // A watch is what watchServers knows.
 type watch struct {
 	call   string      // immutable: the subject of the broker's own call
 	echoed atomic.Bool // the call came back since the watch looked last
 	heard  atomic.Bool // the call ever came back: the server permits it
+	taken  atomic.Bool // a server ever took clockSubject: it permits that
 }
 
 // watchServers is the goroutine that moves a connection to another server. It
-// moves the session if JetStream does not answer there. It moves the connection
+// moves the session if JetStream does not work there. It moves the connection
 // that receives if that does not bring what the session publishes.
 func (j *JetStream) watchServers() {
 	ticker := time.NewTicker(j.every)
 	defer ticker.Stop()
 	var last *session
-	unanswered, called := 0, 0
+	broken, called := 0, 0
 	for {
 		select {
 		case <-ticker.C:
@@ -37,38 +42,48 @@ func (j *JetStream) watchServers() {
 			return
 		}
 		s := j.live()
+		if s == nil {
+			j.again()
+			continue
+		}
 		if s != last {
-			last, unanswered, called = s, 0, 0
+			last, broken, called = s, 0, 0
 		}
 		if j.watch.echoed.Swap(false) {
 			called = 0
 		}
-		if s == nil || !s.isUsed() {
-			continue
-		}
-		if !s.answers(j.every) {
-			if unanswered++; unanswered == 2 {
+		if !j.works(s) {
+			if broken++; broken == 2 {
 				j.end(s)
 			}
 			continue
 		}
-		unanswered = 0
+		broken = 0
 		conn := j.connection()
 		switch {
 		case !conn.IsConnected():
 			called = 0
+		case !j.watch.heard.Load():
+			j.call() // a connection hears itself even if its server is cut off
 		case called == 2:
-			// A leader that is cut off answers for a while, and takes nothing.
+			// Which of the two is cut off?
 			if j.takes(s) {
 				conn.ForceReconnect() // fails if it is closed: there will be another
 			} else {
 				j.end(s)
 			}
 			called = 0
-		case s.conn.Publish(j.watch.call, nil) == nil && j.watch.heard.Load():
+		case s.conn.Publish(j.watch.call, nil) == nil:
 			called++
 		}
 	}
+}
+
+// call publishes the broker's own call through the connection that receives it.
+func (j *JetStream) call() {
+	ctx, cancel := context.WithTimeout(context.Background(), j.every)
+	defer cancel()
+	j.publish(ctx, j.watch.call, nil) // the next tick tries again if it fails
 }
 
 // live returns the session, or nil if there is none.
@@ -82,36 +97,79 @@ func (j *JetStream) live() *session {
 	return s
 }
 
-// takes reports whether JetStream takes a message there.
+// again begins a session after one that has ended, unless another goroutine has
+// begun one. A process that only receives may ask for nothing meanwhile, and the
+// connection that receives is watched through a session.
+func (j *JetStream) again() {
+	ctx, cancel := context.WithTimeout(context.Background(), j.every)
+	defer cancel()
+	for _, c := range j.classes() {
+		j.open(ctx, c) // the next tick tries again if it fails
+	}
+}
+
+// works reports whether JetStream works where the session is. A server that
+// never took a message may not permit it. Then an answer has to do.
+func (j *JetStream) works(s *session) bool {
+	took := s.took.Load() || j.takes(s)
+	s.took.Store(false)
+	if took {
+		return true
+	}
+	return !j.watch.taken.Load() && !s.isFailing() && j.answers(s)
+}
+
+// takes reports whether JetStream takes a message there, or says why it does
+// not: it may have no room.
 func (j *JetStream) takes(s *session) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), j.every)
 	defer cancel()
 	_, err := s.js.Publish(ctx, j.clockSubject(), nil)
-	return err == nil
+	if err == nil {
+		j.taken(s)
+	}
+	return !isUnavailable(err)
 }
 
-// streams returns the names of the streams that were asked for.
-func (s *session) streams() []string {
+// taken notes that JetStream took a message of a session.
+func (j *JetStream) taken(s *session) {
+	s.took.Store(true)
+	j.watch.taken.Store(true)
+}
+
+// classes returns those that were asked for.
+func (j *JetStream) classes() []class {
+	j.smu.Lock()
+	defer j.smu.Unlock()
+	return slices.Clone(j.asked)
+}
+
+func (s *session) isFailing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.names)
+	return s.failing
 }
 
-func (s *session) isUsed() bool { return len(s.streams()) > 0 }
+var errNoLeader = errors.New("the stream has no leader")
 
 // answers reports whether any stream answers in time.
-func (s *session) answers(timeout time.Duration) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+func (j *JetStream) answers(s *session) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), j.every)
 	defer cancel()
-	names := s.streams()
-	answers := make(chan error, len(names))
-	for _, name := range names {
+	classes := j.classes()
+	answers := make(chan error, len(classes))
+	for _, c := range classes {
 		go func() {
-			_, err := s.js.Stream(ctx, name)
+			stream, err := s.js.Stream(ctx, j.streamName(c.String()))
+			if err == nil {
+				if cluster := stream.CachedInfo().Cluster; cluster != nil && cluster.Leader == "" {
+					err = errNoLeader
+				}
+			}
 			answers <- err
 		}()
 	}
-	for range names {
+	for range classes {
 		if err := <-answers; err == nil || errors.Is(err, jetstream.ErrStreamNotFound) {
 			return true
 		}
