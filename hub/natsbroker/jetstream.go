@@ -359,7 +359,9 @@ func (j *JetStream) Publish(ctx context.Context, p hub.Publication) error {
 		if a.err != nil {
 			return wrap(j.publishFailed(s, c, a.err))
 		}
-		j.taken(s)
+		if !a.ack.Duplicate { // a leader that is cut off says that of what it has
+			s.took.Store(true)
+		}
 		at := hub.Position{Epoch: o.base.Epoch, Offset: offset(a.ack.Sequence)}
 		j.smu.Lock()
 		back := !a.ack.Duplicate && at.Epoch == j.seen[c].Epoch && at.Offset+reordered < j.seen[c].Offset

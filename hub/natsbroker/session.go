@@ -25,16 +25,17 @@ import (
 // A session is a connection to JetStream. It does not connect again. Its epochs
 // are those of the server that it has met, and it publishes only there.
 type session struct {
-	ready chan struct{}       // closed when the connection is there, or not
-	err   error               // why it is not; this and what follows is set before ready is closed, and immutable then
-	conn  *nats.Conn          // nil after an error
-	ended atomic.Bool         // conn has ended; conn.IsClosed waits for a write that is held up
-	js    jetstream.JetStream // of conn
-	took  atomic.Bool         // JetStream took a publication since watchServers looked last
+	ready  chan struct{}       // closed when the connection is there, or not
+	err    error               // why it is not; this and what follows is set before ready is closed, and immutable then
+	conn   *nats.Conn          // nil after an error
+	ended  atomic.Bool         // conn has ended; conn.IsClosed waits for a write that is held up
+	js     jetstream.JetStream // of conn
+	took   atomic.Bool         // JetStream took a publication since watchServers looked last
+	denied atomic.Bool         // the server does not permit the message of watchServers
 
 	mu      sync.Mutex // guards what follows; not held across I/O
 	opened  map[class]*opening
-	failing bool      // JetStream was not there for the latest class
+	expects bool      // a class was opened, or JetStream was not there for that
 	told    time.Time // what the server's clock said, see now; zero: the server did not say
 	toldAt  time.Time // when that was; zero: never
 }
@@ -143,7 +144,7 @@ func (s *session) prepared(c class, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failing = isUnavailable(err)
+	s.expects = s.expects || err == nil || isUnavailable(err)
 }
 
 // clusterNotAvailable is the code by which a server says that it knows no
@@ -194,7 +195,7 @@ func (j *JetStream) dial(s *session) {
 		nats.RetryOnFailedConnect(false),
 		nats.ConnectHandler(nil), nats.ReconnectHandler(nil), nats.DisconnectErrHandler(nil), nats.ReconnectErrHandler(nil),
 		nats.ClosedHandler(func(*nats.Conn) { s.ended.Store(true) }),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { j.refused(s, err) }),
 	)
 	conn, err := dial(j.url, options)
 	if err != nil {

@@ -17,14 +17,14 @@ import (
 //
 // A server that is cut off answers questions all the same, some for ever: it
 // was the leader of a stream, or of the cluster. It takes no message, because
-// most of the others have to agree. So only a message is a proof.
+// most of the others have to agree. So only a message is a proof, or an answer
+// of a stream that one server keeps alone.
 
 // A watch is what watchServers knows.
 type watch struct {
 	call   string      // immutable: the subject of the broker's own call
 	echoed atomic.Bool // the call came back since the watch looked last
 	heard  atomic.Bool // the call ever came back: the server permits it
-	taken  atomic.Bool // a server ever took clockSubject: it permits that
 }
 
 // watchServers is the goroutine that moves a connection to another server. It
@@ -108,15 +108,11 @@ func (j *JetStream) again() {
 	}
 }
 
-// works reports whether JetStream works where the session is. A server that
-// never took a message may not permit it. Then an answer has to do.
+// works reports whether JetStream works where the session is.
 func (j *JetStream) works(s *session) bool {
-	took := s.took.Load() || j.takes(s)
+	took := s.took.Load() || !s.denied.Load() && j.takes(s)
 	s.took.Store(false)
-	if took {
-		return true
-	}
-	return !j.watch.taken.Load() && !s.isFailing() && j.answers(s)
+	return took || j.answers(s, s.shouldTake())
 }
 
 // takes reports whether JetStream takes a message there, or says why it does
@@ -125,16 +121,23 @@ func (j *JetStream) takes(s *session) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), j.every)
 	defer cancel()
 	_, err := s.js.Publish(ctx, j.clockSubject(), nil)
-	if err == nil {
-		j.taken(s)
-	}
 	return !isUnavailable(err)
 }
 
-// taken notes that JetStream took a message of a session.
-func (j *JetStream) taken(s *session) {
-	s.took.Store(true)
-	j.watch.taken.Store(true)
+// shouldTake reports whether there is a server that takes a message of the
+// watch: the server permits it, and the broker could open a class. If JetStream
+// was not there to open one, another server may have it.
+func (s *session) shouldTake() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.expects && !s.denied.Load()
+}
+
+// refused notes what the server of a session does not permit.
+func (j *JetStream) refused(s *session, err error) {
+	if m := refusedPublish.FindStringSubmatch(err.Error()); m != nil && m[1] == j.clockSubject() {
+		s.denied.Store(true)
+	}
 }
 
 // classes returns those that were asked for.
@@ -144,33 +147,27 @@ func (j *JetStream) classes() []class {
 	return slices.Clone(j.asked)
 }
 
-func (s *session) isFailing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failing
-}
-
-var errNoLeader = errors.New("the stream has no leader")
-
-// answers reports whether any stream answers in time.
-func (j *JetStream) answers(s *session) bool {
+// answers reports whether any stream answers in time. If alone, only those count
+// that one server keeps.
+func (j *JetStream) answers(s *session, alone bool) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), j.every)
 	defer cancel()
 	classes := j.classes()
-	answers := make(chan error, len(classes))
+	answers := make(chan bool, len(classes))
 	for _, c := range classes {
 		go func() {
 			stream, err := s.js.Stream(ctx, j.streamName(c.String()))
-			if err == nil {
-				if cluster := stream.CachedInfo().Cluster; cluster != nil && cluster.Leader == "" {
-					err = errNoLeader
-				}
+			if err != nil {
+				answers <- !alone && errors.Is(err, jetstream.ErrStreamNotFound)
+				return
 			}
-			answers <- err
+			info := stream.CachedInfo()
+			hasLeader := info.Cluster == nil || info.Cluster.Leader != ""
+			answers <- hasLeader && (!alone || info.Config.Replicas <= 1)
 		}()
 	}
 	for range classes {
-		if err := <-answers; err == nil || errors.Is(err, jetstream.ErrStreamNotFound) {
+		if <-answers {
 			return true
 		}
 	}
