@@ -75,9 +75,10 @@
 // Both connections move to another server of a cluster when theirs is cut off
 // from JetStream. A server that is cut off goes on answering questions, and
 // takes no message. So a process that has published nothing for 5 s gives its
-// server a small message. The stream keeps only the latest of these. Every 5 s
-// the process also publishes through one connection, in a subject of its own
-// behind the Prefix and "_alive.", and expects that on the other one.
+// server a small message. The stream keeps only the latest of these. The
+// process also calls itself every 5 s, through one connection, and hears that
+// on the other one. The call has a subject of its own behind the Prefix and
+// "_alive.".
 //
 // A publisher whose hub keeps no history of such a topic goes through core
 // NATS. Its message has no position, and is not kept. A hub that gets it tells

@@ -151,8 +151,8 @@ func (s *session) prepared(c class, err error) {
 // leader of the cluster, or of the stream.
 const clusterNotAvailable jetstream.ErrorCode = 10008
 
-// isUnavailable reports whether an error says that JetStream does not work where
-// it was asked.
+// isUnavailable reports whether an error says that JetStream does not work
+// where it was asked.
 func isUnavailable(err error) bool {
 	var answer *jetstream.APIError
 	if errors.As(err, &answer) {

@@ -98,8 +98,8 @@ func (j *JetStream) live() *session {
 }
 
 // again begins a session after one that has ended, unless another goroutine has
-// begun one. A process that only receives may ask for nothing meanwhile, and the
-// connection that receives is watched through a session.
+// begun one. A process that only receives may ask for nothing meanwhile, and
+// the connection that receives is watched through a session.
 func (j *JetStream) again() {
 	ctx, cancel := context.WithTimeout(context.Background(), j.every)
 	defer cancel()
@@ -147,8 +147,8 @@ func (j *JetStream) classes() []class {
 	return slices.Clone(j.asked)
 }
 
-// answers reports whether any stream answers in time. If alone, only those count
-// that one server keeps.
+// answers reports whether any stream answers in time. If alone, only those
+// count that one server keeps.
 func (j *JetStream) answers(s *session, alone bool) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), j.every)
 	defer cancel()
