@@ -121,9 +121,12 @@ func (b *Broker) listenLocked() {
 	clear(b.peers)
 }
 
-// refusesBeats notes that the server does not permit beats, if subject is
-// theirs.
+// refusesBeats notes that the server does not permit beats, or the broker's own
+// call, if subject is theirs.
 func (b *Broker) refusesBeats(subject string) {
+	if b.jet != nil {
+		b.jet.watch.refuses(subject)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.deaf = b.deaf || subject == b.alive

@@ -24,7 +24,7 @@ import (
 type watch struct {
 	call   string      // immutable: the subject of the broker's own call
 	echoed atomic.Bool // the call came back since the watch looked last
-	heard  atomic.Bool // the call ever came back: the server permits it
+	heard  atomic.Bool // the call ever came back, and the server has not refused it since
 }
 
 // watchServers is the goroutine that moves a connection to another server. It
@@ -135,8 +135,21 @@ func (s *session) shouldTake() bool {
 
 // refused notes what the server of a session does not permit.
 func (j *JetStream) refused(s *session, err error) {
-	if m := refusedPublish.FindStringSubmatch(err.Error()); m != nil && m[1] == j.clockSubject() {
+	m := refusedPublish.FindStringSubmatch(err.Error())
+	switch {
+	case m == nil:
+	case m[1] == j.clockSubject():
 		s.denied.Store(true)
+	default:
+		j.watch.refuses(m[1])
+	}
+}
+
+// refuses notes that the server does not permit the broker's own call, if
+// subject is that.
+func (w *watch) refuses(subject string) {
+	if subject == w.call {
+		w.heard.Store(false)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -86,6 +87,42 @@ func TestSessionAgain(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// The server does not permit the broker's own call any more. That it does not
+// come says nothing of a server that is cut off.
+func TestCallTakenAway(t *testing.T) {
+	for _, what := range []string{"subscribe", "publish"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			config := `authorization { users: [ { user: "u", password: "p", permissions: { ` + what + `: { deny: ["%s"] } } } ] }
+				jetstream { store_dir: "` + t.TempDir() + `" }`
+			k, rewrite := configured(t, fmt.Sprintf(config, "none"))
+			e := brokertest.Start(t, k)
+			opts := &JetStreamOptions{Options: Options{Connection: []nats.Option{nats.UserInfo("u", "p")}}}
+			b, err := newJetStream("nats://"+e.Addr, opts, 100*time.Millisecond)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { b.Close() })
+			b.mustPublish(t, "x", "m")
+			hears := func(want bool) {
+				t.Helper()
+				eventually(t, "the broker does not notice", func() error {
+					if got := b.watch.heard.Load(); got != want {
+						return fmt.Errorf("the call may come: %t", got)
+					}
+					return nil
+				})
+			}
+			hears(true)
+			rewrite(fmt.Sprintf(config, "websocket.topic_alive.>"))
+			if err := e.Signal(syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+			hears(false)
+		})
+	}
 }
 
 // Errors that say that another server may do better.
