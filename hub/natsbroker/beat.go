@@ -42,7 +42,8 @@ func (b *Broker) beats() {
 			if m.Subject != b.alive {
 				b.jet.watch.echoed.Store(true)
 				b.jet.watch.heard.Store(true)
-			} else if b.hear(string(m.Data), time.Now()) {
+			}
+			if b.hear(string(m.Data), time.Now()) {
 				b.tell(hub.BrokerEvent{Kind: hub.BrokerLost, Err: errMissedBeat})
 				b.tell(hub.BrokerEvent{Kind: hub.BrokerRecovered})
 			}

@@ -33,6 +33,11 @@ type session struct {
 	took   atomic.Bool         // JetStream took a publication since watchServers looked last
 	denied atomic.Bool         // the server does not permit the message of watchServers
 
+	// What follows is of the goroutine of watchServers.
+	caller   string // the id of its calls, as in beats
+	listener string // the id of the process in its own beats, when caller began
+	calls    uint64 // with that id
+
 	mu      sync.Mutex // guards what follows; not held across I/O
 	opened  map[class]*opening
 	expects bool      // a class was opened, or JetStream was not there for that

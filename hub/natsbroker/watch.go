@@ -3,6 +3,7 @@ package natsbroker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -73,7 +74,7 @@ func (j *JetStream) watchServers() {
 				j.end(s)
 			}
 			called = 0
-		case s.conn.Publish(j.watch.call, nil) == nil:
+		case s.conn.Publish(j.watch.call, j.nextCall(s)) == nil:
 			called++
 		}
 	}
@@ -84,6 +85,21 @@ func (j *JetStream) call() {
 	ctx, cancel := context.WithTimeout(context.Background(), j.every)
 	defer cancel()
 	j.publish(ctx, j.watch.call, nil) // the next tick tries again if it fails
+}
+
+// nextCall returns the text of the next call through a session. It is that of a
+// beat, so one that was missed is told: what this process published through the
+// session may not have come back, too. A connection that has connected again
+// gets other beats. The hub knows that it may have missed messages.
+func (j *JetStream) nextCall(s *session) []byte {
+	j.mu.Lock()
+	id := j.id
+	j.mu.Unlock()
+	if s.calls == 0 || s.listener != id {
+		s.caller, s.listener, s.calls = fmt.Sprintf("%016x", newEpoch()), id, 0
+	}
+	s.calls++
+	return fmt.Appendf(nil, "%s %d", s.caller, s.calls)
 }
 
 // live returns the session, or nil if there is none.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed70bc5565/websocket/hub"
 	"github.com/seed70bc5565/websocket/hub/internal/brokertest"
 )
 
@@ -123,6 +125,89 @@ func TestCallTakenAway(t *testing.T) {
 			hears(false)
 		})
 	}
+}
+
+// A call that does not come says that messages of this process may be missing:
+// it hears the beats of the others alone. Another session, or another connection
+// that receives, has calls of its own.
+func TestCallMissed(t *testing.T) {
+	e := brokertest.Start(t, jetKind)
+	b, err := newJetStream("nats://"+e.Addr, nil, 200*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	b.mustPublish(t, "x", "m")
+	conn := b.live().conn
+	calls := make(chan *nats.Msg, 100)
+	other, err := nats.Connect("nats://" + e.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(other.Close)
+	if _, err := other.ChanSubscribe(b.watch.call, calls); err != nil {
+		t.Fatal(err)
+	}
+	next := func() (name string, number int) {
+		t.Helper()
+		for begin := time.Now(); time.Since(begin) < time.Minute; {
+			select {
+			case m := <-calls:
+				if n, _ := fmt.Sscanf(string(m.Data), "%s %d", &name, &number); n == 2 {
+					return name, number
+				}
+			case <-time.After(time.Minute):
+			}
+		}
+		t.Fatal("no call has a number")
+		return
+	}
+	follows := func() (name string, number int) {
+		t.Helper()
+		before, n := next()
+		if name, number = next(); name != before || number != n+1 {
+			t.Errorf("call %s %d came behind %s %d", name, number, before, n)
+		}
+		return name, number
+	}
+	wants := func(kinds ...hub.BrokerEventKind) {
+		t.Helper()
+		var got []hub.BrokerEventKind
+		for {
+			ev, ok := b.backlog.take()
+			if !ok {
+				break
+			}
+			got = append(got, ev.Kind)
+		}
+		if !slices.Equal(got, kinds) {
+			t.Errorf("%v, want %v", got, kinds)
+		}
+	}
+	name, number := follows()
+	wants()
+	if err := conn.Publish(b.watch.call, fmt.Append(nil, name, " ", number+2)); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		next()
+	}
+	wants(hub.BrokerLost, hub.BrokerRecovered)
+	for _, again := range []func(){
+		func() { b.end(b.live()) },
+		func() { b.connection().ForceReconnect() },
+	} {
+		again()
+		last := name
+		eventually(t, "the calls go on as before", func() error {
+			if name, _ = next(); name == last {
+				return errors.New(name)
+			}
+			return nil
+		})
+		follows()
+	}
+	wants(hub.BrokerLost, hub.BrokerRecovered) // of the connection
 }
 
 // Errors that say that another server may do better.
