@@ -2,8 +2,8 @@ package natsbroker
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -36,13 +36,7 @@ func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	var ports []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		ports = append(ports, port)
+		ports = append(ports, brokertest.FreePort(t))
 	}
 	return ports
 }
@@ -129,22 +123,35 @@ func leaderKilled(t *testing.T, name string, skews ...time.Duration) {
 		}
 		return nil, jetstream.ErrStreamNotFound
 	}
-	killed := 0
-	brokertest.ClusterFault(t, clusterKind, addr, name, *full, false, func() {
+	// leader returns the leader once the others are current.
+	leader := func() (e *brokertest.Engine, err error) {
 		s, err := info()
-		if err != nil || s.Cluster == nil || engines[s.Cluster.Leader] == nil {
-			return // an election is under way
+		if err != nil {
+			return nil, err
+		}
+		if s.Cluster == nil || engines[s.Cluster.Leader] == nil {
+			return nil, errors.New("an election is under way")
 		}
 		for _, r := range s.Cluster.Replicas {
 			if !r.Current || r.Offline {
-				return
+				return nil, fmt.Errorf("%s is behind", r.Name)
 			}
 		}
-		killed++
-		e := engines[s.Cluster.Leader]
-		e.Kill()
-		time.Sleep(500 * time.Millisecond)
-		e.Run(t)
+		return engines[s.Cluster.Leader], nil
+	}
+	killed := 0
+	brokertest.ClusterFault(t, clusterKind, addr, name, *full, false, func() {
+		eventually(t, "the cluster is not whole", func() error {
+			e, err := leader()
+			if err != nil {
+				return err
+			}
+			killed++
+			e.Kill()
+			time.Sleep(500 * time.Millisecond)
+			e.Run(t)
+			return nil
+		})
 	})
 	if killed == 0 {
 		t.Error("no leader was killed")

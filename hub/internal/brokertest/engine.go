@@ -91,27 +91,16 @@ func start(t testing.TB, kind Kind, space *namespace, c *Clock) *Engine {
 // choosePort chooses a free port, whose second one is free, too.
 func (e *Engine) choosePort(t testing.TB) {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	for {
+		e.port = FreePort(t)
+		if e.kind.Second == nil || isFree(e.kind.Second(e.port)) {
+			break
 		}
-		defer l.Close()
-		e.Addr = l.Addr().String()
-		_, e.port, _ = net.SplitHostPort(e.Addr)
-		if e.kind.Second != nil {
-			second, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", e.kind.Second(e.port)))
-			if err != nil {
-				continue
-			}
-			second.Close()
-		}
-		if e.space != nil {
-			e.Addr = net.JoinHostPort(e.space.far, e.port)
-		}
-		return
 	}
-	t.Fatal("no free port")
+	e.Addr = net.JoinHostPort("127.0.0.1", e.port)
+	if e.space != nil {
+		e.Addr = net.JoinHostPort(e.space.far, e.port)
+	}
 }
 
 // Run starts the engine again.
