@@ -256,11 +256,21 @@ func TestShardPaused(t *testing.T) {
 		t.Errorf("the hub is not told: %+v", events)
 	}
 	c.agree(t, c.admin.ClusterKeySlot(t.Context(), b.channel("x")).Val())
+	// On a busy machine another master may be promoted, and the hub is told. Or a
+	// message is lost, and the next one shows it by its position.
 	last := events[len(events)-1].Position
-	for i := range uint64(20) {
+	for inARow := 0; inARow < 20; inARow++ {
 		publish(t, publisher, "x", "more", kept)
-		if ev := nextMessage(t, b); ev.Position.Epoch != last.Epoch || ev.Position.Offset != last.Offset+i+1 {
-			t.Fatalf("%v behind %v and %d", ev.Position, last, i)
+		ev := next(t, b)
+		switch {
+		case ev.Kind != hub.BrokerMessage:
+			inARow, last = 0, hub.Position{}
+			continue
+		case !last.IsZero() && (ev.Position.Epoch != last.Epoch || ev.Position.Offset <= last.Offset):
+			t.Fatalf("%v behind %v", ev.Position, last)
+		case ev.Position.Offset != last.Offset+1:
+			inARow = 0
 		}
+		last = ev.Position
 	}
 }
