@@ -151,12 +151,22 @@ microbench: ## the benchmarks of single functions, in both modules; BENCH=regexp
 interop: ## our ends against those of other libraries, in the nested module benchmarks/ (needs the module proxy)
 	cd benchmarks && go vet ./... && go test ./...
 
+# The tests of the modules run side by side, because they wait for the most part.
+BROKERS := hub/redisbroker hub/natsbroker examples/cluster
+
 .PHONY: brokers
 brokers: ## hubs of two processes through real servers of Redis and NATS (needs redis-server, nats-server, the module proxy)
-	@for module in hub/redisbroker hub/natsbroker examples/cluster; do \
+	@for module in $(BROKERS); do \
 		printf '%s\n' "$$module"; \
-		cd "$(CURDIR)/$$module"; go vet ./...; go run $(STATICCHECK) ./...; go test -race -timeout 20m ./...; \
+		(cd "$$module" && go vet ./... && go run $(STATICCHECK) ./... && go test -race -run '^$$' ./...); \
 	done
+	@out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
+	for module in $(BROKERS); do \
+		(cd "$$module" && go test -race -timeout 20m ./... >"$$out/$${module##*/}" 2>&1 && touch "$$out/$${module##*/}.passed") & \
+	done; \
+	wait; \
+	for module in $(BROKERS); do cat "$$out/$${module##*/}"; done; \
+	for module in $(BROKERS); do [ -e "$$out/$${module##*/}.passed" ] || { printf 'make brokers: %s failed\n' "$$module"; exit 1; }; done
 
 .PHONY: brokers-full
 brokers-full: ## 100,000 messages through each fault of the engines, which takes half an hour
