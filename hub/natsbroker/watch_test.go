@@ -92,7 +92,7 @@ func TestSessionAgain(t *testing.T) {
 }
 
 // The server does not permit the broker's own call any more. That it does not
-// come says nothing of a server that is cut off.
+// come is no sign of a server that is cut off.
 func TestCallTakenAway(t *testing.T) {
 	for _, what := range []string{"subscribe", "publish"} {
 		t.Run(what, func(t *testing.T) {

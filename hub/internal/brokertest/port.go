@@ -21,8 +21,8 @@ var given struct {
 	ports map[string]bool
 }
 
-// FreePort returns a port of 127.0.0.1 that nothing listens on. No other test of
-// this program gets it.
+// FreePort returns a port of 127.0.0.1 that nothing listens on. No other test
+// of this program gets it.
 func FreePort(t testing.TB) string {
 	t.Helper()
 	given.mu.Lock()
