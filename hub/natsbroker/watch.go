@@ -88,9 +88,9 @@ func (j *JetStream) call() {
 }
 
 // nextCall returns the text of the next call through a session. It is that of a
-// beat, so one that was missed is told: what this process published through the
-// session may not have come back, too. A connection that has connected again
-// gets other beats. The hub knows that it may have missed messages.
+// beat, so the hub is told of one that was missed. Messages that this process
+// published through the session may be missing, too. A connection that has
+// connected again gets calls with another id, because the hub was told.
 func (j *JetStream) nextCall(s *session) []byte {
 	j.mu.Lock()
 	id := j.id
