@@ -96,7 +96,8 @@ func TestQuietTopic(t *testing.T) {
 				if _, err := c.s.SubscribeFrom(t.Context(), "x", SubscribeOptions{After: Position{7, tt.after}}); err != nil {
 					t.Fatal(err)
 				}
-				// The engine says of the first message: there was none since 50.
+				// The engine says of the first message: there was none since
+				// 50.
 				b.events <- BrokerEvent{Topic: "x", Position: Position{7, 100}, Previous: 50,
 					Payload: appendEnvelope(nil, websocket.MessageText, []byte("first"))}
 				c.want("first")

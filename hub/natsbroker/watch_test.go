@@ -35,7 +35,8 @@ func TestWorks(t *testing.T) {
 			return err
 		}},
 		"no permission": {kind: denied},
-		// One server keeps them alone, and is away. Another one keeps the class.
+		// One server keeps them alone, and is away. Another one keeps the
+		// class.
 		"no epochs": {jetKind, func(js jetstream.JetStream, c jetstream.StreamConfig) error {
 			return js.DeleteStream(t.Context(), c.Name)
 		}},
@@ -128,8 +129,8 @@ func TestCallTakenAway(t *testing.T) {
 }
 
 // A call that does not come says that messages of this process may be missing:
-// it hears the beats of the others alone. Another session, or another connection
-// that receives, has calls of its own.
+// it hears the beats of the others alone. Another session, or another
+// connection that receives, has calls of its own.
 func TestCallMissed(t *testing.T) {
 	e := brokertest.Start(t, jetKind)
 	b, err := newJetStream("nats://"+e.Addr, nil, 200*time.Millisecond)

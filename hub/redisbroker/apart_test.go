@@ -256,8 +256,8 @@ func TestShardPaused(t *testing.T) {
 		t.Errorf("the hub is not told: %+v", events)
 	}
 	c.agree(t, c.admin.ClusterKeySlot(t.Context(), b.channel("x")).Val())
-	// On a busy machine another master may be promoted, and the hub is told. Or a
-	// message is lost, and the next one shows it by its position.
+	// On a busy machine another master may be promoted, and the hub is told. Or
+	// a message is lost, and the next one shows it by its position.
 	last := events[len(events)-1].Position
 	for inARow := 0; inARow < 20; inARow++ {
 		publish(t, publisher, "x", "more", kept)
