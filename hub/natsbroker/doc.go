@@ -78,7 +78,8 @@
 // server a small message. The stream keeps only the latest of these. The
 // process also calls itself every 5 s, through one connection, and hears that
 // on the other one. The call has a subject of its own behind the Prefix and
-// "_alive.". The hub is told of one that did not come, as of a beat.
+// "_alive.". The hub is told of one that did not come, as of a beat. The other
+// server is one of the URL, or one that the first server has told of.
 //
 // A publisher whose hub keeps no history of such a topic goes through core
 // NATS. Its message has no position, and is not kept. A hub that gets it tells

@@ -57,6 +57,7 @@ type JetStream struct {
 	smu     sync.Mutex // guards what follows; not held across I/O; taken inside mu
 	current *session
 	asked   []class                // that were asked for, in any session
+	left    string                 // the id of the server that watchServers left last
 	seen    map[class]hub.Position // the highest, in any session
 	places  map[string]*place      // of topics whose positions the hub has asked for
 }

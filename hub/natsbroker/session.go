@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -199,15 +200,19 @@ func (j *JetStream) dial(s *session) {
 		nats.NoReconnect(),
 		nats.RetryOnFailedConnect(false),
 		nats.ConnectHandler(nil), nats.ReconnectHandler(nil), nats.DisconnectErrHandler(nil), nats.ReconnectErrHandler(nil),
-		nats.ClosedHandler(func(*nats.Conn) { s.ended.Store(true) }),
+		nats.ClosedHandler(nil),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { j.refused(s, err) }),
 	)
-	conn, err := dial(j.url, options)
+	conn, err := j.connect(options)
 	if err != nil {
 		s.err = err
 		return
 	}
 	s.conn = conn
+	conn.SetClosedHandler(func(*nats.Conn) { s.ended.Store(true) })
+	if conn.IsClosed() { // before it had the handler
+		s.ended.Store(true)
+	}
 	if s.js, s.err = jetstream.New(conn); s.err != nil {
 		conn.Close()
 		return
@@ -218,6 +223,59 @@ func (j *JetStream) dial(s *session) {
 		s.err = ErrClosed
 	default:
 	}
+}
+
+// connect connects a session: to another server than that which watchServers has
+// left, if it can.
+func (j *JetStream) connect(options []nats.Option) (*nats.Conn, error) {
+	j.smu.Lock()
+	left := j.left
+	j.smu.Unlock()
+	conn, err := dial(j.url, options)
+	if err == nil && conn.ConnectedServerId() != left {
+		return conn, nil
+	}
+	for _, url := range j.servers() {
+		other, err := dial(url, options)
+		if err != nil {
+			continue
+		}
+		if other.ConnectedServerId() != left {
+			if conn != nil {
+				conn.Close()
+			}
+			return other, nil
+		}
+		other.Close()
+	}
+	return conn, err
+}
+
+// servers returns the URLs of single servers: those of the options, and those
+// that the connection knows from its server.
+func (j *JetStream) servers() []string {
+	var user *url.Userinfo
+	var urls []string
+	for s := range strings.SplitSeq(j.url, ",") {
+		s = strings.TrimSpace(s)
+		urls = append(urls, s)
+		if !strings.Contains(s, "://") {
+			s = "nats://" + s
+		}
+		if u, err := url.Parse(s); err == nil && user == nil {
+			user = u.User
+		}
+	}
+	if len(urls) == 1 {
+		urls = nil // that has been tried
+	}
+	for _, s := range j.connection().DiscoveredServers() {
+		if u, err := url.Parse(s); err == nil {
+			u.User = user
+			urls = append(urls, u.String())
+		}
+	}
+	return urls
 }
 
 // dial connects. A function in the options, such as UserJWT, is the

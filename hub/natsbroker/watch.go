@@ -55,7 +55,7 @@ func (j *JetStream) watchServers() {
 		}
 		if !j.works(s) {
 			if broken++; broken == 2 {
-				j.end(s)
+				j.leave(s)
 			}
 			continue
 		}
@@ -71,7 +71,7 @@ func (j *JetStream) watchServers() {
 			if j.takes(s) {
 				conn.ForceReconnect() // fails if it is closed: there will be another
 			} else {
-				j.end(s)
+				j.leave(s)
 			}
 			called = 0
 		case s.conn.Publish(j.watch.call, j.nextCall(s)) == nil:
@@ -102,6 +102,18 @@ func (j *JetStream) nextCall(s *session) []byte {
 	return fmt.Appendf(nil, "%s %d", s.caller, s.calls)
 }
 
+// leave ends a session whose server is cut off. The next one goes to another
+// server, if there is one.
+func (j *JetStream) leave(s *session) {
+	left := s.conn.ConnectedServerId()
+	j.smu.Lock()
+	if left != "" {
+		j.left = left
+	}
+	j.smu.Unlock()
+	j.end(s)
+}
+
 // live returns the session, or nil if there is none.
 func (j *JetStream) live() *session {
 	j.smu.Lock()
@@ -120,7 +132,9 @@ func (j *JetStream) again() {
 	ctx, cancel := context.WithTimeout(context.Background(), j.every)
 	defer cancel()
 	for _, c := range j.classes() {
-		j.open(ctx, c) // the next tick tries again if it fails
+		if s, _, _ := j.open(ctx, c); s == nil {
+			return // the next tick tries again
+		}
 	}
 }
 

@@ -92,6 +92,54 @@ func TestSessionAgain(t *testing.T) {
 	})
 }
 
+// A session that the watch has left goes to another server: one of the URL, also
+// if that has an order, or one that the connection knows from its server.
+func TestLeave(t *testing.T) {
+	secret := kind
+	secret.Args = func(port, dir string) []string { return append(kind.Args(port, dir), "--user", "u", "--pass", "p") }
+	addrs, _ := split(t, secret, 2)
+	for name, url := range map[string]string{
+		"order": "nats://u:p@" + addrs[0] + ", nats://u:p@" + addrs[1],
+		"known": "u:p@" + addrs[0],
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts := &JetStreamOptions{Options: Options{Connection: []nats.Option{nats.DontRandomize()}}}
+			b, err := newJetStream(url, opts, time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { b.Close() })
+			begin := func() *session {
+				t.Helper()
+				s := &session{ready: make(chan struct{})}
+				t.Cleanup(s.close)
+				if b.dial(s); s.err != nil {
+					t.Fatal(s.err)
+				}
+				return s
+			}
+			eventually(t, "the connection knows one server", func() error {
+				if known := b.connection().Servers(); len(known) < 2 {
+					return fmt.Errorf("%q", known)
+				}
+				return nil
+			})
+			s := begin()
+			for range 3 {
+				left := s.conn.ConnectedServerName()
+				b.leave(s)
+				if s = begin(); s.conn.ConnectedServerName() == left {
+					t.Errorf("it went to %s again", left)
+				}
+			}
+			begin()
+			if s.over() {
+				t.Error("it ended with a connection that it did not take")
+			}
+		})
+	}
+}
+
 // The server does not permit the broker's own call any more. That it does not
 // come is no sign of a server that is cut off.
 func TestCallTakenAway(t *testing.T) {
