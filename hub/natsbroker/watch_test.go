@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -181,82 +180,52 @@ func TestCallTakenAway(t *testing.T) {
 // connection that receives, has calls of its own.
 func TestCallMissed(t *testing.T) {
 	e := brokertest.Start(t, jetKind)
-	b, err := newJetStream("nats://"+e.Addr, nil, 200*time.Millisecond)
+	b, err := newJetStream("nats://"+e.Addr, nil, time.Hour) // the test is in place of the watch
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
-	b.mustPublish(t, "x", "m")
-	conn := b.live().conn
-	calls := make(chan *nats.Msg, 100)
-	other, err := nats.Connect("nats://" + e.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(other.Close)
-	if _, err := other.ChanSubscribe(b.watch.call, calls); err != nil {
-		t.Fatal(err)
-	}
-	next := func() (name string, number int) {
+	call := func(want uint64) {
 		t.Helper()
-		for begin := time.Now(); time.Since(begin) < time.Minute; {
-			select {
-			case m := <-calls:
-				if n, _ := fmt.Sscanf(string(m.Data), "%s %d", &name, &number); n == 2 {
-					return name, number
-				}
-			case <-time.After(time.Minute):
-			}
+		b.mustPublish(t, "x", "m") // there is a session
+		s := b.live()
+		if err := s.conn.Publish(b.watch.call, b.nextCall(s)); err != nil {
+			t.Fatal(err)
 		}
-		t.Fatal("no call has a number")
-		return
-	}
-	follows := func() (name string, number int) {
-		t.Helper()
-		before, n := next()
-		if name, number = next(); name != before || number != n+1 {
-			t.Errorf("call %s %d came behind %s %d", name, number, before, n)
+		if s.calls != want {
+			t.Errorf("call %d, want %d", s.calls, want)
 		}
-		return name, number
-	}
-	wants := func(kinds ...hub.BrokerEventKind) {
-		t.Helper()
-		var got []hub.BrokerEventKind
-		for {
-			ev, ok := b.backlog.take()
-			if !ok {
-				break
-			}
-			got = append(got, ev.Kind)
-		}
-		if !slices.Equal(got, kinds) {
-			t.Errorf("%v, want %v", got, kinds)
-		}
-	}
-	name, number := follows()
-	wants()
-	if err := conn.Publish(b.watch.call, fmt.Append(nil, name, " ", number+2)); err != nil {
-		t.Fatal(err)
-	}
-	for range 4 {
-		next()
-	}
-	wants(hub.BrokerLost, hub.BrokerRecovered)
-	for _, again := range []func(){
-		func() { b.end(b.live()) },
-		func() { b.connection().ForceReconnect() },
-	} {
-		again()
-		last := name
-		eventually(t, "the calls go on as before", func() error {
-			if name, _ = next(); name == last {
-				return errors.New(name)
+		eventually(t, "no call", func() error {
+			if !b.watch.echoed.Swap(false) {
+				return errors.New("it did not come")
 			}
 			return nil
 		})
-		follows()
 	}
-	wants(hub.BrokerLost, hub.BrokerRecovered) // of the connection
+	wants := func(missed bool) {
+		t.Helper()
+		for _, want := range []hub.BrokerEventKind{hub.BrokerLost, hub.BrokerRecovered} {
+			if ev := next(t, b.Broker); ev.Kind != want || want == hub.BrokerLost && errors.Is(ev.Err, errMissedBeat) != missed {
+				t.Errorf("%+v, want %v", ev, want)
+			}
+		}
+	}
+	call(1)
+	call(2)
+	b.live().calls++ // is lost
+	call(4)
+	wants(true)
+	call(5)
+	b.end(b.live())
+	call(1)
+	call(2)
+	b.connection().ForceReconnect()
+	wants(false)
+	call(1)
+	call(2)
+	if ev, ok := b.backlog.take(); ok {
+		t.Errorf("%+v", ev)
+	}
 }
 
 // Errors that say that another server may do better.
