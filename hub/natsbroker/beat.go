@@ -30,6 +30,9 @@ type peer struct {
 	heard  time.Time // when that was
 }
 
+// newID returns an id of a process, or of its calls.
+func newID() string { return fmt.Sprintf("%016x", newEpoch()) }
+
 // beats is the goroutine that publishes beats, and hears those of the others.
 func (b *Broker) beats() {
 	ticker := time.NewTicker(b.every)
@@ -118,7 +121,7 @@ func (b *Broker) forgetPeerLocked() {
 // this process for another one. It needs mu.
 func (b *Broker) listenLocked() {
 	b.listens = time.Now()
-	b.id, b.number = fmt.Sprintf("%016x", newEpoch()), 0
+	b.id, b.number = newID(), 0
 	clear(b.peers)
 }
 

@@ -131,7 +131,7 @@ func newBroker(url string, opts *Options, jet *JetStream, every time.Duration) (
 	}
 	b.alive = b.prefix + "_alive"
 	if jet != nil {
-		jet.watch.call = fmt.Sprintf("%s.%016x", b.alive, newEpoch())
+		jet.watch.call = b.alive + "." + newID()
 	}
 	b.options = append(b.options,
 		nats.RetryOnFailedConnect(true),

@@ -145,11 +145,11 @@ func (s *session) close() {
 
 // prepared notes how the opening of a class ended.
 func (s *session) prepared(c class, err error) {
-	if err != nil {
-		s.forget(c)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err != nil {
+		delete(s.opened, c)
+	}
 	s.expects = s.expects || err == nil || isUnavailable(err)
 }
 

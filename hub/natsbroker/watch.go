@@ -96,7 +96,7 @@ func (j *JetStream) nextCall(s *session) []byte {
 	id := j.id
 	j.mu.Unlock()
 	if s.calls == 0 || s.listener != id {
-		s.caller, s.listener, s.calls = fmt.Sprintf("%016x", newEpoch()), id, 0
+		s.caller, s.listener, s.calls = newID(), id, 0
 	}
 	s.calls++
 	return fmt.Appendf(nil, "%s %d", s.caller, s.calls)
@@ -140,9 +140,7 @@ func (j *JetStream) again() {
 
 // works reports whether JetStream works where the session is.
 func (j *JetStream) works(s *session) bool {
-	took := s.took.Load() || !s.denied.Load() && j.takes(s)
-	s.took.Store(false)
-	return took || j.answers(s, s.shouldTake())
+	return s.took.Swap(false) || !s.denied.Load() && j.takes(s) || j.answers(s, s.shouldTake())
 }
 
 // takes reports whether JetStream takes a message there, or says why it does
