@@ -228,8 +228,8 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// Pools are in internal/bufpool, or have objects of a fixed size, where their caps can be seen; goroutines are
-// started where their end can be seen.
+// Pools are in internal/bufpool, or have objects of a fixed size, where their
+// caps can be seen; goroutines are started where their end can be seen.
 func TestPools(t *testing.T) {
 	files := filesOfRoot(t)
 	for name, f := range files {

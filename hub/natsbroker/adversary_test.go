@@ -31,13 +31,9 @@ func TestJetStreamRefusedPassword(t *testing.T) {
 	const config = `authorization { user: "u", password: %q }`
 	k, rewrite := configured(t, fmt.Sprintf(config, "another"))
 	e := brokertest.Start(t, withJetStream(k))
-	b, err := NewJetStream("nats://"+e.Addr, &JetStreamOptions{Options: Options{Connection: []nats.Option{
+	b := connectEvery(t, "nats://"+e.Addr, &JetStreamOptions{Options: Options{Connection: []nats.Option{
 		nats.UserInfo("u", "right"), nats.ReconnectWait(20 * time.Millisecond),
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
+	}}}, defaultBeat)
 	message := hub.Publication{Topic: "x", Payload: []byte("m"), History: history}
 	for range 2 {
 		if err := b.Publish(t.Context(), message); err == nil || errors.Is(err, hub.ErrUnconfirmed) {
@@ -210,13 +206,9 @@ func TestOptionPanics(t *testing.T) {
 		}
 		return "t"
 	}
-	b, err := NewJetStream("nats://"+e.Addr, &JetStreamOptions{Options: Options{Connection: []nats.Option{
+	b := connectEvery(t, "nats://"+e.Addr, &JetStreamOptions{Options: Options{Connection: []nats.Option{
 		nats.TokenHandler(token), nats.ReconnectWait(20 * time.Millisecond),
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
+	}}}, defaultBeat)
 	if err := b.Subscribe(t.Context(), []string{"x"}); err != nil {
 		t.Fatal(err)
 	}

@@ -65,13 +65,19 @@ func startCluster(t *testing.T, skews ...time.Duration) (engines map[string]*bro
 	}
 	addr = strings.Join(urls, ",")
 	js := clusterAdmin(t, addr)
+	awaitStreams(t, js)
+	return engines, addr
+}
+
+// awaitStreams waits until three servers of a cluster take streams.
+func awaitStreams(t *testing.T, js jetstream.JetStream) {
+	t.Helper()
 	eventually(t, "no stream can be made", func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "probe", Subjects: []string{"probe"}, Replicas: 3})
 		return err
 	})
-	return engines, addr
 }
 
 func clusterAdmin(t *testing.T, addr string) jetstream.JetStream {
@@ -124,7 +130,7 @@ func leaderKilled(t *testing.T, name string, skews ...time.Duration) {
 		return nil, jetstream.ErrStreamNotFound
 	}
 	// leader returns the leader once the others are current.
-	leader := func() (e *brokertest.Engine, err error) {
+	leader := func() (*brokertest.Engine, error) {
 		s, err := info()
 		if err != nil {
 			return nil, err

@@ -42,7 +42,13 @@ var history = hub.History{Messages: 5, Bytes: 1000}
 func connectJetStream(t *testing.T, addr string) *JetStream {
 	t.Helper()
 	opts := &JetStreamOptions{Options: Options{Connection: []nats.Option{nats.ReconnectWait(20 * time.Millisecond)}}}
-	b, err := NewJetStream("nats://"+addr, opts)
+	return connectEvery(t, "nats://"+addr, opts, defaultBeat)
+}
+
+// connectEvery makes a broker that looks after its servers so often.
+func connectEvery(t *testing.T, url string, opts *JetStreamOptions, every time.Duration) *JetStream {
+	t.Helper()
+	b, err := newJetStream(url, opts, every)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -129,15 +129,8 @@ func TestJetStreamPositionsApart(t *testing.T) {
 	other := hub.History{Messages: 1000}
 	k, _ := configured(t, `authorization { users = [{ user: u, password: p, permissions: {
 		publish: { deny: ["$JS.API.STREAM.MSG.GET.websocket_topic_`+classOf(other).String()+`"] } } }] }`)
-	k.Args = func(args func(port, dir string) []string) func(port, dir string) []string {
-		return func(port, dir string) []string { return append(args(port, dir), "-js", "-sd", dir) }
-	}(k.Args)
-	e := brokertest.Start(t, k)
-	b, err := NewJetStream("nats://u:p@"+e.Addr, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
+	e := brokertest.Start(t, withJetStream(k))
+	b := connectEvery(t, "nats://u:p@"+e.Addr, nil, defaultBeat)
 	b.mustPublish(t, "good", "m")
 	topics := []hub.KeptTopic{{Topic: "bad", History: other}, {Topic: "good", History: history}}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)

@@ -119,11 +119,11 @@ func TestJetStreamApart(t *testing.T) {
 	for _, tt := range []apart{
 		{name: "receiving", receiving: true},
 		{name: "session", session: true},
-		{name: "led", receiving: true, session: true, leads: []string{"led_8"}},
-		{name: "epochs", receiving: true, session: true, leads: []string{"epochs_epochs"}},
-		{name: "all", receiving: true, session: true, leads: []string{"all_8", "all_epochs"}},
+		{name: "led", receiving: true, session: true, leads: []string{"8"}},
+		{name: "epochs", receiving: true, session: true, leads: []string{"epochs"}},
+		{name: "all", receiving: true, session: true, leads: []string{"8", "epochs"}},
 		{name: "listening", receiving: true, session: true, listens: true},
-		{name: "listens_all", receiving: true, session: true, listens: true, leads: []string{"listens_all_8", "listens_all_epochs"}},
+		{name: "listens_all", receiving: true, session: true, listens: true, leads: []string{"8", "epochs"}},
 		{name: "starts", receiving: true, session: true, starts: true},
 		{name: "starts_listening", receiving: true, session: true, starts: true, listens: true},
 	} {
@@ -135,7 +135,7 @@ func TestJetStreamApart(t *testing.T) {
 type apart struct {
 	name               string   // the Prefix too
 	receiving, session bool     // the connections of the process
-	leads              []string // the streams that it leads
+	leads              []string // the streams that it leads, without the Prefix
 	listens            bool     // another process publishes, in place of this one
 	starts             bool     // the process begins when the server is cut off
 }
@@ -146,12 +146,7 @@ func (tt apart) test(t *testing.T) {
 	k.Args = jetKind.Args
 	addrs, between := split(t, k, 3)
 	js := clusterAdmin(t, "nats://"+addrs[1])
-	eventually(t, "no stream can be made", func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
-		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "probe", Subjects: []string{"probe"}, Replicas: 3})
-		return err
-	})
+	awaitStreams(t, js)
 	if tt.starts {
 		between.Cut(true)
 	}
@@ -187,7 +182,7 @@ func (tt apart) test(t *testing.T) {
 		})
 	}
 	for _, stream := range tt.leads {
-		makeLeader(t, js, stream, "server0")
+		makeLeader(t, js, b.streamName(stream), "server0")
 	}
 	at.lead(addrs[0], true, addrs[1])
 	between.Cut(true)
@@ -205,12 +200,8 @@ func (tt apart) test(t *testing.T) {
 func (tt apart) connect(t *testing.T, addr string, own ...nats.Option) *JetStream {
 	t.Helper()
 	own = append(own, nats.ReconnectWait(50*time.Millisecond))
-	b, err := newJetStream("nats://"+addr, &JetStreamOptions{Replicas: 3, Options: Options{Prefix: tt.name, Connection: own}}, time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	return b
+	opts := &JetStreamOptions{Replicas: 3, Options: Options{Prefix: tt.name, Connection: own}}
+	return connectEvery(t, "nats://"+addr, opts, time.Second)
 }
 
 // arrives sends until a message arrives. The connection that receives may not

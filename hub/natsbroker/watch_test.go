@@ -21,8 +21,6 @@ import (
 func TestWorks(t *testing.T) {
 	denied, _ := configured(t, `authorization { users: [ { user: "u", password: "p", permissions: {
 		publish: { deny: ["websocket.topic_epochs.clock"] } } } ] }`)
-	args := denied.Args
-	denied.Args = func(port, dir string) []string { return append(args(port, dir), "-js", "-sd", dir) }
 	for name, tt := range map[string]struct {
 		kind   brokertest.Kind
 		change func(jetstream.JetStream, jetstream.StreamConfig) error // of the stream of epochs
@@ -33,7 +31,7 @@ func TestWorks(t *testing.T) {
 			_, err := js.UpdateStream(t.Context(), c)
 			return err
 		}},
-		"no permission": {kind: denied},
+		"no permission": {kind: withJetStream(denied)},
 		// One server keeps them alone, and is away. Another one keeps the
 		// class.
 		"no epochs": {jetKind, func(js jetstream.JetStream, c jetstream.StreamConfig) error {
@@ -44,11 +42,7 @@ func TestWorks(t *testing.T) {
 			t.Parallel()
 			e := brokertest.Start(t, tt.kind)
 			opts := &JetStreamOptions{Options: Options{Connection: []nats.Option{nats.UserInfo("u", "p")}}}
-			b, err := newJetStream("nats://"+e.Addr, opts, time.Second)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { b.Close() })
+			b := connectEvery(t, "nats://"+e.Addr, opts, time.Second)
 			b.mustPublish(t, "x", "m")
 			s := b.live()
 			if tt.change != nil {
@@ -75,11 +69,7 @@ func TestWorks(t *testing.T) {
 // The watch begins a session after one that has ended.
 func TestSessionAgain(t *testing.T) {
 	e := brokertest.Start(t, jetKind)
-	b, err := newJetStream("nats://"+e.Addr, nil, 20*time.Millisecond)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
+	b := connectEvery(t, "nats://"+e.Addr, nil, 20*time.Millisecond)
 	b.mustPublish(t, "x", "m")
 	first := b.live()
 	first.close()
@@ -103,11 +93,7 @@ func TestLeave(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			opts := &JetStreamOptions{Options: Options{Connection: []nats.Option{nats.DontRandomize()}}}
-			b, err := newJetStream(url, opts, time.Hour)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { b.Close() })
+			b := connectEvery(t, url, opts, time.Hour)
 			begin := func() *session {
 				t.Helper()
 				s := &session{ready: make(chan struct{})}
@@ -150,11 +136,7 @@ func TestCallTakenAway(t *testing.T) {
 			k, rewrite := configured(t, fmt.Sprintf(config, "none"))
 			e := brokertest.Start(t, k)
 			opts := &JetStreamOptions{Options: Options{Connection: []nats.Option{nats.UserInfo("u", "p")}}}
-			b, err := newJetStream("nats://"+e.Addr, opts, 100*time.Millisecond)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { b.Close() })
+			b := connectEvery(t, "nats://"+e.Addr, opts, 100*time.Millisecond)
 			b.mustPublish(t, "x", "m")
 			hears := func(want bool) {
 				t.Helper()
@@ -180,11 +162,7 @@ func TestCallTakenAway(t *testing.T) {
 // connection that receives, has calls of its own.
 func TestCallMissed(t *testing.T) {
 	e := brokertest.Start(t, jetKind)
-	b, err := newJetStream("nats://"+e.Addr, nil, time.Hour) // the test is in place of the watch
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
+	b := connectEvery(t, "nats://"+e.Addr, nil, time.Hour) // the test is in place of the watch
 	call := func(want uint64) {
 		t.Helper()
 		b.mustPublish(t, "x", "m") // there is a session

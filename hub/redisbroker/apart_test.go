@@ -259,18 +259,20 @@ func TestShardPaused(t *testing.T) {
 	// On a busy machine another master may be promoted, and the hub is told. Or
 	// a message is lost, and the next one shows it by its position.
 	last := events[len(events)-1].Position
-	for inARow := 0; inARow < 20; inARow++ {
+	for inARow := 0; inARow < 20; {
 		publish(t, publisher, "x", "more", kept)
 		ev := next(t, b)
-		switch {
-		case ev.Kind != hub.BrokerMessage:
+		if ev.Kind != hub.BrokerMessage {
 			inARow, last = 0, hub.Position{}
 			continue
-		case !last.IsZero() && (ev.Position.Epoch != last.Epoch || ev.Position.Offset <= last.Offset):
+		}
+		if !last.IsZero() && (ev.Position.Epoch != last.Epoch || ev.Position.Offset <= last.Offset) {
 			t.Fatalf("%v behind %v", ev.Position, last)
-		case ev.Position.Offset != last.Offset+1:
+		}
+		if ev.Position.Offset != last.Offset+1 {
 			inARow = 0
 		}
+		inARow++
 		last = ev.Position
 	}
 }

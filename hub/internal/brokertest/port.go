@@ -16,24 +16,15 @@ import (
 const firstPort, portCount = 10_000, 12_000
 
 // given holds the ports that this program's tests got.
-var given struct {
-	mu    sync.Mutex
-	ports map[string]bool
-}
+var given sync.Map
 
 // FreePort returns a port of 127.0.0.1 that nothing listens on. No other test
 // of this program gets it.
 func FreePort(t testing.TB) string {
 	t.Helper()
-	given.mu.Lock()
-	defer given.mu.Unlock()
 	for range 1000 {
 		port := strconv.Itoa(firstPort + rand.IntN(portCount))
-		if !given.ports[port] && isFree(port) {
-			if given.ports == nil {
-				given.ports = map[string]bool{}
-			}
-			given.ports[port] = true
+		if _, taken := given.LoadOrStore(port, true); !taken && isFree(port) {
 			return port
 		}
 	}
